@@ -1,0 +1,1 @@
+"""Train stroke lesion segmentation methods under one protocol and keep their predictions as files."""

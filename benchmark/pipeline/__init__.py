@@ -1,0 +1,1 @@
+"""From files to batches: preprocessing, the augmentation, sampling and the data module."""

@@ -1,0 +1,1 @@
+"""Score and rank stroke lesion segmentations; imports neither torch nor benchmark."""

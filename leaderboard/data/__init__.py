@@ -1,0 +1,1 @@
+"""Facts of the challenge that ship with the package."""
