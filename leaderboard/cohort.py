@@ -6,13 +6,12 @@ numbers are not zero padded, and archives carry ``.DS_Store`` and ``__MACOSX``.
 
 Which patient a case belongs to is not in the tree. For ISLES 2018 it comes from the table that ships with this
 package and is trusted only where an image id of the case agrees with it; a ``patients.csv`` (columns ``case`` and
-``patient``) in the cohort's folder overrides it. In ISLES 2017 every case is a patient of its own.
+``patient``) in the cohort's folder overrides it, and one in a partition's folder overrides both: case numbers repeat
+across the partitions. In ISLES 2017 every case is a patient of its own.
 """
 
 from __future__ import annotations
 
-import csv
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from leaderboard import patients
 from leaderboard.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ _FIRST_RELEASE_NAMES = {"MR_Tmax": "CT_Tmax"}
 _IMAGE_NAME = re.compile(r"(?:SMIR|VSD)\.[^.]+\.[^.]+\.[^.]+\.(?P<kind>[^.]+)\.(?P<id>\d+)(?P<suffix>\.nii(?:\.gz)?)?")
 _CASE_NAME = re.compile(r"(?:case|training|test)_(?P<number>\d+)", re.IGNORECASE)
 _PARTITION_NAMES: tuple[tuple[Partition, re.Pattern[str]], ...] = (
-    ("training", re.compile(r"(?:.*[_ ])?training", re.IGNORECASE)),
-    ("testing", re.compile(r"(?:.*[_ ])?test(?:ing)?", re.IGNORECASE)),
+    ("training", re.compile(r"(?:.*[-_ ])?train(?:ing)?", re.IGNORECASE)),
+    ("testing", re.compile(r"(?:.*[-_ ])?test(?:ing)?", re.IGNORECASE)),
 )
 
 
@@ -104,7 +104,6 @@ class Cohort:
         return CHANNELS[self.edition]
 
 
-@functools.cache
 def case_table() -> pd.DataFrame:
     """Geometry, image ids and patient of each ISLES 2018 case (156 rows; shipped with the package).
 
@@ -116,18 +115,6 @@ def case_table() -> pd.DataFrame:
 
     with resources.files("leaderboard.data").joinpath("isles2018_cases.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
-
-
-@functools.cache
-def _patient_map() -> dict[tuple[Partition, int], tuple[str, frozenset[int]]]:
-    """(partition, case number) -> (patient, the ids of the case's images) for ISLES 2018."""
-    names: dict[str, Partition] = {"train": "training", "test": "testing"}
-    found = {}
-    with resources.files("leaderboard.data").joinpath("isles2018_cases.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            ids = frozenset(int(row[key]) for key in row if key.startswith("id_") and row[key])
-            found[names[row["partition"]], int(row["case"])] = (row["patient"], ids)
-    return found
 
 
 def find_partitions(root: Path) -> dict[Partition, Path]:
@@ -146,7 +133,7 @@ def find_partitions(root: Path) -> dict[Partition, Path]:
     for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
         if not _case_folders(folder):
             continue
-        partition = next((name for name, pattern in _PARTITION_NAMES if pattern.fullmatch(folder.name)), None)
+        partition = _partition_of(folder)
         if partition is None:
             if folder != root:
                 continue
@@ -182,7 +169,7 @@ def scan_cohort(root: Path, partition: Partition | None = None) -> Cohort:
         raise InputError(f"{root}: has no {partition} cases: choose --partition {next(iter(partitions))}")
     folders = sorted(_case_folders(partitions[partition]).items())
     edition = _edition([folder for _, folder in folders])
-    patients = _read_patients(root) or _read_patients(partitions[partition])
+    patient_of = patients.read_patients(_patient_folders(root, partitions[partition]))
     problems: list[Problem] = []
     cases: list[Case] = []
     seen: dict[int, Path] = {}
@@ -193,7 +180,7 @@ def scan_cohort(root: Path, partition: Partition | None = None) -> Cohort:
             )
             continue
         seen[number] = folder
-        case, faults = _scan_case(folder, number, partition, edition, patients)
+        case, faults = _scan_case(folder, number, partition, edition, patient_of)
         cases.append(case)
         problems += [Problem(case.name, fault) for fault in faults]
     return Cohort(root, edition, partition, tuple(cases), tuple(problems))
@@ -213,6 +200,22 @@ def read_cohort(root: Path, partition: Partition | None = None) -> Cohort:
     return cohort
 
 
+def _partition_of(folder: Path) -> Partition | None:
+    """The partition that a folder's name tells, if any."""
+    name = folder.resolve().name
+    return next((partition for partition, pattern in _PARTITION_NAMES if pattern.fullmatch(name)), None)
+
+
+def _patient_folders(root: Path, partition_folder: Path) -> list[Path]:
+    """Folders whose ``patients.csv`` speaks for the partition, the nearest last.
+
+    Where `root` is itself TRAINING or TESTING, the cohort's folder is the one above it.
+    """
+    if root != partition_folder:
+        return [root, partition_folder]
+    return [root.resolve().parent, root] if _partition_of(root) else [root]
+
+
 def _case_folders(folder: Path) -> dict[tuple[int, str], Path]:
     """Case folders by (number, name); everything else in the folder is ignored."""
     return {
@@ -230,7 +233,7 @@ def _edition(folders: list[Path]) -> str:
 
 
 def _scan_case(
-    folder: Path, number: int, partition: Partition, edition: str, patients: Mapping[str, str]
+    folder: Path, number: int, partition: Partition, edition: str, patient_of: Mapping[str, str]
 ) -> tuple[Case, list[str]]:
     """One case folder, and the lines that say what is wrong with it."""
     found: dict[str, list[tuple[int, Path]]] = {}
@@ -251,14 +254,14 @@ def _scan_case(
             names = ", ".join(file.name for _, file in entries)
             faults.append(f"{folder}: {kind} is there {len(entries)} times ({names}): keep one")
     needed = list(CHANNELS[edition]) + ([REFERENCE_KIND] if partition == "training" else [])
-    faults += [f"{folder}: {kind} is missing: unpack the archive again" for kind in needed if not found.get(kind)]
-    known = [*CHANNELS[edition], REFERENCE_KIND, *TIME_SERIES_KINDS]
+    faults += [f"{folder}: {kind} is missing: unpack the archive again" for kind in needed if kind not in found]
+    known = [*CHANNELS[edition], REFERENCE_KIND, *sorted(TIME_SERIES_KINDS)]
     faults += [f"{folder}: unknown image kind {kind}: remove it" for kind in sorted(found) if kind not in known]
     images = {kind: found[kind][0][1] for kind in known if kind != REFERENCE_KIND and found.get(kind)}
     ids = {kind: found[kind][0][0] for kind in known if found.get(kind)}
     reference = found[REFERENCE_KIND][0][1] if found.get(REFERENCE_KIND) else None
     name = f"case_{number}"
-    patient = patients.get(name) or _known_patient(edition, partition, number, frozenset(ids.values()))
+    patient = patient_of.get(name) or patients.known_patient(edition, partition, number, frozenset(ids.values()))
     return Case(name, number, partition, patient, images, ids, reference), faults
 
 
@@ -271,24 +274,6 @@ def _image_files(folder: Path) -> list[Path]:
     )
 
 
-def _known_patient(edition: str, partition: Partition, number: int, ids: frozenset[int]) -> str | None:
-    if edition == "isles2017":
-        return str(number)
-    patient, known_ids = _patient_map().get((partition, number), (None, frozenset()))
-    return patient if ids & known_ids else None
-
-
-def _read_patients(folder: Path) -> dict[str, str]:
-    path = folder / "patients.csv"
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    if any(not row.get("case") or not row.get("patient") for row in rows):
-        raise InputError(f"{path}: needs the columns case and patient, filled in every row: correct it")
-    return {row["case"]: row["patient"] for row in rows}
-
-
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sort key under which ``case_2`` comes before ``case_10``."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name))
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))

@@ -6,17 +6,27 @@ takes it from the header's zooms and never from the affine.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import logging
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from leaderboard.errors import InputError
+
+_NIBABEL_LOG = logging.getLogger("nibabel.global")
+_HEADER_BYTES = 348
+_MAGIC = (b"n+1", b"ni1")
 
 
 @dataclass(frozen=True)
@@ -42,50 +52,99 @@ class Volume:
 def read_volume(path: Path) -> Volume:
     """Read a NIfTI file.
 
+    A ``.gz`` is read to its very end, so that its checksum is compared: a flipped bit does not pass as a voxel.
+
     Raises:
-        InputError: the file is missing, no NIfTI image, truncated, damaged, or has fewer than three axes.
+        InputError: the file is missing, no NIfTI image, truncated, damaged, has no usable voxel size, fewer than three
+            axes, or voxels that are not real numbers.
     """
-    try:
-        image = nib.Nifti1Image.load(path)
+    with _faults(path), _stream(path) as stream:
+        spacing_mm = _spacing_mm(path, stream)
+        if isinstance(stream, gzip.GzipFile):
+            image = nib.Nifti1Image.from_file_map({"header": nib.FileHolder(), "image": nib.FileHolder(fileobj=stream)})
+        else:
+            image = nib.Nifti1Image.load(path)
         data = np.asanyarray(image.dataobj)
-    except FileNotFoundError:
-        raise InputError(f"{path}: does not exist: check the path") from None
-    except PermissionError:
-        raise InputError(f"{path}: may not be read: change its permissions") from None
-    except (ImageFileError, HeaderDataError):
-        raise InputError(f"{path}: is not a NIfTI image: replace the file") from None
-    except (OSError, EOFError, ValueError, zlib.error, OverflowError, MemoryError):
-        raise InputError(f"{path}: is truncated or damaged: copy or unpack it again") from None
-    if data.ndim == 5 and data.shape[3] == 1:  # ISLES 2017 stores its time series as X, Y, Z, 1, T
-        data = data[:, :, :, 0]
-    if data.ndim not in (3, 4):
-        raise InputError(f"{path}: has {data.ndim} axes where 3 are needed: replace the file")
-    dx, dy, dz = (float(size) for size in image.header.get_zooms()[:3])
-    if not (min(dx, dy, dz) > 0 and np.isfinite([dx, dy, dz]).all()):
-        raise InputError(f"{path}: has the voxel size {dx:g} x {dy:g} x {dz:g} mm: correct pixdim in its header")
-    return Volume(data, (dx, dy, dz), image.header)
+        while isinstance(stream, gzip.GzipFile) and stream.read(1 << 20):
+            pass
+    data = data.reshape(_axes(path, data.shape))
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"{path}: holds {data.dtype} voxels where real numbers are needed: replace the file")
+    if not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("="))
+    return Volume(data, spacing_mm, image.header)
 
 
 def read_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
     """Shape, spacing in mm and header of a NIfTI file, without reading its voxels.
 
     Raises:
-        InputError: the file is missing or no NIfTI image.
+        InputError: the file is missing, no NIfTI image, or has no usable voxel size or fewer than three axes.
     """
-    try:
+    with _faults(path), _stream(path) as stream:
+        spacing_mm = _spacing_mm(path, stream)
         image = nib.Nifti1Image.load(path)
+    return _axes(path, image.shape), spacing_mm, image.header
+
+
+def _stream(path: Path) -> BinaryIO | gzip.GzipFile:
+    """The file's bytes, unpacked where its name says so."""
+    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
+
+
+def _spacing_mm(path: Path, stream: BinaryIO | gzip.GzipFile) -> tuple[float, float, float]:
+    """Voxel size as stored (nibabel would make 1 mm of a size of 0), leaving `stream` at its start."""
+    header = nib.Nifti1Header(stream.read(_HEADER_BYTES), check=False)
+    stream.seek(0)
+    dx, dy, dz = (abs(float(size)) for size in header["pixdim"][1:4])
+    if header["magic"] in _MAGIC and not (min(dx, dy, dz) > 0 and np.isfinite([dx, dy, dz]).all()):
+        raise InputError(f"{path}: has the voxel size {dx:g} x {dy:g} x {dz:g} mm: correct pixdim in its header")
+    return dx, dy, dz
+
+
+def _axes(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape as X, Y, Z or X, Y, Z, T: ISLES 2017 stores its time series as X, Y, Z, 1, T."""
+    if len(shape) == 5 and shape[3] == 1:
+        shape = (*shape[:3], shape[4])
+    if len(shape) not in (3, 4):
+        raise InputError(f"{path}: has {len(shape)} axes where 3 are needed: replace the file")
+    if min(shape) < 1:
+        raise InputError(f"{path}: has no voxels (shape {' x '.join(map(str, shape))}): replace the file")
+    return tuple(shape)
+
+
+@contextlib.contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """Say in one line whatever is wrong with a file that is read, and keep nibabel's own log off the screen."""
+    level = _NIBABEL_LOG.level
+    _NIBABEL_LOG.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist: check the path") from None
-    except (
-        ImageFileError,
-        HeaderDataError,
-        OSError,
-        EOFError,
-        zlib.error,
-    ):
-        raise InputError(f"{path}: is not a NIfTI image: replace the file") from None
-    dx, dy, dz = (float(size) for size in image.header.get_zooms()[:3])
-    return tuple(image.shape), (dx, dy, dz), image.header
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder where a file is needed: check the path") from None
+    except PermissionError:
+        raise InputError(f"{path}: may not be read: change its permissions") from None
+    except (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{path}: {_fault_of(path, error)}") from None
+    except (OverflowError, MemoryError):
+        raise InputError(f"{path}: is truncated or damaged: copy or unpack it again") from None
+    finally:
+        _NIBABEL_LOG.setLevel(level)
+
+
+def _fault_of(path: Path, error: Exception) -> str:
+    """Fault and remedy of a file that nibabel could not read."""
+    with path.open("rb") as file:
+        gzipped = file.read(2) == b"\x1f\x8b"
+    if gzipped and not path.name.endswith(".gz"):
+        return "is gzip-compressed, which its name does not say: rename it to .nii.gz"
+    if path.name.endswith(".gz") and not gzipped and path.stat().st_size:
+        return "is not gzip-compressed, as its name says: replace the file, or rename it to .nii"
+    if isinstance(error, ImageFileError | HeaderDataError):
+        return "is not a NIfTI image: replace the file"
+    return "is truncated or damaged: copy or unpack it again"
 
 
 def write_mask(path: Path, mask: np.ndarray, like: nib.Nifti1Header) -> None:
@@ -97,7 +156,14 @@ def write_mask(path: Path, mask: np.ndarray, like: nib.Nifti1Header) -> None:
         path: ends in ``.nii`` or ``.nii.gz``.
         mask: shape (X, Y, Z), values 0 and 1.
         like: header whose spacing, sform and qform the file gets.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: the mask is not binary, or not three-dimensional.
     """
+    mask = np.asarray(mask)
+    if mask.ndim != 3 or not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(f"{path}: a mask has three axes and the values 0 and 1")
     header = like.copy()
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
@@ -105,8 +171,6 @@ def write_mask(path: Path, mask: np.ndarray, like: nib.Nifti1Header) -> None:
     image = nib.Nifti1Image(mask.astype(np.uint8), None, header)
     content = image.to_bytes()
     if path.name.endswith(".gz"):
-        import gzip
-
         content = gzip.compress(content, compresslevel=6, mtime=0)
     write_bytes(path, content)
 
@@ -118,7 +182,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror}): check the folder and the disk") from None
 
 

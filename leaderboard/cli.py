@@ -1,0 +1,224 @@
+"""The ``leaderboard`` command: score, check and rank.
+
+Exit status: 0 done; 1 the input is at fault, one line a problem on stderr; 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from leaderboard.cohort import PARTITIONS
+from leaderboard.errors import InputError
+
+_PROGRAM = "leaderboard"
+# Spelled out here so that --help need not import what defines them; a test keeps them equal.
+_SCHEMES = ("dice", "mean-then-rank", "rank-then-mean", "test-then-rank")
+_POLICIES = ("isles2018", "diagonal")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except InputError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # whoever read our output has gone; nothing may be flushed into it at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_score(commands.add_parser("score", help="score a folder of masks: one row a case in cases.csv"))
+    _add_check(commands.add_parser("check", help="would this submission be accepted? every problem, with the fix"))
+    _add_rank(commands.add_parser("rank", help="rank methods: leaderboard.csv, leaderboard.md and a printed table"))
+    return parser
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Score a folder of predicted masks against the references of a cohort."
+    parser.add_argument(
+        "--reference", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
+    )
+    _add_submission(parser)
+    parser.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
+    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="the cases.csv to write")
+    parser.add_argument("--folds", type=Path, metavar="CSV", help="columns case and fold: fills the fold of each case")
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
+    parser.add_argument(
+        "--lenient", action="store_true", help="count predictions that cannot be scored as missing, with a warning"
+    )
+    parser.set_defaults(run=_score)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Check a folder of predicted masks without scoring it: names, grids, labels, damage."
+    parser.add_argument("--cohort", type=Path, required=True, metavar="COHORT", help="cohort tree")
+    _add_submission(parser)
+    parser.set_defaults(run=_check)
+
+
+def _add_submission(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="masks named case_<k>.nii[.gz], SMIR.<name>.<MTT id>.nii[.gz] or like the reference",
+    )
+    parser.add_argument(
+        "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that the predictions fit)"
+    )
+
+
+def _add_rank(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Rank the methods of one or several cases.csv."
+    parser.add_argument("cases", type=Path, nargs="+", metavar="CASES.csv", help="what leaderboard score wrote")
+    parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the leaderboard.csv to write")
+    parser.add_argument("--scheme", choices=_SCHEMES, default="dice", help="how to rank (default: %(default)s)")
+    parser.add_argument(
+        "--policy", choices=_POLICIES, default="isles2018", help="what undefined values count (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="A,B,...",
+        help="what the schemes other than dice rank by (default: dice,hausdorff_mm,precision,recall,avd_ml)",
+    )
+    parser.set_defaults(run=_rank, fail=parser.error)
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from leaderboard.scoring import find_references, read_folds, score_cases, write_cases
+
+    _prepare_output(arguments.out)
+    folds = read_folds(arguments.folds) if arguments.folds else None
+    cases = find_references(arguments.reference, arguments.predictions, arguments.partition)
+    with _progress("scoring") as progress:
+        frame = score_cases(
+            cases,
+            arguments.predictions,
+            arguments.method,
+            folds=folds,
+            jobs=arguments.jobs,
+            lenient=arguments.lenient,
+            progress=progress,
+            on_problem=lambda problem: _complain(f"warning: {problem}"),
+        )
+    write_cases(arguments.out, frame)
+    missing = list(frame.loc[frame["status"] == "missing", "case"])
+    print(f"{arguments.out}: {_count(len(frame), 'case')} of {arguments.method}{_missing_note(missing)}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from leaderboard.scoring import find_cases
+    from leaderboard.submission import check_predictions
+
+    cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition)
+    with _progress("checking") as progress:
+        missing = check_predictions(cases, arguments.predictions, progress=progress)
+    predicted = _count(len(cases) - len(missing), "prediction")
+    print(f"{arguments.predictions}: {predicted} for {cases[0].partition} accepted{_missing_note(missing)}")
+    return 0
+
+
+def _rank(arguments: argparse.Namespace) -> int:
+    from leaderboard.cases import read_cases
+    from leaderboard.ranking import rank_methods
+    from leaderboard.table import print_leaderboard, write_leaderboard
+
+    if any(path.resolve() == arguments.out.resolve() for path in arguments.cases):
+        arguments.fail(f"--out {arguments.out} is one of the tables to rank: choose another name")
+    if arguments.metrics and arguments.scheme == "dice":
+        arguments.fail("--metrics needs a --scheme other than dice")
+    _prepare_output(arguments.out)
+    metrics = arguments.metrics.split(",") if arguments.metrics else None
+    table = rank_methods(read_cases(arguments.cases), scheme=arguments.scheme, policy=arguments.policy, metrics=metrics)
+    write_leaderboard(arguments.out, table)
+    print_leaderboard(table)
+    return 0
+
+
+def _prepare_output(path: Path) -> None:
+    """Find out before the work, not after it, that a file cannot be written."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder: give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: its folder cannot be made ({error.strerror}): choose another") from None
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: its folder may not be written to: change its permissions or choose another")
+
+
+@contextmanager
+def _progress(task: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on a terminal's stderr, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        number = bar.add_task(task, total=None)
+        yield lambda done, total: bar.update(number, completed=done, total=total)
+
+
+def _complain(text: str) -> None:
+    print(f"{_PROGRAM}: {text}", file=sys.stderr)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _missing_note(missing: Sequence[str]) -> str:
+    if not missing:
+        return ""
+    listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    verbs = ("has", "counts") if len(missing) == 1 else ("have", "count")
+    return f"; {len(missing)} {verbs[0]} no prediction and {verbs[1]} as missing ({listed})"
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return number
+
+
+def _csv_path(text: str) -> Path:
+    if not text.endswith(".csv"):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .csv")
+    return Path(text)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("isles-benchmark")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        print(f"{_PROGRAM} {number}")
+        parser.exit()

@@ -1,0 +1,136 @@
+"""cases.csv: bytes, round trips and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leaderboard.cases import CASE_COLUMNS, read_cases, sort_cases, write_cases
+from leaderboard.errors import InputError
+
+HEADER = "method,case,patient,fold,status,dice,hausdorff_mm,precision,recall,avd_ml,reference_ml,predicted_ml"
+SOUND = "a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0"
+
+
+def write(path, *lines):
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def test_the_first_columns_are_the_contract(tmp_path, build):
+    write_cases(tmp_path / "cases.csv", build({"a": [{}]}))
+    assert (tmp_path / "cases.csv").read_text().splitlines()[0].startswith(HEADER)
+    assert ",".join(CASE_COLUMNS) == HEADER
+
+
+def test_rows_are_sorted_by_method_then_natural_case_order(tmp_path, build):
+    cases = build({"b": [{}] * 11, "a": [{}] * 2})
+    write_cases(tmp_path / "cases.csv", cases.sample(frac=1, random_state=1))
+    read = read_cases(tmp_path / "cases.csv")
+    assert list(read["method"]) == ["a"] * 2 + ["b"] * 11
+    assert list(read["case"][2:]) == [f"case_{number}" for number in range(1, 12)]
+
+
+def test_same_rows_in_any_order_give_the_same_bytes(tmp_path, build):
+    cases = build({"b": [{"dice": 1 / 3, "fold": 1}, {}], "a": [{"status": "missing"}, {}]})
+    write_cases(tmp_path / "one.csv", cases)
+    write_cases(tmp_path / "two.csv", cases.iloc[::-1].reset_index(drop=True))
+    write_cases(tmp_path / "three.csv", read_cases(tmp_path / "one.csv"))
+    contents = {(tmp_path / f"{name}.csv").read_bytes() for name in ("one", "two", "three")}
+    assert len(contents) == 1
+
+
+def test_round_trip_keeps_every_bit(tmp_path, build):
+    random = np.random.default_rng(3)
+    values = [{"hausdorff_mm": float(v), "dice": float(d)} for v, d in random.random((500, 2)) * (1e3, 1)]
+    cases = build({"a": values, 'b, "quoted"': [{}] * 500})
+    write_cases(tmp_path / "cases.csv", cases)
+    read = read_cases(tmp_path / "cases.csv")
+    pd.testing.assert_frame_equal(read.reset_index(drop=True), cases.reset_index(drop=True), check_exact=True)
+
+
+def test_undefined_values_are_empty_fields(tmp_path, build):
+    write_cases(tmp_path / "cases.csv", build({"a": [{"status": "missing", "patient": None}]}))
+    assert (tmp_path / "cases.csv").read_text().splitlines()[1] == "a,case_1,,,missing,,,,,,10.0,,,,,1,,,,,200.0"
+
+
+def test_folds_are_whole_numbers_or_empty(tmp_path, build):
+    write_cases(tmp_path / "cases.csv", build({"a": [{"fold": 3}, {}]}))
+    folds = read_cases(tmp_path / "cases.csv")["fold"]
+    assert folds.iloc[0] == 3
+    assert folds.isna().iloc[1]
+
+
+def test_several_files_become_one_table_and_rows_know_where_they_are_from(tmp_path):
+    one, two = write(tmp_path / "one.csv", SOUND), write(tmp_path / "two.csv", SOUND.replace("a,", "b,", 1))
+    assert list(read_cases([one, two]).index) == [f"{one}:2", f"{two}:2"]
+
+
+def test_the_contract_columns_alone_are_enough(tmp_path):
+    assert len(read_cases(write(tmp_path / "cases.csv", SOUND, ""))) == 1
+
+
+def test_sorting_leaves_a_table_of_one_row(build):
+    assert len(sort_cases(build({"a": [{}]}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a,case_1,P1,0,ok,high,10.0,0.5,0.5,1.0,10.0,11.0", r":3: dice is 'high'"),
+        ("a,case_1,P1,0,ok,1.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: dice is '1.5': it must be a number between 0 and 1"),
+        ("a,case_1,P1,0,ok,0.5,-1,0.5,0.5,1.0,10.0,11.0", r":3: hausdorff_mm is '-1'"),
+        ("a,case_1,P1,0,ok,0.5,inf,0.5,0.5,1.0,10.0,11.0", r":3: hausdorff_mm is 'inf'"),
+        ("a,case_1,P1,1.5,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: fold is '1.5'"),
+        ("a,case_1,P1,0,fine,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: status is 'fine'"),
+        (",case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: method is empty"),
+        ("a,,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: case is empty"),
+        ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,,11.0", r":3: reference_ml is empty"),
+        ("a,case_1,P1", r":3: status is ''"),
+        ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0,7,8", r":3: is not a row"),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_named_by_line(tmp_path, line, message):
+    with pytest.raises(InputError, match=message):
+        read_cases(write(tmp_path / "cases.csv", SOUND, line))
+
+
+def test_every_problem_of_every_file_is_reported(tmp_path):
+    one = write(tmp_path / "one.csv", SOUND.replace("0.5", "x"))
+    with pytest.raises(InputError) as caught:
+        read_cases([one, tmp_path / "two.csv"])
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{one}:2"] * 3 + [
+        str(tmp_path / "two.csv")
+    ]
+
+
+def test_many_problems_are_cut_short(tmp_path):
+    with pytest.raises(InputError) as caught:
+        read_cases(write(tmp_path / "cases.csv", *[SOUND.replace("ok", "bad")] * 50))
+    assert len(caught.value.problems) == 21
+    assert "30 more problems" in caught.value.problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (HEADER.encode() + b"\n", "has no rows"),
+        (b"method,case\na,case_1\n", "lacks the columns patient, fold"),
+        (bytes(range(128, 256)), "is not a text file"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused(tmp_path, content, message):
+    path = tmp_path / "cases.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_cases(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_cases(tmp_path)
+
+
+def test_no_file_is_refused():
+    with pytest.raises(InputError, match="name at least one"):
+        read_cases([])

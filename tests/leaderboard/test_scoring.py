@@ -1,0 +1,189 @@
+"""From files to rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leaderboard.cohort import read_cohort
+from leaderboard.errors import InputError
+from leaderboard.images import read_volume, write_mask
+from leaderboard.scoring import find_cases, find_references, read_folds, score_case, score_cases
+
+SHAPE = (8, 9, 2)
+SPACING = (0.9, 0.9, 6.0)
+
+
+def predict(folder, cases, change=lambda mask: mask, name="{case.name}.nii.gz"):
+    """Write the reference of each case, changed, as its prediction."""
+    folder.mkdir(exist_ok=True)
+    for case in cases:
+        volume = read_volume(case.reference)
+        write_mask(folder / name.format(case=case), change(np.array(volume.data)), volume.header)
+    return folder
+
+
+@pytest.fixture
+def cases(isles_tree):
+    return list(read_cohort(isles_tree(range(1, 13))).cases)
+
+
+def test_a_prediction_that_equals_the_reference_is_perfect(tmp_path, cases):
+    frame = score_cases(cases, predict(tmp_path / "p", cases), "me")
+    assert set(frame["status"]) == {"ok"}
+    assert frame[["dice", "precision", "recall"]].eq(1).all(axis=None)
+    assert frame[["hausdorff_mm", "avd_ml"]].eq(0).all(axis=None)
+    assert list(frame["case"]) == [f"case_{number}" for number in range(1, 13)]
+    assert list(frame["patient"][:4]) == ["P1", "P1", "P2", "P2"]
+
+
+def test_volumes_come_from_the_zooms_and_not_from_the_identity_affine(tmp_path, cases):
+    frame = score_cases(cases[:1], predict(tmp_path / "p", cases[:1], lambda mask: mask * 0), "me")
+    voxel_ml = float(np.float32(0.9)) ** 2 * 6.0 / 1000
+    assert frame["reference_ml"].iloc[0] == pytest.approx(6 * voxel_ml, rel=1e-12)
+    assert frame["avd_ml"].iloc[0] == pytest.approx(6 * voxel_ml, rel=1e-12)
+
+
+def test_statuses_and_undefined_values():
+    empty, full = np.zeros(SHAPE), np.ones(SHAPE)
+    undefined = {
+        "ok": (full, full, set()),
+        "empty_prediction": (empty, full, {"precision", "hausdorff_mm", "hd95_mm", "assd_mm"}),
+        "empty_reference": (full, empty, {"recall", "hausdorff_mm", "hd95_mm", "assd_mm"}),
+        "both_empty": (
+            empty, empty, {"dice", "precision", "recall", "hausdorff_mm", "hd95_mm", "assd_mm", "lesion_f1"},
+        ),
+    }  # fmt: skip
+    for status, (prediction, reference, expected) in undefined.items():
+        found = score_case(prediction, reference, SPACING)
+        assert found["status"] == status
+        assert {name for name, value in found.items() if value != value} == expected
+
+
+def test_a_missing_prediction_keeps_what_its_reference_says(tmp_path, cases):
+    frame = score_cases(cases, predict(tmp_path / "p", cases[1:]), "me").set_index("case")
+    row = frame.loc["case_1"]
+    assert row["status"] == "missing"
+    assert row["reference_ml"] == frame.loc["case_2", "reference_ml"]
+    assert row[["dice", "hausdorff_mm", "precision", "recall", "avd_ml", "predicted_ml"]].isna().all()
+    assert row["diagonal_mm"] == frame.loc["case_2", "diagonal_mm"]
+
+
+def test_processes_change_nothing(tmp_path, cases):
+    folder = predict(tmp_path / "p", cases, lambda mask: np.roll(mask, 1, axis=0))
+    calls = []
+    one = score_cases(cases, folder, "me", jobs=1)
+    two = score_cases(cases, folder, "me", jobs=2, progress=lambda done, total: calls.append((done, total)))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert calls[-1] == (12, 12)
+
+
+def test_folds_are_filled_where_known(tmp_path, cases):
+    frame = score_cases(cases[:2], predict(tmp_path / "p", cases[:2]), "me", folds={"case_2": 4})
+    assert frame["fold"].isna().tolist() == [True, False]
+    assert frame["fold"].iloc[1] == 4
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_problem_is_collected(tmp_path, cases, isles_tree, jobs):
+    folder = predict(tmp_path / "p", cases[:3])
+    isles_tree.image(folder / "case_1.nii.gz", np.full(SHAPE, 0.5))
+    (folder / "case_2.nii.gz").write_text("no image")
+    (folder / "case_99.nii.gz").write_text("whose?")
+    cases[2].reference.write_text("damaged")
+    with pytest.raises(InputError) as caught:
+        score_cases(cases[:3], folder, "me", jobs=jobs)
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [
+        str(path) for path in (cases[2].reference, *(folder / f"case_{k}.nii.gz" for k in (99, 1, 2)))
+    ]
+
+
+def test_lenient_counts_bad_predictions_as_missing_and_tells(tmp_path, cases, isles_tree):
+    folder = predict(tmp_path / "p", cases[:3])
+    isles_tree.image(folder / "case_1.nii.gz", np.full(SHAPE, 0.5))
+    (folder / "case_99.nii.gz").write_text("whose?")
+    told = []
+    frame = score_cases(cases[:3], folder, "me", lenient=True, on_problem=told.append)
+    assert list(frame["status"]) == ["missing", "ok", "ok"]
+    assert len(told) == 2
+
+
+def test_lenient_does_not_forgive_a_bad_reference(tmp_path, cases):
+    folder = predict(tmp_path / "p", cases[:3])
+    cases[0].reference.write_text("damaged")
+    with pytest.raises(InputError, match="OT"):
+        score_cases(cases[:3], folder, "me", lenient=True)
+
+
+@pytest.mark.parametrize("method", ["", "  ", "a\nb"])
+def test_a_method_needs_a_name(tmp_path, cases, method):
+    with pytest.raises(InputError, match="name"):
+        score_cases(cases, predict(tmp_path / "p", cases), method)
+
+
+def test_nothing_to_score_is_refused(tmp_path, cases, isles_tree):
+    testing = read_cohort(isles_tree([1], partition="TESTING", name="other")).cases
+    for some, message in [([], "no cases"), (testing, "case_1: has no reference")]:
+        with pytest.raises(InputError, match=message):
+            score_cases(some, predict(tmp_path / "p", cases), "me")
+
+
+def test_the_partition_is_the_one_whose_ids_the_predictions_carry(tmp_path, isles_tree):
+    root = isles_tree(range(1, 5))
+    isles_tree(range(1, 4), partition="TESTING", first_id=500_000)
+    training = read_cohort(root, "training").cases
+    by_id = predict(tmp_path / "ids", training[:1], name="SMIR.x.{case.ids[CT_MTT]}.nii")
+    assert len(find_cases(root, by_id)) == 4
+    (by_id / f"SMIR.x.{training[0].ids['CT_MTT']}.nii").rename(by_id / "SMIR.x.500013.nii")
+    assert {case.partition for case in find_cases(root, by_id)} == {"testing"}
+    by_name = predict(tmp_path / "names", training[:1])
+    assert {case.partition for case in find_cases(root, by_name)} == {"training"}
+    assert {case.partition for case in find_cases(root, by_name, "testing")} == {"testing"}
+
+
+def test_references_may_lie_in_a_flat_folder_of_the_tree(tmp_path, isles_tree):
+    root = isles_tree([1, 2, 10], partition="TESTING")
+    folder = root / "TESTING_REFERENCES"
+    for number in (1, 2, 10):
+        isles_tree.image(folder / f"case_{number}.nii", isles_tree.values(SHAPE, "OT", 0))
+    predictions = tmp_path / "p"
+    isles_tree.image(predictions / "SMIR.x.900023.nii", isles_tree.values(SHAPE, "OT", 0))
+    cases = find_references(folder, predictions)
+    assert [case.name for case in cases] == ["case_1", "case_2", "case_10"]
+    assert [case.patient for case in cases] == ["P1", "P1", "P5"]
+    assert list(score_cases(cases, predictions, "me")["status"]) == ["missing", "ok", "missing"]
+
+
+def test_any_folder_of_masks_is_a_reference(tmp_path, isles_tree):
+    for name in ("b_2.nii.gz", "b_10.nii.gz"):
+        isles_tree.image(tmp_path / "masks" / name, isles_tree.values(SHAPE, "OT", 0))
+    (tmp_path / "masks" / "patients.csv").write_text("case,patient\nb_2,P7\n")
+    cases = find_references(tmp_path / "masks", tmp_path / "masks")
+    assert [(case.name, case.patient) for case in cases] == [("b_2", "P7"), ("b_10", None)]
+    assert list(score_cases(cases, tmp_path / "masks", "me")["dice"]) == [1, 1]
+
+
+def test_a_tree_without_references_says_what_to_give(tmp_path, isles_tree, cases):
+    root = isles_tree([1], partition="TESTING", name="blind")
+    with pytest.raises(InputError, match="testing cases hold no reference"):
+        find_references(root, predict(tmp_path / "p", cases))
+
+
+def test_a_folder_without_anything_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no ISLES cases"):
+        find_references(tmp_path, tmp_path)
+
+
+def test_folds_are_read_by_case_name_or_number(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("# seed 0\ncase,patient,fold\ncase_1,1,0\n2,1,0\ncase_03,2,1\n")
+    assert read_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "case,fold\n1,x\n", "case,fold\n1\n"])
+def test_a_folds_file_that_is_none_is_refused(tmp_path, content):
+    path = tmp_path / "folds.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match="columns case and fold"):
+        read_folds(path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_folds(tmp_path / "nothing.csv")

@@ -1,0 +1,203 @@
+"""Which file is whose, and is it a mask of its case's grid?"""
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from leaderboard.cohort import Case
+from leaderboard.errors import InputError
+from leaderboard.submission import binary_mask, check_predictions, match_predictions, nifti_files, read_mask, stem
+
+SHAPE = (8, 9, 2)
+SPACING = (0.9, 0.9, 6.0)
+
+
+@pytest.fixture
+def cases():
+    return [
+        Case(
+            name=f"case_{number}",
+            number=number,
+            partition="training",
+            patient=None,
+            images={},
+            ids={"CT": 100 + number, "CT_MTT": 200 + number, "OT": 300 + number},
+            reference=Path(f"SMIR.Brain.XX.O.OT.{300 + number}.nii"),
+        )
+        for number in (1, 2, 12)
+    ]
+
+
+def match(cases, *names):
+    return match_predictions([Path(name) for name in names], cases)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "case_12.nii",
+        "case_12.nii.gz",
+        "CASE_012.nii",
+        "SMIR.my method 2.0.212.nii",
+        "SMIR.x.212.nii.gz",
+        "SMIR.Brain.XX.O.OT.312.nii",
+        "SMIR.Brain.XX.O.OT.312.nii.gz",
+    ],
+)
+def test_names_that_are_accepted(cases, name):
+    found = match(cases, name)
+    assert found.files == {"case_12": Path(name)}
+    assert not found.problems
+
+
+@pytest.mark.parametrize(
+    "name", ["case_3.nii", "case_1_2.nii", "mask.nii", "SMIR.x.999.nii", "SMIR.212.nii", "212.nii"]
+)
+def test_names_of_no_case_are_problems(cases, name):
+    found = match(cases, name)
+    assert not found.files
+    assert "belongs to no case" in found.problems[0]
+
+
+def test_an_id_of_another_image_gets_the_right_one_told(cases):
+    assert match(cases, "SMIR.x.101.nii").problems == [
+        "SMIR.x.101.nii: carries the id of the CT of case_1: name it SMIR.<name>.201.nii"
+    ]
+
+
+def test_a_doubled_case_has_no_prediction_and_a_problem(cases):
+    found = match(cases, "SMIR.x.201.nii", "case_1.nii", "case_2.nii")
+    assert list(found.files) == ["case_2"]
+    assert found.problems == ["SMIR.x.201.nii: case_1 is predicted again by case_1.nii: keep one of them"]
+
+
+def test_stem_drops_the_ending_and_leading_zeros():
+    assert [stem(name) for name in ("case_007.nii.gz", "a.b.nii", "case_0.nii")] == ["case_7", "a.b", "case_0"]
+
+
+def test_only_nifti_files_that_are_not_hidden_count(tmp_path):
+    for name in ("case_2.nii", "case_1.nii.gz", "._case_1.nii", ".DS_Store", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "case_3.nii").mkdir()
+    assert [path.name for path in nifti_files(tmp_path)] == ["case_1.nii.gz", "case_2.nii"]
+
+
+def test_a_folder_without_predictions_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    for folder, message in [
+        (tmp_path, "holds no"),
+        (tmp_path / "x", "does not exist"),
+        (tmp_path / "notes.txt", "not a"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            nifti_files(folder)
+
+
+def test_labels_within_a_scale_factor_of_one_are_a_mask():
+    data = np.array([0.0, 0.9999999, 1.0000001, -1e-9])
+    assert binary_mask(data, Path("m")).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0, 255], "the values 255, a mask holds 0 and 1 alone: write 1 for lesion"),
+        ([0, 1, 2, 3], "the values 2, 3, a mask"),
+        ([0.0, -1.0], "the values -1, a mask"),
+        ([0.2, 0.7, 1.0], "0.2, 0.7, a mask holds 0 and 1 alone: threshold the probabilities"),
+        ([0.0, np.nan], "NaN or infinite"),
+        ([1.0, np.inf], "NaN or infinite"),
+        (list(range(50)), "2, 3, 4, 5, 6, ..., a mask"),
+    ],
+)
+def test_values_that_are_no_labels_are_named(values, message):
+    with pytest.raises(InputError, match=message):
+        binary_mask(np.array(values), Path("m"))
+
+
+def test_a_mask_stored_with_a_scale_factor_is_read(tmp_path):
+    image = nib.Nifti1Image(np.eye(3, dtype=np.float32)[..., None], np.eye(4))
+    image.set_data_dtype(np.int16)
+    nib.save(image, tmp_path / "m.nii")
+    assert image.header.get_slope_inter() != (1, 0)
+    assert read_mask(tmp_path / "m.nii")[0][..., 0].tolist() == np.eye(3, dtype=bool).tolist()
+
+
+def break_file(path, isles_tree, kind):
+    mask = isles_tree.values(SHAPE, "OT", 0)
+    content = isles_tree.content(mask, SPACING)
+    if kind == "shape":
+        isles_tree.image(path, mask[:, :, :1], SPACING)
+    elif kind == "axes":
+        isles_tree.image(path, np.stack([mask, mask], axis=-1), SPACING)
+    elif kind == "spacing":
+        isles_tree.image(path, mask, (0.9, 0.902, 6.0))
+    elif kind == "probabilities":
+        isles_tree.image(path, mask * 0.5, SPACING)
+    elif kind == "nan":
+        isles_tree.image(path, np.where(mask, np.nan, 0.0), SPACING)
+    elif kind == "text":
+        path.write_text("not an image")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "gzip cut":
+        path.write_bytes(gzip.compress(content)[:-20])
+    elif kind == "255":
+        isles_tree.image(path, mask * 255, SPACING)
+
+
+FAULTS = {
+    "shape": "has the shape 8 x 9 x 1 where the case has 8 x 9 x 2",
+    "axes": "has the shape 8 x 9 x 2 x 2",
+    "spacing": "has the voxel size 0.9 x 0.902 x 6 mm where",
+    "probabilities": "threshold",
+    "nan": "NaN",
+    "text": "",
+    "empty": "",
+    "truncated": "damaged",
+    "gzip cut": "damaged",
+    "255": "255",
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_fault_is_one_problem_that_names_the_file(tmp_path, isles_tree, kind):
+    path = tmp_path / ("case_1.nii.gz" if kind == "gzip cut" else "case_1.nii")
+    break_file(path, isles_tree, kind)
+    with pytest.raises(InputError) as caught:
+        read_mask(path, SHAPE, SPACING)
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(f"{path}: ")
+    assert FAULTS[kind] in caught.value.problems[0]
+
+
+def test_a_spacing_within_the_tolerance_is_the_same_grid(tmp_path, isles_tree):
+    path = isles_tree.image(tmp_path / "m.nii", isles_tree.values(SHAPE, "OT", 0), (0.9, 0.9005, 6.0))
+    assert read_mask(path, SHAPE, SPACING)[0].sum() == 6
+
+
+def test_check_lists_every_problem_and_needs_no_reference(tmp_path, isles_tree):
+    from leaderboard.cohort import read_cohort
+
+    cases = read_cohort(isles_tree(range(1, 6), partition="TESTING")).cases
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    break_file(folder / "case_1.nii", isles_tree, "shape")
+    break_file(folder / "case_2.nii", isles_tree, "nan")
+    isles_tree.image(folder / "case_3.nii", isles_tree.values(SHAPE, "OT", 0))
+    isles_tree.image(folder / "case_9.nii", isles_tree.values(SHAPE, "OT", 0))
+    with pytest.raises(InputError) as caught:
+        check_predictions(cases, folder)
+    assert sorted(Path(problem.split(": ")[0]).stem for problem in caught.value.problems) == [
+        "case_1",
+        "case_2",
+        "case_9",
+    ]
+    for name in ("case_1.nii", "case_2.nii", "case_9.nii"):
+        (folder / name).unlink()
+    assert check_predictions(cases, folder) == ["case_1", "case_2", "case_4", "case_5"]
