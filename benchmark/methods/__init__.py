@@ -1,0 +1,1 @@
+"""One folder a method: its network, its LightningModule, and a README that says what its paper says."""

@@ -1,0 +1,205 @@
+"""What every method is: a LightningModule with a few hooks.
+
+A method gives a network, a loss and a recipe (`configure_optimizers`), and says how it looks at the data
+(`method_view`). Training, validation, prediction on the case's own grid and the seeding of dropout are here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from benchmark.methods.curriculum import ConstantCurriculum, Stage
+from benchmark.pipeline.augment import derive_seed
+from benchmark.pipeline.datasets import Batch, MethodView, View
+from benchmark.pipeline.preparation import PadToMultiple, Preparation, with_neighbours
+
+if TYPE_CHECKING:
+    from benchmark.pipeline.datamodule import StrokeData
+
+#: Slices that a 2D network predicts at once.
+SLICES_AT_ONCE = 32
+
+
+class Method(pl.LightningModule):
+    """Base of all methods.
+
+    Subclasses set `view` (and `neighbours`, `preparation`), and override `configure_network`, `loss`, `probability`
+    and `configure_optimizers`; a rule without weights overrides `rule` instead and keeps the rest.
+
+    Attributes:
+        view: 2D slices or whole volumes.
+        neighbours: for slices, how many on each side come along as channels.
+        raw: the method takes physical units, not z-scores.
+        threshold: lesion is where the probability on the case's own grid is greater.
+    """
+
+    view: View = "volumes"
+    neighbours: int = 0
+    raw: bool = False
+    threshold: float = 0.5
+    network: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preparation: Preparation = PadToMultiple(1)
+
+    # ---- what a method says of itself -------------------------------------------------------------------------
+
+    def configure_network(self, channels: int) -> nn.Module:
+        """The network for so many input images (before neighbours)."""
+        raise TypeError(f"{type(self).__name__} has no network")
+
+    def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the loss by name; ``loss`` is the one that is minimised."""
+        raise TypeError(f"{type(self).__name__} has no loss")
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """Logits (N, K, ...) -> lesion probability (N, ...)."""
+        return torch.sigmoid(logits[:, 0].float())
+
+    def postprocess(self, probability: Tensor, batch: Batch) -> Tensor:
+        """Lesion probability (D, H, W) on the case's own grid -> mask (D, H, W) bool."""
+        return probability > self.threshold
+
+    def curriculum(self) -> Callable[[int], Stage]:
+        """Epoch -> stage; picklable, since loader processes call it."""
+        return ConstantCurriculum()
+
+    # ---- what is the same for all -----------------------------------------------------------------------------
+
+    @property
+    def method_view(self) -> MethodView:
+        """How this method looks at the data."""
+        return MethodView(self.view, self.neighbours, self.preparation, self.curriculum(), self.raw)
+
+    @property
+    def data(self) -> StrokeData:
+        """The data module of the running trainer."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole training."""
+        return self.trainer.max_epochs or 0
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done at this epoch's start, 0 to 1."""
+        return self.current_epoch / max(self.max_epochs, 1)
+
+    def configure_model(self) -> None:
+        """Build the network once the number of input images is known."""
+        if not hasattr(self, "network"):
+            self.network = self.configure_network(self.data.channels)
+            self.network.to(memory_format=self._memory_format())  # type: ignore[call-overload]
+
+    def _memory_format(self) -> torch.memory_format:
+        # Channels last is the layout that both CPU and GPU convolutions are fastest in.
+        return torch.channels_last if self.view == "slices" else torch.channels_last_3d
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images as the network takes them -> logits."""
+        logits: Tensor = self.network(image.contiguous(memory_format=self._memory_format()))
+        return logits
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Dropout depends on (seed, global step, rank) alone, so a restart replays it."""
+        torch.manual_seed(derive_seed(self.data.seed, self.global_step, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """One step; logs every term of the loss."""
+        logits = self(batch["image"])
+        with torch.autocast(self.device.type, enabled=False):
+            terms = self.loss(logits, batch)
+        for name, value in terms.items():
+            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True)
+        return terms["loss"]
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Dice of each held-out case, for the curves; the leaderboard scores the files, not this."""
+        mask = self.postprocess(self.predict_case(batch), batch)
+        reference = batch["reference"].bool()
+        overlap, total = (mask & reference).sum(), mask.sum() + reference.sum()
+        dice = 2 * overlap / total if total > 0 else torch.ones(())
+        self.log("val/dice", dice.float(), on_epoch=True, batch_size=1, sync_dist=True)
+
+    def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """``case`` (its place among the held-out cases) and ``mask`` (D, H, W) on the case's own grid."""
+        return {"case": batch["case"], "mask": self.postprocess(self.predict_case(batch), batch)}
+
+    def predict_case(self, batch: Batch) -> Tensor:
+        """Lesion probability (D, H, W) of one case on its own grid."""
+        image = batch["image"]
+        if self.view == "volumes":
+            probability = self.probability(self(image[None]))[0]
+        else:
+            slices = torch.arange(image.shape[1], device=image.device).split(SLICES_AT_ONCE)
+            parts = [self.probability(self(with_neighbours(image, part, self.neighbours))) for part in slices]
+            probability = torch.cat(parts)
+        height, width = batch["brain"].shape[-2:]
+        return self.preparation.inverse(probability.float(), (height, width))
+
+
+def scheduled(
+    optimizer: torch.optim.Optimizer, factor: Callable[[float], float], trainer: pl.Trainer
+) -> OptimizerLRScheduler:
+    """Lightning's dictionary for a learning rate that follows `factor` of the training's progress, step by step.
+
+    Args:
+        optimizer: whose learning rate is the factor's unit.
+        factor: progress in [0, 1) -> factor.
+        trainer: knows how many steps there will be.
+    """
+    steps = max(int(trainer.estimated_stepping_batches), 1)
+    schedule: Any = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: factor(min(step / steps, 1.0)))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class RuleMethod(Method):
+    """A method without weights: a rule on physical units, with parameters that may be fitted on the training cases.
+
+    Subclasses override `rule`; one that has something to fit also overrides `fit_case` and `fit_finish` and sets
+    `trainer.max_epochs: 1` in its config (0 for the others).
+    """
+
+    raw = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def rule(self, batch: Batch) -> Tensor:
+        """One case as `WholeCases` serves it (``image`` in physical units) -> mask (D, H, W) bool."""
+        raise TypeError(f"{type(self).__name__} has no rule")
+
+    def fit_case(self, batch: Batch) -> None:
+        """Take notice of one training case (the same fields, with ``reference``)."""
+
+    def fit_finish(self) -> None:
+        """Decide the parameters, after every training case was seen once."""
+
+    def configure_model(self) -> None:
+        """There is no network."""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """There is nothing to optimise by gradient."""
+        return None
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:  # type: ignore[override]
+        """Hand one case to `fit_case`."""
+        self.fit_case(batch)
+
+    def on_train_epoch_end(self) -> None:
+        """Decide."""
+        self.fit_finish()
+
+    def predict_case(self, batch: Batch) -> Tensor:
+        """The rule's mask as a probability of 0 or 1."""
+        return self.rule(batch).float()

@@ -1,0 +1,241 @@
+"""Preprocessing, done once: a case's images stacked into one memory-mapped array, keyed by their content.
+
+An entry is a folder ``<cache>/<key>/`` with ``image.npy`` (C, X, Y, Z; float32; physical units), ``brain.npy`` and
+``reference.npy`` (X, Y, Z; uint8), and ``meta.json`` with the spacing, the statistics of each map inside the brain
+and the checksums of the arrays. The key is a digest of the content of the case's files, so an entry is never stale.
+An entry is built in a temporary folder and renamed: two processes may build it at once, the second one's is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.pipeline.brain import brain_mask
+from benchmark.pipeline.intensity import brain_statistics, strip_ct
+from leaderboard.cohort import Case
+from leaderboard.errors import InputError
+from leaderboard.images import read_volume, write_text
+
+#: Part of every key: raise it when what is stored changes.
+_LAYOUT = "1"
+_ARRAYS = ("image", "brain", "reference")
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """A preprocessed case.
+
+    Attributes:
+        name: ``case_<k>``.
+        number: k.
+        channels: the kind of each image.
+        image: (C, X, Y, Z) float32 in physical units, memory-mapped.
+        brain: (X, Y, Z) uint8 brain mask, memory-mapped.
+        reference: (X, Y, Z) uint8 ground truth, memory-mapped; None where the case has none.
+        spacing_mm: size of a voxel along X, Y, Z.
+        mean: (C,) mean of each map inside the brain, as `intensity.zscore` takes it.
+        sd: (C,) standard deviation likewise (at least 1e-3).
+    """
+
+    name: str
+    number: int
+    channels: tuple[str, ...]
+    image: np.ndarray
+    brain: np.ndarray
+    reference: np.ndarray | None
+    spacing_mm: tuple[float, float, float]
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @property
+    def lesion_slices(self) -> np.ndarray:
+        """(Z,) bool: which slices hold lesion."""
+        if self.reference is None:
+            return np.zeros(self.brain.shape[2], dtype=bool)
+        return np.asarray(self.reference.any(axis=(0, 1)))
+
+
+def build_cache(
+    cases: Sequence[Case],
+    channels: Sequence[str],
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Make sure that every case has a sound entry; returns the entries' folders, in the order of `cases`.
+
+    An entry whose arrays do not match their checksums (a flipped byte, a truncated file) is built again.
+
+    Raises:
+        InputError: a case's images cannot be read or do not fit together; every such case is named.
+    """
+    try:
+        (cache / "digests").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{cache}: cannot be created ({error.strerror}): choose another cache folder") from None
+    problems: list[str] = []
+    entries: list[Path] = []
+
+    def ensure(case: Case) -> Path | InputError:
+        try:
+            return _ensure_entry(case, channels, cache)
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for done, outcome in enumerate(pool.map(ensure, cases), start=1):
+            if isinstance(outcome, InputError):
+                problems += outcome.problems
+            else:
+                entries.append(outcome)
+            if progress:
+                progress(done, len(cases))
+    if problems:
+        raise InputError(problems)
+    return entries
+
+
+def open_entry(case: Case, entry: Path) -> CachedCase:
+    """Memory-map an entry that `build_cache` returned."""
+    meta = json.loads((entry / "meta.json").read_text())
+    arrays = {
+        name: np.load(entry / f"{name}.npy", mmap_mode="r") if (entry / f"{name}.npy").exists() else None
+        for name in _ARRAYS
+    }
+    image, brain = arrays["image"], arrays["brain"]
+    assert image is not None
+    assert brain is not None
+    dx, dy, dz = meta["spacing_mm"]
+    return CachedCase(
+        case.name,
+        case.number,
+        tuple(meta["channels"]),
+        image,
+        brain,
+        arrays["reference"],
+        (dx, dy, dz),
+        np.asarray(meta["mean"], dtype=np.float32),
+        np.asarray(meta["sd"], dtype=np.float32),
+    )
+
+
+def case_digest(case: Case, channels: Sequence[str], cache: Path | None = None) -> str:
+    """SHA-256 over the content of the images that the suite reads, and of the reference.
+
+    Args:
+        case: the case.
+        channels: the kinds that the suite reads.
+        cache: where digests of files are remembered by path, size and time of change; None reads every file.
+    """
+    digest = hashlib.sha256(_LAYOUT.encode())
+    for kind in channels:
+        digest.update(f"{kind}:{_file_digest(case.images[kind], cache)};".encode())
+    if case.reference is not None:
+        digest.update(f"OT:{_file_digest(case.reference, cache)};".encode())
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path, cache: Path | None) -> str:
+    try:
+        status = path.stat()
+        if cache is None:
+            return _sha256(path)
+        identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        remembered = cache / "digests" / hashlib.sha256(identity.encode()).hexdigest()
+        if remembered.exists() and len(digest := remembered.read_text()) == 64:
+            return digest
+        digest = _sha256(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): check the file and its permissions") from None
+    write_text(remembered, digest)
+    return digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ensure_entry(case: Case, channels: Sequence[str], cache: Path) -> Path:
+    entry = cache / case_digest(case, channels, cache)
+    if entry.exists():
+        if _is_sound(entry):
+            return entry
+        shutil.rmtree(entry, ignore_errors=True)
+    arrays, meta = preprocess(case, channels)
+    temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
+    try:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
+            meta[f"{name}_sha256"] = _sha256(temporary / f"{name}.npy")
+        (temporary / "meta.json").write_text(json.dumps(meta))
+        try:
+            temporary.rename(entry)
+        except OSError:
+            if not entry.exists():  # another process may have been first: then its entry is as good as ours
+                raise
+    except OSError as error:
+        raise InputError(f"{entry}: cannot be written ({error.strerror}): check the folder and the disk") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return entry
+
+
+def _is_sound(entry: Path) -> bool:
+    try:
+        meta = json.loads((entry / "meta.json").read_text())
+        expected = {name: meta[f"{name}_sha256"] for name in _ARRAYS if f"{name}_sha256" in meta}
+        return all(_sha256(entry / f"{name}.npy") == checksum for name, checksum in expected.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def preprocess(case: Case, channels: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Arrays and metadata of one case, as they are stored.
+
+    Raises:
+        InputError: unreadable images, differing shapes or spacings, non-finite values, or maps without any tissue.
+    """
+    volumes = [read_volume(case.images[kind]) for kind in channels]
+    first = volumes[0]
+    problems = []
+    for kind, volume in zip(channels, volumes, strict=True):
+        path = case.images[kind]
+        if volume.data.shape != first.data.shape or volume.data.ndim != 3:
+            problems.append(f"{path}: shape {volume.data.shape} where {channels[0]} has {first.data.shape}: replace it")
+        elif not np.isfinite(volume.data).all():
+            problems.append(f"{path}: holds NaN or infinite values: replace it")
+        if not np.allclose(volume.spacing_mm, first.spacing_mm, atol=1e-3):
+            problems.append(f"{path}: spacing {volume.spacing_mm} mm where {channels[0]} has {first.spacing_mm} mm")
+    arrays: dict[str, np.ndarray] = {}
+    if case.reference is not None:
+        reference = read_volume(case.reference).data
+        if reference.shape != first.data.shape:
+            problems.append(f"{case.reference}: shape {reference.shape} where the images have {first.data.shape}")
+        elif not np.isin(reference, (0, 1)).all():
+            problems.append(f"{case.reference}: holds other values than 0 and 1: replace it")
+        arrays["reference"] = reference.astype(np.uint8)
+    if problems:
+        raise InputError(problems)
+    image = np.stack([volume.data.astype(np.float32) for volume in volumes])
+    brain = brain_mask(image[[index for index, kind in enumerate(channels) if kind != "CT"]])
+    if not brain.any():
+        raise InputError(f"{case.images[channels[1]].parent.parent}: every map is zero: replace the case's images")
+    mean, sd = brain_statistics(strip_ct(image, brain, channels), brain)
+    arrays |= {"image": image, "brain": brain.astype(np.uint8)}
+    meta: dict[str, object] = {
+        "channels": list(channels),
+        "spacing_mm": first.spacing_mm,
+        "mean": mean.tolist(),
+        "sd": sd.tolist(),
+    }
+    return arrays, meta

@@ -1,0 +1,67 @@
+"""A method's own deterministic preparation of a volume, and its inverse on the probability.
+
+It comes after the augmentation and before the network; what comes out of the network goes back through `inverse` to
+the case's own grid before it is thresholded.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class Preparation(Protocol):
+    """Picklable and pure: data loader workers call it."""
+
+    def image(self, image: Tensor) -> Tensor:
+        """(C, D, H, W) on the case's grid -> (C', D, h, w) as the network takes it."""
+
+    def reference(self, reference: Tensor) -> Tensor:
+        """(D, H, W) on the case's grid, uint8 -> (D, h, w)."""
+
+    def inverse(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
+        """(D, h, w) as the network gives it -> (D, H, W) on the case's grid, where (H, W) = `size`."""
+
+
+class PadToMultiple:
+    """Pads height and width at their ends by replication up to a multiple; the inverse crops.
+
+    Replication keeps the background's value, which is not 0 in a z-scored map.
+    """
+
+    def __init__(self, multiple: int) -> None:
+        self.multiple = multiple
+
+    def image(self, image: Tensor) -> Tensor:
+        """See `Preparation`."""
+        bottom, right = (-size % self.multiple for size in image.shape[-2:])
+        return functional.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+
+    def reference(self, reference: Tensor) -> Tensor:
+        """See `Preparation`; what is padded is background."""
+        bottom, right = (-size % self.multiple for size in reference.shape[-2:])
+        return functional.pad(reference, (0, right, 0, bottom)) if bottom or right else reference
+
+    def inverse(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
+        """See `Preparation`."""
+        return probability[..., : size[0], : size[1]]
+
+
+def with_neighbours(image: Tensor, slices: Tensor, neighbours: int) -> Tensor:
+    """Slices as 2D images, each with its neighbours as further channels.
+
+    Args:
+        image: (C, D, H, W).
+        slices: (S,) indices into D.
+        neighbours: how many slices on each side; the slab's ends are repeated.
+
+    Returns:
+        (S, C * (2 * neighbours + 1), H, W); channels ordered by slice offset, then map.
+    """
+    offsets = torch.arange(-neighbours, neighbours + 1)
+    indices = (slices[:, None] + offsets[None, :]).clamp(0, image.shape[1] - 1)
+    picked = image[:, indices]  # (C, S, O, H, W)
+    return picked.permute(1, 2, 0, 3, 4).flatten(1, 2)

@@ -1,0 +1,135 @@
+"""Which cases and slices make up each batch: pure functions of (seed, epoch), the same on every worker and rank.
+
+A batch is a list of keys; a key carries its epoch, so that a data set needs no state and a worker cannot be out of
+date. Across ranks a *global* batch is drawn and split, so N processes see what one process with N times the batch
+size sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class Key(NamedTuple):
+    """What to load: slices of a case (None: the whole volume) as they are in an epoch."""
+
+    epoch: int
+    case: int
+    slices: tuple[int, ...] | None = None
+
+
+def volume_batches(depths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[Key]]:
+    """Every volume once, in batches of similar depth, both in random order.
+
+    Volumes are sorted by depth with ties broken at random, so that a batch needs little padding; the order of the
+    batches is random. The last batch is filled up with volumes of its own depth or the next one.
+
+    Args:
+        depths: slices of each case.
+        batch_size: volumes in a (global) batch.
+        seed: the suite's seed.
+        epoch: counted from 0.
+    """
+    rng = np.random.default_rng([seed, epoch, 0])
+    order = sorted(rng.permutation(len(depths)).tolist(), key=lambda index: depths[index])
+    order = order[:1] * (-len(order) % batch_size) + order
+    batches = [
+        [Key(epoch, case) for case in order[start : start + batch_size]] for start in range(0, len(order), batch_size)
+    ]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def slice_batches(
+    lesion_slices: Sequence[Sequence[bool]],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    lesion_fraction: float = 0.0,
+    chunk: int = 8,
+) -> list[list[Key]]:
+    """Every slice once, in batches that hold at least a share of lesion slices.
+
+    A case's slices come in chunks, because augmenting a case costs the same for one slice as for all. Where a batch
+    has too few slices with lesion, slices without are exchanged for lesion slices drawn at random from all cases.
+
+    Args:
+        lesion_slices: for each case, whether each of its slices holds lesion.
+        batch_size: slices in a (global) batch.
+        seed: the suite's seed.
+        epoch: counted from 0.
+        lesion_fraction: least share of slices with lesion in a batch, 0 to 1.
+        chunk: most slices of a case that stay together.
+    """
+    rng = np.random.default_rng([seed, epoch, 1])
+    chunks: list[list[tuple[int, int]]] = []
+    for case, lesion in enumerate(lesion_slices):
+        slices = [(case, int(index)) for index in rng.permutation(len(lesion))]
+        chunks += [slices[start : start + chunk] for start in range(0, len(slices), chunk)]
+    order = [entry for index in rng.permutation(len(chunks)) for entry in chunks[index]]
+    fill = -len(order) % batch_size
+    order += [order[index % len(order)] for index in range(fill)]
+    with_lesion = [
+        (case, index) for case, lesion in enumerate(lesion_slices) for index in np.flatnonzero(lesion).tolist()
+    ]
+    needed = min(int(np.ceil(lesion_fraction * batch_size)), batch_size)
+    batches = []
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        without = [place for place, (case, index) in enumerate(batch) if not lesion_slices[case][index]]
+        missing = needed - (batch_size - len(without))
+        if missing > 0 and with_lesion:
+            spare = [entry for entry in with_lesion if entry not in batch] or with_lesion
+            drawn = rng.choice(len(spare), size=missing, replace=missing > len(spare))
+            for place, index in zip(rng.permutation(without)[:missing], drawn, strict=True):
+                batch[place] = spare[index]
+        batches.append(_as_keys(batch, epoch))
+    return batches
+
+
+def _as_keys(batch: list[tuple[int, int]], epoch: int) -> list[Key]:
+    """(case, slice) pairs -> one key a case."""
+    return [
+        Key(epoch, case, tuple(index for _, index in entries))
+        for case, entries in groupby(sorted(batch), key=lambda entry: entry[0])
+    ]
+
+
+def split_batch(batch: list[Key], rank: int, ranks: int) -> list[Key]:
+    """The part of a global batch that one of `ranks` processes trains on: equal numbers of volumes or slices."""
+    if ranks == 1:
+        return batch
+    entries = [(key.case, index) for key in batch for index in (key.slices or (None,))]
+    size = len(entries) // ranks
+    part = entries[rank * size : (rank + 1) * size]
+    epoch = batch[0].epoch
+    if part and part[0][1] is None:
+        return [Key(epoch, case) for case, _ in part]
+    return _as_keys([(case, index) for case, index in part if index is not None], epoch)
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of the current epoch; Lightning calls `set_epoch` before each."""
+
+    def __init__(self, batches, rank: int = 0, ranks: int = 1) -> None:  # type: ignore[no-untyped-def]
+        """Take `batches`: a picklable function epoch -> list of global batches."""
+        self._batches = batches
+        self._rank = rank
+        self._ranks = ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, counted from 0."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for batch in self._batches(self.epoch):
+            yield split_batch(batch, self._rank, self._ranks)
+
+    def __len__(self) -> int:
+        return len(self._batches(self.epoch))

@@ -1,0 +1,38 @@
+"""What the tests of `benchmark` share: a small twin, and its cases preprocessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.cohort.twin import write_twin
+from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
+from leaderboard.cohort import Cohort, read_cohort
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A twin of 24 training cases and 2 test cases at 32 x 32 (8, 4 and 2 slices); read it, do not change it."""
+    root = tmp_path_factory.mktemp("twin") / "cohort"
+    write_twin(root, cases=24, size=32, seed=1, test_cases=2, jobs=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def cohort(twin: Path) -> Cohort:
+    """The training partition of `twin`."""
+    return read_cohort(twin, "training")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that tests share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def cached(cohort: Cohort, cache: Path) -> list[CachedCase]:
+    """Every training case of `twin`, preprocessed."""
+    entries = build_cache(cohort.cases, cohort.channels, cache)
+    return [open_entry(case, entry) for case, entry in zip(cohort.cases, entries, strict=True)]

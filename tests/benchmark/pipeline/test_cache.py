@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
+from leaderboard.cohort import Cohort, read_cohort
+from leaderboard.errors import InputError
+
+
+def test_a_cached_case_holds_what_the_files_hold(cohort: Cohort, cached: list[CachedCase]) -> None:
+    case, entry = cohort.cases[17], cached[17]
+    for index, kind in enumerate(cohort.channels):
+        stored = np.asanyarray(nib.load(case.images[kind]).dataobj)
+        np.testing.assert_allclose(entry.image[index], stored, rtol=1e-6)
+    np.testing.assert_array_equal(entry.reference, np.asanyarray(nib.load(case.reference).dataobj))
+    assert entry.spacing_mm == pytest.approx(nib.load(case.images["CT"]).header.get_zooms())
+    assert isinstance(entry.image, np.memmap)
+
+
+def test_statistics_are_those_of_the_brain(cached: list[CachedCase]) -> None:
+    entry = cached[3]
+    inside = entry.image[:, np.asarray(entry.brain, bool)].astype(np.float64)
+    np.testing.assert_allclose(entry.mean[1:], inside[1:].mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(entry.sd[1:], inside[1:].std(axis=1), rtol=1e-5)
+    assert entry.mean[0] == pytest.approx(inside[0].clip(0, 100).mean(), rel=1e-5)
+
+
+def test_the_second_build_reads_no_image(cohort: Cohort, cached: list[CachedCase], cache: Path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmark.pipeline.cache.preprocess", lambda *_: pytest.fail("preprocessed again"))
+    build_cache(cohort.cases, cohort.channels, cache)
+
+
+def test_changed_content_gets_another_entry(twin: Path, tmp_path: Path) -> None:
+    tree = shutil.copytree(twin / "TRAINING" / "case_20", tmp_path / "tree" / "TRAINING" / "case_20")
+    cohort = read_cohort(tree.parents[1])
+    (before,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    path = cohort.cases[0].images["CT"]
+    content = bytearray(path.read_bytes())
+    content[400] ^= 1
+    path.write_bytes(content)
+    (after,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    assert before != after
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "meta"])
+def test_a_damaged_entry_is_built_again(twin: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(twin / "TRAINING" / "case_20", tmp_path / "tree" / "TRAINING" / "case_20")
+    cohort = read_cohort(tmp_path / "tree")
+    (entry,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    sound = (entry / "image.npy").read_bytes()
+    if damage == "flip":
+        (entry / "image.npy").write_bytes(sound[:-5] + bytes([sound[-5] ^ 255]) + sound[-4:])
+    elif damage == "truncate":
+        (entry / "image.npy").write_bytes(sound[: len(sound) // 2])
+    elif damage == "remove":
+        (entry / "reference.npy").unlink()
+    else:
+        (entry / "meta.json").write_text("{")
+    build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    assert (entry / "image.npy").read_bytes() == sound
+    assert open_entry(cohort.cases[0], entry).reference is not None
+
+
+def _build(root: Path, cache: Path) -> list[str]:
+    cohort = read_cohort(root, "training")
+    return [entry.name for entry in build_cache(cohort.cases, cohort.channels, cache)]
+
+
+def test_two_processes_may_build_at_once(twin: Path, tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        first, second = pool.starmap(_build, [(twin, tmp_path / "cache")] * 2)
+    assert first == second
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == sorted([*first, "digests"])
+
+
+def test_unreadable_cases_are_all_named(twin: Path, tmp_path: Path) -> None:
+    for name in ("case_20", "case_21"):
+        shutil.copytree(twin / "TRAINING" / name, tmp_path / "tree" / "TRAINING" / name)
+    cohort = read_cohort(tmp_path / "tree")
+    for case in cohort.cases:
+        case.images["CT_MTT"].write_text("no image")
+    with pytest.raises(InputError) as error:
+        build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    assert len(error.value.problems) == 2
+    assert "CT_MTT" in error.value.problems[0]
