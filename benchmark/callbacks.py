@@ -1,0 +1,138 @@
+"""What a job does beside training: write predictions, report its progress, show a slice."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from torch import Tensor
+
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.state import update_state
+from leaderboard.cohort import SUBMISSION_KIND, Case
+from leaderboard.images import read_geometry, write_mask, write_text
+
+#: Seconds between two writes of state.json.
+REPORT_EVERY = 1.0
+
+
+def native_axes(volume: Tensor) -> np.ndarray:
+    """(D, H, W) as networks have it -> (X, Y, Z) as on disk."""
+    return volume.detach().cpu().numpy().transpose(2, 1, 0)
+
+
+def header_image(case: Case) -> Path:
+    """The image whose header a case's prediction gets (the one that names submitted files)."""
+    return next(case.images[kind] for kind in SUBMISSION_KIND.values() if kind in case.images)
+
+
+def prediction_name(case: Case, submission: str | None = None) -> str:
+    """File name of a case's prediction, see `PredictionWriter`."""
+    if submission is None:
+        return f"{case.name}.nii.gz"
+    number = next(case.ids[kind] for kind in SUBMISSION_KIND.values() if kind in case.ids)
+    return f"SMIR.{submission}.{number}.nii"
+
+
+class PredictionWriter(pl.Callback):
+    """Writes each predicted mask in its case's own header, whole or not at all.
+
+    Args:
+        folder: where to.
+        submission: None names files ``case_<k>.nii.gz``; a name gives what the challenge takes, the uncompressed
+            ``SMIR.<submission>.<id of the case's MTT image>.nii``.
+    """
+
+    def __init__(self, folder: str = "predictions", submission: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.submission = submission
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write one case."""
+        data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
+        case = data.held_out_cases[int(outputs["case"])]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _, _, header = read_geometry(header_image(case))
+        write_mask(self.folder / prediction_name(case, self.submission), native_axes(outputs["mask"]), header)
+
+
+class MetricsFile(pl.Callback):
+    """Keeps ``metrics.csv``: a row an epoch, every logged metric; a restart keeps the rows before it.
+
+    Lightning's CSVLogger would start an empty file at each restart.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[dict[str, float]] = []
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take up the rows of the epochs that are done."""
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+            self._rows = [row for row in rows if row["epoch"] < trainer.current_epoch]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Add the epoch; validation ran before this."""
+        if trainer.is_global_zero and trainer.callback_metrics:
+            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self._rows.append({"epoch": trainer.current_epoch, **metrics})
+            names = list(dict.fromkeys(name for row in self._rows for name in row))
+            text = io.StringIO()
+            writer = csv.DictWriter(text, names, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
+            write_text(self.path, text.getvalue())
+
+
+class ProgressReport(pl.Callback):
+    """Keeps ``state.json`` up to date, from rank zero, at most once a second.
+
+    Args:
+        run: the job's run directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._last = -REPORT_EVERY
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Count an epoch."""
+        self._report(trainer, phase="training", done=trainer.current_epoch + 1, total=trainer.max_epochs or 0)
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count a case."""
+        data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
+        done = min((batch_idx + 1) * trainer.world_size, len(data.held_out))
+        self._report(trainer, phase="predicting", done=done, total=len(data.held_out))
+
+    def _report(self, trainer: pl.Trainer, **fields: Any) -> None:
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self._last >= REPORT_EVERY:
+            update_state(self.run, **fields)
+            self._last = now

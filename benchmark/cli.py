@@ -1,0 +1,206 @@
+"""The ``benchmark`` command. Heavy imports happen in the commands, so that help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from leaderboard.errors import InputError
+
+_LIGHTNING = ("fit", "predict")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point.
+
+    Returns:
+        Exit status: 0 done, 1 the input is at fault, 130 interrupted (argparse exits with 2 on wrong usage).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] and arguments[0] in _LIGHTNING:
+            _require_training("benchmark " + arguments[0])
+            from benchmark.cli_lightning import main as lightning
+
+            return lightning(arguments)
+        options = _parser().parse_args(arguments)
+        status: int = options.command(options)
+        return status
+    except InputError as error:
+        for problem in error.problems:
+            print(f"benchmark: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("benchmark: interrupted: run the same command again to continue", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmark",
+        description="Train stroke lesion segmentation methods under one protocol, and rank them.",
+        epilog="benchmark fit and benchmark predict take LightningCLI's arguments: benchmark fit --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"isles-benchmark {metadata.version('isles-benchmark')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser(
+        "run", help="the whole suite: train, predict, score, rank; continues what was interrupted"
+    )
+    run.add_argument("--config", required=True, help="suite config: a path, or the name of a shipped one (twin)")
+    run.add_argument("--cohort", type=Path, help="folder that holds TRAINING; default: the config's synthetic twin")
+    run.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
+    run.add_argument("--methods", type=_names, help="only these methods: a,b")
+    run.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
+    run.add_argument("--launcher", choices=["local"], default="local", help="where jobs run")
+    run.add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", dest="settings",
+        help="change a setting of every job: --set trainer.max_epochs=1",
+    )  # fmt: skip
+    run.add_argument("--allow-leaky-folds", action="store_true", help="accept a fold file that splits a patient")
+    run.add_argument("--restart-changed", action="store_true", help="do jobs again whose inputs changed")
+    run.set_defaults(command=_run)
+
+    twin = commands.add_parser("twin", help="write a synthetic cohort in the ISLES 2018 tree")
+    twin.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    twin.add_argument("--cases", type=int, required=True, help="training cases, 1 to 94")
+    twin.add_argument("--size", type=int, required=True, help="voxels along a slice's side; 256 is the real one")
+    twin.add_argument("--seed", type=int, default=0, help="default: 0")
+    twin.add_argument("--test-cases", type=int, default=0, help="test cases, 0 to 62 (default: 0)")
+    twin.add_argument("--jobs", type=int, help="processes (default: one a core)")
+    twin.set_defaults(command=_twin)
+
+    check = commands.add_parser("check", help="is this cohort sound?")
+    check.add_argument("cohort", type=Path, metavar="COHORT", help="folder that holds TRAINING, TESTING or both")
+    check.add_argument("--partition", choices=["training", "testing"], help="default: both")
+    check.set_defaults(command=_check)
+
+    predict = commands.add_parser("predict-cohort", help="predictions for new cases, named for submission")
+    predict.add_argument(
+        "--run", type=Path, required=True, help="run directory of a finished job: .../<method>/fold<k>"
+    )
+    predict.add_argument("--cohort", type=Path, required=True, help="folder of the cases")
+    predict.add_argument("--out", type=Path, required=True, help="folder to write")
+    predict.add_argument("--partition", choices=["training", "testing"], help="default: testing where it is there")
+    predict.add_argument("--name", help="free part of the file names (default: the method's name)")
+    predict.set_defaults(command=_predict_cohort)
+
+    commands.add_parser("fit", help="LightningCLI for one method: benchmark fit --help", add_help=False)
+    commands.add_parser("predict", help="LightningCLI for one method: benchmark predict --help", add_help=False)
+
+    job = commands.add_parser("job", help="one job of a suite, from its run directory (what `run` starts)")
+    job.add_argument("run", type=Path, metavar="RUN", help="run directory with a config.yaml")
+    job.set_defaults(command=_job)
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("name at least one")
+    return names
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of fold numbers, like 0,1") from None
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """``trainer.max_epochs=1`` -> {"trainer": {"max_epochs": 1}}."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
+    setting: Any = yaml.safe_load(value)
+    for part in reversed(key.split(".")):
+        setting = {part: setting}
+    return dict(setting)
+
+
+def _require_training(command: str) -> None:
+    """Say what to install where the extra `train` is missing."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "pytorch_lightning", "torchio") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"{command}: needs {', '.join(missing)}: pip install 'isles-benchmark[train]'")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _run(options: argparse.Namespace) -> int:
+    _require_training("benchmark run")
+    from benchmark.configs import merge
+    from benchmark.run import Request, run
+
+    request = Request(
+        config=options.config,
+        cohort=options.cohort,
+        out=options.out,
+        methods=options.methods,
+        folds=options.folds,
+        settings=merge(*options.settings),
+        allow_leaky_folds=options.allow_leaky_folds,
+        restart_changed=options.restart_changed,
+    )
+    return run(request, _console())
+
+
+def _twin(options: argparse.Namespace) -> int:
+    from benchmark.cohort.twin import write_twin
+    from benchmark.progress import counted
+
+    with counted("twin", _console()) as progress:
+        write_twin(
+            options.out,
+            cases=options.cases,
+            size=options.size,
+            seed=options.seed,
+            test_cases=options.test_cases,
+            jobs=options.jobs,
+            progress=progress,
+        )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from benchmark.cohort.check import check_cohort, print_report
+    from benchmark.progress import counted
+
+    console = _console()
+    with counted("checked", console) as progress:
+        report = check_cohort(options.cohort, options.partition, progress)
+    print_report(report, console)
+    return report.exit_status
+
+
+def _predict_cohort(options: argparse.Namespace) -> int:
+    _require_training("benchmark predict-cohort")
+    from benchmark.predict_cohort import predict_cohort
+
+    count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
+    print(f"{count} predictions written to {options.out}")
+    return 0
+
+
+def _job(options: argparse.Namespace) -> int:
+    _require_training("benchmark job")
+    from benchmark.job import main as job
+
+    return job(options.run)

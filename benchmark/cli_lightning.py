@@ -1,0 +1,39 @@
+"""``benchmark fit`` and ``benchmark predict``: LightningCLI, and the same parser for the suite's jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from benchmark.callbacks import PredictionWriter
+from benchmark.methods.base import Method
+from benchmark.pipeline.datamodule import StrokeData
+
+
+class SuiteCLI(LightningCLI):
+    """LightningCLI whose model is any method (by class path) and whose data is a fold of a cohort."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            Method,
+            StrokeData,
+            subclass_mode_model=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            **options,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Accept the suite's own section, so that a run's config.yaml is a config for ``benchmark fit``."""
+        parser.add_argument("--suite", type=dict, default={}, help="what the suite noted about this job")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``fit`` or ``predict`` with LightningCLI's arguments."""
+    from benchmark.job import trainer_defaults
+
+    shown = {"enable_progress_bar": True, "enable_model_summary": True}
+    SuiteCLI(args=arguments, trainer_defaults=trainer_defaults() | shown)
+    return 0

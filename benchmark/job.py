@@ -1,0 +1,152 @@
+"""One job: fit, then predict, in one run directory.
+
+The directory's ``config.yaml`` is a complete LightningCLI config: ``benchmark fit --config RUN/config.yaml`` trains the
+same thing by hand. A job that finds checkpoints continues from the last one.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+
+from benchmark.callbacks import MetricsFile, ProgressReport, prediction_name
+from benchmark.cli_lightning import SuiteCLI
+from benchmark.configs import read_yaml
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.provenance import write_provenance
+from benchmark.state import update_state
+from benchmark.wandb_sink import SlicePicture, wandb_logger
+from leaderboard.errors import InputError
+
+#: Warnings that tell the reader of a job's log nothing.
+_EXPECTED = (
+    ".*args parameter is intended to run from within Python.*",
+    "(?s).*Unable to serialize instance.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+)
+
+
+def run_job(run: Path) -> int:
+    """Fit and predict what ``run/config.yaml`` says; the outcome stands in ``run/state.json``.
+
+    Returns:
+        Exit status: 0 done, 1 failed.
+    """
+    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    try:
+        if rank_zero:
+            update_state(run, status="running", phase="starting", done=0, total=0, reason="")
+        _fit_and_predict(run)
+    except InputError as error:
+        reason = "; ".join(error.problems)
+    except SystemExit as error:  # jsonargparse has printed what is wrong with the config
+        reason = f"{run / 'config.yaml'}: is not a valid config (see {run / 'log.txt'})" if error.code else ""
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    else:
+        reason = ""
+    if reason:
+        print(reason, file=sys.stderr)
+    if rank_zero:
+        update_state(run, status="failed" if reason else "done", phase="", reason=reason)
+    return 1 if reason else 0
+
+
+def _fit_and_predict(run: Path) -> None:
+    suite = read_yaml(run / "config.yaml").get("suite", {})
+    started = time.monotonic()
+    checkpoints = run / "checkpoints"
+    loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
+    every = int(suite.get("checkpoint_every_n_epochs", 1))
+    callbacks = [
+        ModelCheckpoint(checkpoints, filename="epoch{epoch}", every_n_epochs=every, save_top_k=1, save_last=True),
+        ProgressReport(run),
+        MetricsFile(run / "metrics.csv"),
+        SlicePicture(),
+    ]
+    cli = SuiteCLI(
+        args=["--config", str(run / "config.yaml")],
+        run=False,
+        trainer_defaults=trainer_defaults()
+        | {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)},
+    )
+    trainer, method, data = cli.trainer, cli.model, cli.datamodule
+    last = checkpoints / "last.ckpt"
+    trainer.fit(method, datamodule=data, ckpt_path=last if is_loadable(last) else None, weights_only=True)
+    fitted = time.monotonic()
+    trainer.save_checkpoint(last)
+    trainer.predict(method, datamodule=data, return_predictions=False)
+    trainer.strategy.barrier()
+    if trainer.is_global_zero:
+        _check_predictions(run, data)
+        costs = {
+            "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+            "fit_seconds": round(fitted - started, 3),
+            "predict_seconds": round(time.monotonic() - fitted, 3),
+            "cases": len(data.held_out),
+            "peak_memory_mb": _peak_memory_mb(),
+        }
+        write_provenance(run, data, trainer, costs)
+    for logger in loggers:
+        logger.finalize("success")
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Trainer settings that hold for every job unless its config says otherwise."""
+    return {
+        "deterministic": "warn",
+        "use_distributed_sampler": False,  # our samplers know about ranks; Lightning's would repeat cases
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 10,
+    }
+
+
+def is_loadable(checkpoint: Path) -> bool:
+    """Whether a checkpoint is there and whole."""
+    if not checkpoint.exists():
+        return False
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises half a dozen types for a damaged archive
+        print(f"{checkpoint}: is damaged ({type(error).__name__}): training starts over", file=sys.stderr)
+        return False
+    return True
+
+
+def _check_predictions(run: Path, data: StrokeData) -> None:
+    missing = [case.name for case in data.held_out_cases if not (run / "predictions" / prediction_name(case)).exists()]
+    if missing:
+        raise InputError(f"{run / 'predictions'}: no prediction was written for {', '.join(missing)}: run again")
+
+
+def _peak_memory_mb() -> int:
+    """Peak memory of this process; of its GPU where it has one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def main(run: Path) -> int:
+    """Entry point of ``benchmark job RUN``."""
+    torch.set_float32_matmul_precision("high")
+    for message in _EXPECTED:
+        warnings.filterwarnings("ignore", message)
+    pl.seed_everything(int(read_yaml(run / "config.yaml").get("seed_everything", 0)), workers=True, verbose=False)
+    return run_job(run)

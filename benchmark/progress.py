@@ -1,0 +1,33 @@
+"""Progress of work on cases: a bar on a terminal, one line elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class counted:
+    """A progress bar that vanishes on a terminal, and one line elsewhere; gives a callback (done, total)."""
+
+    def __init__(self, what: str, console: Console) -> None:
+        self.what = what
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task(what, total=None)
+        self._total = 0
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._progress.start()
+        return self._update
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._progress.stop()
+        if kind is None and self._total:
+            self.console.print(f"{self.what}: {self._total} cases", highlight=False)
+
+    def _update(self, done: int, total: int) -> None:
+        self._total = total
+        self._progress.update(self._task, completed=done, total=total)

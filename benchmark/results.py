@@ -1,0 +1,73 @@
+"""From finished jobs to ``leaderboard/``: cases.csv, leaderboard.csv, leaderboard.md and costs.csv."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.cohort.folds import Folds
+from benchmark.suite import Job
+from leaderboard.cases import sort_cases, write_cases
+from leaderboard.cohort import Cohort
+from leaderboard.images import write_text
+from leaderboard.ranking import rank_methods
+from leaderboard.scoring import score_cases
+from leaderboard.table import write_leaderboard
+
+
+def write_results(
+    jobs: Sequence[Job],
+    cohort: Cohort,
+    folds: Folds,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Score and rank finished jobs.
+
+    Args:
+        jobs: every one done.
+        cohort: with the references.
+        folds: which cases each job predicted.
+        folder: where the files go.
+        progress: called with (scored, all).
+
+    Returns:
+        The leaderboard.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = []
+    total = sum(list(folds.fold_of.values()).count(job.fold) for job in jobs)
+    for job in jobs:
+        cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
+        frames.append(score_cases(cases, job.run / "predictions", job.method, folds=folds.fold_of))
+        if progress:
+            progress(sum(map(len, frames)), total)
+    scored = sort_cases(pd.concat(frames, ignore_index=True))
+    write_cases(folder / "cases.csv", scored)
+    table = rank_methods(scored)
+    write_leaderboard(folder / "leaderboard.csv", table)
+    write_text(folder / "costs.csv", costs(jobs).to_csv(index=False, lineterminator="\n"))
+    return table
+
+
+def costs(jobs: Sequence[Job]) -> pd.DataFrame:
+    """What each method cost, over its folds: from the jobs' provenance, timed and so apart from the scores."""
+    rows = []
+    for method, group in groupby(jobs, key=lambda job: job.method):
+        spent = [json.loads((job.run / "provenance.json").read_text())["costs"] for job in group]
+        cases = sum(cost["cases"] for cost in spent)
+        rows.append(
+            {
+                "method": method,
+                "folds": len(spent),
+                "parameters": max(cost["parameters"] for cost in spent),
+                "fit_seconds": round(sum(cost["fit_seconds"] for cost in spent), 1),
+                "predict_seconds_per_case": round(sum(cost["predict_seconds"] for cost in spent) / cases, 3),
+                "peak_memory_mb": max(cost["peak_memory_mb"] for cost in spent),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,176 @@
+"""``benchmark run``: a suite from its config to the printed leaderboard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmark.cohort.folds import Folds, folds_within, make_folds, measure_cohort, read_folds, write_folds
+from benchmark.configs import find_config, shipped_configs
+from benchmark.launch import LocalLauncher
+from benchmark.overview import Overview
+from benchmark.progress import counted
+from benchmark.suite import Job, SuiteConfig, plan_jobs, prepare_runs, read_suite
+from leaderboard.cohort import Cohort, read_cohort
+from leaderboard.errors import InputError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        config: a suite's config, by path or name.
+        cohort: folder of the cohort; None takes the config's twin.
+        out: folder above the suite's.
+        methods: only these of the suite's methods (or others); None takes all.
+        folds: only these; None takes all.
+        settings: config over everything else.
+        allow_leaky_folds: accept a fold file that splits patients.
+        restart_changed: do jobs again whose config, cohort or folds changed.
+    """
+
+    config: str
+    cohort: Path | None = None
+    out: Path = Path("runs")
+    methods: tuple[str, ...] | None = None
+    folds: tuple[int, ...] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    allow_leaky_folds: bool = False
+    restart_changed: bool = False
+
+
+def run(request: Request, console: Console) -> int:
+    """Run a suite: cohort, folds, cache, jobs, leaderboard.
+
+    Returns:
+        Exit status: 0 when every job is done, 1 when some failed (the leaderboard then holds the complete methods).
+
+    Raises:
+        InputError: nothing can be run.
+    """
+    suite = read_suite(find_config(request.config))
+    root = request.out / suite.name
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{root}: cannot be created ({error.strerror}): give another --out") from None
+    folder = request.cohort or _write_twin(suite, root / "cohort", console)
+    cohort = read_cohort(folder, "training")
+    folds_path, folds = _folds(suite, cohort, root, request.allow_leaky_folds, console)
+    chosen = _chosen_folds(folds, request.folds)
+    cache = request.out / "cache"
+    digest = _cohort_digest(cohort, cache, console)
+    jobs = plan_jobs(
+        suite,
+        cohort=folder.resolve(),
+        cohort_digest=digest,
+        folds_path=folds_path.resolve(),
+        folds=folds,
+        root=root.resolve(),
+        cache=cache.resolve(),
+        methods=request.methods or suite.methods,
+        chosen_folds=chosen,
+        settings=request.settings,
+        allow_leaky_folds=request.allow_leaky_folds,
+    )
+    todo = prepare_runs(jobs, restart_changed=request.restart_changed)
+    if len(todo) < len(jobs):
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are done already")
+    with Overview(jobs, console) as overview:
+        LocalLauncher(_slots(todo)).run(todo, overview.update)
+        overview.update()
+    return _finish(suite, jobs, cohort, folds, root, console)
+
+
+def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
+    """The suite's synthetic cohort, written unless it is there."""
+    if suite.twin is None:
+        raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds TRAINING")
+    from benchmark.cohort.twin import write_twin
+
+    cases, size, seed = suite.twin["cases"], suite.twin["size"], suite.twin.get("seed", 0)
+    with counted("synthetic twin", console) as progress:
+        write_twin(folder, cases=cases, size=size, seed=seed, progress=progress)
+    return folder
+
+
+def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console: Console) -> tuple[Path, Folds]:
+    """The suite's own copy of its fold file (made on the first run), and the folds of the cases that are there."""
+    path = root / "folds.csv"
+    if suite.folds_file is not None:
+        source = suite.path.parent / suite.folds_file
+        source = source if source.is_file() else shipped_configs() / suite.folds_file
+        read_folds(source, allow_leaky=leaky)
+        if not path.exists() or path.read_bytes() != source.read_bytes():
+            shutil.copyfile(source, path)
+    elif not path.exists():
+        write_folds(path, make_folds(measure_cohort(cohort), suite.folds_number, suite.seed))
+    folds = read_folds(path, allow_leaky=leaky)
+    present = folds_within(folds, cohort)
+    if len(present.fold_of) < len(folds.fold_of):
+        console.print(
+            f"The fold file names {len(folds.fold_of)} cases, the cohort holds {len(present.fold_of)} of them: "
+            "using these"
+        )
+    return path, present
+
+
+def _chosen_folds(folds: Folds, asked: Sequence[int] | None) -> list[int]:
+    """The folds to run: those asked for, else all that hold a case."""
+    filled = sorted(set(folds.fold_of.values()))
+    if unknown := [fold for fold in asked or () if fold not in filled]:
+        raise InputError(
+            f"--folds {','.join(map(str, unknown))}: no such fold with cases: "
+            f"choose among {', '.join(map(str, filled))}"
+        )
+    return sorted(set(asked)) if asked else filled
+
+
+def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:
+    """Preprocess every case; digest of the cohort's content."""
+    from benchmark.pipeline.cache import build_cache, case_digest
+
+    with counted("preprocessing", console) as progress:
+        build_cache(cohort.cases, cohort.channels, cache, progress)
+    digests = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _slots(jobs: Sequence[Job]) -> int:
+    """Jobs at a time: one a GPU where each job takes one of several GPUs, else one."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    single = all(str(job.config.get("trainer", {}).get("devices", "auto")) == "1" for job in jobs)
+    return gpus if gpus > 1 and single else 1
+
+
+def _finish(suite: SuiteConfig, jobs: Sequence[Job], cohort: Cohort, folds: Folds, root: Path, console: Console) -> int:
+    """Score, rank and print the methods whose every fold is done."""
+    from benchmark.results import write_results
+    from leaderboard.table import print_leaderboard
+
+    failed = [job for job in jobs if job.state.status != "done"]
+    complete = [job for job in jobs if job.method not in {other.method for other in failed}]
+    for job in failed:
+        console.print(
+            f"failed: {job.method} fold {job.fold}: {job.state.reason}", style="red", soft_wrap=True, markup=False
+        )
+    if complete:
+        with counted("scoring", console) as progress:
+            table = write_results(complete, cohort, folds, root / "leaderboard", progress)
+        if suite.wandb:
+            from benchmark.wandb_sink import log_leaderboard
+
+            log_leaderboard(suite.name, root / "leaderboard", root)
+        print_leaderboard(table, console)
+        console.print(f"Written to {root / 'leaderboard'}", soft_wrap=True, highlight=False)
+    return 1 if failed else 0

@@ -1,0 +1,235 @@
+"""A suite: method x fold, as a list of jobs that each keep their state in a run directory of their own."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.cohort.folds import Folds
+from benchmark.configs import find_method, merge, read_yaml
+from benchmark.state import State, read_state, write_state
+from leaderboard.errors import InputError
+from leaderboard.images import write_text
+
+_KEYS = {"name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb", "checkpoint_every_n_epochs"}
+_TWIN_KEYS = {"cases", "size", "seed"}
+
+
+@dataclass(frozen=True)
+class SuiteConfig:
+    """What a suite's YAML says.
+
+    Attributes:
+        path: the file.
+        name: of the suite, and of its folder under the output folder.
+        seed: of the weights, the order, the augmentation and the folds.
+        twin: arguments of the synthetic cohort; None where the suite needs a cohort that is given.
+        folds_file: fold file, relative to the config's folder; None where folds are made.
+        folds_number: how many folds are made.
+        methods: their names, in order.
+        defaults: config of every job (sections ``trainer``, ``data``).
+        overrides: further config by method.
+        wandb: whether jobs log to W&B.
+        checkpoint_every_n_epochs: how often a job saves.
+    """
+
+    path: Path
+    name: str
+    methods: tuple[str, ...]
+    seed: int = 0
+    twin: dict[str, int] | None = None
+    folds_file: str | None = None
+    folds_number: int = 5
+    defaults: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    wandb: bool = True
+    checkpoint_every_n_epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method on one fold.
+
+    Attributes:
+        method: its name.
+        fold: the fold it predicts.
+        run: its run directory.
+        config: its whole LightningCLI config.
+        inputs: digest of everything that decides its result: config, cohort and folds, not where they lie.
+    """
+
+    method: str
+    fold: int
+    run: Path
+    config: dict[str, Any]
+    inputs: str
+
+    @property
+    def state(self) -> State:
+        """The state on disk."""
+        return read_state(self.run)
+
+
+def read_suite(path: Path) -> SuiteConfig:
+    """Read and check a suite's config.
+
+    Raises:
+        InputError: with every fault of the file.
+    """
+    content = read_yaml(path)
+    faults = [f"unknown setting {key}: choose among {', '.join(sorted(_KEYS))}" for key in content if key not in _KEYS]
+    methods = content.get("methods")
+    if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
+        faults.append("methods must be a list of method names: add it")
+    elif len(set(methods)) < len(methods):
+        faults.append("methods names one twice: remove one")
+    name = content.get("name", path.stem)
+    if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+        faults.append(f"name {name!r} is no folder name: correct it")
+    sections: dict[str, dict[str, Any]] = {}
+    for key in ("cohort", "folds", "defaults", "overrides"):
+        value = content.get(key) or {}
+        if not isinstance(value, dict):
+            faults.append(f"{key} must be a mapping: correct it")
+            value = {}
+        sections[key] = value
+    twin = sections["cohort"].get("twin")
+    if twin is not None and not (isinstance(twin, dict) and {"cases", "size"} <= set(twin) <= _TWIN_KEYS):
+        faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
+    if faults:
+        raise InputError(f"{path}: {fault}" for fault in faults)
+    return SuiteConfig(
+        path=path,
+        name=name,
+        methods=tuple(methods or ()),
+        seed=int(content.get("seed", 0)),
+        twin=twin,
+        folds_file=sections["folds"].get("file"),
+        folds_number=int(sections["folds"].get("number", 5)),
+        defaults=sections["defaults"],
+        overrides=sections["overrides"],
+        wandb=bool(content.get("wandb", True)),
+        checkpoint_every_n_epochs=int(content.get("checkpoint_every_n_epochs", 1)),
+    )
+
+
+def plan_jobs(
+    suite: SuiteConfig,
+    *,
+    cohort: Path,
+    cohort_digest: str,
+    folds_path: Path,
+    folds: Folds,
+    root: Path,
+    cache: Path,
+    methods: Sequence[str],
+    chosen_folds: Sequence[int],
+    settings: dict[str, Any],
+    allow_leaky_folds: bool = False,
+) -> list[Job]:
+    """The jobs of a suite, fold by fold within each method.
+
+    Args:
+        suite: what to run.
+        cohort: folder of the cohort.
+        cohort_digest: of its content.
+        folds_path: the fold file that the jobs read.
+        folds: its content.
+        root: the suite's folder.
+        cache: folder of the preprocessed cases.
+        methods: which of the suite's methods.
+        chosen_folds: which folds.
+        settings: config that goes over everything else (from the command line).
+        allow_leaky_folds: passed on to the jobs.
+
+    Raises:
+        InputError: an unknown method; all are named.
+    """
+    problems: list[str] = []
+    jobs: list[Job] = []
+    for method in methods:
+        try:
+            own = read_yaml(find_method(method, suite.path))
+        except InputError as error:
+            problems += error.problems
+            continue
+        base = merge(own, suite.defaults, suite.overrides.get(method, {}), settings)
+        for fold in chosen_folds:
+            run = root / method / f"fold{fold}"
+            data = {
+                "cohort": str(cohort),
+                "folds": str(folds_path),
+                "fold": fold,
+                "cache": str(cache),
+                "seed": suite.seed,
+                "allow_leaky_folds": allow_leaky_folds,
+            }
+            notes = {
+                "name": suite.name,
+                "method": method,
+                "fold": fold,
+                "wandb": suite.wandb,
+                "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
+            }
+            config = merge(
+                {"seed_everything": suite.seed},
+                base,
+                {"data": data, "predictions": {"folder": str(run / "predictions")}, "suite": notes},
+            )
+            jobs.append(Job(method, fold, run, config, inputs_digest(config, cohort_digest, folds.digest)))
+    if problems:
+        raise InputError(problems)
+    return jobs
+
+
+def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str) -> str:
+    """Digest of what decides a job's result: not where files lie, how many workers load them or what is logged."""
+    decisive = copy.deepcopy(config)
+    for key in ("cohort", "folds", "cache", "num_workers"):
+        decisive["data"].pop(key, None)
+    decisive.pop("predictions", None)
+    decisive.pop("suite", None)
+    content = json.dumps([decisive, cohort_digest, folds_digest], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[Job]:
+    """Write each job's config and return those that are still to be done.
+
+    Raises:
+        InputError: a run directory holds work on other inputs and `restart_changed` is not set; all are listed.
+    """
+    changed = [job for job in jobs if (state := job.state).inputs and state.inputs != job.inputs]
+    if changed and not restart_changed:
+        raise InputError(
+            f"{job.run}: was made with another config, cohort or fold file: give another --out, "
+            "or --restart-changed to do it again"
+            for job in changed
+        )
+    for job in changed:
+        shutil.rmtree(job.run)
+    todo = [job for job in jobs if not is_done(job)]
+    for job in todo:
+        try:
+            job.run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{job.run}: cannot be created ({error.strerror}): check the folder, or give another --out"
+            ) from None
+        write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
+        write_state(job.run, State(inputs=job.inputs))
+    return todo
+
+
+def is_done(job: Job) -> bool:
+    """Whether the job has finished and its predictions are there."""
+    folder = job.run / "predictions"
+    return job.state.status == "done" and folder.is_dir() and any(folder.iterdir())

@@ -1,0 +1,59 @@
+"""Sessions: nox -s benchmark | leaderboard | tests | lint | typecheck | bench. What follows `--` is passed on."""
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "lint", "typecheck"]
+nox.options.reuse_existing_virtualenvs = True
+
+PINS = ("-c", "constraints.txt")
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """Train, predict, score and rank a suite; the embedded synthetic twin unless --config says otherwise."""
+    session.install(*PINS, "-e", ".[train]")
+    arguments = list(session.posargs)
+    if not any(argument.split("=")[0] == "--config" for argument in arguments):
+        arguments = ["--config", "configs/twin.yaml", *arguments]
+    session.run("benchmark", "run", *arguments)
+
+
+@nox.session
+def leaderboard(session: nox.Session) -> None:
+    """The leaderboard alone, in an environment without torch: its tests, or the command given after `--`."""
+    session.install(*PINS, ".", "pytest", "hypothesis")
+    session.run("python", "-c", "import importlib.util as u; assert u.find_spec('torch') is None")
+    if session.posargs:
+        session.run("leaderboard", *session.posargs)
+    else:
+        session.run("pytest", "tests/leaderboard")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite against the installed wheel (not the checkout), so that what it needs must ship with it."""
+    session.install(*PINS, ".[train,dev]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff's checks and its format."""
+    session.install(*PINS, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Types: mypy on both packages."""
+    session.install(*PINS, "-e", ".[train,dev]")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed, as ratios within one run; writes .benchmarks/bench.json."""
+    session.install(*PINS, "-e", ".[train,dev]")
+    session.run("pytest", "-m", "bench", "--benchmark-json=.benchmarks/bench.json", *session.posargs)
