@@ -82,19 +82,19 @@ class MetricsFile(pl.Callback):
         self.path = path
         self._rows: list[dict[str, float]] = []
 
-    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take up the rows of the epochs that are done."""
         if self.path.exists():
             with self.path.open(newline="", encoding="utf-8") as file:
                 rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-            self._rows = [row for row in rows if row["epoch"] < trainer.current_epoch]
+            self._rows = [row | {"epoch": int(row["epoch"])} for row in rows if row["epoch"] < trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Add the epoch; validation ran before this."""
         if trainer.is_global_zero and trainer.callback_metrics:
             metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._rows.append({"epoch": trainer.current_epoch, **metrics})
-            names = list(dict.fromkeys(name for row in self._rows for name in row))
+            names = ["epoch", *sorted({name for row in self._rows for name in row} - {"epoch"})]
             text = io.StringIO()
             writer = csv.DictWriter(text, names, lineterminator="\n")
             writer.writeheader()

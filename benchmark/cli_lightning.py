@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import Any
+
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # they are Lightning's, not the user's
 
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -10,11 +14,24 @@ from benchmark.callbacks import PredictionWriter
 from benchmark.methods.base import Method
 from benchmark.pipeline.datamodule import StrokeData
 
+#: Warnings that tell the reader of a job's log nothing.
+_EXPECTED = (
+    ".*args parameter is intended to run from within Python.*",
+    "(?s).*Unable to serialize instance.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*dirpath has changed from.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+)
+
 
 class SuiteCLI(LightningCLI):
     """LightningCLI whose model is any method (by class path) and whose data is a fold of a cohort."""
 
     def __init__(self, **options: Any) -> None:
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message)
         super().__init__(
             Method,
             StrokeData,

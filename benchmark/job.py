@@ -11,7 +11,6 @@ import resource
 import sys
 import time
 import traceback
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,6 @@ from benchmark.provenance import write_provenance
 from benchmark.state import update_state
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.errors import InputError
-
-#: Warnings that tell the reader of a job's log nothing.
-_EXPECTED = (
-    ".*args parameter is intended to run from within Python.*",
-    "(?s).*Unable to serialize instance.*",
-    ".*isinstance.treespec, LeafSpec.*",
-    ".*smaller than the logging interval.*",
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists and is not empty.*",
-)
 
 
 def run_job(run: Path) -> int:
@@ -95,7 +84,7 @@ def _fit_and_predict(run: Path) -> None:
     if trainer.is_global_zero:
         _check_predictions(run, data)
         costs = {
-            "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+            "parameters": method.weights,
             "fit_seconds": round(fitted - started, 3),
             "predict_seconds": round(time.monotonic() - fitted, 3),
             "cases": len(data.held_out),
@@ -146,7 +135,5 @@ def _peak_memory_mb() -> int:
 def main(run: Path) -> int:
     """Entry point of ``benchmark job RUN``."""
     torch.set_float32_matmul_precision("high")
-    for message in _EXPECTED:
-        warnings.filterwarnings("ignore", message)
     pl.seed_everything(int(read_yaml(run / "config.yaml").get("seed_everything", 0)), workers=True, verbose=False)
     return run_job(run)

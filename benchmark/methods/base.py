@@ -93,6 +93,11 @@ class Method(pl.LightningModule):
         """Share of the training that is done at this epoch's start, 0 to 1."""
         return self.current_epoch / max(self.max_epochs, 1)
 
+    @property
+    def weights(self) -> int:
+        """How many trainable weights the network has."""
+        return sum(p.numel() for p in self.network.parameters() if p.requires_grad) if hasattr(self, "network") else 0
+
     def configure_model(self) -> None:
         """Build the network once the number of input images is known."""
         if not hasattr(self, "network"):
@@ -174,6 +179,8 @@ class RuleMethod(Method):
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
+        # DistributedDataParallel refuses a module in which nothing requires gradient; this is never used.
+        self.unused = nn.Parameter(torch.zeros(()))
 
     def rule(self, batch: Batch) -> Tensor:
         """One case as `WholeCases` serves it (``image`` in physical units) -> mask (D, H, W) bool."""
@@ -199,6 +206,9 @@ class RuleMethod(Method):
     def on_train_epoch_end(self) -> None:
         """Decide."""
         self.fit_finish()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """There is no curve to draw."""
 
     def predict_case(self, batch: Batch) -> Tensor:
         """The rule's mask as a probability of 0 or 1."""

@@ -1,0 +1,137 @@
+"""The rows T38, T30, RAPID-like, Tmax6 and Tfit: one rule with different settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.methods.base import RuleMethod
+from benchmark.methods.perfusion_threshold import rules
+from benchmark.pipeline.datasets import Batch
+from leaderboard.cohort import CHANNELS
+from leaderboard.errors import InputError
+
+#: The images that the rule needs, in the order in which a batch holds them.
+KINDS = CHANNELS["isles2018"]
+#: Thresholds on rCBF that Tfit chooses from.
+CANDIDATES = np.arange(15, 61) / 100
+
+
+class PerfusionThreshold(RuleMethod):
+    """Lesion is where relative CBF is low, Tmax is long, or both.
+
+    Args:
+        rcbf_below: threshold on CBF relative to the opposite hemisphere; None leaves CBF out. Where `fitted`, the
+            value until the fit.
+        tmax_above: threshold on Tmax in s; None leaves Tmax out.
+        smallest_ml: connected components of a smaller volume are dropped.
+        fitted: choose `rcbf_below` from 0.15 to 0.60 by the mean Dice over the training cases (needs one epoch).
+
+    Raises:
+        ValueError: neither threshold is given, or the fit is asked for beside other conditions.
+    """
+
+    rcbf: Tensor
+    cases: int
+    dice_sums: np.ndarray
+
+    def __init__(
+        self,
+        rcbf_below: float | None = None,
+        tmax_above: float | None = None,
+        smallest_ml: float = 0.0,
+        fitted: bool = False,
+    ) -> None:
+        super().__init__()
+        if rcbf_below is None and tmax_above is None:
+            raise ValueError("perfusion_threshold needs rcbf_below, tmax_above or both")
+        if fitted and (rcbf_below is None or tmax_above is not None or smallest_ml > 0):
+            raise ValueError("perfusion_threshold fits rcbf_below alone: leave tmax_above and smallest_ml out")
+        self.save_hyperparameters()
+        self.tmax_above = tmax_above
+        self.smallest_ml = smallest_ml
+        self.fitted = fitted
+        # A buffer, so that a checkpoint holds what was fitted; NaN where CBF is left out.
+        start = float("nan") if rcbf_below is None else rcbf_below
+        self.register_buffer("rcbf", torch.tensor(start, dtype=torch.float64))
+        self._forget()
+
+    def setup(self, stage: str) -> None:
+        """Refuse cohorts without CT perfusion maps.
+
+        Raises:
+            InputError: the cohort holds other images.
+        """
+        check_kinds(self.data.held_out[0].channels, str(self.data.cohort_path))
+
+    def rule(self, batch: Batch) -> Tensor:
+        """See `RuleMethod`."""
+        rcbf = float(self.rcbf)
+        mask = rules.segment(
+            _flow(batch),
+            batch["spacing_mm"].tolist(),
+            rcbf_below=None if np.isnan(rcbf) else rcbf,
+            tmax_above=self.tmax_above,
+            smallest_ml=self.smallest_ml,
+        )
+        return torch.from_numpy(mask).to(batch["image"].device)
+
+    def on_train_epoch_start(self) -> None:
+        """An epoch that was interrupted begins anew."""
+        self._forget()
+
+    def fit_case(self, batch: Batch) -> None:
+        """Dice of every candidate on one case."""
+        if self.fitted:
+            self.dice_sums = self.dice_sums + rules.dice_by_threshold(
+                _flow(batch), batch["reference"].cpu().numpy(), CANDIDATES
+            )
+            self.cases += 1
+
+    def fit_finish(self) -> None:
+        """Choose the threshold from the sums of all processes."""
+        if not self.fitted:
+            return
+        sums = torch.tensor([*self.dice_sums, self.cases], dtype=torch.float64, device=self.device)
+        if self._trainer is not None:
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        *dice_sums, cases = sums.tolist()
+        self.rcbf.fill_(rules.best_threshold(np.asarray(dice_sums), cases, CANDIDATES))
+        self._forget()
+
+    def _forget(self) -> None:
+        # Plain attributes: DDP would overwrite buffers with those of the first process.
+        self.dice_sums = np.zeros(len(CANDIDATES))
+        self.cases = 0
+
+
+def check_kinds(kinds: Sequence[str], cohort: str) -> None:
+    """Refuse images that are not those of CT perfusion.
+
+    Args:
+        kinds: the kind of each image of a case, in order.
+        cohort: name of the cohort, for the message.
+
+    Raises:
+        InputError: `kinds` are others than `KINDS`.
+    """
+    if tuple(kinds) != KINDS:
+        raise InputError(
+            f"{cohort}: holds {', '.join(kinds)}, but the perfusion_threshold rows need the CT perfusion maps of "
+            f"ISLES 2018 ({', '.join(KINDS)}): leave these methods out for this cohort"
+        )
+
+
+def _flow(batch: Batch) -> rules.Flow:
+    """`rules.measure_flow` of a case as `WholeCases` serves it, in physical units."""
+    image = dict(zip(KINDS, batch["image"].cpu().numpy(), strict=True))
+    return rules.measure_flow(
+        image["CT"],
+        image["CT_CBF"],
+        image["CT_Tmax"],
+        batch["brain"].cpu().numpy(),
+        batch["spacing_mm"].tolist(),
+    )

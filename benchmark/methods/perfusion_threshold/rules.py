@@ -1,0 +1,211 @@
+"""Perfusion thresholds as clinical software applies them; pure functions on one case.
+
+Arrays are (D, H, W); `spacing_mm` is the voxel size along x, y, z, that is W, H, D. The steps and their numbers are
+those of the README beside this file. Nothing here depends on the scale of CBF: only ratios to the other hemisphere do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from benchmark.pipeline.intensity import CT_WINDOW
+from benchmark.pipeline.midline import estimate_midline, positive_side
+
+#: Pixels of ISLES 2018 measure 0.80 to 1.04 mm (median 0.88); the sources give margins in such pixels.
+_PIXEL_MM = 0.88
+CSF_MARGIN_MM, VESSEL_MARGIN_MM, SKULL_MARGIN_MM = 2 * _PIXEL_MM, 2 * _PIXEL_MM, 3 * _PIXEL_MM
+#: CT below this, once smoothed (SD in mm), is cerebrospinal fluid.
+CSF_BELOW_HU, CSF_SMOOTHING_SD_MM = 20.0, _PIXEL_MM
+#: CBF above this percentile of the brain's is a vessel.
+VESSEL_PERCENTILE = 99.0
+SMOOTHING_FWHM_MM = 5.0
+#: Full width at half maximum of a Gaussian, in standard deviations.
+_FWHM_PER_SD = 2 * np.sqrt(2 * np.log(2))
+#: The 4-neighbourhood in plane.
+_CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What the thresholds look at.
+
+    Attributes:
+        rcbf: (D, H, W) smoothed CBF as a share of the opposite hemisphere's median; infinite outside `valid`.
+        tmax: (D, H, W) smoothed Tmax in s; 0 outside `valid`.
+        valid: (D, H, W) bool, brain without CSF, vessels and the skull's margin.
+    """
+
+    rcbf: np.ndarray
+    tmax: np.ndarray
+    valid: np.ndarray
+
+
+def measure_flow(
+    ct: np.ndarray, cbf: np.ndarray, tmax: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[float]
+) -> Flow:
+    """Masks, smoothing and the ratio to the opposite hemisphere (steps 1 to 3).
+
+    Args:
+        ct: (D, H, W) in HU.
+        cbf: (D, H, W) in any unit.
+        tmax: (D, H, W) in s.
+        brain: (D, H, W), nonzero inside.
+        spacing_mm: voxel size along x, y, z.
+    """
+    brain = brain.astype(bool)
+    valid = valid_tissue(ct, cbf, brain, spacing_mm)
+    midline = estimate_midline(np.clip(ct, *CT_WINDOW), brain, spacing_mm)
+    height, width = brain.shape[-2:]
+    side = positive_side(height, width, midline, spacing_mm)
+    sd_mm = SMOOTHING_FWHM_MM / _FWHM_PER_SD
+    rcbf = relative_to_opposite(smooth(cbf, valid, sd_mm, spacing_mm), valid, side)
+    return Flow(rcbf, smooth(tmax, valid, sd_mm, spacing_mm), valid)
+
+
+def valid_tissue(ct: np.ndarray, cbf: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """(D, H, W) bool: the brain without CSF, large vessels and a margin along the skull (step 1)."""
+    hounsfield = smooth(np.clip(ct, *CT_WINDOW), brain, CSF_SMOOTHING_SD_MM, spacing_mm)
+    csf = brain & (hounsfield < CSF_BELOW_HU)
+    vessels = brain & (cbf > np.percentile(cbf[brain], VESSEL_PERCENTILE)) if brain.any() else brain
+    excluded = (
+        within(~brain, SKULL_MARGIN_MM, spacing_mm)
+        | within(csf, CSF_MARGIN_MM, spacing_mm)
+        | within(vessels, VESSEL_MARGIN_MM, spacing_mm)
+    )
+    return brain & ~excluded
+
+
+def within(mask: np.ndarray, margin_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """The mask grown in plane by a margin.
+
+    A pixel belongs to it if its centre lies within the margin from the mask's edge, which runs half a pixel from the
+    outermost centres. So 3 pixels of 0.88 mm remain 3 pixels from 0.80 to 1.04 mm, and become one of 3.5 mm.
+
+    Args:
+        mask: (D, H, W) bool.
+        margin_mm: by how much.
+        spacing_mm: voxel size along x, y, z.
+    """
+    dx, dy = float(spacing_mm[0]), float(spacing_mm[1])
+    grown = mask.copy()
+    for index, plane in enumerate(mask):
+        if plane.any() and not plane.all():
+            distance = ndimage.distance_transform_edt(~plane, sampling=(dy, dx))
+            grown[index] = distance <= margin_mm + (dx + dy) / 4
+    return grown
+
+
+def smooth(values: np.ndarray, mask: np.ndarray, sd_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Gaussian smoothing in plane of what lies inside a mask (normalised convolution); 0 outside (step 2).
+
+    Args:
+        values: (D, H, W).
+        mask: (D, H, W) bool; what lies outside neither gives nor receives.
+        sd_mm: standard deviation of the Gaussian.
+        spacing_mm: voxel size along x, y, z.
+    """
+    sd = (0.0, sd_mm / float(spacing_mm[1]), sd_mm / float(spacing_mm[0]))
+    weighted = ndimage.gaussian_filter(np.where(mask, values, 0).astype(np.float64), sd, mode="constant")
+    weight = ndimage.gaussian_filter(mask.astype(np.float64), sd, mode="constant")
+    return np.where(mask, weighted / np.where(mask, weight, 1.0), 0.0)
+
+
+def relative_to_opposite(cbf: np.ndarray, valid: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """CBF as a share of the median over the opposite hemisphere's valid voxels (step 3).
+
+    Args:
+        cbf: (D, H, W).
+        valid: (D, H, W) bool.
+        side: (H, W) bool, one hemisphere.
+
+    Returns:
+        (D, H, W); infinite outside `valid`, and wherever the opposite hemisphere gives no positive median.
+    """
+    ratio = np.full(cbf.shape, np.inf)
+    for here in (side, ~side):
+        opposite = cbf[valid & ~here]
+        normal = float(np.median(opposite)) if opposite.size else 0.0
+        if normal > 0:
+            ratio[valid & here] = cbf[valid & here] / normal
+    return ratio
+
+
+def segment(
+    flow: Flow,
+    spacing_mm: Sequence[float],
+    *,
+    rcbf_below: float | None = None,
+    tmax_above: float | None = None,
+    smallest_ml: float = 0.0,
+) -> np.ndarray:
+    """The lesion by thresholds, opened in plane (steps 4 and 5).
+
+    Args:
+        flow: what `measure_flow` gave.
+        spacing_mm: voxel size along x, y, z.
+        rcbf_below: lesion has less relative CBF than this; None asks nothing of it.
+        tmax_above: lesion has a longer Tmax than this, in s; None asks nothing of it.
+        smallest_ml: connected components (over faces) of a smaller volume are dropped.
+
+    Returns:
+        (D, H, W) bool.
+    """
+    mask = flow.valid
+    if rcbf_below is not None:
+        mask = mask & (flow.rcbf < rcbf_below)
+    if tmax_above is not None:
+        mask = mask & (flow.tmax > tmax_above)
+    return drop_small(ndimage.binary_opening(mask, _CROSS), smallest_ml, spacing_mm)
+
+
+def drop_small(mask: np.ndarray, smallest_ml: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """The mask without components (connected over faces) of less than `smallest_ml`."""
+    labels, count = ndimage.label(mask)
+    voxel_ml = float(np.prod([float(size) for size in spacing_mm])) / 1000
+    keep = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml >= smallest_ml
+    keep[0] = False
+    return keep[labels]
+
+
+def dice_by_threshold(flow: Flow, reference: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Dice of the rule ``rcbf < threshold`` for many thresholds at once.
+
+    The binary opening of ``rcbf < t`` is ``closed < t``, where `closed` is the grey closing of rcbf, for every t; so
+    one closing and a histogram stand for an opening a threshold.
+
+    Args:
+        flow: what `measure_flow` gave.
+        reference: (D, H, W), nonzero is lesion.
+        thresholds: (K,) ascending.
+
+    Returns:
+        (K,) Dice of ``segment(flow, spacing_mm, rcbf_below=threshold)``; 1 where both masks are empty.
+    """
+    lesion = reference.astype(bool)
+    closed = ndimage.grey_erosion(
+        ndimage.grey_dilation(flow.rcbf, footprint=_CROSS, mode="constant", cval=np.inf),
+        footprint=_CROSS,
+        mode="constant",
+        cval=np.inf,
+    )
+    predicted = np.searchsorted(np.sort(closed[np.isfinite(closed)]), thresholds, side="left")
+    overlap = np.searchsorted(np.sort(closed[lesion & np.isfinite(closed)]), thresholds, side="left")
+    total = predicted + np.count_nonzero(lesion)
+    return np.where(total > 0, 2 * overlap / np.maximum(total, 1), 1.0)
+
+
+def best_threshold(dice_sums: np.ndarray, cases: float, thresholds: np.ndarray) -> float:
+    """The threshold of greatest mean Dice, the smallest where several are equal.
+
+    Means are compared to nine digits: the order in which sums were made must not decide.
+
+    Args:
+        dice_sums: (K,) Dice of each threshold, summed over the cases.
+        cases: how many these were.
+        thresholds: (K,) ascending.
+    """
+    return float(thresholds[int(np.argmax(np.round(dice_sums / max(cases, 1), 9)))])

@@ -1,0 +1,223 @@
+"""Where the head's two halves meet: one straight line in plane for the whole volume, and the mirror image about it.
+
+The line is the one about which the brain looks most like its mirror image: the normalised cross-correlation (NCC) of
+the brain-masked image and its mirror is maximised over shift and angle, from coarse to fine. Heads are tilted and off
+centre, so the middle column of the array will not do. One line serves all slices: a slab is thin, and single slices
+with a large lesion would pull their own line aside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+#: How far from the brain's centre of mass, and how tilted, the line may be.
+LARGEST_SHIFT_MM, LARGEST_ANGLE_DEG = 15.0, 12.0
+#: Below this NCC the two halves have nothing in common and the line is the upright one (our choice).
+LOWEST_CORRELATION = 0.2
+#: Rounds of the search: pixel size in mm, steps in mm and degrees, and how many steps to either side.
+_ROUNDS = ((4.0, 3.0, 3.0, 5, 4), (2.0, 1.0, 1.0, 2, 2), (2.0, 0.25, 0.25, 3, 3))
+#: Slices that take part in the search; more cost time and say nothing new.
+_SLICES = 8
+#: Intensities are cut off so many (robust) standard deviations from the brain's median.
+_CUT_OFF = 3.0
+
+
+@dataclass(frozen=True)
+class Midline:
+    """A straight line in the slice plane, upright but for its angle.
+
+    Positions are in mm from the centre of the array's first pixel: x along W, y along H.
+
+    Attributes:
+        centre_mm: (x, y) of the brain's centre of mass.
+        shift_mm: distance of the line from there, positive towards greater x.
+        angle_deg: by how much the line's normal turns from the x axis towards the y axis.
+        correlation: NCC of the brain and its mirror image, up to 1; NaN where the line is the fallback, which is
+            the upright line through the centre of mass.
+    """
+
+    centre_mm: tuple[float, float]
+    shift_mm: float = 0.0
+    angle_deg: float = 0.0
+    correlation: float = math.nan
+
+
+def estimate_midline(
+    image: np.ndarray | Tensor, brain: np.ndarray | Tensor, spacing_mm: Sequence[float] | Tensor
+) -> Midline:
+    """Find the mid-sagittal line of a volume.
+
+    Args:
+        image: (D, H, W), CT in HU or any map in which the two halves look alike; its scale does not matter.
+        brain: (D, H, W), nonzero inside.
+        spacing_mm: voxel size along x, y, z (that is W, H, D).
+
+    Returns:
+        The line of greatest NCC; the upright line through the centre of mass where the brain is empty, the image is
+        constant or its halves have nothing in common.
+    """
+    inside = torch.as_tensor(brain).bool().cpu()
+    dx, dy = float(spacing_mm[0]), float(spacing_mm[1])
+    height, width = inside.shape[-2:]
+    if not inside.any():
+        return Midline(((width - 1) / 2 * dx, (height - 1) / 2 * dy))
+    rows, columns = inside.sum(dim=(0, 2)).double(), inside.sum(dim=(0, 1)).double()
+    voxels = rows.sum()
+    x = float((columns * torch.arange(width)).sum() / voxels) * dx
+    y = float((rows * torch.arange(height)).sum() / voxels) * dy
+    fallback = Midline((x, y))
+    pick = torch.linspace(0, len(inside) - 1, min(len(inside), _SLICES)).round().long()
+    scaled = _robust_scale(torch.as_tensor(image).cpu()[pick].float(), inside[pick])
+    if scaled is None:
+        return fallback
+    best = _search(scaled, inside[pick], (dx, dy), fallback)
+    return best if best.correlation >= LOWEST_CORRELATION else fallback
+
+
+def mirror(
+    volume: Tensor,
+    midline: Midline,
+    spacing_mm: Sequence[float] | Tensor,
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+    padding: Literal["border", "zeros"] = "border",
+) -> Tensor:
+    """The mirror image about a line, slice by slice.
+
+    Args:
+        volume: (..., H, W).
+        midline: the line.
+        spacing_mm: voxel size along x, y (and z).
+        mode: how values between pixels are found; ``nearest`` for masks.
+        padding: what lies outside the array: its border, or zeros.
+
+    Returns:
+        The same shape and type.
+    """
+    height, width = volume.shape[-2:]
+    x, y = _pixel_positions(height, width, spacing_mm)
+    normal_x, normal_y = _normal(midline)
+    distance = _distance(x, y, midline)
+    column = (x - 2 * distance * normal_x) / float(spacing_mm[0])
+    row = (y - 2 * distance * normal_y) / float(spacing_mm[1])
+    grid = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1)
+    flat = volume.reshape(1, -1, height, width)
+    flat = flat if flat.is_floating_point() else flat.float()
+    grid = grid.to(flat)[None]
+    sampled = functional.grid_sample(flat, grid, mode=mode, padding_mode=padding, align_corners=False)
+    return sampled.reshape(volume.shape).to(volume.dtype)
+
+
+def positive_side(height: int, width: int, midline: Midline, spacing_mm: Sequence[float] | Tensor) -> np.ndarray:
+    """(H, W) bool: which pixels lie on the line's side of greater x; the others are the opposite hemisphere."""
+    x, y = _pixel_positions(height, width, spacing_mm)
+    return (_distance(x, y, midline) > 0).numpy()
+
+
+def _normal(midline: Midline) -> tuple[float, float]:
+    angle = math.radians(midline.angle_deg)
+    return math.cos(angle), math.sin(angle)
+
+
+def _pixel_positions(height: int, width: int, spacing_mm: Sequence[float] | Tensor) -> tuple[Tensor, Tensor]:
+    """Positions of the pixel centres in mm: x (1, W) and y (H, 1)."""
+    x = torch.arange(width, dtype=torch.float64) * float(spacing_mm[0])
+    y = torch.arange(height, dtype=torch.float64) * float(spacing_mm[1])
+    return x[None, :], y[:, None]
+
+
+def _distance(x: Tensor, y: Tensor, midline: Midline) -> Tensor:
+    """Signed distance in mm of positions from a line."""
+    normal_x, normal_y = _normal(midline)
+    return (x - midline.centre_mm[0]) * normal_x + (y - midline.centre_mm[1]) * normal_y - midline.shift_mm
+
+
+def _robust_scale(image: Tensor, inside: Tensor) -> Tensor | None:
+    """Standard deviations above the cut-off inside the brain, 0 outside; None where nothing varies.
+
+    So the background lies at the dark end of the tissue whatever the image's scale, and bone, contrast agent or a
+    calcification counts no more than `_CUT_OFF` standard deviations.
+    """
+    if not inside.any():
+        return None
+    values = np.asarray(image[inside])
+    low, median, high = np.percentile(values, [16, 50, 84])
+    deviation = (high - low) / 2
+    if not deviation > 0:
+        return None
+    scaled = ((image - float(median)) / float(deviation)).clamp(-_CUT_OFF, _CUT_OFF) + _CUT_OFF
+    return torch.where(inside, scaled, torch.zeros(()))
+
+
+def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start: Midline) -> Midline:
+    """The rounds of the search, each about the best line of the one before."""
+    both = torch.stack([scaled, inside.float()])
+    best = start
+    for size_mm, shift_step, angle_step, shifts, angles in _ROUNDS:
+        coarse, origin_mm, coarse_mm = _coarsen(both, pixel_mm, size_mm)
+        candidates = [
+            (best.shift_mm + shift_step * i, best.angle_deg + angle_step * j)
+            for i in range(-shifts, shifts + 1)
+            for j in range(-angles, angles + 1)
+        ]
+        lines = [
+            Midline(start.centre_mm, shift, angle)
+            for shift, angle in candidates
+            if abs(shift) <= LARGEST_SHIFT_MM and abs(angle) <= LARGEST_ANGLE_DEG
+        ]
+        scores = [_self_correlation(coarse, line, origin_mm, coarse_mm) for line in lines]
+        winner = int(np.argmax(scores))
+        best = Midline(start.centre_mm, lines[winner].shift_mm, lines[winner].angle_deg, scores[winner])
+    return best
+
+
+def _coarsen(
+    both: Tensor, pixel_mm: tuple[float, float], size_mm: float
+) -> tuple[Tensor, tuple[float, float], tuple[float, float]]:
+    """Crop to the brain and average blocks of pixels up to about `size_mm`.
+
+    Returns:
+        The coarse array, (x, y) of its first pixel in mm, and its pixel size.
+    """
+    rows = torch.nonzero(both[1].any(dim=0).any(dim=1))[:, 0]
+    columns = torch.nonzero(both[1].any(dim=0).any(dim=0))[:, 0]
+    top, left = int(rows[0]), int(columns[0])
+    cropped = both[..., top : int(rows[-1]) + 1, left : int(columns[-1]) + 1]
+    fold_x, fold_y = (max(1, round(size_mm / size)) for size in pixel_mm)
+    padding = (0, -cropped.shape[-1] % fold_x, 0, -cropped.shape[-2] % fold_y)
+    coarse = functional.avg_pool2d(functional.pad(cropped, padding), (fold_y, fold_x))
+    dx, dy = pixel_mm
+    origin = ((left + (fold_x - 1) / 2) * dx, (top + (fold_y - 1) / 2) * dy)
+    return coarse, origin, (fold_x * dx, fold_y * dy)
+
+
+def _self_correlation(
+    both: Tensor, line: Midline, origin_mm: tuple[float, float], pixel_mm: tuple[float, float]
+) -> float:
+    """NCC of an image and its mirror over all pixels that are brain in either of them.
+
+    That region is symmetric about the line, so mean and variance in it are the same for both images and follow from
+    sums over the image alone; parts of the mirror image that leave the array need no care.
+
+    Args:
+        both: (2, D, h, w), intensities (0 outside the brain) and the brain's share of each pixel.
+        line: the line.
+        origin_mm: (x, y) of the first pixel.
+        pixel_mm: pixel size along x, y.
+    """
+    x, y = line.centre_mm
+    moved = Midline((x - origin_mm[0], y - origin_mm[1]), line.shift_mm, line.angle_deg)
+    image, inside = both
+    products = (both * mirror(both, moved, pixel_mm, padding="zeros")).sum(dim=(1, 2, 3), dtype=torch.float64)
+    union = 2 * float(inside.square().sum(dtype=torch.float64)) - float(products[1])
+    total = float(image.sum(dtype=torch.float64))
+    offset = total**2 / union
+    variance = float(image.square().sum(dtype=torch.float64)) - offset
+    return (float(products[0]) - offset) / variance if variance > 0 else -1.0

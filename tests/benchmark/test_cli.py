@@ -1,0 +1,143 @@
+"""Every wrong use ends in one clear line and status 1 or 2, never in a traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.cli import main
+
+METHODS = ["run", "--config", "twin", "--methods"]
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    try:
+        status = main(list(arguments))
+    except SystemExit as error:
+        status = int(error.code or 0)
+    text = capsys.readouterr()
+    assert "Traceback" not in text.out + text.err
+    return status, text.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--config", "isles2018"], "needs a cohort"),
+        (["run", "--config", "nothing"], "no such config"),
+        (["run", "--config", "twin", "--cohort", "nowhere"], "does not exist"),
+        (["run", "--config", "twin", "--cohort", "."], "holds no ISLES cases"),
+        (["check", "nowhere"], "does not exist"),
+        (["check", "."], "holds no ISLES cases"),
+        (["twin", "out", "--cases", "0", "--size", "64"], "cases"),
+        (["twin", "out", "--cases", "95", "--size", "64"], "cases"),
+        (["twin", "out", "--cases", "2", "--size", "1"], "size"),
+        (["predict-cohort", "--run", "nowhere", "--cohort", ".", "--out", "out"], "holds no finished job"),
+    ],
+)
+def test_input_at_fault_is_one_line_and_status_1(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, text = call(capsys, *arguments)
+    assert status == 1
+    assert len(text.splitlines()) == 1
+    assert text.startswith("benchmark: ")
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["run"],
+        ["twin", "out"],
+        ["twin", "out", "--cases", "many", "--size", "64"],
+        ["run", "--config", "twin", "--folds", "a"],
+        ["run", "--config", "twin", "--set", "epochs"],
+        ["run", "--config", "twin", "--launcher", "cloud"],
+        ["check", ".", "--partition", "both"],
+        ["predict-cohort"],
+    ],
+)
+def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert call(capsys, *arguments)[0] == 2
+
+
+@pytest.fixture
+def tree(twin: Path, tmp_path: Path) -> Path:
+    for number in (20, 21):
+        shutil.copytree(twin / "TRAINING" / f"case_{number}", tmp_path / "tree" / "TRAINING" / f"case_{number}")
+    return tmp_path / "tree"
+
+
+def test_unknown_methods_and_folds_are_named(capsys: pytest.CaptureFixture[str], tree: Path, tmp_path: Path) -> None:
+    common = ["run", "--config", "twin", "--cohort", str(tree), "--out", str(tmp_path / "runs")]
+    status, text = call(capsys, *common, "--methods", "unet")
+    assert (status, "unet: unknown method" in text) == (1, True)
+    status, text = call(capsys, *common, "--folds", "9")
+    assert (status, "no such fold" in text) == (1, True)
+
+
+def test_a_text_file_renamed_nii_is_named(capsys: pytest.CaptureFixture[str], tree: Path, tmp_path: Path) -> None:
+    path = next((tree / "TRAINING" / "case_20").glob("*CT_CBV*/*.nii"))
+    path.write_text("these are no voxels")
+    status, text = call(capsys, "run", "--config", "twin", "--cohort", str(tree), "--out", str(tmp_path / "runs"))
+    assert status == 1
+    assert len(text.splitlines()) == 1
+    assert str(path) in text
+    assert call(capsys, "check", str(tree))[0] == 1
+
+
+def test_output_that_is_a_file_is_one_line(capsys: pytest.CaptureFixture[str], tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    status, text = call(capsys, "run", "--config", "twin", "--cohort", str(tree), "--out", str(tmp_path / "runs"))
+    assert status == 1
+    assert "cannot be created" in text
+
+
+def test_a_leaky_fold_file_is_refused_unless_allowed(
+    capsys: pytest.CaptureFixture[str], twin: Path, tmp_path: Path
+) -> None:
+    for number in (18, 19):
+        shutil.copytree(twin / "TRAINING" / f"case_{number}", tmp_path / "tree" / "TRAINING" / f"case_{number}")
+    (tmp_path / "folds.csv").write_text("case,patient,fold,lesion_ml\ncase_18,14,0,\ncase_19,14,1,\n")
+    (tmp_path / "suite.yaml").write_text("folds: {file: folds.csv}\nmethods: [nothing]\n")
+    common = ["run", "--config", str(tmp_path / "suite.yaml"), "--cohort", str(tmp_path / "tree")]
+    common += ["--out", str(tmp_path / "runs")]
+    status, text = call(capsys, *common)
+    assert status == 1
+    assert "14" in text
+    assert "unknown method" in call(capsys, *common, "--allow-leaky-folds")[1]  # it got past the folds
+
+
+def test_twin_and_check_agree(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["twin", str(tmp_path / "out"), "--cases", "2", "--size", "32", "--jobs", "1"]) == 0
+    assert main(["check", str(tmp_path / "out")]) == 0
+    assert "2 cases, 1 patient" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "twin", "check", "predict-cohort"])
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert call(capsys, command, "--help")[0] == 0
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys; from benchmark.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert result.stdout.strip().endswith("False")

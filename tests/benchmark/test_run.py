@@ -1,0 +1,169 @@
+"""The whole path, with a toy method: from a tree on disk to a leaderboard, in real processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from benchmark.cli import main
+from benchmark.state import read_state
+
+#: Adding a method: one module ...
+TOY = '''
+import torch
+from torch import nn
+from benchmark.losses import focal
+from benchmark.methods.base import Method
+
+class Toy(Method):
+    """One convolution."""
+    view = "slices"
+    neighbours = 1
+
+    def __init__(self, broken: bool = False):
+        super().__init__()
+        self.broken = broken
+
+    def configure_network(self, channels):
+        return nn.Sequential(nn.Conv2d(3 * channels, 4, 3, padding=1), nn.Dropout(0.2), nn.Conv2d(4, 1, 1))
+
+    def loss(self, logits, batch):
+        if self.broken:
+            raise RuntimeError("the toy is broken")
+        return {"loss": focal(logits, batch["reference"], batch["valid"], alpha=0.75, gamma=2.0)}
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 1e-2)
+'''
+#: ... and one config.
+CONFIG = """
+model: {class_path: toy_method.Toy, init_args: {broken: %s}}
+trainer: {max_epochs: 2, accelerator: cpu}
+data: {batch_size: 8}
+"""
+SUITE = {
+    "name": "small",
+    "folds": {"number": 2},
+    "methods": ["all_background", "toy"],
+    "wandb": False,
+    "defaults": {"trainer": {"accelerator": "cpu", "check_val_every_n_epoch": 2}},
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder with a toy method and a suite."""
+    (tmp_path / "toy_method.py").write_text(TOY)
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "toy.yaml").write_text(CONFIG % "false")
+    (tmp_path / "methods" / "broken.yaml").write_text(CONFIG % "true")
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(SUITE))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tree(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six cases (2 slices each, four patients) of the twin."""
+    root = tmp_path_factory.mktemp("tree")
+    for number in (18, 19, 20, 21, 22, 24):
+        shutil.copytree(twin / "TRAINING" / f"case_{number}", root / "TRAINING" / f"case_{number}")
+    return root
+
+
+def run(tree: Path, *arguments: str, out: str = "runs") -> int:
+    return main(["run", "--config", "suite.yaml", "--cohort", str(tree), "--out", out, *arguments])
+
+
+def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tree) == 0
+    assert "toy" in capsys.readouterr().out
+    folder = project / "runs" / "small" / "leaderboard"
+    with (folder / "cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["case"]) for row in rows] == [
+        (method, f"case_{number}") for method in ("all_background", "toy") for number in (18, 19, 20, 21, 22, 24)
+    ]
+    header = (folder / "leaderboard.csv").read_text().splitlines()[0]
+    assert header.startswith("rank,method,cases,missing,dice_mean,dice_sd,hausdorff_mm_mean,hausdorff_mm_sd,")
+    job = project / "runs" / "small" / "toy" / "fold0"
+    assert {path.name for path in job.iterdir()} >= {
+        "config.yaml", "state.json", "provenance.json", "checkpoints", "metrics.csv", "predictions",
+    }  # fmt: skip
+    assert read_state(job).status == "done"
+
+    # Predictions are on the native grid, in the case's own header.
+    prediction = next((job / "predictions").iterdir())
+    image = nib.load(prediction)
+    original = nib.load(next((tree / "TRAINING" / prediction.name[:-7]).glob("*CT_MTT*/*.nii")))
+    assert image.shape == original.shape
+    assert image.header.get_zooms() == original.header.get_zooms()
+    assert set(np.unique(np.asanyarray(image.dataobj))) <= {0, 1}
+
+    # No metric is computed in training: what the files hold decides, and the same run gives the same bytes.
+    provenance = json.loads((job / "provenance.json").read_text())
+    assert provenance["packages"]["torch"]
+    assert provenance["folds"]
+    assert provenance["costs"]["parameters"] == 3 * 5 * 9 * 4 + 4 + 4 + 1
+    assert run(tree, out="again") == 0
+    for name in ("cases.csv", "leaderboard.csv", "leaderboard.md"):
+        again = project / "again" / "small" / "leaderboard" / name
+        assert (folder / name).read_bytes() == again.read_bytes(), name
+    metrics = [project / out / "small" / "toy" / "fold1" / "metrics.csv" for out in ("runs", "again")]
+    assert metrics[0].read_bytes() == metrics[1].read_bytes()
+
+    # Running again does nothing; changed inputs are refused.
+    before = job.stat().st_mtime_ns, (job / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert run(tree) == 0
+    assert "4 of 4 jobs are done already" in capsys.readouterr().out
+    assert before == (job.stat().st_mtime_ns, (job / "checkpoints" / "last.ckpt").stat().st_mtime_ns)
+    assert run(tree, "--set", "trainer.max_epochs=3") == 1
+    assert "--restart-changed" in capsys.readouterr().err
+
+    # Predictions of a finished job for new cases, named for submission.
+    assert main(["predict-cohort", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 0
+    names = sorted(path.name for path in (project / "submission").iterdir())
+    assert len(names) == 6
+    assert all(name.startswith("SMIR.toy.") and name.endswith(".nii") for name in names)
+
+
+def test_a_failed_job_leaves_the_others_and_running_again_continues(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tree, "--methods", "broken,all_background", "--folds", "0") == 1
+    captured = capsys.readouterr()
+    assert "broken fold 0: RuntimeError: the toy is broken" in captured.out
+    assert (project / "runs" / "small" / "leaderboard" / "leaderboard.csv").exists()
+    assert "Traceback" not in captured.out + captured.err
+    assert "Traceback" in (project / "runs" / "small" / "broken" / "fold0" / "log.txt").read_text()
+
+
+def test_an_interrupted_job_continues_from_its_last_epoch_to_the_same_bytes(project: Path, tree: Path) -> None:
+    assert run(tree, "--methods", "toy", "--folds", "0", out="whole") == 0
+    # As a kill between the epochs leaves it: the first epoch's checkpoint, a state that says "running".
+    assert run(tree, "--methods", "toy", "--folds", "0", "--set", "trainer.max_epochs=1", out="part") == 0
+    whole, part = (project / out / "small" / "toy" / "fold0" for out in ("whole", "part"))
+    (part / "state.json").unlink()
+    shutil.rmtree(part / "predictions")
+    assert run(tree, "--methods", "toy", "--folds", "0", out="part") == 0
+    for path in (whole / "predictions").iterdir():
+        assert path.read_bytes() == (part / "predictions" / path.name).read_bytes()
+    assert (whole / "metrics.csv").read_bytes() == (part / "metrics.csv").read_bytes()
+
+
+def test_lightning_cli_fits_a_method_from_its_config(project: Path, tree: Path) -> None:
+    shutil.copy(project / "methods" / "toy.yaml", project / "toy.yaml")
+    arguments = ["--data.cohort", str(tree), "--trainer.max_epochs=1", "--data.cache", "cache"]
+    assert main(["fit", "--config", "toy.yaml", *arguments, "--trainer.logger=false"]) == 0
+    assert list((project / "checkpoints").glob("*.ckpt"))
