@@ -81,6 +81,11 @@ class MetricsFile(pl.Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: list[dict[str, float]] = []
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Note that this epoch has validation metrics of its own (the trainer keeps older ones)."""
+        self._validated = True
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take up the rows of the epochs that are done."""
@@ -92,7 +97,12 @@ class MetricsFile(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Add the epoch; validation ran before this."""
         if trainer.is_global_zero and trainer.callback_metrics:
-            metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            metrics = {
+                name: float(value)
+                for name, value in trainer.callback_metrics.items()
+                if self._validated or not name.startswith("val/")
+            }
+            self._validated = False
             self._rows.append({"epoch": trainer.current_epoch, **metrics})
             names = ["epoch", *sorted({name for row in self._rows for name in row} - {"epoch"})]
             text = io.StringIO()

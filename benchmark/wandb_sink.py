@@ -86,9 +86,7 @@ def outline_picture(image: np.ndarray, reference: np.ndarray, prediction: np.nda
     Returns:
         (height, width, 3) uint8.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     z = int(reference.sum(axis=(0, 1)).argmax())
@@ -99,8 +97,9 @@ def outline_picture(image: np.ndarray, reference: np.ndarray, prediction: np.nda
         if mask[:, :, z].any():
             axes.contour(mask[:, ::-1, z].T, levels=[0.5], colors=[colour], linewidths=1.2)
     axes.set_axis_off()
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def log_leaderboard(suite: str, folder: Path, save_dir: Path) -> None:
