@@ -1,4 +1,4 @@
-"""Sessions: nox -s benchmark | leaderboard | tests | lint | typecheck | bench. What follows `--` is passed on."""
+"""Sessions: nox -s benchmark | leaderboard | tests | coverage | lint | typecheck | bench; what follows `--` goes on."""
 
 import nox
 
@@ -21,13 +21,14 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def leaderboard(session: nox.Session) -> None:
-    """The leaderboard alone, in an environment without torch: its tests, or the command given after `--`."""
+    """In an environment without torch: the tests and every committed leaderboard rebuilt, or the command after `--`."""
     session.install(*PINS, ".", "pytest", "hypothesis")
     session.run("python", "-c", "import importlib.util as u; assert u.find_spec('torch') is None")
     if session.posargs:
         session.run("leaderboard", *session.posargs)
     else:
         session.run("pytest", "tests/leaderboard")
+        session.run("python", "-m", "leaderboard.regenerate", "leaderboard/results")
 
 
 @nox.session
@@ -35,6 +36,13 @@ def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel (not the checkout), so that what it needs must ship with it."""
     session.install(*PINS, ".[train,dev]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Whether the confidence sets of ranks hold the truth: simulated challenges, a few minutes."""
+    session.install(*PINS, ".", "pytest", "hypothesis")
+    session.run("pytest", "-m", "slow", "-rA", "tests/leaderboard/test_coverage.py", *session.posargs)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""From finished jobs to ``leaderboard/``: cases.csv, leaderboard.csv, leaderboard.md and costs.csv."""
+"""From finished jobs to ``leaderboard/``: cases.csv, leaderboard.csv, leaderboard.md, costs.csv and the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from benchmark.suite import Job
 from leaderboard.cases import sort_cases, write_cases
 from leaderboard.cohort import Cohort
 from leaderboard.images import write_text
-from leaderboard.ranking import rank_methods
+from leaderboard.ranking import analyse
+from leaderboard.report import write_report
 from leaderboard.scoring import score_cases
 from leaderboard.table import write_leaderboard
 
@@ -24,6 +25,7 @@ def write_results(
     cohort: Cohort,
     folds: Folds,
     folder: Path,
+    suite: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Score and rank finished jobs.
@@ -33,6 +35,7 @@ def write_results(
         cohort: with the references.
         folds: which cases each job predicted.
         folder: where the files go.
+        suite: its name.
         progress: called with (scored, all).
 
     Returns:
@@ -48,10 +51,35 @@ def write_results(
             progress(sum(map(len, frames)), total)
     scored = sort_cases(pd.concat(frames, ignore_index=True))
     write_cases(folder / "cases.csv", scored)
-    table = rank_methods(scored)
-    write_leaderboard(folder / "leaderboard.csv", table)
+    analysis = analyse(scored)
+    write_leaderboard(folder / "leaderboard.csv", analysis.table)
     write_text(folder / "costs.csv", costs(jobs).to_csv(index=False, lineterminator="\n"))
-    return table
+    predictions = {
+        method: [job.run / "predictions" for job in group]
+        for method, group in groupby(jobs, key=lambda job: job.method)
+    }
+    write_report(
+        scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite),
+        images=cohort, predictions=predictions, analysis=analysis,
+    )  # fmt: skip
+    return analysis.table
+
+
+def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict[str, str]:
+    """What the page says about where its results come from; nothing dated, so that it can be compared."""
+    provenance = json.loads((jobs[0].run / "provenance.json").read_text())
+    versions = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items())
+    leaky = (
+        "no" if not folds.split_patients else f"YES: patients {', '.join(folds.split_patients)} lie in several folds"
+    )
+    return {
+        "suite": suite,
+        "cohort": f"{len(cohort.cases)} cases of {len({case.patient for case in cohort.cases})} patients",
+        "folds": f"{folds.number_of_folds}, sha256 {folds.digest}",
+        "folds that split a patient": leaky,
+        "precision": str(provenance["precision"]),
+        "versions": versions,
+    }
 
 
 def costs(jobs: Sequence[Job]) -> pd.DataFrame:

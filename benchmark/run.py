@@ -156,7 +156,7 @@ def _slots(jobs: Sequence[Job]) -> int:
 def _finish(suite: SuiteConfig, jobs: Sequence[Job], cohort: Cohort, folds: Folds, root: Path, console: Console) -> int:
     """Score, rank and print the methods whose every fold is done."""
     from benchmark.results import write_results
-    from leaderboard.table import print_leaderboard
+    from leaderboard.terminal import print_leaderboard
 
     failed = [job for job in jobs if job.state.status != "done"]
     complete = [job for job in jobs if job.method not in {other.method for other in failed}]
@@ -166,7 +166,7 @@ def _finish(suite: SuiteConfig, jobs: Sequence[Job], cohort: Cohort, folds: Fold
         )
     if complete:
         with counted("scoring", console) as progress:
-            table = write_results(complete, cohort, folds, root / "leaderboard", progress)
+            table = write_results(complete, cohort, folds, root / "leaderboard", suite.name, progress)
         if suite.wandb:
             from benchmark.wandb_sink import log_leaderboard
 

@@ -1,4 +1,4 @@
-"""The ``leaderboard`` command: score, check and rank.
+"""The ``leaderboard`` command: score, check, rank and report.
 
 Exit status: 0 done; 1 the input is at fault, one line a problem on stderr; 2 wrong usage.
 """
@@ -14,11 +14,15 @@ from pathlib import Path
 
 from leaderboard.cohort import PARTITIONS
 from leaderboard.errors import InputError
+from leaderboard.report.command import add_report
 
 _PROGRAM = "leaderboard"
 # Spelled out here so that --help need not import what defines them; a test keeps them equal.
 _SCHEMES = ("dice", "mean-then-rank", "rank-then-mean", "test-then-rank")
 _POLICIES = ("isles2018", "diagonal")
+_UNITS = ("patient", "case")
+_STRATA = ("size", "fold")
+_PUBLISHED = ("isles2018",)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,14 +48,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_score(commands.add_parser("score", help="score a folder of masks: one row a case in cases.csv"))
+    _add_score(commands.add_parser("score", help="score a folder or zip of masks: one row a case in cases.csv"))
     _add_check(commands.add_parser("check", help="would this submission be accepted? every problem, with the fix"))
     _add_rank(commands.add_parser("rank", help="rank methods: leaderboard.csv, leaderboard.md and a printed table"))
+    add_report(
+        commands.add_parser("report", help="write the page: the ranking with figures, tables and pictures"),
+        schemes=_SCHEMES,
+        policies=_POLICIES,
+    )
     return parser
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Score a folder of predicted masks against the references of a cohort."
+    parser.description = (
+        "Score a folder or a zip of predicted masks against the references of a cohort. Finished cases are kept in "
+        "CSV.partial until the table is written: the same command continues what was interrupted or refused."
+    )
     parser.add_argument(
         "--reference", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
     )
@@ -67,9 +79,12 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Check a folder of predicted masks without scoring it: names, grids, labels, damage."
+    parser.description = (
+        "Check a folder or a zip of predicted masks without scoring it: names, grids, labels, damage, hostile archives."
+    )
     parser.add_argument("--cohort", type=Path, required=True, metavar="COHORT", help="cohort tree")
     _add_submission(parser)
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
     parser.set_defaults(run=_check)
 
 
@@ -79,7 +94,7 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="masks named case_<k>.nii[.gz], SMIR.<name>.<MTT id>.nii[.gz] or like the reference",
+        help="folder or zip of masks (.nii, .nii.gz, .mha) named case_<k>, SMIR.<name>.<MTT id> or like the reference",
     )
     parser.add_argument(
         "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that the predictions fit)"
@@ -97,13 +112,24 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics",
         metavar="A,B,...",
-        help="what the schemes other than dice rank by (default: dice,hausdorff_mm,precision,recall,avd_ml)",
+        help="what the schemes other than dice rank by (default: dice,hausdorff_mm,precision,recall,avd_ml); any other "
+        "column with its direction, as in seconds:lower",
     )
+    parser.add_argument(
+        "--unit", choices=_UNITS, default="patient", help="what is resampled, with all its cases (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resamples", type=_natural, default=10_000, metavar="N", help="default: %(default)s; 0: no uncertainty"
+    )
+    parser.add_argument("--seed", type=_natural, default=0, metavar="K", help="of the resamples (default: %(default)s)")
+    parser.add_argument("--by", choices=_STRATA, help="rank within strata as well: OUT_by_size.csv and .md")
+    parser.add_argument("--latex", action="store_true", help="write OUT.tex as well, a tabular for booktabs")
+    parser.add_argument("--published", choices=_PUBLISHED, help="show this published table below, as printed")
     parser.set_defaults(run=_rank, fail=parser.error)
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from leaderboard.scoring import find_references, read_folds, score_cases, write_cases
+    from leaderboard.scoring import find_references, journal_of, read_folds, score_cases, write_cases
 
     _prepare_output(arguments.out)
     folds = read_folds(arguments.folds) if arguments.folds else None
@@ -118,8 +144,10 @@ def _score(arguments: argparse.Namespace) -> int:
             lenient=arguments.lenient,
             progress=progress,
             on_problem=lambda problem: _complain(f"warning: {problem}"),
+            journal=journal_of(arguments.out),
         )
     write_cases(arguments.out, frame)
+    journal_of(arguments.out).unlink(missing_ok=True)
     missing = list(frame.loc[frame["status"] == "missing", "case"])
     print(f"{arguments.out}: {_count(len(frame), 'case')} of {arguments.method}{_missing_note(missing)}")
     return 0
@@ -131,7 +159,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition)
     with _progress("checking") as progress:
-        missing = check_predictions(cases, arguments.predictions, progress=progress)
+        missing = check_predictions(cases, arguments.predictions, jobs=arguments.jobs, progress=progress)
     predicted = _count(len(cases) - len(missing), "prediction")
     print(f"{arguments.predictions}: {predicted} for {cases[0].partition} accepted{_missing_note(missing)}")
     return 0
@@ -139,18 +167,28 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
+    from leaderboard.published import read_published
     from leaderboard.ranking import rank_methods
-    from leaderboard.table import print_leaderboard, write_leaderboard
+    from leaderboard.strata import rank_strata
+    from leaderboard.table import write_leaderboard, write_strata
+    from leaderboard.terminal import print_leaderboard, print_strata
 
     if any(path.resolve() == arguments.out.resolve() for path in arguments.cases):
         arguments.fail(f"--out {arguments.out} is one of the tables to rank: choose another name")
     if arguments.metrics and arguments.scheme == "dice":
         arguments.fail("--metrics needs a --scheme other than dice")
     _prepare_output(arguments.out)
-    metrics = arguments.metrics.split(",") if arguments.metrics else None
-    table = rank_methods(read_cases(arguments.cases), scheme=arguments.scheme, policy=arguments.policy, metrics=metrics)
-    write_leaderboard(arguments.out, table)
-    print_leaderboard(table)
+    options = {name: getattr(arguments, name) for name in ("scheme", "policy", "unit", "resamples", "seed")}
+    options["metrics"] = arguments.metrics.split(",") if arguments.metrics else None
+    cases = read_cases(arguments.cases)
+    table = rank_methods(cases, **options)
+    strata = rank_strata(cases, arguments.by, **options) if arguments.by else {}
+    published = read_published(arguments.published) if arguments.published else None
+    write_leaderboard(arguments.out, table, published=published, latex=arguments.latex)
+    print_leaderboard(table, published=published)
+    if strata:
+        write_strata(arguments.out, strata, arguments.by)
+        print_strata(strata)
     return 0
 
 
@@ -202,6 +240,12 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return number
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+    return int(text)
 
 
 def _csv_path(text: str) -> Path:

@@ -8,9 +8,15 @@ from collections.abc import Iterable
 class InputError(Exception):
     """The input is at fault; every problem names the file, the fault and the remedy.
 
-    Commands print one line a problem on stderr and exit with status 1, without a traceback.
+    Commands print one line a problem on stderr and exit with status 1, without a traceback. A line break or another
+    control character in a problem (a file may carry one in its name) is written as an escape.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems: list[str] = [problems] if isinstance(problems, str) else list(problems)
+        lines = [problems] if isinstance(problems, str) else list(problems)
+        self.problems: list[str] = ["".join(map(_printable, line)) for line in lines]
         super().__init__("\n".join(self.problems))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

@@ -1,5 +1,7 @@
 """Volumes on disk: reading with the spacing that counts, and writing masks in a case's own header.
 
+NIfTI (``.nii``, ``.nii.gz``) is read through nibabel, MetaImage (``.mha``) by `leaderboard.metaimage`.
+
 ISLES 2018 files carry the identity as their affine; the spacing stands in ``pixdim`` alone. `read_volume` therefore
 takes it from the header's zooms and never from the affine.
 """
@@ -22,11 +24,14 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from leaderboard import metaimage
 from leaderboard.errors import InputError
 
 _NIBABEL_LOG = logging.getLogger("nibabel.global")
 _HEADER_BYTES = 348
 _MAGIC = (b"n+1", b"ni1")
+#: What a file may hold before its first voxel (extensions) and after its last; far more is no image.
+_SPARE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Volume:
     Attributes:
         data: shape (X, Y, Z), or (X, Y, Z, T) for a time series; scaled values, in the stored type where unscaled.
         spacing_mm: size of a voxel along X, Y and Z.
-        header: the NIfTI header.
+        header: the NIfTI header; of a MetaImage one with its shape, spacing and type, without orientation.
     """
 
     data: np.ndarray
@@ -50,14 +55,19 @@ class Volume:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI file.
+    """Read a NIfTI file, or a MetaImage where the name ends in ``.mha``.
 
     A ``.gz`` is read to its very end, so that its checksum is compared: a flipped bit does not pass as a voxel.
 
     Raises:
-        InputError: the file is missing, no NIfTI image, truncated, damaged, has no usable voxel size, fewer than three
+        InputError: the file is missing, no such image, truncated, damaged, has no usable voxel size, fewer than three
             axes, or voxels that are not real numbers.
     """
+    if _is_metaimage(path):
+        shape, spacing_mm, header = read_geometry(path)
+        with _faults(path):
+            voxels = metaimage.read_voxels(path, metaimage.read_header(path))
+        return Volume(voxels.reshape(shape, order="F"), spacing_mm, header)
     with _faults(path), _stream(path) as stream:
         spacing_mm = _spacing_mm(path, stream)
         if isinstance(stream, gzip.GzipFile):
@@ -65,8 +75,11 @@ def read_volume(path: Path) -> Volume:
         else:
             image = nib.Nifti1Image.load(path)
         data = np.asanyarray(image.dataobj)
-        while isinstance(stream, gzip.GzipFile) and stream.read(1 << 20):
-            pass
+        spare = 0
+        while isinstance(stream, gzip.GzipFile) and (more := stream.read(1 << 20)):
+            spare += len(more)
+            if spare > _SPARE_BYTES:
+                raise InputError(f"{path}: goes on far beyond its last voxel: write it again")
     data = data.reshape(_axes(path, data.shape))
     if data.dtype.kind not in "biuf":
         raise InputError(f"{path}: holds {data.dtype} voxels where real numbers are needed: replace the file")
@@ -76,15 +89,36 @@ def read_volume(path: Path) -> Volume:
 
 
 def read_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
-    """Shape, spacing in mm and header of a NIfTI file, without reading its voxels.
+    """Shape, spacing in mm and NIfTI header of a file that `read_volume` reads, without reading its voxels.
 
     Raises:
-        InputError: the file is missing, no NIfTI image, or has no usable voxel size or fewer than three axes.
+        InputError: the file is missing, no such image, or has no usable voxel size or fewer than three axes.
     """
+    if _is_metaimage(path):
+        return _metaimage_geometry(path)
     with _faults(path), _stream(path) as stream:
         spacing_mm = _spacing_mm(path, stream)
         image = nib.Nifti1Image.load(path)
     return _axes(path, image.shape), spacing_mm, image.header
+
+
+def _is_metaimage(path: Path) -> bool:
+    return path.suffix.lower() == ".mha"
+
+
+def _metaimage_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
+    with _faults(path):
+        found = metaimage.read_header(path)
+    shape = _axes(path, found.shape)
+    dx, dy, dz = found.spacing_mm[:3]
+    _refuse_size(path, (dx, dy, dz))
+    header = nib.Nifti1Header()
+    header.set_data_dtype(found.dtype.newbyteorder("="))
+    # assigned, as nibabel's setters refuse what NIfTI-1 cannot hold
+    header["dim"][0], header["dim"][1 : len(shape) + 1] = len(shape), np.clip(shape, 0, 32767)
+    header["pixdim"][1:4] = dx, dy, dz
+    header.set_xyzt_units("mm")
+    return shape, (dx, dy, dz), header
 
 
 def _stream(path: Path) -> BinaryIO | gzip.GzipFile:
@@ -97,9 +131,18 @@ def _spacing_mm(path: Path, stream: BinaryIO | gzip.GzipFile) -> tuple[float, fl
     header = nib.Nifti1Header(stream.read(_HEADER_BYTES), check=False)
     stream.seek(0)
     dx, dy, dz = (abs(float(size)) for size in header["pixdim"][1:4])
-    if header["magic"] in _MAGIC and not (min(dx, dy, dz) > 0 and np.isfinite([dx, dy, dz]).all()):
-        raise InputError(f"{path}: has the voxel size {dx:g} x {dy:g} x {dz:g} mm: correct pixdim in its header")
+    if header["magic"] in _MAGIC:
+        _refuse_size(path, (dx, dy, dz))
+        if header["vox_offset"] > _SPARE_BYTES:
+            raise InputError(f"{path}: is truncated or damaged: copy or unpack it again")
     return dx, dy, dz
+
+
+def _refuse_size(path: Path, spacing_mm: tuple[float, float, float]) -> None:
+    dx, dy, dz = spacing_mm
+    if not (min(spacing_mm) > 0 and np.isfinite(spacing_mm).all()):
+        field = "ElementSpacing" if _is_metaimage(path) else "pixdim"
+        raise InputError(f"{path}: has the voxel size {dx:g} x {dy:g} x {dz:g} mm: correct {field} in its header")
 
 
 def _axes(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:

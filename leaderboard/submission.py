@@ -1,30 +1,33 @@
-"""Predictions as files: which file is whose, and is each one a mask of its case's grid?
+"""Predictions as files, in a folder or a zip: which file is whose, and would each be accepted?
 
-A prediction is named ``SMIR.<free name>.<id of the case's CT_MTT>.nii``, ``case_<k>.nii`` or like the reference, with
-or without ``.gz``. Problems are collected, never raised one by one.
+A prediction is named ``SMIR.<free name>.<id of the case's CT_MTT>.nii``, ``case_<k>.nii`` or like the reference, and
+ends in ``.nii``, ``.nii.gz`` or ``.mha``. In a folder the masks lie side by side; in a zip they may lie in folders.
+Problems are collected, never raised one by one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
+from leaderboard.archive import list_members, unpack
 from leaderboard.cohort import SUBMISSION_KIND, Case
 from leaderboard.errors import InputError
-from leaderboard.images import read_geometry, read_volume
+from leaderboard.images import read_geometry
+from leaderboard.masks import read_mask
+from leaderboard.pool import run_tasks
 
-#: Voxel sizes that differ by more than this are different grids.
-SPACING_TOLERANCE_MM = 1e-3
-#: A mask stored with a scale factor has ones that read 0.9999999.
-LABEL_TOLERANCE = 1e-5
-
-_NIFTI = re.compile(r"(?P<stem>.+?)\.nii(?:\.gz)?", re.IGNORECASE)
+# DOTALL: a line break in a name hides no file
+_MASK = re.compile(r"(?P<stem>.+?)\.(?:nii(?:\.gz)?|mha)", re.IGNORECASE | re.DOTALL)
+_OTHER_IMAGE = re.compile(
+    r".+\.(?:img|hdr|mhd|nrrd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
+)
 _CASE = re.compile(r"case_0*(\d+)", re.IGNORECASE)
-_SMIR = re.compile(r"(?:SMIR|VSD)\..*\.(\d+)", re.IGNORECASE)
+_SMIR = re.compile(r"(?:SMIR|VSD)\..*\.(\d+)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass
@@ -40,28 +43,103 @@ class Matches:
     problems: list[str] = field(default_factory=list)
 
 
-def nifti_files(folder: Path) -> list[Path]:
-    """NIfTI files of a folder, by name; hidden files are ignored.
+@dataclass
+class Submission:
+    """The masks of a folder or an unpacked zip.
+
+    Attributes:
+        files: where each mask lies on disk, by the path that its owner knows (``masks.zip/case_1.nii``).
+        problems: a line for each entry that is none.
+    """
+
+    files: dict[Path, Path]
+    problems: list[str]
+
+    def named(self, problems: Sequence[str], shown: Path) -> list[str]:
+        """Problems with a file on disk, told with the path that its owner knows."""
+        return [problem.replace(str(self.files[shown]), str(shown), 1) for problem in problems]
+
+
+@contextmanager
+def open_submission(predictions: Path) -> Iterator[Submission]:
+    """The masks of a folder as they lie, those of a zip in a temporary folder that goes away afterwards.
 
     Raises:
-        InputError: there is no such folder, or it holds none.
+        InputError: there is no such folder or zip, it holds no mask, or the zip is damaged or goes beyond a limit.
     """
-    if not folder.is_dir():
-        fault = "is not a folder" if folder.exists() else "does not exist"
-        raise InputError(f"{folder}: {fault}: give the folder of the predictions")
+    if predictions.is_dir():
+        files, problems = _folder(predictions)
+        yield Submission({path: path for path in files}, problems)
+        return
+    _refuse_unless_zip(predictions)
+    with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
+        unpacked, problems = unpack(predictions, Path(folder), _is_ours)
+        masks = {shown: path for shown, path in unpacked.items() if _MASK.fullmatch(shown.name)}
+        problems += [_unreadable(shown) for shown in unpacked if shown not in masks]
+        if not masks:
+            raise InputError([*problems, _nothing(predictions)])
+        yield Submission(masks, problems)
+
+
+def mask_files(predictions: Path) -> list[Path]:
+    """Paths of the masks of a folder or a zip, by name; hidden files are ignored, nothing is unpacked.
+
+    Raises:
+        InputError: there is no such folder or zip, or it holds none.
+    """
+    if predictions.is_dir():
+        return _folder(predictions)[0]
+    _refuse_unless_zip(predictions)
+    listing = list_members(predictions, lambda name: _is_ours(name) and bool(_MASK.fullmatch(name)))
+    if not listing.members:
+        raise InputError([*listing.problems, _nothing(predictions)])
+    return sorted(predictions / member.filename for member in listing.members)
+
+
+def _folder(folder: Path) -> tuple[list[Path], list[str]]:
+    """Masks of a folder by name, and what is wrong with other entries."""
     try:
-        names = sorted(folder.iterdir())
+        entries = sorted(path for path in folder.iterdir() if _is_ours(path.name) and not path.is_dir())
+        files = [path for path in entries if path.is_file()]
+        inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+        hint = next((path for path in inner if any(_MASK.fullmatch(entry.name) for entry in path.iterdir())), None)
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}): change its permissions") from None
-    files = [path for path in names if not path.name.startswith(".") and _NIFTI.fullmatch(path.name) and path.is_file()]
-    if not files:
-        raise InputError(f"{folder}: holds no .nii or .nii.gz file: give the folder of the predictions")
-    return files
+    problems = [
+        f"{path}: is no regular file, or a link to none: put the mask there" for path in entries if path not in files
+    ]
+    masks = [path for path in files if _MASK.fullmatch(path.name)]
+    problems += [_unreadable(path) for path in files if path not in masks]
+    if not masks:
+        raise InputError([*problems, _nothing(folder, hint)])
+    return masks, problems
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of that name claims to be an image; hidden files are macOS resource forks and the like."""
+    return not name.startswith(".") and bool(_MASK.fullmatch(name) or _OTHER_IMAGE.fullmatch(name))
+
+
+def _unreadable(path: Path) -> str:
+    return f"{path}: is of a format that is not read: write .nii, .nii.gz or .mha"
+
+
+def _nothing(predictions: Path, hint: Path | None = None) -> str:
+    remedy = f"give {hint}, which does" if hint else "give the folder or the zip of the predictions"
+    return f"{predictions}: holds no .nii, .nii.gz or .mha file: {remedy}"
+
+
+def _refuse_unless_zip(path: Path) -> None:
+    if not path.is_file():
+        fault = "is no regular file" if path.exists() else "does not exist"
+        raise InputError(f"{path}: {fault}: give the folder or the zip of the predictions")
+    if path.suffix.lower() != ".zip":
+        raise InputError(f"{path}: is not a folder, nor does its name end in .zip: give the folder or the zip")
 
 
 def stem(name: str) -> str:
-    """A NIfTI file's name without its ending; of ``case_007`` the natural form ``case_7``."""
-    match = _NIFTI.fullmatch(name)
+    """A mask file's name without its ending; of ``case_007`` the natural form ``case_7``."""
+    match = _MASK.fullmatch(name)
     bare = match["stem"] if match else name
     case = _CASE.fullmatch(bare)
     return f"case_{case[1]}" if case else bare
@@ -93,7 +171,9 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
             )
     for case, paths in found.items():
         if len(paths) > 1:
-            others = ", ".join(other.name for other in paths[1:])
+            # whole paths where names alone would not tell them apart
+            distinct = len({path.name for path in paths}) == len(paths)
+            others = ", ".join(other.name if distinct else str(other) for other in paths[1:])
             matches.problems.append(f"{paths[0]}: {case} is predicted again by {others}: keep one of them")
         else:
             matches.files[case] = paths[0]
@@ -118,64 +198,19 @@ def _names(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict[
     return names, ids, foreign
 
 
-def read_mask(
-    path: Path, shape: tuple[int, ...] | None = None, spacing_mm: tuple[float, float, float] | None = None
-) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Read a binary mask, which must lie on the given grid.
-
-    The header is looked at before any voxel is read.
-
-    Returns:
-        The mask, boolean, shape (X, Y, Z), and its spacing in mm, from the header and never from the affine.
-
-    Raises:
-        InputError: the file is damaged, not on the grid or no mask of {0, 1}.
-    """
-    found_shape, found_spacing, _ = read_geometry(path)
-    if shape is not None and found_shape != shape:
-        raise InputError(
-            f"{path}: has the shape {_times(found_shape)} where the case has {_times(shape)}: "
-            "resample the mask to the case's own grid"
-        )
-    if spacing_mm is not None and not np.allclose(found_spacing, spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
-        raise InputError(
-            f"{path}: has the voxel size {_times(found_spacing)} mm where the case has {_times(spacing_mm)} mm: "
-            "write the mask with the case's own header"
-        )
-    volume = read_volume(path)
-    if volume.data.ndim != 3:
-        raise InputError(f"{path}: has {volume.data.ndim} axes where a mask has 3: write one volume")
-    return binary_mask(volume.data, path), volume.spacing_mm
-
-
-def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
-    """Labels to a boolean mask.
-
-    Raises:
-        InputError: a value is neither 0 nor 1 (within `LABEL_TOLERANCE`).
-    """
-    if data.dtype.kind == "f" and not np.isfinite(data).all():
-        raise InputError(f"{path}: holds NaN or infinite values: write a mask of 0 and 1")
-    lesion = np.abs(data - 1.0) <= LABEL_TOLERANCE if data.dtype.kind == "f" else data == 1
-    background = np.abs(data) <= LABEL_TOLERANCE if data.dtype.kind == "f" else data == 0
-    wrong = data[~(lesion | background)]
-    if wrong.size:
-        values = np.unique(wrong)
-        listed = ", ".join(f"{value:.4g}" for value in values[:5]) + (", ..." if values.size > 5 else "")
-        probable = bool(((values > 0) & (values < 1)).all())
-        remedy = "threshold the probabilities" if probable else "write 1 for lesion and 0 elsewhere"
-        raise InputError(f"{path}: holds the values {listed}, a mask holds 0 and 1 alone: {remedy}")
-    return np.asarray(lesion)
-
-
 def check_predictions(
-    cases: Sequence[Case], predictions: Path, *, progress: Callable[[int, int], None] | None = None
+    cases: Sequence[Case],
+    predictions: Path,
+    *,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Would these predictions be scored as they are? Needs no reference.
 
     Args:
         cases: the cases to predict; the grid of each is that of its reference or else of one of its images.
-        predictions: folder of predictions.
+        predictions: folder or zip of predictions.
+        jobs: processes; None takes all cores as soon as that pays.
         progress: called with (done, total).
 
     Returns:
@@ -184,28 +219,30 @@ def check_predictions(
     Raises:
         InputError: with every problem of every file.
     """
-    matches = match_predictions(nifti_files(predictions), cases)
-    problems = list(matches.problems)
-    by_name: Mapping[str, Case] = {case.name: case for case in cases}
-    for done, (name, path) in enumerate(matches.files.items(), start=1):
-        try:
-            shape, spacing_mm = _grid(by_name[name])
-            read_mask(path, shape, spacing_mm)
-        except InputError as error:
-            problems += error.problems
-        if progress:
-            progress(done, len(matches.files))
+    with open_submission(predictions) as submission:
+        matches = match_predictions(list(submission.files), cases)
+        problems = submission.problems + matches.problems
+        by_name: Mapping[str, Case] = {case.name: case for case in cases}
+        tasks = [(_grid_file(by_name[name]), submission.files[shown]) for name, shown in matches.files.items()]
+        found = dict(run_tasks(_check_file, tasks, jobs=jobs, progress=progress))
+        for number, shown in enumerate(matches.files.values()):
+            problems += submission.named(found[number], shown)
     if problems:
         raise InputError(problems)
     return [case.name for case in cases if case.name not in matches.files]
 
 
-def _grid(case: Case) -> tuple[tuple[int, ...], tuple[float, float, float]]:
-    """Shape and spacing in mm of a case."""
-    path = case.reference or next(path for kind, path in case.images.items() if not kind.endswith("4DPWI"))
-    shape, spacing_mm, _ = read_geometry(path)
-    return shape[:3], spacing_mm
+def _check_file(task: tuple[Path, Path]) -> list[str]:
+    """What is wrong with one prediction."""
+    grid, prediction = task
+    try:
+        shape, spacing_mm, _ = read_geometry(grid)
+        read_mask(prediction, shape[:3], spacing_mm)
+    except InputError as error:
+        return error.problems
+    return []
 
 
-def _times(numbers: Sequence[float]) -> str:
-    return " x ".join(f"{number:.6g}" for number in numbers)
+def _grid_file(case: Case) -> Path:
+    """A file on the case's grid."""
+    return case.reference or next(path for kind, path in case.images.items() if not kind.endswith("4DPWI"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from leaderboard.cases import cases_frame
+from leaderboard.scores import Scores
 
 NAN = float("nan")
 
@@ -49,3 +51,71 @@ def build() -> Builder:
         )
 
     return make
+
+
+def make_scores(
+    values: np.ndarray | dict[str, np.ndarray], patients: Sequence[object] | None = None, **directions: bool
+) -> Scores:
+    """Scores from matrices of (method, case), the first method being m0; Dice, higher is better, where not said."""
+    matrices = values if isinstance(values, dict) else {"dice": values}
+    matrices = {name: np.asarray(matrix, dtype=float) for name, matrix in matrices.items()}
+    methods, cases = next(iter(matrices.values())).shape
+    return Scores(
+        methods=tuple(f"m{number}" for number in range(methods)),
+        cases=tuple(f"case_{number}" for number in range(cases)),
+        patients=tuple(map(str, patients if patients is not None else range(cases))),
+        values=matrices,
+        missing=np.zeros((methods, cases), dtype=bool),
+        higher_is_better=directions or dict.fromkeys(matrices, True),
+    )
+
+
+def simulate(
+    random: np.random.Generator,
+    *,
+    methods: int = 20,
+    step: float = 0.003,
+    slabs: Sequence[int] = (1,) * 63,
+    case_sd: float = 0.3,
+    method_correlation: float = 0.7,
+    slab_correlation: float = 0.0,
+    metrics: Sequence[str] = ("dice",),
+) -> Scores:
+    """Method j has the true mean -j * step, so its true rank is j + 1.
+
+    Args:
+        random: generator.
+        methods: how many.
+        step: between neighbours.
+        slabs: cases of each patient.
+        case_sd: standard deviation of a case's score.
+        method_correlation: between two methods' scores of a case.
+        slab_correlation: between two cases of a patient, of each method's own part too.
+        metrics: independent of each other, higher is better.
+    """
+    patient = np.repeat(np.arange(len(slabs)), slabs)
+
+    def noise(count: int) -> np.ndarray:
+        shared = np.sqrt(method_correlation) * random.standard_normal((1, count))
+        return case_sd * (shared + np.sqrt(1 - method_correlation) * random.standard_normal((methods, count)))
+
+    means = -step * np.arange(methods)[:, None]
+    values = {
+        name: means
+        + np.sqrt(slab_correlation) * noise(len(slabs))[:, patient]
+        + np.sqrt(1 - slab_correlation) * noise(len(patient))
+        for name in metrics
+    }
+    return make_scores(values, patient.tolist())
+
+
+@pytest.fixture
+def scores_of() -> Callable[..., Scores]:
+    """`make_scores`."""
+    return make_scores
+
+
+@pytest.fixture
+def challenge() -> Callable[..., Scores]:
+    """`simulate`."""
+    return simulate

@@ -1,5 +1,7 @@
 """The commands, as a user meets them."""
 
+import inspect
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +11,10 @@ import pytest
 from leaderboard import cli
 from leaderboard.cli import main
 from leaderboard.policy import POLICIES
-from leaderboard.ranking import SCHEMES
+from leaderboard.published import PUBLISHED
+from leaderboard.ranking import SCHEMES, rank_methods
+from leaderboard.resampling import UNITS
+from leaderboard.strata import STRATA
 
 SHAPE = (8, 9, 2)
 
@@ -79,12 +84,49 @@ def test_every_scheme_and_policy_runs(cohort, predictions, tmp_path, scheme, pol
     score(cohort, predictions, tmp_path / "a.csv")
     out = tmp_path / "leaderboard.csv"
     assert main(["rank", str(tmp_path / "a.csv"), "--out", str(out), "--scheme", scheme, "--policy", policy]) == 0
-    assert out.read_text().splitlines()[1].endswith(f"{scheme},{policy}")
+    assert f",{scheme},{policy}," in out.read_text().splitlines()[1]
 
 
 def test_choices_are_those_of_the_library():
     assert set(cli._SCHEMES) == set(SCHEMES)
     assert set(cli._POLICIES) == set(POLICIES)
+    assert cli._UNITS == UNITS
+    assert cli._STRATA == STRATA
+    assert cli._PUBLISHED == PUBLISHED
+    defaults = cli._parser().parse_args(["rank", "a.csv", "--out", "b.csv"])
+    chosen = inspect.signature(rank_methods).parameters
+    for name in ("scheme", "policy", "metrics", "unit", "resamples", "seed"):
+        assert getattr(defaults, name) == chosen[name].default
+
+
+def test_rank_by_strata_in_latex_beside_the_published_table(cohort, predictions, tmp_path, capsys):
+    (tmp_path / "folds.csv").write_text("case,fold\ncase_1,0\ncase_2,1\ncase_3,1\n")
+    score(cohort, predictions, tmp_path / "a.csv", "me", "--folds", str(tmp_path / "folds.csv"))
+    out = tmp_path / "board.csv"
+    arguments = ["rank", str(tmp_path / "a.csv"), "--out", str(out), "--resamples", "50"]
+    assert main([*arguments, "--by", "fold", "--latex", "--published", "isles2018"]) == 0
+    printed = capsys.readouterr().out
+    assert "Fold 1: Mean (standard deviation) over 2 cases" in printed
+    assert "other data" in printed
+    assert "songt1" in out.with_suffix(".md").read_text()
+    assert "songt1" not in out.read_text()
+    assert r"\toprule" in out.with_suffix(".tex").read_text()
+    assert (tmp_path / "board_by_fold.csv").read_text().splitlines()[2].startswith("fold 1,1,me,2,")
+    assert "## Fold 0" in (tmp_path / "board_by_fold.md").read_text()
+    score(cohort, predictions, tmp_path / "a.csv")
+    capsys.readouterr()
+    assert main([*arguments, "--by", "fold"]) == 1
+    assert complaints(capsys)[0].startswith("case_1 is in no fold: ")
+
+
+def test_resamples_and_seed_are_taken(cohort, predictions, tmp_path):
+    score(cohort, predictions, tmp_path / "a.csv")
+    out = tmp_path / "board.csv"
+    arguments = ["rank", str(tmp_path / "a.csv"), "--out", str(out)]
+    assert main([*arguments, "--resamples", "60", "--seed", "7", "--unit", "case"]) == 0
+    assert out.read_text().splitlines()[1].endswith(",case,60,7")
+    assert main([*arguments, "--resamples", "0"]) == 0
+    assert out.read_text().splitlines()[1].endswith(",dice,isles2018")
 
 
 def test_folds_and_metrics_are_taken(cohort, predictions, tmp_path):
@@ -110,6 +152,46 @@ def test_check_accepts_and_refuses(cohort, predictions, capsys, isles_tree):
     assert [problem.split(": ")[0] for problem in problems] == [
         str(predictions / name) for name in ("case_3.nii", "case_1.nii.gz", "case_2.nii.gz")
     ]
+
+
+def test_a_zip_is_checked_and_scored_as_its_folder(cohort, predictions, tmp_path, capsys):
+    shutil.make_archive(str(tmp_path / "masks"), "zip", tmp_path, predictions.name)
+    assert main(["check", "--cohort", str(cohort), "--predictions", str(tmp_path / "masks.zip"), "--jobs", "2"]) == 0
+    assert "3 predictions for training accepted" in capsys.readouterr().out
+    for given, out in ((predictions, "a.csv"), (tmp_path / "masks.zip", "b.csv")):
+        assert score(cohort, given, tmp_path / out) == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_the_partial_file_stays_while_there_is_no_table(cohort, predictions, tmp_path, capsys):
+    sound = (predictions / "case_2.nii.gz").read_bytes()
+    (predictions / "case_2.nii.gz").write_text("no image")
+    partial = tmp_path / "a.csv.partial"
+    assert score(cohort, predictions, tmp_path / "a.csv") == 1
+    assert len(partial.read_text().splitlines()) == 2
+    (predictions / "case_2.nii.gz").write_bytes(sound)
+    assert score(cohort, predictions, tmp_path / "a.csv") == 0
+    assert not partial.exists()
+    assert score(cohort, predictions, tmp_path / "b.csv") == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_a_scoring_that_was_killed_continues(cohort, predictions, tmp_path, isles_tree):
+    script = (
+        "import os, signal\nfrom leaderboard import scored, scoring\nfrom leaderboard.cli import main\n"
+        "def score_files(files):\n"
+        "    if 'case_3' in str(files[1]): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return scored.score_files(files)\n"
+        "scoring.score_files = score_files\n"
+        f"main(['score', '--reference', {str(cohort)!r}, '--predictions', {str(predictions)!r}, '--method', 'me',"
+        f" '--out', {str(tmp_path / 'a.csv')!r}])\n"
+    )
+    assert run("-c", script).returncode == -9
+    assert not (tmp_path / "a.csv").exists()
+    assert len((tmp_path / "a.csv.partial").read_text().splitlines()) == 2
+    for name in ("a.csv", "b.csv"):
+        assert score(cohort, predictions, tmp_path / name) == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
 def test_lenient_warns_and_goes_on(cohort, predictions, tmp_path, capsys):
@@ -172,6 +254,8 @@ def test_wrong_input_of_rank_is_one_line_a_problem(cohort, predictions, tmp_path
         ["rank", "a.csv", "--out", "b.md"],
         ["rank", "a.csv", "--out", "a.csv"],
         ["rank", "a.csv", "--out", "b.csv", "--metrics", "dice"],
+        ["rank", "a.csv", "--out", "b.csv", "--resamples", "-1"],
+        ["rank", "a.csv", "--out", "b.csv", "--by", "age"],
         ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o", "--jobs", "0"],
         ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o", "--partition", "all"],
     ],

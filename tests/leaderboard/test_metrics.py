@@ -9,9 +9,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from medpy.metric import binary
+from scipy import ndimage
 
-from leaderboard.metrics import crop_to_joint_box, diagonal_mm, measure
+from leaderboard import surface
+from leaderboard.metrics import crop_to_joint_box, diagonal_mm, measure, measure_core
+from leaderboard.policy import CORE_METRICS
 
 SPACING = (0.9, 1.3, 6.0)
 SHAPE = (9, 8, 4)
@@ -148,6 +153,12 @@ def test_real_mask_equals_medpy_on_full_arrays(shift: int) -> None:
         "avd_ml": abs(np.count_nonzero(prediction) - np.count_nonzero(reference)) * 0.008,
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9)
+    lesions = [components(mask) for mask in (prediction, reference)]
+    voxels = [set().union(*parts) for parts in lesions]
+    hit = sum(bool(lesion & voxels[0]) for lesion in lesions[1])
+    false = sum(not lesion & voxels[1] for lesion in lesions[0])
+    assert (found["predicted_lesions"], found["reference_lesions"]) == (len(lesions[0]), len(lesions[1]))
+    assert found["lesion_f1"] == pytest.approx(hit / (hit + (false + len(lesions[1]) - hit) / 2), rel=1e-12)
 
 
 def test_equal_masks_are_perfect() -> None:
@@ -177,10 +188,78 @@ def test_integer_masks_count_as_boolean_ones() -> None:
     )
 
 
-def test_shapes_that_differ_are_refused() -> None:
+@pytest.mark.parametrize("shapes", [((2, 2, 2), (2, 2, 3)), ((2, 2), (2, 2))])
+@pytest.mark.parametrize("function", [measure, measure_core])
+def test_shapes_that_differ_or_have_not_three_axes_are_refused(function, shapes) -> None:
     with pytest.raises(ValueError, match="shapes differ"):
-        measure(np.zeros((2, 2, 2)), np.zeros((2, 2, 3)), SPACING)
+        function(np.zeros(shapes[0]), np.zeros(shapes[1]), SPACING)
+
+
+@pytest.mark.parametrize(("predicted", "present"), PAIRS)
+def test_the_five_alone_are_those_of_all(predicted: str, present: str) -> None:
+    prediction, reference = masks()[predicted], masks()[present]
+    five, every = (function(prediction, reference, SPACING) for function in (measure_core, measure))
+    assert set(five) == set(CORE_METRICS)
+    np.testing.assert_equal(five, {name: every[name] for name in CORE_METRICS})
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_neither_memory_order_nor_axis_order_matters(axes: tuple[int, ...], order: str) -> None:
+    random = np.random.default_rng(1)
+    prediction, reference = random.random((2, 5, 30, 18)) < 0.05
+    expected = measure(prediction, reference, SPACING)
+    turned = [np.array(mask.transpose(axes), order=order) for mask in (prediction, reference)]
+    assert measure(*turned, [SPACING[axis] for axis in axes]) == pytest.approx(expected, rel=1e-12)
+    flipped = [mask[::-1, :, ::-1] for mask in (prediction, reference)]
+    assert measure(*flipped, SPACING) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("budget", [0.0, 3.0, 1e9])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_way_to_a_distance_gives_medpys(monkeypatch, seed: int, budget: float) -> None:
+    monkeypatch.setattr(surface, "SEARCH_BUDGET", budget)
+    monkeypatch.setattr(surface, "_CHUNK", 100)
+    random = np.random.default_rng(seed)
+    shape = random.permutation([40, 25, random.integers(1, 12)])
+    spacing = random.uniform(0.5, 12, 3)
+    prediction, reference = (random.random((2, *shape)) < random.uniform(0.002, 0.2, (2, 1, 1, 1))).astype(bool)
+    prediction.flat[0] = reference.flat[-1] = True
+    found = surface.surface_distances(prediction, reference, spacing)
+    expected = [
+        binary.__surface_distances(*pair, spacing, 1) for pair in ((prediction, reference), (reference, prediction))
+    ]
+    np.testing.assert_allclose(np.sort(found), np.sort(np.concatenate(expected)), rtol=1e-12)
+
+
+def test_borders_are_those_of_scipys_erosion() -> None:
+    for mask in masks().values():
+        eroded = ndimage.binary_erosion(mask, ndimage.generate_binary_structure(3, 1))
+        np.testing.assert_array_equal(surface.border(mask), mask & ~eroded)
 
 
 def test_diagonal_runs_from_outer_corner_to_outer_corner() -> None:
     assert diagonal_mm((3, 4, 1), (1.0, 1.0, 12.0)) == 13.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    spacing=st.tuples(*[st.floats(0.3, 12)] * 3),
+    seed=st.integers(0, 2**32 - 1),
+    shares=st.tuples(*[st.sampled_from([0.02, 0.2, 0.5, 0.95, 1.0])] * 2),
+)
+def test_any_two_masks_equal_medpy_on_full_arrays(shape, spacing, seed, shares) -> None:
+    random = np.random.default_rng(seed)
+    prediction, reference = (random.random((2, *shape)) < np.reshape(shares, (2, 1, 1, 1))).astype(bool)
+    prediction.flat[random.integers(prediction.size)] = reference.flat[random.integers(reference.size)] = True
+    found = measure(prediction, reference, spacing)
+    expected = {
+        "dice": binary.dc(prediction, reference),
+        "precision": binary.precision(prediction, reference),
+        "recall": binary.recall(prediction, reference),
+        "hausdorff_mm": binary.hd(prediction, reference, spacing),
+        "hd95_mm": binary.hd95(prediction, reference, spacing),
+        "assd_mm": binary.assd(prediction, reference, spacing),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-12)

@@ -10,6 +10,7 @@ from leaderboard.cases import cases_frame
 from leaderboard.errors import InputError
 from leaderboard.ranking import (
     SCHEMES,
+    analyse,
     comparable,
     competition_ranks,
     means,
@@ -233,7 +234,13 @@ def test_no_rows_are_refused():
         rank_methods(cases_frame([]))
 
 
-@pytest.mark.parametrize("name", ["scheme", "policy"])
+def test_a_case_of_two_patients_is_refused(build):
+    with pytest.raises(InputError) as caught:
+        rank_methods(build({"a": [{}, {}], "b": [{}, {"patient": "P1"}], "c": [{}, {"patient": ""}]}))
+    assert caught.value.problems == ["case_2 belongs to the patients P1, P2: give it one in every cases.csv"]
+
+
+@pytest.mark.parametrize("name", ["scheme", "policy", "unit"])
 def test_unknown_names_are_refused(build, name):
     with pytest.raises(InputError, match=f"the {name} best is unknown"):
         rank_methods(build({"a": [{}]}), **{name: "best"})
@@ -242,7 +249,7 @@ def test_unknown_names_are_refused(build, name):
 def test_all_problems_are_reported_at_once(build):
     with pytest.raises(InputError) as caught:
         rank_methods(build({"a": [{}, {"case": "case_1"}], "b": [{"reference_ml": 4}, {}]}))
-    assert len(caught.value.problems) == 3
+    assert len(caught.value.problems) == 4  # doubled, not there, different references, different patients
 
 
 def test_means_and_deviations_equal_numpy():
@@ -260,3 +267,89 @@ def test_competition_ranks_run_along_the_first_axis():
 def test_comparable_keeps_what_differs():
     assert comparable(np.array([0.3, 0.1 + 0.2, 0.3 + 1e-9])).tolist()[0] == comparable(np.array([0.1 + 0.2]))[0]
     assert len(set(comparable(np.array([19354856.39, 19354856.40])).tolist())) == 2
+
+
+def test_any_column_with_a_direction_is_a_metric(build):
+    cases = build({"a": [{}, {}], "b": [{}, {}], "c": [{}, {}]})
+    cases["seconds"] = ["4", "4", "1", "2", "9", "9"]
+    table = rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:lower"])
+    assert order(table) == {"b": 1, "a": 2, "c": 3}
+    assert list(table["seconds_mean"]) == [1.5, 4.0, 9.0]
+    assert order(rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:higher"])) == {"c": 1, "a": 2, "b": 3}
+
+
+def test_a_direction_overrides_the_usual_one(build):
+    cases = build({"a": [{"volume_difference_ml": -5}], "b": [{"volume_difference_ml": 3}]})
+    for direction, first in (("higher", "b"), ("lower", "a")):
+        table = rank_methods(cases, scheme="rank-then-mean", metrics=[f"volume_difference_ml:{direction}"])
+        assert table["method"].iloc[0] == first
+
+
+def test_an_undefined_value_without_a_policy_takes_the_last_rank_and_counts_as_the_worst(build):
+    cases = build({"a": [{}, {}], "b": [{}, {}], "c": [{}, {}]})
+    cases["seconds"] = [1.0, NAN, 8.0, 8.0, 2.0, 3.0]
+    table = rank_methods(cases, scheme="rank-then-mean", metrics=["seconds:lower"])
+    assert dict(zip(table["method"], table["score"], strict=True)) == {"c": 1.5, "a": 2.0, "b": 2.5}
+    means_of = rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:lower"]).set_index("method")
+    assert list(means_of.loc[["a", "b", "c"], "seconds_mean"]) == [4.5, 8.0, 2.5]
+    upwards = rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:higher"]).set_index("method")
+    assert list(upwards.loc[["a", "b", "c"], "seconds_mean"]) == [1.0, 8.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "problem"),
+    [
+        (["dice", "dice"], "dice is there twice"),
+        (["dice:up"], "dice:up is no metric"),
+        (["fold"], "fold is no metric"),
+        (["words:lower"], "row 0: words is no number"),
+        (["fold:lower"], "fold is empty in every row"),
+    ],
+)
+def test_metrics_that_cannot_be_ranked_by_are_refused(build, metrics, problem):
+    cases = build({"a": [{}, {}]})
+    cases["words"] = ["many", "1"]
+    with pytest.raises(InputError, match=problem):
+        rank_methods(cases, scheme="rank-then-mean", metrics=metrics)
+
+
+def test_what_resampling_tells_stands_at_the_end(build):
+    cases = build({"a": [{"dice": 0.9}] * 12, "b": [{"dice": 0.1 + 0.01 * case} for case in range(12)]})
+    table = rank_methods(cases, resamples=200, seed=3)
+    assert list(table.columns[-8:]) == [
+        "rank_boot_low", "rank_boot_high", "first_share", "tie_group", "patients", "unit", "resamples", "seed"
+    ]  # fmt: skip
+    assert table.iloc[0][["rank_low", "rank_high", *table.columns[-8:]]].tolist() == [
+        1, 1, 1, 1, 1.0, "a", 12, "patient", 200, 3
+    ]  # fmt: skip
+    bare = rank_methods(cases, resamples=0)
+    assert bare["rank_low"].isna().all()
+    assert "tie_group" not in bare.columns
+    shared = [column for column in bare.columns if column not in ("rank_low", "rank_high")]
+    assert bare[shared].equals(table[shared])
+
+
+def test_a_case_without_a_patient_is_a_patient_of_its_own(build):
+    cases = build({name: [{"patient": patient} for patient in ("P1", "P1", "", "")] for name in "ab"})
+    assert rank_methods(cases, resamples=5)["patients"].tolist() == [3, 3]
+    cases.loc[(cases["method"] == "a") & (cases["case"] == "case_4"), "patient"] = "P1"
+    assert rank_methods(cases, resamples=5)["patients"].tolist() == [2, 2]
+
+
+def test_an_analysis_follows_the_order_of_the_table(build):
+    random = np.random.default_rng(5)
+    cases = build(
+        {
+            name: [{"dice": float(v)} for v in random.uniform(low, low + 0.3, 20)]
+            for name, low in {"a": 0, "b": 0.6, "c": 0.3}.items()
+        }
+    )
+    found = analyse(cases, resamples=300)
+    assert list(found.table["method"]) == ["b", "c", "a"] == list(found.scores.methods)
+    assert found.uncertainty.rank.tolist() == [1, 2, 3]
+    assert found.uncertainty.separated.tolist() == np.triu(np.ones((3, 3), bool), 1).tolist()
+    assert found.table["rank_low"].tolist() == found.uncertainty.rank_low.tolist() == [1, 2, 3]
+    assert (found.significance[np.triu_indices(3, 1)] < 0.001).all()
+    assert (found.significance[np.tril_indices(3, -1)] == 1).all()
+    assert found.agreement.methods == ("b", "c", "a")
+    assert found.agreement.ranks[0].tolist() == [1, 2, 3]

@@ -7,7 +7,16 @@ import pytest
 from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.images import read_volume, write_mask
-from leaderboard.scoring import find_cases, find_references, read_folds, score_case, score_cases
+from leaderboard.scored import score_files
+from leaderboard.scoring import (
+    find_cases,
+    find_references,
+    journal_of,
+    read_folds,
+    score_case,
+    score_cases,
+    write_cases,
+)
 
 SHAPE = (8, 9, 2)
 SPACING = (0.9, 0.9, 6.0)
@@ -75,6 +84,122 @@ def test_processes_change_nothing(tmp_path, cases):
     two = score_cases(cases, folder, "me", jobs=2, progress=lambda done, total: calls.append((done, total)))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     assert calls[-1] == (12, 12)
+
+
+class Killed(Exception):
+    """What an interruption is in these tests."""
+
+
+def interrupt(after):
+    def progress(done, total):
+        if done == after:
+            raise Killed
+
+    return progress
+
+
+def scored_with(monkeypatch):
+    """Names of the predictions that are measured from now on."""
+    measured = []
+
+    def watched(files):
+        measured.append(files[1].name if files[1] else None)
+        return score_files(files)
+
+    monkeypatch.setattr("leaderboard.scoring.score_files", watched)
+    return measured
+
+
+@pytest.fixture
+def interrupted(tmp_path, cases):
+    """A folder of predictions of which 5 were scored, and the journal."""
+    for case in cases:
+        predict(
+            tmp_path / "p", [case], lambda mask, number=case.number: np.roll(mask, (number % 7, number % 3), (0, 1))
+        )
+    folder = tmp_path / "p"
+    (folder / "case_12.nii.gz").unlink()
+    journal = journal_of(tmp_path / "cases.csv")
+    with pytest.raises(Killed):
+        score_cases(cases, folder, "me", jobs=1, progress=interrupt(5), journal=journal)
+    return folder, journal
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20])
+def test_an_interrupted_scoring_continues_to_the_same_bytes(tmp_path, cases, monkeypatch, interrupted, cut):
+    folder, journal = interrupted
+    journal.write_bytes(journal.read_bytes()[: -cut or None])
+    measured, calls = scored_with(monkeypatch), []
+    frame = score_cases(
+        cases, folder, "me", jobs=1, journal=journal, progress=lambda done, total: calls.append((done, total))
+    )
+    assert len(measured) == (8 if cut == 20 else 7)
+    assert calls[0] == (12 - len(measured), 12)
+    assert calls[-1] == (12, 12)
+    write_cases(tmp_path / "continued.csv", frame)
+    write_cases(tmp_path / "whole.csv", score_cases(cases, folder, "me"))
+    assert (tmp_path / "continued.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_processes_continue_as_one_does(cases, interrupted):
+    folder, journal = interrupted
+    two = score_cases(cases, folder, "me", jobs=2, journal=journal)
+    assert len(journal.read_text().splitlines()) == 12
+    pd.testing.assert_frame_equal(two, score_cases(cases, folder, "me"), check_exact=True)
+
+
+@pytest.mark.parametrize("changed", ["prediction", "reference", "gone", "swapped"])
+def test_a_file_that_changed_is_measured_again(cases, interrupted, monkeypatch, changed):
+    folder, journal = interrupted
+    volume = read_volume(cases[0].reference)
+    if changed == "prediction":
+        write_mask(folder / "case_1.nii.gz", np.ones(SHAPE), volume.header)
+    elif changed == "reference":
+        write_mask(cases[0].reference, np.ones(SHAPE), volume.header)
+    elif changed == "gone":
+        (folder / "case_1.nii.gz").unlink()
+    else:
+        write_mask(folder / "case_1.nii.gz", np.array(volume.data), volume.header)
+    measured = scored_with(monkeypatch)
+    continued = score_cases(cases, folder, "me", jobs=1, journal=journal)
+    assert ("case_1.nii.gz" if changed != "gone" else None) in measured
+    assert "case_2.nii.gz" not in measured
+    pd.testing.assert_frame_equal(continued, score_cases(cases, folder, "me"), check_exact=True)
+
+
+def test_method_folds_and_patients_are_not_what_is_kept(cases, interrupted):
+    folder, journal = interrupted
+    folds = {case.name: 3 for case in cases}
+    continued = score_cases(cases, folder, "another", folds=folds, journal=journal)
+    pd.testing.assert_frame_equal(continued, score_cases(cases, folder, "another", folds=folds), check_exact=True)
+
+
+def test_what_was_refused_is_read_again(tmp_path, cases, isles_tree):
+    folder = predict(tmp_path / "p", cases[:3])
+    isles_tree.image(folder / "case_1.nii.gz", np.full(SHAPE, 0.5))
+    for _ in range(2):
+        with pytest.raises(InputError, match="threshold"):
+            score_cases(cases[:3], folder, "me", journal=tmp_path / "j")
+    assert len((tmp_path / "j").read_text().splitlines()) == 2
+    predict(folder, cases[:1])
+    assert list(score_cases(cases[:3], folder, "me", journal=tmp_path / "j")["status"]) == ["ok"] * 3
+
+
+def test_metaimages_are_predictions_and_references(tmp_path, cases):
+    itk = pytest.importorskip("SimpleITK")
+    expected = score_cases(cases[:3], predict(tmp_path / "p", cases[:3], lambda mask: np.roll(mask, 1, axis=1)), "me")
+    for kind, source in (("references", [case.reference for case in cases[:3]]), ("masks", tmp_path / "p")):
+        (tmp_path / kind).mkdir()
+        for number, case in enumerate(cases[:3]):
+            path = source[number] if kind == "references" else source / f"{case.name}.nii.gz"
+            volume = read_volume(path)
+            image = itk.GetImageFromArray(np.asarray(volume.data).transpose())
+            image.SetSpacing(volume.spacing_mm)
+            itk.WriteImage(image, str(tmp_path / kind / f"{case.name}.mha"), useCompression=kind == "masks")
+    flat = find_references(tmp_path / "references", tmp_path / "masks")
+    found = score_cases(flat, tmp_path / "masks", "me")
+    assert found["dice"].lt(1).all()
+    pd.testing.assert_frame_equal(found.drop(columns="patient"), expected.drop(columns="patient"), check_exact=True)
 
 
 def test_folds_are_filled_where_known(tmp_path, cases):

@@ -1,6 +1,7 @@
 """Which file is whose, and is it a mask of its case's grid?"""
 
 import gzip
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -9,7 +10,8 @@ import pytest
 
 from leaderboard.cohort import Case
 from leaderboard.errors import InputError
-from leaderboard.submission import binary_mask, check_predictions, match_predictions, nifti_files, read_mask, stem
+from leaderboard.masks import binary_mask, read_mask
+from leaderboard.submission import check_predictions, mask_files, match_predictions, open_submission, stem
 
 SHAPE = (8, 9, 2)
 SPACING = (0.9, 0.9, 6.0)
@@ -78,11 +80,11 @@ def test_stem_drops_the_ending_and_leading_zeros():
     assert [stem(name) for name in ("case_007.nii.gz", "a.b.nii", "case_0.nii")] == ["case_7", "a.b", "case_0"]
 
 
-def test_only_nifti_files_that_are_not_hidden_count(tmp_path):
+def test_only_mask_files_that_are_not_hidden_count(tmp_path):
     for name in ("case_2.nii", "case_1.nii.gz", "._case_1.nii", ".DS_Store", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "case_3.nii").mkdir()
-    assert [path.name for path in nifti_files(tmp_path)] == ["case_1.nii.gz", "case_2.nii"]
+    assert [path.name for path in mask_files(tmp_path)] == ["case_1.nii.gz", "case_2.nii"]
 
 
 def test_a_folder_without_predictions_is_refused(tmp_path):
@@ -93,7 +95,64 @@ def test_a_folder_without_predictions_is_refused(tmp_path):
         (tmp_path / "notes.txt", "not a"),
     ]:
         with pytest.raises(InputError, match=message):
-            nifti_files(folder)
+            mask_files(folder)
+
+
+def test_only_masks_count_and_other_images_are_told(tmp_path, isles_tree, cases):
+    for name in ("case_1.nii", "case_2.MHA"):
+        (tmp_path / name).touch()
+    (tmp_path / "case_12.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
+    os.mkfifo(tmp_path / "pipe.nii")
+    for name in ("case_12.img", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in mask_files(tmp_path)] == ["case_1.nii", "case_2.MHA"]
+    with open_submission(tmp_path) as submission:
+        told = {Path(problem.split(": ")[0]).name: problem for problem in submission.problems}
+    assert set(told) == {"case_12.nii.gz", "pipe.nii", "case_12.img"}
+    assert "no regular file, or a link to none" in told["case_12.nii.gz"]
+    assert "of a format that is not read" in told["case_12.img"]
+
+
+def test_masks_one_folder_deeper_are_hinted_at(tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "case_1.nii").touch()
+    with pytest.raises(InputError, match=r"holds no .*: give .*/masks, which does"):
+        mask_files(tmp_path)
+
+
+def test_a_metaimage_is_checked_as_a_nifti_is(tmp_path, isles_tree):
+    itk = pytest.importorskip("SimpleITK")
+    mask = isles_tree.values(SHAPE, "OT", 0)
+    image = itk.GetImageFromArray(mask.transpose())
+    image.SetSpacing(SPACING)
+    itk.WriteImage(image, str(tmp_path / "case_1.mha"))
+    np.testing.assert_array_equal(read_mask(tmp_path / "case_1.mha", SHAPE, SPACING)[0], mask == 1)
+    for shape, spacing, message in [((8, 9, 3), SPACING, "shape"), (SHAPE, (0.9, 0.9, 5.0), "voxel size")]:
+        with pytest.raises(InputError, match=message):
+            read_mask(tmp_path / "case_1.mha", shape, spacing)
+
+
+def test_a_file_that_claims_any_amount_of_memory_is_refused_by_its_header(tmp_path, isles_tree):
+    content = bytearray(isles_tree.content(isles_tree.values(SHAPE, "OT", 0), SPACING))
+    content[42:48] = np.array([32000] * 3, "<i2").tobytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(InputError, match="has the shape 32000 x 32000 x 32000 where"):
+        read_mask(tmp_path / "a.nii.gz", SHAPE, SPACING)
+
+
+def test_a_gzip_bomb_behind_a_sound_mask_is_left_unread(tmp_path, isles_tree):
+    content = isles_tree.content(isles_tree.values(SHAPE, "OT", 0), SPACING)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content + bytes(1 << 27), 1))
+    with pytest.raises(InputError, match="goes on far beyond its last voxel"):
+        read_mask(tmp_path / "a.nii.gz", SHAPE, SPACING)
+
+
+def test_a_gzip_bomb_before_the_first_voxel_is_left_unread(tmp_path, isles_tree):
+    content = bytearray(isles_tree.content(isles_tree.values(SHAPE, "OT", 0), SPACING))
+    content[108:112] = np.float32(352 + (1 << 27)).tobytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(content[:352]) + bytes(1 << 27) + bytes(content[352:]), 1))
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read_mask(tmp_path / "a.nii.gz", SHAPE, SPACING)
 
 
 def test_labels_within_a_scale_factor_of_one_are_a_mask():
@@ -110,6 +169,9 @@ def test_labels_within_a_scale_factor_of_one_are_a_mask():
         ([0.2, 0.7, 1.0], "0.2, 0.7, a mask holds 0 and 1 alone: threshold the probabilities"),
         ([0.0, np.nan], "NaN or infinite"),
         ([1.0, np.inf], "NaN or infinite"),
+        ([1.0, 1 - 2e-5], "threshold the probabilities"),
+        ([1.0, -2e-5], "the values -2e-05, a mask"),
+        ([2, 0, 0], "the values 2, a mask"),
         (list(range(50)), "2, 3, 4, 5, 6, ..., a mask"),
     ],
 )
@@ -201,3 +263,4 @@ def test_check_lists_every_problem_and_needs_no_reference(tmp_path, isles_tree):
     for name in ("case_1.nii", "case_2.nii", "case_9.nii"):
         (folder / name).unlink()
     assert check_predictions(cases, folder) == ["case_1", "case_2", "case_4", "case_5"]
+    assert check_predictions(cases, folder, jobs=2) == ["case_1", "case_2", "case_4", "case_5"]

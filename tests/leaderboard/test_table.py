@@ -1,13 +1,20 @@
-"""The written and the printed leaderboard."""
-
-import io
+"""The written leaderboard: CSV, Markdown, LaTeX."""
 
 import pytest
-from rich.console import Console
 
 from leaderboard.errors import InputError
+from leaderboard.published import read_published
 from leaderboard.ranking import rank_methods
-from leaderboard.table import leaderboard_csv, leaderboard_markdown, print_leaderboard, printed, write_leaderboard
+from leaderboard.table import (
+    leaderboard_csv,
+    leaderboard_latex,
+    leaderboard_markdown,
+    printed,
+    strata_csv,
+    strata_markdown,
+    write_leaderboard,
+    write_strata,
+)
 
 NAN = float("nan")
 CONTRACT = (
@@ -17,23 +24,27 @@ CONTRACT = (
 
 
 @pytest.fixture
-def table(build):
-    return rank_methods(
-        build({"MS-DCNN": [{"dice": 0.5}, {"status": "missing"}], "a|[b]": [{"dice": 0.3}, {"dice": 0.1}]})
-    )
+def cases(build):
+    return build({"MS-DCNN": [{"dice": 0.5}, {"status": "missing"}], "a|[b]": [{"dice": 0.3}, {"dice": 0.1}]})
 
 
-def show(table, width):
-    console = Console(file=io.StringIO(), width=width)
-    print_leaderboard(table, console)
-    return console.file.getvalue()
+@pytest.fixture
+def table(cases):
+    return rank_methods(cases, resamples=100)
 
 
 def test_csv_begins_with_the_contract_columns(table):
     lines = leaderboard_csv(table).splitlines()
     assert lines[0].startswith(CONTRACT)
-    assert lines[1].startswith("1,MS-DCNN,2,1,0.25,0.25,50000005.0,49999995.0,0.25,0.25,0.25,0.25,5.5,4.5,,,10.0,1,")
-    assert lines[2].startswith("2,a|[b],2,0,0.2,0.1,10.0,0.0,0.5,0.0,0.5,0.0,1.0,0.0,,,10.0,0,")
+    assert lines[1].startswith("1,MS-DCNN,2,1,0.25,0.25,50000005.0,49999995.0,0.25,0.25,0.25,0.25,5.5,4.5,1,2,10.0,1,")
+    assert lines[2].startswith("2,a|[b],2,0,0.2,0.1,10.0,0.0,0.5,0.0,0.5,0.0,1.0,0.0,1,2,10.0,0,")
+    assert lines[1].endswith(",a,2,patient,100,0")
+
+
+def test_csv_without_resamples_leaves_the_sets_empty(cases):
+    lines = leaderboard_csv(rank_methods(cases, resamples=0)).splitlines()
+    assert lines[0].startswith(CONTRACT)
+    assert ",5.5,4.5,,,10.0,1," in lines[1]
     assert lines[1].endswith("dice,isles2018")
 
 
@@ -48,15 +59,69 @@ def test_same_cases_give_the_same_bytes(build):
 def test_markdown_has_the_printed_form_of_the_paper(table):
     lines = leaderboard_markdown(table).splitlines()
     assert lines[2] == "Mean (standard deviation) over 2 cases; scheme dice, policy isles2018."
-    assert lines[-2] == (
-        "| 1 | MS-DCNN | 2 | 1 | 0.25 (0.25) | 50000005.00 (49999995.00) | 0.25 (0.25) | 0.25 (0.25) | 5.50 (4.50) "
-        "| 10.00, 1 undefined |"
+    first = f"{100 * table['first_share'].iloc[0]:.0f} %"
+    assert lines[6] == (
+        f"| 1 | MS-DCNN | 1-2 | a | {first} | 2 | 1 | 0.25 (0.25) | 50000005.00 (49999995.00) | 0.25 (0.25) "
+        "| 0.25 (0.25) | 5.50 (4.50) | 10.00, 1 undefined |"
     )
-    assert lines[-1].startswith("| 2 | a\\|[b] | 2 | 0 | 0.20 (0.10) |")
+    assert lines[7].startswith("| 2 | a\\|[b] | 1-2 | a | ")
+    assert "from 100 resamples of 2 patients (seed 0)" in lines[9]
+    assert "no confidence intervals" in lines[11]
+
+
+def test_a_set_of_one_rank_is_one_number(build):
+    rows = {"a": [{"dice": 0.9}] * 7, "b": [{"dice": 0.1}] * 7}
+    text = leaderboard_markdown(rank_methods(build(rows), resamples=30))
+    assert "| 1 | a | 1 | a | 100 % |" in text
+    assert "| 2 | b | 2 | b | 0 % |" in text
+
+
+@pytest.mark.parametrize(("unit", "counted"), [("patient", "2 patients"), ("case", "3 cases")])
+def test_the_caption_says_what_was_resampled(build, unit, counted):
+    rows = [{"patient": "P1"}, {"patient": "P1"}, {"patient": "P2"}]
+    text = leaderboard_markdown(rank_methods(build({"a": rows}), resamples=9, unit=unit, seed=4))
+    assert f"from 9 resamples of {counted} (seed 4)" in text
+
+
+def test_markdown_without_resamples_speaks_of_none(cases):
+    text = leaderboard_markdown(rank_methods(cases, resamples=0))
+    assert "| 1 | MS-DCNN | 2 | 1 | 0.25 (0.25) |" in text
+    assert "95 %" not in text
 
 
 def test_markdown_of_a_method_without_any_distance(build):
-    assert "| 1 undefined |" in leaderboard_markdown(rank_methods(build({"a": [{"status": "missing"}]})))
+    table = rank_methods(build({"a": [{"status": "missing"}]}), resamples=0)
+    assert "| 1 undefined |" in leaderboard_markdown(table)
+
+
+def test_the_published_table_stands_below_and_is_not_mixed_in(table):
+    own = leaderboard_markdown(table)
+    text = leaderboard_markdown(table, read_published("isles2018"))
+    assert text.startswith(own)
+    below = text[len(own) :]
+    assert "come from other data" in below
+    assert (
+        "| 1 | songt1 | 0.51 (0.31) | 19354856.39 (39507890.41) | 0.55 (0.36) | 0.55 (0.34) | 10.24 (9.94) |" in below
+    )
+    assert "| 5 | Liu et al. (MS-DCNN) | 0.44 (0.30) | 19354857.71 (39507889.77) |" in below
+    assert "Table 1 of L. Liu" in below
+
+
+def test_latex_is_a_tabular_with_everything_escaped(build):
+    table = rank_methods(build({"a_b & 50 %": [{"dice": 0.44}], "c\\d": [{"dice": 0.4}]}), resamples=20)
+    lines = leaderboard_latex(table).splitlines()
+    assert lines[1] == r"\begin{tabular}{rclrrrrr}"
+    assert lines[3].startswith(r"Rank & 95\,\% set & Method & Dice & Hausdorff [mm] &")
+    assert lines[5].startswith(r"1 & 1--2 & a\_b \& 50 \% & 0.44 (0.00) & 10.00 (0.00) &")
+    assert lines[6].startswith(r"2 & 1--2 & c\textbackslash{}d & ")
+    assert lines[-1] == r"\end{tabular}"
+    assert all(line.endswith(r" \\") for line in (lines[3], *lines[5:7]))
+
+
+def test_latex_without_resamples_has_no_sets(build):
+    text = leaderboard_latex(rank_methods(build({"a": [{}]}), resamples=0))
+    assert r"{rlrrrrr}" in text
+    assert "set" not in text
 
 
 def test_numbers_are_printed_as_in_the_paper():
@@ -64,42 +129,32 @@ def test_numbers_are_printed_as_in_the_paper():
     assert printed(19354857.71, 39507889.77) == "19354857.71 (39507889.77)"
 
 
-def test_both_files_are_written(table, tmp_path):
-    write_leaderboard(tmp_path / "leaderboard.csv", table)
-    assert (tmp_path / "leaderboard.csv").read_bytes() == leaderboard_csv(table).encode()
-    assert (tmp_path / "leaderboard.md").read_bytes() == leaderboard_markdown(table).encode()
+def test_the_files_are_written(table, tmp_path):
+    path = tmp_path / "leaderboard.csv"
+    write_leaderboard(path, table)
+    assert path.read_bytes() == leaderboard_csv(table).encode()
+    assert path.with_suffix(".md").read_bytes() == leaderboard_markdown(table).encode()
+    assert not path.with_suffix(".tex").exists()
+    write_leaderboard(path, table, published=read_published("isles2018"), latex=True)
+    assert "songt1" in path.with_suffix(".md").read_text()
+    assert path.with_suffix(".tex").read_bytes() == leaderboard_latex(table).encode()
+
+
+def test_strata_stand_below_each_other(table, tmp_path):
+    tables = {"below 5 mL": table.iloc[:1], "70 mL and more": table.iloc[1:]}
+    lines = strata_csv(tables).splitlines()
+    assert lines[0].startswith(f"stratum,{CONTRACT}")
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["below 5 mL", "1", "MS-DCNN"],
+        ["70 mL and more", "2", "a|[b]"],
+    ]
+    text = strata_markdown(tables, "size")
+    assert text.index("# Leaderboard by size") < text.index("## Below 5 mL") < text.index("## 70 mL and more")
+    assert write_strata(tmp_path / "board.csv", tables, "size") == tmp_path / "board_by_size.csv"
+    assert (tmp_path / "board_by_size.csv").read_text() == strata_csv(tables)
+    assert (tmp_path / "board_by_size.md").read_text() == text
 
 
 def test_a_folder_that_is_not_there_is_an_input_error(table, tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         write_leaderboard(tmp_path / "none" / "leaderboard.csv", table)
-
-
-@pytest.mark.parametrize("width", [80, 160])
-def test_the_printed_table_keeps_every_number_whole(table, width):
-    text = show(table, width)
-    assert max(map(len, text.splitlines())) <= width
-    for part in (
-        "MS-DCNN",
-        "a|[b]",
-        "0.25",
-        "(0.25)",
-        "50000005.00",
-        "(49999995.00)",
-        "5.50",
-        "(4.50)",
-        "[mm]",
-        "[mL]",
-        "policy isles2018",
-    ):
-        assert part in text
-
-
-def test_a_wide_terminal_gets_one_line_a_method(table):
-    assert "50000005.00 (49999995.00)" in show(table, 160)
-    assert "50000005.00 (49999995.00)" not in show(table, 80)
-
-
-def test_a_name_of_20_letters_stays_whole_at_80_columns(build):
-    name = "perfusion_threshold2"
-    assert name in show(rank_methods(build({name: [{"status": "missing"}, {}]})), 80)

@@ -1,0 +1,233 @@
+"""Zip archives from strangers, unpacked without trusting them.
+
+Nothing of the archive names a file on disk: members are written under numbers of our own, so no path can leave the
+target. Counts and sizes have limits that hold before anything is unpacked and again while it is; links, encrypted
+members and methods of compression that may claim any amount of memory are never opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from leaderboard.errors import InputError
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".tar.gz")
+#: The end of an archive: its last record, a comment of up to 65535 bytes and the 64-bit records before it.
+_END_BYTES = 22 + 65535 + 20 + 56
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+class _DamagedError(Exception):
+    """A member cannot be unpacked."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may ask for.
+
+    Attributes:
+        members: files and folders.
+        file_bytes: of one unpacked mask; the largest case of ISLES in 64-bit voxels takes 12 MB.
+        total_bytes: of all unpacked masks together.
+        listing_bytes: of the archive's own table of contents.
+    """
+
+    members: int = 10_000
+    file_bytes: int = 1 << 30
+    total_bytes: int = 1 << 32
+    listing_bytes: int = 1 << 23
+
+
+@dataclass
+class Listing:
+    """Members worth unpacking, and a line for each that may not be.
+
+    Attributes:
+        members: sound ones with a wanted name.
+        problems: what is wrong with others; members that are neither wanted nor dangerous have none.
+    """
+
+    members: list[zipfile.ZipInfo] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def list_members(archive: Path, wanted: Callable[[str], bool], limits: Limits = Limits()) -> Listing:
+    """What an archive holds, from its table of contents alone.
+
+    Args:
+        archive: the zip file.
+        wanted: whether a file of that name (without folders) is to be unpacked.
+        limits: what it may ask for.
+
+    Raises:
+        InputError: it is no zip archive, is damaged, or goes beyond a limit.
+    """
+    with _opened(archive, limits) as file:
+        return _sort_out(archive, file, wanted, limits)
+
+
+def unpack(
+    archive: Path,
+    target: Path,
+    wanted: Callable[[str], bool],
+    limits: Limits = Limits(),
+) -> tuple[dict[Path, Path], list[str]]:
+    """Unpack the wanted members into an existing folder.
+
+    Args:
+        archive: the zip file.
+        target: where the files go, as ``00000`` and so on with the ending of their name.
+        wanted: whether a file of that name (without folders) is to be unpacked.
+        limits: what it may ask for.
+
+    Returns:
+        The file on disk of each path within the archive (``archive.zip/folder/name``), and a line a problem.
+
+    Raises:
+        InputError: it is no zip archive, is damaged as a whole, or goes beyond a limit.
+    """
+    files: dict[Path, Path] = {}
+    with _opened(archive, limits) as file:
+        listing = _sort_out(archive, file, wanted, limits)
+        for number, member in enumerate(listing.members):
+            name = PurePosixPath(member.filename).name
+            path = target / f"{number:05d}{_ending(name)}"
+            try:
+                with path.open("wb") as sink:
+                    for block in _blocks(file, member):
+                        sink.write(block)
+            except _DamagedError:
+                path.unlink(missing_ok=True)
+                listing.problems.append(f"{archive / member.filename}: is damaged: pack the archive again")
+            except OSError as error:
+                raise InputError(f"{archive}: cannot be unpacked ({error.strerror}): make room in {target}") from None
+            else:
+                files[archive / member.filename] = path
+    return files, listing.problems
+
+
+def _opened(archive: Path, limits: Limits) -> zipfile.ZipFile:
+    try:
+        if _listing_bytes(archive) > limits.listing_bytes:
+            raise InputError(f"{archive}: lists more files than the {limits.members} allowed: pack the masks alone")
+        return zipfile.ZipFile(archive)
+    except FileNotFoundError:
+        raise InputError(f"{archive}: does not exist: check the path") from None
+    except PermissionError:
+        raise InputError(f"{archive}: may not be read: change its permissions") from None
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error):
+        raise InputError(f"{archive}: is no zip archive, or a damaged one: pack it again") from None
+
+
+def _listing_bytes(archive: Path) -> int:
+    """The largest table of contents that any end record of the archive claims; zipfile would read it whole."""
+    with archive.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _END_BYTES, 0))
+        end = file.read()
+    claims = [0]
+    for signature, form, offset in ((b"PK\x05\x06", "<I", 12), (b"PK\x06\x06", "<Q", 40)):
+        place = end.find(signature)
+        while place >= 0:
+            field_bytes = end[place + offset : place + offset + struct.calcsize(form)]
+            if len(field_bytes) == struct.calcsize(form):
+                claims.append(struct.unpack(form, field_bytes)[0])
+            place = end.find(signature, place + 1)
+    # a 32-bit field of ones refers to the 64-bit record; nothing longer than the archive can be read from it
+    return max(claim for claim in claims if claim < size or claim == 0)
+
+
+def _sort_out(archive: Path, file: zipfile.ZipFile, wanted: Callable[[str], bool], limits: Limits) -> Listing:
+    members = file.infolist()
+    if len(members) > limits.members:
+        raise InputError(
+            f"{archive}: holds {len(members)} files where {limits.members} are allowed: pack the masks alone"
+        )
+    listing = Listing()
+    seen: set[str] = set()
+    for member in members:
+        problem = _fault(member, wanted, limits)
+        if problem is None and _is_wanted(member, wanted):
+            if member.filename in seen:
+                problem = "is in the archive twice: keep one of them"
+            else:
+                listing.members.append(member)
+            seen.add(member.filename)
+        if problem:
+            listing.problems.append(f"{archive}/{member.filename}: {problem}")
+    total = sum(member.file_size for member in listing.members)
+    if total > limits.total_bytes:
+        raise InputError(
+            f"{archive}: would unpack to {_gigabytes(total)} where {_gigabytes(limits.total_bytes)} are allowed: "
+            "store the masks as 8-bit integers, or hand in fewer at a time"
+        )
+    return listing
+
+
+def _is_wanted(member: zipfile.ZipInfo, wanted: Callable[[str], bool]) -> bool:
+    path = PurePosixPath(member.filename)
+    return not member.is_dir() and "__MACOSX" not in path.parts and wanted(path.name)
+
+
+def _fault(member: zipfile.ZipInfo, wanted: Callable[[str], bool], limits: Limits) -> str | None:
+    """What is wrong with a member, and the remedy. Members that nobody wants are at fault only if they are hostile."""
+    name = member.filename
+    parts = PurePosixPath(name).parts
+    # zipfile turns the system's own separator into a slash: the name as stored shows it
+    if name.startswith("/") or ".." in parts or "\\" in member.orig_filename or _DRIVE.match(name):
+        return "leads out of the archive: pack the masks without absolute paths, '..', '\\' or drives"
+    mode = member.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        return "is a link: pack the file that it points to"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is no ordinary file: pack masks alone"
+    if not member.is_dir() and "__MACOSX" not in parts and name.lower().endswith(_ARCHIVES):
+        return "is an archive within the archive: pack the masks themselves"
+    if not _is_wanted(member, wanted):
+        return None
+    if member.flag_bits & 0x1:
+        return "is encrypted: pack it without a password"
+    if member.compress_type not in _METHODS:
+        return "is compressed in a way that is not read: pack it with deflate, the ordinary zip method"
+    if member.file_size > limits.file_bytes:
+        return f"would unpack to {_gigabytes(member.file_size)}, no mask is that large: pack the mask alone"
+    return None
+
+
+def _blocks(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The unpacked bytes of a member, never more than it promises.
+
+    Raises:
+        _DamagedError: they cannot be read, their checksum is wrong, or there are more or fewer than promised.
+    """
+    left = member.file_size
+    try:
+        with file.open(member) as source:
+            while block := source.read(1 << 20):
+                left -= len(block)
+                if left < 0:
+                    raise _DamagedError
+                yield block
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, struct.error):
+        raise _DamagedError from None
+    if left:
+        raise _DamagedError
+
+
+def _ending(name: str) -> str:
+    """``.nii.gz``, ``.nii`` or ``.mha``: all that a file on disk keeps of its name."""
+    lower = name.lower()
+    return next((ending for ending in (".nii.gz", ".nii", ".mha") if lower.endswith(ending)), "")
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / (1 << 30):.3g} GB"

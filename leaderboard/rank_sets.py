@@ -1,0 +1,191 @@
+"""Confidence sets for ranks, and groups of methods that the data cannot separate.
+
+Mogstad, Romano, Shaikh, Wilhelm, "Inference for Ranks with Applications to Mobility across Neighbourhoods and Academic
+Achievement across Countries", Review of Economic Studies 91(1), 2024: a method's rank is one plus the number of
+methods that are truly better. Test its difference from each of its J - 1 rivals, in both directions at once, so that
+any wrong verdict has a probability of at most 5 %; then the true rank lies in
+[1 + rivals significantly better, J - rivals significantly worse] with a probability of at least 95 %.
+
+The critical value is the 95 % quantile of the bootstrap's largest studentised error, over the hypotheses that are
+still undecided (step-down, Romano and Wolf, Econometrica 73(4), 2005, over directed pairs). Our choices:
+
+- A quantile c of G resampled units becomes Student's with G - 1 degrees of freedom of the same normal tail (the
+  expanded percentile of Hesterberg, The American Statistician 69(4), 2015), and is never below the value for one
+  comparison: a resampled deviation is too small by sqrt((G - 1) / G) and has too light tails when patients are few.
+- A difference that is the same for every unit has no standard error. It is judged by the sign test: 2^(1 - G), times
+  the number of comparisons, must not exceed 5 %. Equal methods are never separated.
+- One unit separates nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Confidence of all sets.
+LEVEL = 0.95
+# Two numbers closer than this share count as equal: another machine's rounding must not decide.
+_NOISE = 1e-9
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        estimates: score of each method, shape (methods,), more is better.
+        resampled: shape (methods, resamples).
+        errors_of: the standard error of each method's difference from one, shape (methods,), by that one's row; what is
+            below `noise` is zero.
+        noise: differences and errors up to this are nothing but rounding.
+        units: number of independent units, patients or cases.
+    """
+
+    estimates: np.ndarray
+    resampled: np.ndarray
+    errors_of: Callable[[int], np.ndarray]
+    noise: float
+    units: int
+
+
+def confidence_sets(comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest rank of each method's 95 % confidence set, shape (methods,) each."""
+    count = len(comparison.estimates)
+    low, high = np.ones(count, dtype=int), np.full(count, count)
+    if comparison.units < 2:
+        return low, high
+    for method in range(count):
+        better, worse = _against_all(comparison, method)
+        low[method] += better.sum()
+        high[method] -= worse.sum()
+    return low, high
+
+
+def separated_pairs(comparison: Comparison) -> np.ndarray:
+    """Pairs that differ significantly, all pairs judged at once: 95 % sure that no verdict is wrong.
+
+    Returns:
+        Boolean, shape (methods, methods): [a, b] where a is better than b.
+    """
+    count = len(comparison.estimates)
+    better = np.zeros((count, count), dtype=bool)
+    if comparison.units < 2:
+        return better
+    pairs = count * (count - 1) // 2
+    statistics = [_statistics(comparison, method, pairs) for method in range(count)]
+    for method, (t, _, certain) in enumerate(statistics):
+        better[method, certain & (t < 0)] = True
+    while True:
+        largest = np.full(comparison.resampled.shape[1], -np.inf)
+        for method, (_, error, _) in enumerate(statistics):
+            rivals = np.flatnonzero(np.isfinite(error) & (np.arange(count) > method))
+            if rivals.size:
+                deviations = _deviations(comparison, method, rivals, error)
+                # a verdict that was reached leaves the one against it to be tested
+                _raise_to_max(largest, deviations, ~better[rivals, method])
+                _raise_to_max(largest, -deviations, ~better[method, rivals])
+        critical = _critical(largest, comparison.units)
+        found = np.array([np.isfinite(error) & (-t > critical) for t, error, _ in statistics]) & ~better
+        if not found.any():
+            return better
+        better |= found
+
+
+def tie_groups(separated: np.ndarray) -> list[range]:
+    """Longest runs of methods, consecutive in the ranking, of which no two are separated.
+
+    Args:
+        separated: what `separated_pairs` gives, methods in the order of the ranking.
+
+    Returns:
+        Runs of rows from the top; every method is in at least one, and they may overlap.
+    """
+    count = len(separated)
+    ends = [count] * (count + 1)
+    for row in reversed(range(count)):
+        apart = np.flatnonzero(separated[row, row + 1 :] | separated[row + 1 :, row])
+        ends[row] = min(ends[row + 1], row + 1 + int(apart[0]) if apart.size else count)
+    return [range(row, ends[row]) for row in range(count) if row == 0 or ends[row] > ends[row - 1]]
+
+
+def group_labels(groups: list[range], count: int) -> list[str]:
+    """The groups of each row by letter: ``a``; ``a-c`` for the groups a, b and c."""
+    labels = []
+    for row in range(count):
+        own = [_letters(number) for number, group in enumerate(groups) if row in group]
+        labels.append(own[0] if len(own) == 1 else f"{own[0]}-{own[-1]}")
+    return labels
+
+
+def _letters(number: int) -> str:
+    """Spreadsheet letters: a to z, then aa, ab, ..."""
+    text = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        text = chr(ord("a") + letter) + text
+    return text
+
+
+def _against_all(comparison: Comparison, method: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rivals significantly better and worse than one method, shape (methods,) each."""
+    t, error, certain = _statistics(comparison, method, len(comparison.estimates) - 1)
+    better, worse = certain & (t > 0), certain & (t < 0)
+    rivals = np.flatnonzero(np.isfinite(error))
+    if not rivals.size:
+        return better, worse
+    deviations = _deviations(comparison, method, rivals, error)
+    while True:
+        largest = np.full(deviations.shape[1], -np.inf)
+        _raise_to_max(largest, deviations, ~better[rivals])
+        _raise_to_max(largest, -deviations, ~worse[rivals])
+        critical = _critical(largest, comparison.units)
+        more = rivals[(t[rivals] > critical) & ~better[rivals]]
+        less = rivals[(-t[rivals] > critical) & ~worse[rivals]]
+        if not more.size and not less.size:
+            return better, worse
+        better[more] = True
+        worse[less] = True
+
+
+def _statistics(comparison: Comparison, method: int, comparisons: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each rival: t of its lead, the standard error (infinite: none), whether a constant lead is significant."""
+    lead = comparison.estimates - comparison.estimates[method]
+    error = comparison.errors_of(method)
+    constant = error <= comparison.noise
+    apart = np.abs(lead) > comparison.noise
+    t = np.where(constant, np.sign(lead), lead / np.where(constant, 1.0, error))
+    by_sign = 2.0 ** (1 - comparison.units) * comparisons <= 1 - LEVEL + _NOISE
+    return t, np.where(constant, np.inf, error), constant & apart & by_sign
+
+
+def _deviations(comparison: Comparison, method: int, rivals: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """How far each resampled lead lies from the lead itself, in standard errors: shape (rivals, resamples)."""
+    lead = comparison.estimates[rivals] - comparison.estimates[method]
+    deviations = comparison.resampled[rivals]
+    deviations -= comparison.resampled[method]
+    deviations -= lead[:, None]
+    deviations /= error[rivals, None]
+    return np.asarray(deviations)
+
+
+def _raise_to_max(largest: np.ndarray, deviations: np.ndarray, rows: np.ndarray) -> None:
+    if rows.any():
+        np.maximum(largest, (deviations if rows.all() else deviations[rows]).max(axis=0), out=largest)
+
+
+def _critical(largest: np.ndarray, units: int) -> float:
+    """Critical value from the bootstrap's largest deviations, for G = `units`."""
+    from scipy.special import ndtr, stdtrit
+
+    place = math.ceil(LEVEL * (len(largest) + 1))
+    if place > len(largest):
+        return math.inf
+    quantile = float(np.partition(largest, place - 1)[place - 1])
+    normal = quantile * math.sqrt(units / (units - 1))
+    expanded = -float(stdtrit(units - 1, ndtr(-normal)))
+    single = -float(stdtrit(units - 1, (1 - LEVEL) / 2))
+    return max(expanded, single) * (1 + _NOISE)

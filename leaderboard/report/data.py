@@ -1,0 +1,118 @@
+"""What the page shows, worked out once: the ranking, and every value as measured and as the policy counts it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from leaderboard.cases import sort_cases
+from leaderboard.cohort import natural_key
+from leaderboard.policy import CORE_METRICS, METRICS
+from leaderboard.ranking import Analysis
+
+#: Figures show the best methods, at most so many of them and of their cases; the tables show all.
+FIGURE_METHODS, FIGURE_CASES = 60, 9_000
+#: Metrics that have no value where a mask is empty and that a policy may count as something absurd.
+DISTANCES = ("hausdorff_mm", "hd95_mm", "assd_mm")
+
+
+@dataclass(frozen=True)
+class Content:
+    """The numbers behind the page.
+
+    Attributes:
+        analysis: the leaderboard and all that is known about its stability, methods by rank.
+        cases: the rows of cases.csv by method, then case in natural order.
+        scheme: how the table is ordered.
+        policy: what undefined values count.
+    """
+
+    analysis: Analysis
+    cases: pd.DataFrame
+    scheme: str
+    policy: str
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The leaderboard, a row a method."""
+        return self.analysis.table
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """All methods by rank."""
+        return self.analysis.scores.methods
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The methods that figures show, by rank."""
+        return self.methods[: min(FIGURE_METHODS, max(FIGURE_CASES // len(self.case_names), 1))]
+
+    @property
+    def case_names(self) -> tuple[str, ...]:
+        """All cases in natural order."""
+        return self.analysis.scores.cases
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the rows have, in the leaderboard's order."""
+        return tuple(name for name in METRICS if name in self.analysis.scores.values)
+
+    @cached_property
+    def ranks(self) -> dict[str, int]:
+        """Rank by method."""
+        return dict(zip(self.methods, self.table["rank"].tolist(), strict=True))
+
+    @cached_property
+    def colours(self) -> dict[str, int]:
+        """Number of each method's colour: by name, so that it does not change with the scheme."""
+        return {method: number for number, method in enumerate(sorted(self.methods, key=natural_key))}
+
+    @cached_property
+    def rows_by_method(self) -> dict[str, pd.DataFrame]:
+        """Each method's cases as measured, in natural order."""
+        return {str(method): rows for method, rows in self.cases.groupby("method", sort=False)}
+
+    def values(self, method: str, metric: str) -> np.ndarray:
+        """A method's values of a metric for figures, shape (cases,): as counted, distances only where measured."""
+        if metric in DISTANCES:
+            rows = self.rows_by_method[method]
+            measured = rows[metric].to_numpy(dtype=float)
+            return np.where((rows["status"] == "missing").to_numpy(), np.nan, measured)
+        return np.asarray(self.analysis.scores.values[metric][self.methods.index(method)])
+
+
+def gather(cases: pd.DataFrame, analysis: Analysis, scheme: str, policy: str) -> Content:
+    """What the page needs, from the rows of cases.csv and what `ranking.analyse` made of them."""
+    return Content(analysis, sort_cases(cases).reset_index(drop=True), scheme, policy)
+
+
+def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The contract's five metrics, and the others that can be plotted."""
+    further = tuple(name for name in content.metrics if name not in CORE_METRICS and name != "core_agreement")
+    return CORE_METRICS, further
+
+
+def title_of(metric: str) -> str:
+    """A metric's name with its unit, as tables print it."""
+    title, unit = METRICS[metric].title, METRICS[metric].unit
+    return f"{title} [{unit}]" if unit else title
+
+
+def folds_digest(cases: pd.DataFrame) -> str:
+    """SHA-256 over the JSON list of [case, patient, fold] in natural order; empty where a patient or fold is unknown.
+
+    The same number as `benchmark` records for its folds (``benchmark.cohort.folds``).
+    """
+    if cases["fold"].isna().any() or (cases["patient"] == "").any():
+        return ""
+    rows = cases[["case", "patient", "fold"]].drop_duplicates()
+    if rows["case"].duplicated().any():
+        return ""
+    ordered = sorted(rows.to_numpy(dtype=object).tolist(), key=lambda row: (natural_key(row[0]), row[0]))
+    ordered = [[case, patient, int(fold)] for case, patient, fold in ordered]
+    return hashlib.sha256(json.dumps(ordered, separators=(",", ":")).encode()).hexdigest()

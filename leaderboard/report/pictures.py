@@ -1,0 +1,276 @@
+"""Pictures of single cases: a slice with the outlines of reference and prediction, exact to the voxel."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from leaderboard.cohort import Case, Cohort
+from leaderboard.errors import InputError
+from leaderboard.images import read_volume
+from leaderboard.masks import read_mask
+from leaderboard.report.data import Content
+from leaderboard.submission import match_predictions, open_submission
+
+#: Where a method's predictions lie: a folder or zip, several (one a fold), or a function from a case's name to a file.
+Predictions = Path | Sequence[Path] | Callable[[str], Path | None]
+#: The image below the outlines, the first that a case has.
+BACKGROUNDS = ("CT_Tmax", "MR_ADC", "MR_Tmax", "CT_CBF", "CT_MTT", "CT")
+#: All pictures together take at most so many bytes of the page.
+BUDGET_BYTES = 3_000_000
+#: Values shown black and white, in the image's unit (HU, s); other images take the range of their slice.
+_WINDOWS = {"CT": (0.0, 80.0), "CT_Tmax": (0.0, 12.0), "CT_MTT": (0.0, 20.0)}
+_JPEG_QUALITY = 82
+_MARGIN = 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One slice for the page.
+
+    Attributes:
+        method: whose prediction.
+        role: ``best``, ``median`` or ``worst``, by Dice; several where a method has few cases.
+        case: the case's name.
+        dice: as the policy counts it.
+        status: as in cases.csv.
+        slice: number of the slice from 1, and how many there are.
+        image: inline SVG.
+    """
+
+    method: str
+    role: str
+    case: str
+    dice: float
+    status: str
+    slice: tuple[int, int]
+    image: str
+
+
+def take_pictures(
+    content: Content, cohort: Cohort, predictions: Mapping[str, Predictions]
+) -> tuple[list[Picture], list[str]]:
+    """The best, median and worst case of each method that has predictions.
+
+    Args:
+        content: the ranking.
+        cohort: where references and images lie.
+        predictions: by method.
+
+    Returns:
+        The pictures by rank, and a line for whatever could not be pictured.
+    """
+    by_name = {case.name: case for case in cohort.cases}
+    pictures: list[Picture] = []
+    problems: list[str] = []
+    for method in content.methods:
+        if method not in predictions:
+            problems.append(f"{method}: no predictions were given for its pictures")
+            continue
+        try:
+            with opened(predictions[method], cohort.cases) as find:
+                for role, name, dice, status in exemplary(content, method):
+                    if sum(len(picture.image) for picture in pictures) > BUDGET_BYTES:
+                        problems.append(f"{method}: its {role} case is not pictured, the page would grow too large")
+                        continue
+                    try:
+                        case = by_name.get(name)
+                        if case is None or case.reference is None:
+                            raise InputError("the cohort given has no reference of it")
+                        pictures.append(_take(method, role, dice, status, case, find(name)))
+                    except InputError as error:
+                        problems += [f"{method}, {name}: {_reason(problem)}" for problem in error.problems]
+        except InputError as error:
+            problems += [f"{method}: {_reason(problem)}" for problem in error.problems]
+    return pictures, problems
+
+
+@contextmanager
+def opened(predictions: Predictions, cases: Sequence[Case]) -> Iterator[Callable[[str], Path | None]]:
+    """A function from a case's name to the file of its prediction; a zip is unpacked meanwhile.
+
+    Raises:
+        InputError: a folder or zip is not there or holds no predictions.
+    """
+    if callable(predictions):
+        yield predictions
+        return
+    files: dict[str, Path] = {}
+    with ExitStack() as stack:
+        for place in [predictions] if isinstance(predictions, Path) else predictions:
+            submission = stack.enter_context(open_submission(place))
+            matches = match_predictions(list(submission.files), cases)
+            files |= {case: submission.files[shown] for case, shown in matches.files.items()}
+        yield files.get
+
+
+def exemplary(content: Content, method: str) -> Iterator[tuple[str, str, float, str]]:
+    """(role, case, dice, status) of the best, the median and the worst case by Dice; equal cases in natural order."""
+    rows = content.rows_by_method[method]
+    dice = content.values(method, "dice")
+    order = sorted(range(len(rows)), key=lambda row: (-dice[row], row))
+    roles: dict[int, list[str]] = {}
+    for role, row in (("best", order[0]), ("median", order[(len(order) - 1) // 2]), ("worst", order[-1])):
+        roles.setdefault(row, []).append(role)
+    for row, names in roles.items():
+        yield " and ".join(names), str(rows["case"].iloc[row]), float(dice[row]), str(rows["status"].iloc[row])
+
+
+def _take(method: str, role: str, dice: float, status: str, case: Case, file: Path | None) -> Picture:
+    if case.reference is None:
+        raise InputError("it has no reference")
+    kind = next((kind for kind in BACKGROUNDS if kind in case.images), None)
+    lesion, spacing_mm = read_mask(case.reference)
+    predicted = read_mask(file, lesion.shape, spacing_mm)[0] if file else np.zeros_like(lesion)
+    background = read_volume(case.images[kind]).data if kind else np.zeros(lesion.shape)
+    if background.shape != lesion.shape:
+        raise InputError("its image and its reference differ in shape")
+    number = best_slice(lesion, predicted)
+    plane = np.asarray(background[..., number], dtype=float)
+    image = outline_image(
+        plane,
+        lesion[..., number],
+        predicted[..., number],
+        spacing_mm[:2],
+        window=_WINDOWS.get(kind or ""),
+        label=(
+            f"{case.name}, slice {number + 1} of {lesion.shape[2]}, of {method}: {_shares(lesion, predicted, number)} "
+            f"Dice of the case {dice:.2f}."
+        ),
+    )
+    return Picture(method, role, case.name, dice, status, (number + 1, lesion.shape[2]), image)
+
+
+def best_slice(reference: np.ndarray, prediction: np.ndarray) -> int:
+    """The slice with most reference, or most prediction where there is no reference; the middle one of two empty."""
+    mask = reference if reference.any() else prediction
+    areas = np.count_nonzero(mask, axis=(0, 1))
+    return int(areas.argmax()) if areas.any() else mask.shape[2] // 2
+
+
+def outline_image(
+    plane: np.ndarray,
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    spacing_mm: Sequence[float],
+    *,
+    window: tuple[float, float] | None,
+    label: str,
+) -> str:
+    """An inline SVG: the plane in grey, the prediction's outline filled, the reference's drawn over it.
+
+    Args:
+        plane: shape (X, Y). X runs to the right, Y upwards, as stored.
+        reference: mask of the same shape.
+        prediction: mask of the same shape.
+        spacing_mm: size of a pixel along X and Y.
+        window: values shown black and white; None takes the plane's own range.
+        label: for those who do not see it.
+    """
+    from html import escape
+
+    box = _box((np.abs(plane) > 0) if window is None else (plane > window[0]), reference | prediction)
+    grey = _grey(plane[box], window)
+    dx, dy = (float(size) for size in spacing_mm)
+    width, height = grey.shape[0] * dx, grey.shape[1] * dy
+    paths = [
+        f'<path class="{name}" transform="scale({dx:.4g} {dy:.4g})" d="{outline(mask[box])}"/>'
+        for name, mask in (("prediction", prediction), ("reference", reference))
+        if mask.any()
+    ]
+    return (
+        f'<svg class="slice" role="img" aria-label="{escape(label)}" viewBox="0 0 {width:.4g} {height:.4g}">'
+        f'<image width="{width:.4g}" height="{height:.4g}" preserveAspectRatio="none" '
+        f'href="data:image/jpeg;base64,{_jpeg(grey)}"/>{"".join(paths)}</svg>'
+    )
+
+
+def outline(mask: np.ndarray) -> str:
+    """The borders between the pixels of a mask and the others: closed lines along pixel edges, as an SVG path's data.
+
+    Args:
+        mask: shape (X, Y); the path has Y upwards, so that the last column of the array is at 0.
+    """
+    ends = _borders(mask[:, ::-1])
+    parts = []
+    while ends:
+        start = at = next(iter(ends))
+        corners = []
+        direction = (0, 0)
+        while True:
+            onward = ends[at].pop()
+            if not ends[at]:
+                del ends[at]
+            step = (onward[0] - at[0], onward[1] - at[1])
+            if step != direction:
+                corners.append(at)
+            at, direction = onward, step
+            if at == start:
+                break
+        first, *others = corners
+        moves = [
+            f"h{x - before[0]}" if y == before[1] else f"v{y - before[1]}"
+            for before, (x, y) in zip(corners, others, strict=False)
+        ]
+        parts.append(f"M{first[0]} {first[1]}{''.join(moves)}z")
+    return "".join(parts)
+
+
+def _borders(mask: np.ndarray) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """From each corner on a border, the corners that the border leads to, the mask always on the same side."""
+    padded = np.pad(mask.astype(np.int8), 1)
+    ends: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    across, along = np.diff(padded, axis=0)[:, 1:-1], np.diff(padded, axis=1)[1:-1]
+    for x, y in np.argwhere(across).tolist():
+        a, b = ((x, y + 1), (x, y)) if across[x, y] > 0 else ((x, y), (x, y + 1))
+        ends.setdefault(a, []).append(b)
+    for x, y in np.argwhere(along).tolist():
+        a, b = ((x, y), (x + 1, y)) if along[x, y] > 0 else ((x + 1, y), (x, y))
+        ends.setdefault(a, []).append(b)
+    return ends
+
+
+def _box(tissue: np.ndarray, lesions: np.ndarray) -> tuple[slice, slice]:
+    """The part of the plane that holds anything, with a margin."""
+    shown = tissue | lesions
+    if not shown.any():
+        return slice(None), slice(None)
+    spans = [np.flatnonzero(shown.any(axis=axis)) for axis in (1, 0)]
+    first, second = (slice(max(int(span[0]) - _MARGIN, 0), int(span[-1]) + _MARGIN + 1) for span in spans)
+    return first, second
+
+
+def _grey(plane: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    """Values 0 to 255 as bytes."""
+    plane = np.nan_to_num(plane)
+    low, high = window or (float(plane.min()), float(np.percentile(plane, 99.5)))
+    return (np.clip((plane - low) / max(high - low, 1e-9), 0, 1) * 255).round().astype(np.uint8)
+
+
+def _jpeg(grey: np.ndarray) -> str:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(grey[:, ::-1].T)).save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _shares(reference: np.ndarray, prediction: np.ndarray, number: int) -> str:
+    """What the two outlines cover, in words."""
+    lesion, predicted = reference[..., number], prediction[..., number]
+    both = int(np.count_nonzero(lesion & predicted))
+    return (
+        f"{np.count_nonzero(lesion)} voxels of reference, {np.count_nonzero(predicted)} of prediction, {both} of both."
+    )
+
+
+def _reason(problem: str) -> str:
+    """A problem without the folders of this machine, which would make the page differ from place to place."""
+    path, separator, rest = problem.partition(": ")
+    return f"{Path(path).name}: {rest}" if separator and "/" in path else problem

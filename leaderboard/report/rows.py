@@ -1,0 +1,162 @@
+"""Figures with a row a method: box and dot plots of the metrics, and the stability of ranks."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from leaderboard.policy import METRICS
+from leaderboard.report import svg
+from leaderboard.report.data import DISTANCES, Content, title_of
+from leaderboard.report.svg import GRID, INK, MUTED, NARROW, SHADE, SMALL, TEXT, WIDE, Drawing
+
+_ROW, _HEAD, _FOOT = 34, 44, 22
+_NARROW_ROW = 48
+_NAMES = 214
+_GAP = 26
+_MOST_LETTERS, _MOST_LETTERS_NARROW = 30, 38
+#: Axes with far outliers, linear up to here and logarithmic beyond.
+_COMPRESSED = {"avd_ml": (2.0, (0, 1, 3, 10, 30, 100, 300)), "volume_difference_ml": (10.0, (-100, -10, 0, 10, 100))}
+
+
+def distributions(content: Content, metrics: tuple[str, ...]) -> Drawing:
+    """Box and dots of every metric, a panel a metric; on a phone the panels stand below each other."""
+    names = svg.listed([METRICS[name].title for name in metrics])
+    wide = svg.draw(
+        WIDE,
+        _HEAD + _ROW * len(content.shown) + _FOOT,
+        f"Box and dot plots of {names}, a row a method in the order of the ranking. Means stand in the ranking table, "
+        "single values in the table of cases.",
+        lambda figure: _panels(figure, content, metrics),
+    )
+    narrow = [
+        svg.draw(
+            NARROW,
+            _HEAD + _NARROW_ROW * len(content.shown) + _FOOT,
+            f"Box and dot plot of {METRICS[name].title}, a row a method in the order of the ranking.",
+            lambda figure, name=name: _single(figure, content, name),  # type: ignore[misc]
+        )
+        for name in metrics
+    ]
+    return Drawing(wide, "".join(narrow))
+
+
+def _panels(figure: Figure, content: Content, metrics: tuple[str, ...]) -> None:
+    width = (WIDE - _NAMES - 8) / len(metrics) - _GAP
+    height = _ROW * len(content.shown)
+    for number, metric in enumerate(metrics):
+        axes = svg.axes_at(figure, _NAMES + 12 + number * (width + _GAP), _HEAD, width, height)
+        _head(axes, metric, -14)
+        _boxes(axes, content, metric, middle=0.5)
+        if number == 0:
+            _label_rows(axes, content)
+    _stripes(figure, content, _NAMES)
+
+
+def _single(figure: Figure, content: Content, metric: str) -> None:
+    axes = svg.axes_at(figure, 12, _HEAD, NARROW - 40, _NARROW_ROW * len(content.shown))
+    _head(axes, metric, -14)
+    _boxes(axes, content, metric, middle=0.68)
+    for row, method in enumerate(content.shown):
+        _name_above(axes, content, method, row + 0.24)
+
+
+def _head(axes: Axes, metric: str, lift: float) -> None:
+    """Title and direction above the panel."""
+    up = METRICS[metric].higher_is_better
+    direction = {True: "higher is better", False: "lower is better", None: "0 is best"}[up]
+    axes.annotate(
+        title_of(metric), (0, 1), (0, -lift + 4), xycoords="axes fraction", textcoords="offset points",
+        color=INK, fontsize=TEXT, fontweight="bold",
+    )  # fmt: skip
+    axes.annotate(direction, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", color=MUTED)
+
+
+def _label_rows(axes: Axes, content: Content) -> None:
+    """Rank and name to the left of each row."""
+    for row, method in enumerate(content.shown):
+        text = f"{svg.shorten(method, _MOST_LETTERS)}  {content.ranks[method]}"
+        axes.annotate(
+            text, (0, row + 0.5), (-12, 0), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right",
+            va="center", color=INK, fontsize=SMALL,
+        )  # fmt: skip
+
+
+def _name_above(axes: Axes, content: Content, method: str, y: float) -> None:
+    axes.annotate(
+        f"{content.ranks[method]}  {svg.shorten(method, _MOST_LETTERS_NARROW)}", (0, y),
+        xycoords=("axes fraction", "data"), va="center", color=INK, fontsize=SMALL,
+    )  # fmt: skip
+
+
+def _stripes(figure: Figure, content: Content, left: float) -> None:
+    """A hair line below each row across all panels."""
+    height = figure.get_size_inches()[1] * 72
+    for row in range(1, len(content.shown)):
+        y = 1 - (_HEAD + _ROW * row) / height
+        figure.add_artist(Line2D([0, 1], [y, y], color=GRID, linewidth=0.5, zorder=0))
+
+
+def _boxes(axes: Axes, content: Content, metric: str, middle: float) -> None:
+    """Per row a box with whiskers and the mean, the dots of the cases below it, and what has no value."""
+    from matplotlib.cbook import boxplot_stats
+
+    count = len(content.shown)
+    axes.set_ylim(count, 0)
+    axes.set_yticks([])
+    samples = [content.values(method, metric) for method in content.shown]
+    _scale(axes, metric, np.concatenate(samples))
+    for row, (method, sample) in enumerate(zip(content.shown, samples, strict=True)):
+        colour = svg.method_colour(content.colours[method])
+        values = sample[~np.isnan(sample)]
+        if metric in DISTANCES and values.size < sample.size:
+            axes.annotate(
+                f"{sample.size - values.size} undefined", (1, row + middle - 0.5 if middle > 0.6 else row),
+                (0, -9), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="center",
+                color=MUTED, fontsize=9,
+            )  # fmt: skip
+        if not values.size:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            box = boxplot_stats(values)[0]
+        y = row + middle - 0.06
+        axes.plot([box["whislo"], box["whishi"]], [y, y], color=colour, linewidth=1, solid_capstyle="butt")
+        axes.add_patch(
+            Rectangle(
+                (box["q1"], y - 0.11), box["q3"] - box["q1"], 0.22, facecolor=SHADE, edgecolor=colour, linewidth=1.2,
+                zorder=3,
+            )
+        )  # fmt: skip
+        axes.plot([box["med"]] * 2, [y - 0.11, y + 0.11], color=colour, linewidth=2.4, solid_capstyle="butt", zorder=4)
+        axes.plot(box["mean"], y, marker="D", markersize=4, color=INK, markeredgewidth=0, zorder=5)
+        svg.dots(axes, values, row + middle + 0.23 + 0.12 * svg.spread(values.size), colour, 2.6)
+
+
+def _scale(axes: Axes, metric: str, values: np.ndarray) -> None:
+    """Axis limits and ticks: fractions from 0 to 1, distances from 0, volumes compressed."""
+    values = values[~np.isnan(values)]
+    if metric in _COMPRESSED:
+        threshold, ticks = _COMPRESSED[metric]
+        axes.set_xscale("symlog", linthresh=threshold, linscale=0.6)
+        high = float(np.abs(values).max(initial=1.0)) * 1.1
+        low = -high if METRICS[metric].higher_is_better is None else 0.0
+        axes.set_xlim(low, high)
+        within = [tick for tick in ticks if low <= tick <= high]
+        axes.set_xticks(within, [f"{tick}".replace("-", "−") for tick in within])
+        axes.minorticks_off()
+    elif METRICS[metric].higher_is_better:
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+    else:
+        axes.set_xlim(0, float(values.max(initial=1.0)) * 1.05 or 1.0)
+        axes.locator_params(axis="x", nbins=4, integer=True)
+    axes.grid(axis="x", color=GRID, linewidth=0.7)
+    if metric == "volume_difference_ml":
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+    axes.tick_params(axis="x", labelsize=SMALL)

@@ -1,0 +1,178 @@
+"""matplotlib figures as inline SVG: small, free of ids that collide, in the page's own colours and type.
+
+A figure is drawn once in sentinel colours, which become the page's CSS variables here: so one drawing serves the light
+theme, the dark one and print. Figures are static on purpose (no script draws anything): they print, they need no
+runtime in the page, and the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
+
+#: Number of method colours in the page's style sheet; more methods take them in turn (names tell methods apart).
+COLOURS = 8
+INK, MUTED, GRID, PAPER, SHADE = "#010201", "#010202", "#010203", "#010204", "#010205"
+_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper", SHADE: "--shade"} | {
+    f"#0103{number:02x}": f"--m{number}" for number in range(COLOURS)
+}
+#: Widths in CSS pixels for which every figure is drawn: a desk and a phone. The page shows one of the two.
+WIDE, NARROW = 1080, 350
+TEXT, SMALL = 12.0, 10.5
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "path.simplify": False,
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the layout is the same wherever it is drawn
+    "font.size": SMALL,
+    "text.parse_math": False,  # a method may be called $x$
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 1.0,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure for the page.
+
+    Attributes:
+        wide: SVG for a desk.
+        narrow: SVG for a phone; several where the wide one has panels side by side.
+    """
+
+    wide: str
+    narrow: str
+
+
+def method_colour(number: int) -> str:
+    """The sentinel of a method's colour."""
+    return f"#0103{number % COLOURS:02x}"
+
+
+def draw(width: float, height: float, label: str, paint: Callable[[Figure], None]) -> str:
+    """Paint a figure of so many CSS pixels and return it as an inline SVG element.
+
+    Args:
+        width: in CSS pixels; a font size of 12 is 12 pixels.
+        height: in CSS pixels.
+        label: what the figure shows and says, for those who do not see it.
+        paint: draws on the empty figure. Axes are best placed with `axes_at`.
+    """
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"{label}{width}"}):
+        figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
+        FigureCanvasSVG(figure)
+        paint(figure)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(stream.getvalue(), width, height, label)
+
+
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place in CSS pixels from the figure's upper left corner, with nothing but a bottom line."""
+    total_width, total_height = figure.get_size_inches() * 72
+    place = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
+    axes = figure.add_axes(place)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def dots(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, size: float, opacity: float = 0.65) -> None:
+    """Round dots as one path: a tenth of the bytes of a marker each."""
+    points = np.repeat(np.column_stack([x, y]), 2, axis=0)
+    if not len(points):
+        return
+    codes = np.tile([Outline.MOVETO, Outline.LINETO], len(x))
+    axes.add_patch(
+        PathPatch(
+            Outline(points, codes),
+            facecolor="none",
+            edgecolor=colour,
+            linewidth=size,
+            capstyle="round",
+            alpha=opacity,
+            clip_on=False,
+        )
+    )
+
+
+def shorten(name: str, length: int) -> str:
+    """A name cut in its middle where it is too long, so that versions at its end still tell names apart."""
+    if len(name) <= length:
+        return name
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def spread(count: int) -> np.ndarray:
+    """Offsets in (-0.5, 0.5) that keep neighbours apart: the golden ratio's sequence, never random."""
+    return (np.arange(count) * 0.6180339887498949 + 0.5) % 1.0 - 0.5
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Words as a list in a sentence."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+_DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_SENTINEL = re.compile("|".join(_VARIABLES))
+_DOT = re.compile(r"M (\S+) (\S+) \nL \1 \2 \n?")
+_SILENT = re.compile(r" transform=\"rotate\(-?0 [^)]*\)\"|font-family: [^;\"]*; |; stroke-linejoin: miter|(?<=[LM]) ")
+_TAG = re.compile(r"<[^>]*>")
+_ID = re.compile(r" id=\"(?P<id>[^\"]*)\"")
+_BREAK = re.compile(r"(?<=>)\s*\n\s*(?=<)")
+_EMPTY = re.compile(r"<g>\s*</g>|<defs>\s*</defs>|<g><path d=\"[^\"]*\" style=\"fill: none\"/></g>")
+
+
+def _inline(svg: str, width: float, height: float, label: str) -> str:
+    """Matplotlib's SVG file as an element of the page."""
+    svg = _DROPPED.sub("", svg)
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
+    body = _TAG.sub(lambda found: _compact(found[0]), body)  # never the text between tags: it holds names
+    used = set(re.findall(r"(?:href=\"#|url\(#)([\w-]+)", body))
+    body = _ID.sub(lambda found: found[0] if found["id"] in used else "", body)
+    body = _BREAK.sub("", body)
+    while _EMPTY.search(body):
+        body = _EMPTY.sub("", body)
+    name = escape(label, quote=True)
+    return (
+        f'<svg role="img" aria-label="{name}" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+        f'height="{height:g}">{body}</svg>'
+    )
+
+
+def _compact(tag: str) -> str:
+    """A tag with the page's colours and type, and without what says nothing."""
+    tag = _SENTINEL.sub(lambda found: f"var({_VARIABLES[found[0]]})", tag)
+    tag = _DOT.sub(lambda found: f"M{_short(found[1], 1)} {_short(found[2], 1)}h0", tag)
+    tag = _NUMBER.sub(lambda found: _short(found[0], 2), tag)
+    tag = _SILENT.sub("", tag).replace("xlink:href", "href")
+    return re.sub(r"\s+", " ", tag)
+
+
+def _short(number: str, decimals: int) -> str:
+    """A number without the digits that nobody sees."""
+    text = f"{float(number):.{decimals}f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,184 @@
+"""Rows and facts for the page's template: numbers as text, nothing of HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from leaderboard.cohort import natural_key
+from leaderboard.policy import CORE_METRICS, METRICS, POLICIES, STATUSES
+from leaderboard.report.data import Content, folds_digest, title_of
+from leaderboard.report.scatter import strata, volume_agreement
+from leaderboard.strata import SIZE_NAMES
+
+#: The table of cases holds so many rows, of the best methods; more would burst the page.
+CASE_ROWS = 18_000
+NOTHING = "–"
+STATUS_NAMES = {
+    "ok": "scored",
+    "empty_prediction": "empty prediction",
+    "empty_reference": "empty reference",
+    "both_empty": "both empty",
+    "missing": "missing",
+}
+_CASE_NUMBERS = {
+    "dice": 3, "hausdorff_mm": 2, "precision": 3, "recall": 3, "avd_ml": 2, "reference_ml": 2, "predicted_ml": 2,
+}  # fmt: skip
+_HUGE = 1e5
+_LISTED = 100
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its text, the number that it is sorted by, and a smaller addition."""
+
+    text: str
+    value: str = ""
+    note: str = ""
+
+
+def number(value: float | None, decimals: int = 2) -> str:
+    """A number as the tables print it; the absurd values of a policy in powers of ten."""
+    if value is None or pd.isna(value):
+        return NOTHING
+    if abs(value) >= _HUGE:
+        mantissa, exponent = f"{value:.{decimals}e}".split("e")
+        power = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(int(exponent)))
+        return f"{mantissa}×10{power}".replace("-", "−")
+    text = f"{value:.{decimals}f}"
+    return text.replace("-", "−") if float(text) else text.replace("-", "")
+
+
+def sortable(value: float | None) -> str:
+    """The number that a column is sorted by; empty sorts last."""
+    return "" if value is None or pd.isna(value) else f"{float(value):.10g}"
+
+
+def metric_cells(row: Mapping[str, object], metrics: Sequence[str] = CORE_METRICS) -> list[Cell]:
+    """Mean and standard deviation of each metric, and the mean distance where there is one."""
+    cells = []
+    for name in metrics:
+        mean, sd = float(str(row[f"{name}_mean"])), float(str(row[f"{name}_sd"]))
+        cells.append(Cell(number(mean), sortable(mean), f"({number(sd)})"))
+        if name == "hausdorff_mm":
+            defined, undefined = row["hausdorff_mm_defined_mean"], int(str(row["hausdorff_mm_undefined"]))
+            value = None if pd.isna(defined) else float(str(defined))  # type: ignore[call-overload]
+            cells.append(Cell(number(value), sortable(value), f"{undefined} undefined" if undefined else ""))
+    return cells
+
+
+def metric_titles(metrics: Sequence[str] = CORE_METRICS) -> list[tuple[str, str]]:
+    """(title, direction) of the columns of `metric_cells`."""
+    titles = []
+    for name in metrics:
+        direction = {True: "higher is better", False: "lower is better", None: "0 is best"}
+        titles.append((title_of(name), direction[METRICS[name].higher_is_better]))
+        if name == "hausdorff_mm":
+            titles.append(("Hausdorff where defined [mm]", "lower is better"))
+    return titles
+
+
+def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:
+    """The rows of the table of cases (contract's columns as text, scores first), and how many methods they cover."""
+    per_method = max(len(content.case_names), 1)
+    covered = content.methods[: max(CASE_ROWS // per_method, 1)]
+    texts: list[tuple[str, ...]] = []
+    for method in covered:
+        rows = content.rows_by_method[method]
+        columns: list[list[str]] = [
+            [method] * len(rows),
+            rows["case"].tolist(),
+            *(
+                [number(value, decimals) for value in rows[name].to_numpy(dtype=float)]
+                for name, decimals in _CASE_NUMBERS.items()
+            ),
+            [STATUS_NAMES[status] for status in rows["status"]],
+            [patient or NOTHING for patient in rows["patient"]],
+            [NOTHING if pd.isna(fold) else str(int(fold)) for fold in rows["fold"]],
+        ]
+        texts += zip(*columns, strict=True)
+    return texts, len(covered)
+
+
+def case_titles() -> list[str]:
+    """The columns of `case_rows`."""
+    measured = {"reference_ml": "Reference [mL]", "predicted_ml": "Predicted [mL]"}
+    numbers = [measured.get(name) or title_of(name) for name in _CASE_NUMBERS]
+    return ["Method", "Case", *numbers, "Status", "Patient", "Fold"]
+
+
+def agreement_rows(content: Content) -> list[tuple[str, list[Cell]]]:
+    """Bland-Altman statistics of each method."""
+    rows = []
+    for method in content.methods:
+        found = volume_agreement(content, method)
+        numbers = (found.bias, found.low, found.high, found.correlation)
+        cells = [Cell(str(found.cases), str(found.cases))]
+        cells += [Cell(number(value), sortable(value)) for value in numbers]
+        rows.append((method, cells))
+    return rows
+
+
+def size_rows(content: Content) -> tuple[list[tuple[str, int]], list[tuple[str, list[Cell]]]]:
+    """The ranges of size with their number of cases, and each method's mean Dice within them."""
+    first = content.rows_by_method[content.methods[0]]
+    counts = np.bincount(strata(first["reference_ml"].to_numpy(dtype=float)), minlength=len(SIZE_NAMES))
+    rows = []
+    for method in content.methods:
+        inside, dice = (
+            strata(content.rows_by_method[method]["reference_ml"].to_numpy(dtype=float)),
+            content.values(method, "dice"),
+        )
+        means = [float(dice[inside == place].mean()) if counts[place] else None for place in range(len(SIZE_NAMES))]
+        rows.append((method, [Cell(number(mean, 3), sortable(mean)) for mean in means]))
+    return [(name, int(count)) for name, count in zip(SIZE_NAMES, counts, strict=True)], rows
+
+
+def status_rows(content: Content) -> list[tuple[str, list[int], str]]:
+    """For each method that lacks anything: the number of cases of each status but ``ok``, and which are missing."""
+    rows = []
+    for method in content.methods:
+        own = content.rows_by_method[method]
+        counts = [int((own["status"] == status).sum()) for status in STATUSES[1:]]
+        if any(counts):
+            missing = sorted(own.loc[own["status"] == "missing", "case"], key=natural_key)
+            more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+            rows.append((method, counts, (", ".join(missing[:_LISTED]) or NOTHING) + more))
+    return rows
+
+
+def policy_rows(content: Content) -> list[tuple[str, list[str]]]:
+    """What the policy counts for each metric in each situation."""
+    rules = POLICIES[content.policy].rules
+    rows = []
+    for name in content.metrics:
+        if name in rules:
+            values = [getattr(rules[name], status) for status in STATUSES[1:]]
+            rows.append((title_of(name), ["computed from the case" if callable(v) else _plain(v) for v in values]))
+    return rows
+
+
+def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What a reader must know to read or repeat the ranking: key and text."""
+    patients = content.cases["patient"].replace("", np.nan).dropna().nunique()
+    folds = content.cases["fold"].dropna().nunique()
+    digest = folds_digest(content.cases)
+    known = [
+        ("Methods", str(len(content.methods))),
+        ("Cases", str(len(content.case_names))),
+        ("Patients", str(patients) if patients else "not known"),
+        ("Folds", str(folds) if folds else "none"),
+        ("Fold hash (SHA-256)", digest or "none: a fold or a patient is not known"),
+        ("Scheme", content.scheme),
+        ("Policy", content.policy),
+        ("Standard deviation", f"ddof = {POLICIES[content.policy].ddof}"),
+    ]
+    return known + [(key, text) for key, text in notes.items()]
+
+
+def _plain(value: float) -> str:
+    return number(value, 0) if math.isclose(value, round(value)) else number(value)
