@@ -69,6 +69,12 @@ def test_sets_cover_under_the_schemes_over_several_metrics(challenge, scheme, st
     assert sets.min() >= ENOUGH
 
 
+@pytest.mark.parametrize("step", [0.003, 0.03])
+def test_sets_cover_under_the_scheme_of_tests(challenge, step):
+    sets, _ = coverage(challenge, scheme="test-then-rank", step=step)
+    assert sets.min() >= ENOUGH
+
+
 @pytest.mark.parametrize("step", [0.01, 0.03])
 def test_sets_cover_where_methods_are_further_apart(challenge, step):
     sets, _ = coverage(challenge, step=step)
