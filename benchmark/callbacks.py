@@ -112,6 +112,19 @@ class MetricsFile(pl.Callback):
             write_text(self.path, text.getvalue())
 
 
+class FiniteLoss(pl.Callback):
+    """Ends a training whose loss is no number any more; what it would predict means nothing."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Look at the epoch's mean."""
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is not None and not loss.isfinite():
+            raise RuntimeError(
+                f"the loss of epoch {trainer.current_epoch} is {float(loss)}: "
+                "lower the learning rate, or set trainer.precision to 32-true"
+            )
+
+
 class ProgressReport(pl.Callback):
     """Keeps ``state.json`` up to date, from rank zero, at most once a second.
 

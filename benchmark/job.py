@@ -19,7 +19,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
-from benchmark.callbacks import MetricsFile, ProgressReport, prediction_name
+from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
 from benchmark.pipeline.datamodule import StrokeData
@@ -66,6 +66,7 @@ def _fit_and_predict(run: Path) -> None:
         ModelCheckpoint(checkpoints, filename="epoch{epoch}", every_n_epochs=every, save_top_k=1, save_last=True),
         ProgressReport(run),
         MetricsFile(run / "metrics.csv"),
+        FiniteLoss(),
         SlicePicture(),
     ]
     cli = SuiteCLI(

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.methods.layers import ShallowConv3d
+
 Triple = tuple[int, int, int]
 
 
@@ -25,7 +27,7 @@ def conv_norm(
     dilations = (1, dilation, dilation)
     padding = ((depth - 1) // 2, dilation * (height - 1) // 2, dilation * (width - 1) // 2)
     return nn.Sequential(
-        nn.Conv3d(channels_in, channels_out, kernel, stride, padding, dilations, bias=False),
+        ShallowConv3d(channels_in, channels_out, kernel, stride, padding, dilations, bias=False),
         nn.BatchNorm3d(channels_out),
     )
 

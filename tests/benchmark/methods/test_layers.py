@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark.methods.layers import ShallowConv3d
+
+
+def layers(kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)) -> tuple[nn.Conv3d, nn.Conv3d]:
+    torch.manual_seed(0)
+    padding = tuple((k - 1) // 2 for k in kernel)
+    ours, plain = (make(16, 32, kernel, stride, padding) for make in (ShallowConv3d, nn.Conv3d))
+    plain.load_state_dict(ours.state_dict())
+    return ours, plain
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 5, 5), (5, 5, 5), (3, 1, 1), (1, 3, 3)])
+def test_in_float32_it_is_the_plain_convolution(kernel: tuple[int, int, int], depth: int) -> None:
+    for stride in ((1, 1, 1), (1, 2, 2)):
+        ours, plain = layers(kernel, stride)
+        x = torch.randn(2, 16, depth, 8, 8)
+        outputs = [layer(x) for layer in (ours, plain)]
+        torch.testing.assert_close(*outputs)
+        for output in outputs:
+            output.square().sum().backward()
+        torch.testing.assert_close(ours.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 5, 5), (5, 5, 5), (3, 1, 1)])
+def test_its_gradient_in_bfloat16_is_that_of_float32(kernel: tuple[int, int, int], depth: int) -> None:
+    ours, plain = layers(kernel)
+    x = torch.randn(2, 16, depth, 8, 8)
+    expected = plain(x)
+    direction = torch.randn_like(expected)
+    expected.backward(direction)
+    for _ in range(3):  # the fault depends on what the memory held before
+        ours.weight.grad = None
+        with torch.autocast("cpu", torch.bfloat16):
+            output = ours(x)
+        output.float().backward(direction)
+        error = (ours.weight.grad - plain.weight.grad).norm() / plain.weight.grad.norm()
+        assert error < 0.02
