@@ -27,10 +27,10 @@ class Toy(Method):
     view = "slices"
     neighbours = 1
 
-    def __init__(self, broken: bool = False, rate: float = 1e-2):
+    def __init__(self, broken: bool = False, scale: float = 1.0):
         super().__init__()
         self.broken = broken
-        self.rate = rate
+        self.scale = scale
 
     def configure_network(self, channels):
         return nn.Sequential(nn.Conv2d(3 * channels, 4, 3, padding=1), nn.Dropout(0.2), nn.Conv2d(4, 1, 1))
@@ -38,10 +38,10 @@ class Toy(Method):
     def loss(self, logits, batch):
         if self.broken:
             raise RuntimeError("the toy is broken")
-        return {"loss": focal(logits, batch["reference"], batch["valid"], alpha=0.75, gamma=2.0)}
+        return {"loss": self.scale * focal(logits, batch["reference"], batch["valid"], alpha=0.75, gamma=2.0)}
 
     def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), self.rate)
+        return torch.optim.Adam(self.parameters(), 1e-2)
 '''
 #: ... and one config.
 CONFIG = """
@@ -147,7 +147,7 @@ def test_a_failed_job_leaves_the_others_and_running_again_continues(
     assert "broken fold 0: RuntimeError: the toy is broken" in captured.out
     assert (project / "runs" / "small" / "leaderboard" / "leaderboard.csv").exists()
     assert "Traceback" not in captured.out + captured.err
-    assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.rate=.nan", out="nan") == 1
+    assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.scale=.nan", out="nan") == 1
     assert "the loss of epoch 0 is nan" in capsys.readouterr().out
     assert "Traceback" in (project / "runs" / "small" / "broken" / "fold0" / "log.txt").read_text()
 
