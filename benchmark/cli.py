@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -40,6 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = error.filename or "the system"
+        print(
+            f"benchmark: {where}: {error.strerror or error}: check the path, its permissions and the disk",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -103,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise argparse.ArgumentTypeError("name at least one")
     return names
@@ -123,7 +131,10 @@ def _setting(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
-    setting: Any = yaml.safe_load(value)
+    try:
+        setting: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(f"{text!r}: the value is not valid YAML") from None
     for part in reversed(key.split(".")):
         setting = {part: setting}
     return dict(setting)
@@ -149,6 +160,8 @@ def _run(options: argparse.Namespace) -> int:
     from benchmark.configs import merge
     from benchmark.run import Request, run
 
+    # A polite end, so that the launcher ends its jobs; they continue when the command is given again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     request = Request(
         config=options.config,
         cohort=options.cohort,

@@ -32,9 +32,13 @@ def find_config(name: str) -> Path:
     if given.is_file():
         return given
     parts = given.parts[1:] if given.parts[:1] == ("configs",) else given.parts
-    for candidate in (shipped_configs().joinpath(*parts), shipped_configs().joinpath(*parts).with_suffix(".yaml")):
-        if candidate.is_file():
-            return candidate
+    if parts and not given.is_absolute():
+        for candidate in (
+            shipped_configs().joinpath(*parts),
+            shipped_configs().joinpath(*parts[:-1], parts[-1] + ".yaml"),
+        ):
+            if candidate.is_file():
+                return candidate
     known = ", ".join(sorted(path.stem for path in shipped_configs().glob("*.yaml")))
     raise InputError(f"{name}: no such config: give a path, or one of {known}")
 

@@ -40,15 +40,14 @@ def run_job(run: Path) -> int:
         if rank_zero:
             update_state(run, status="running", phase="starting", done=0, total=0, reason="")
         _fit_and_predict(run)
+        reason = ""
     except InputError as error:
         reason = "; ".join(error.problems)
-    except SystemExit as error:  # jsonargparse has printed what is wrong with the config
-        reason = f"{run / 'config.yaml'}: is not a valid config (see {run / 'log.txt'})" if error.code else ""
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns an interrupt and SIGTERM into SystemExit
+        reason = "interrupted: run the same command again to continue"
     except Exception as error:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-    else:
-        reason = ""
     if reason:
         print(reason, file=sys.stderr)
     if rank_zero:
@@ -63,18 +62,16 @@ def _fit_and_predict(run: Path) -> None:
     loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
     every = int(suite.get("checkpoint_every_n_epochs", 1))
     callbacks = [
-        ModelCheckpoint(checkpoints, filename="epoch{epoch}", every_n_epochs=every, save_top_k=1, save_last=True),
+        # At the epoch's end, not after its validation: what was logged and counted by then belongs to the epoch.
+        ModelCheckpoint(
+            checkpoints, filename="{epoch}", every_n_epochs=every, save_last=True, save_on_train_epoch_end=True
+        ),
         ProgressReport(run),
         MetricsFile(run / "metrics.csv"),
         FiniteLoss(),
         SlicePicture(),
     ]
-    cli = SuiteCLI(
-        args=["--config", str(run / "config.yaml")],
-        run=False,
-        trainer_defaults=trainer_defaults()
-        | {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)},
-    )
+    cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
     last = checkpoints / "last.ckpt"
     trainer.fit(method, datamodule=data, ckpt_path=last if is_loadable(last) else None, weights_only=True)
@@ -96,6 +93,20 @@ def _fit_and_predict(run: Path) -> None:
         logger.finalize("success")
 
 
+def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
+    """Trainer, method and data of a config, with further arguments of the command line.
+
+    Raises:
+        InputError: the config does not fit the classes that it names.
+    """
+    try:
+        return SuiteCLI(
+            args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
+        )
+    except SystemExit:  # jsonargparse has printed what is wrong
+        raise InputError(f"{config}: does not fit the method, the trainer or the data (its log says where)") from None
+
+
 def trainer_defaults() -> dict[str, Any]:
     """Trainer settings that hold for every job unless its config says otherwise."""
     return {
@@ -115,7 +126,7 @@ def is_loadable(checkpoint: Path) -> bool:
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises half a dozen types for a damaged archive
-        print(f"{checkpoint}: is damaged ({type(error).__name__}): training starts over", file=sys.stderr)
+        print(f"{checkpoint}: is damaged ({type(error).__name__}): not used", file=sys.stderr)
         return False
     return True
 

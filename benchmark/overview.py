@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from benchmark.state import State
@@ -31,6 +32,8 @@ class Overview:
         self.console = console
         self._states = {job.run: job.state for job in jobs}
         self._started: dict[object, float] = {}
+        #: When and at which epoch this run saw a job's training first; a continued job does not start at 0.
+        self._begun: dict[object, tuple[float, int]] = {}
         self._seconds: dict[str, list[float]] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._width = len(str(len(jobs)))
@@ -56,12 +59,17 @@ class Overview:
             self._states[job.run] = state
             if state.status == "running" and before.status != "running":
                 self._started[job.run] = now
+                self._begun.pop(job.run, None)
             elif state.status == "done" and job.run in self._started:
                 self._seconds.setdefault(job.method, []).append(now - self._started[job.run])
+            if state.phase == "training":
+                self._begun.setdefault(job.run, (now, state.done))
             if not self._live and _is_news(before, state):
                 self.console.print(self._line(job, state, now), highlight=False, soft_wrap=True, markup=False)
             if self._live and state.status == "failed" and before.status != "failed":
-                self._live.console.print(f"[red]{job.method} fold {job.fold} failed:[/] {state.reason}", soft_wrap=True)
+                self._live.console.print(
+                    f"[red]{job.method} fold {job.fold} failed:[/] {escape(state.reason)}", soft_wrap=True
+                )
         if self._live:
             self._live.update(self._table(now))
 
@@ -75,8 +83,9 @@ class Overview:
     def _remaining(self, job: Job, state: State, now: float) -> float | None:
         """Seconds until the job ends, from its own pace or from its method's finished folds."""
         started = self._started.get(job.run)
-        if state.status == "running" and started is not None and state.phase == "training" and state.done:
-            return (now - started) * (state.total - state.done) / state.done
+        since, first = self._begun.get(job.run, (now, 0))
+        if state.status == "running" and state.phase == "training" and state.done > first:
+            return (now - since) * (state.total - state.done) / (state.done - first)
         earlier = self._seconds.get(job.method)
         if state.status in ("pending", "running") and earlier:
             return max(sum(earlier) / len(earlier) - (now - started if started is not None else 0), 0.0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
-from benchmark.job import is_loadable, trainer_defaults
-from leaderboard.cohort import Partition, find_partitions
+from benchmark.job import is_loadable, load
+from leaderboard.cohort import Partition, find_partitions, read_cohort
 from leaderboard.errors import InputError
 
 
@@ -29,11 +29,14 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     """
     config = run / "config.yaml"
     checkpoint = run / "checkpoints" / "last.ckpt"
-    if not config.is_file() or not is_loadable(checkpoint):
+    if not config.is_file() or not (run / "provenance.json").is_file() or not is_loadable(checkpoint):
         raise InputError(
             f"{run}: holds no finished job (config.yaml, checkpoints/last.ckpt): give .../<method>/fold<k>"
         )
     settings = read_yaml(config)
+    trained_on = json.loads((run / "provenance.json").read_text())["cohort"]["edition"]
+    if (edition := read_cohort(cohort, partition).edition) != trained_on:
+        raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {trained_on}: give its edition")
     if partition is None:
         partition = "testing" if "testing" in find_partitions(cohort) else "training"
     try:
@@ -48,10 +51,6 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
         "predictions.folder": out,
         "predictions.submission": name or method,
     }
-    cli = SuiteCLI(
-        args=["--config", str(config), *(f"--{key}={value}" for key, value in changes.items())],
-        run=False,
-        trainer_defaults=trainer_defaults() | {"logger": False},
-    )
+    cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
     return len(cli.datamodule.held_out)

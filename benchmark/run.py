@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from benchmark.configs import find_config, shipped_configs
 from benchmark.launch import LocalLauncher
 from benchmark.overview import Overview
 from benchmark.progress import counted
-from benchmark.suite import Job, SuiteConfig, plan_jobs, prepare_runs, read_suite
+from benchmark.suite import Job, SuiteConfig, is_done, plan_jobs, prepare_runs, read_suite
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
+from leaderboard.images import write_bytes
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,28 @@ def run(request: Request, console: Console) -> int:
         InputError: nothing can be run.
     """
     suite = read_suite(find_config(request.config))
+    if suite.wandb:
+        from benchmark.wandb_sink import wandb_mode
+
+        wandb_mode()
     root = request.out / suite.name
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{root}: cannot be created ({error.strerror}): give another --out") from None
+    with _held(root):
+        return _run_held(request, suite, root, console)
+
+
+def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console) -> int:
+    """`run`, once the suite's folder is ours."""
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
     cohort = read_cohort(folder, "training")
     folds_path, folds = _folds(suite, cohort, root, request.allow_leaky_folds, console)
     chosen = _chosen_folds(folds, request.folds)
     cache = request.out / "cache"
     digest = _cohort_digest(cohort, cache, console)
+    asked = request.methods or suite.methods
     jobs = plan_jobs(
         suite,
         cohort=folder.resolve(),
@@ -76,18 +89,40 @@ def run(request: Request, console: Console) -> int:
         folds=folds,
         root=root.resolve(),
         cache=cache.resolve(),
-        methods=request.methods or suite.methods,
+        methods=tuple(dict.fromkeys([*suite.methods, *asked])),
         chosen_folds=chosen,
         settings=request.settings,
         allow_leaky_folds=request.allow_leaky_folds,
     )
-    todo = prepare_runs(jobs, restart_changed=request.restart_changed)
-    if len(todo) < len(jobs):
-        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are done already")
-    with Overview(jobs, console) as overview:
+    wanted = [job for job in jobs if job.method in asked]
+    todo = prepare_runs(wanted, restart_changed=request.restart_changed)
+    if len(todo) < len(wanted):
+        console.print(f"{len(wanted) - len(todo)} of {len(wanted)} jobs are done already")
+    with Overview(wanted, console) as overview:
         LocalLauncher(_slots(todo)).run(todo, overview.update)
         overview.update()
-    return _finish(suite, jobs, cohort, folds, root, console)
+    failed = [job for job in wanted if not is_done(job)]
+    for job in failed:
+        reason = job.state.reason or "its results are not whole: run the same command again"
+        console.print(f"failed: {job.method} fold {job.fold}: {reason}", style="red", soft_wrap=True, markup=False)
+    # Methods of the suite that an earlier call finished stand on the leaderboard too.
+    incomplete = {job.method for job in jobs if not is_done(job)}
+    complete = [job for job in jobs if job.method not in incomplete]
+    name = "leaderboard" if chosen == _chosen_folds(folds, None) else f"leaderboard-fold{'-'.join(map(str, chosen))}"
+    if complete:
+        _finish(suite, complete, cohort, folds, root / name, console)
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _held(root: Path) -> Iterator[None]:
+    """Hold the suite's folder: two runs in it at once would overwrite each other. Ends with the process."""
+    with (root / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{root}: another benchmark run works here: wait for it, or give another --out") from None
+        yield
 
 
 def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
@@ -107,12 +142,16 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
     path = root / "folds.csv"
     if suite.folds_file is not None:
         source = suite.path.parent / suite.folds_file
-        source = source if source.is_file() else shipped_configs() / suite.folds_file
+        if not source.is_file() and (shipped_configs() / suite.folds_file).is_file():
+            source = shipped_configs() / suite.folds_file
         read_folds(source, allow_leaky=leaky)
-        if not path.exists() or path.read_bytes() != source.read_bytes():
-            shutil.copyfile(source, path)
-    elif not path.exists():
-        write_folds(path, make_folds(measure_cohort(cohort), suite.folds_number, suite.seed))
+        write_bytes(path, source.read_bytes())
+    else:
+        made = make_folds(measure_cohort(cohort), suite.folds_number, suite.seed)
+        if not path.exists():
+            write_folds(path, made)
+        elif read_folds(path, allow_leaky=leaky).digest != made.digest:
+            console.print(f"{path} differs from what the config would make; using the file", soft_wrap=True)
     folds = read_folds(path, allow_leaky=leaky)
     present = folds_within(folds, cohort)
     if len(present.fold_of) < len(folds.fold_of):
@@ -131,7 +170,10 @@ def _chosen_folds(folds: Folds, asked: Sequence[int] | None) -> list[int]:
             f"--folds {','.join(map(str, unknown))}: no such fold with cases: "
             f"choose among {', '.join(map(str, filled))}"
         )
-    return sorted(set(asked)) if asked else filled
+    chosen = sorted(set(asked)) if asked else filled
+    if len(filled) == 1:
+        raise InputError(f"{folds.source}: all cases are in fold {filled[0]}, nothing is left to train on: add cases")
+    return chosen
 
 
 def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:
@@ -153,24 +195,21 @@ def _slots(jobs: Sequence[Job]) -> int:
     return gpus if gpus > 1 and single else 1
 
 
-def _finish(suite: SuiteConfig, jobs: Sequence[Job], cohort: Cohort, folds: Folds, root: Path, console: Console) -> int:
-    """Score, rank and print the methods whose every fold is done."""
+def _finish(
+    suite: SuiteConfig, jobs: Sequence[Job], cohort: Cohort, folds: Folds, folder: Path, console: Console
+) -> None:
+    """Score, rank and print the methods whose every fold is done; then tell W&B."""
     from benchmark.results import write_results
     from leaderboard.terminal import print_leaderboard
 
-    failed = [job for job in jobs if job.state.status != "done"]
-    complete = [job for job in jobs if job.method not in {other.method for other in failed}]
-    for job in failed:
-        console.print(
-            f"failed: {job.method} fold {job.fold}: {job.state.reason}", style="red", soft_wrap=True, markup=False
-        )
-    if complete:
-        with counted("scoring", console) as progress:
-            table = write_results(complete, cohort, folds, root / "leaderboard", suite.name, progress)
-        if suite.wandb:
-            from benchmark.wandb_sink import log_leaderboard
+    with counted("scoring", console) as progress:
+        table = write_results(jobs, cohort, folds, folder, suite.name, progress)
+    print_leaderboard(table, console)
+    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False)
+    if suite.wandb:
+        from benchmark.wandb_sink import log_leaderboard
 
-            log_leaderboard(suite.name, root / "leaderboard", root)
-        print_leaderboard(table, console)
-        console.print(f"Written to {root / 'leaderboard'}", soft_wrap=True, highlight=False)
-    return 1 if failed else 0
+        try:
+            log_leaderboard(suite.name, folder, folder.parent)
+        except Exception as error:  # W&B is a sink: whatever it does, the results are on disk
+            console.print(f"W&B has no leaderboard run ({type(error).__name__}: {error})", markup=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from leaderboard.errors import InputError
 from leaderboard.images import write_text
 
 _KEYS = {"name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb", "checkpoint_every_n_epochs"}
+_SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler")
 _TWIN_KEYS = {"cases", "size", "seed"}
 
 
@@ -35,7 +36,7 @@ class SuiteConfig:
         folds_file: fold file, relative to the config's folder; None where folds are made.
         folds_number: how many folds are made.
         methods: their names, in order.
-        defaults: config of every job (sections ``trainer``, ``data``).
+        defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
         overrides: further config by method.
         wandb: whether jobs log to W&B.
         checkpoint_every_n_epochs: how often a job saves.
@@ -104,21 +105,52 @@ def read_suite(path: Path) -> SuiteConfig:
     twin = sections["cohort"].get("twin")
     if twin is not None and not (isinstance(twin, dict) and {"cases", "size"} <= set(twin) <= _TWIN_KEYS):
         faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
+    for section, name_of in [("defaults", "defaults"), *((key, f"overrides.{key}") for key in sections["overrides"])]:
+        settings = sections["defaults"] if section == "defaults" else sections["overrides"][section]
+        faults += [f"{name_of}: {fault}" for fault in section_faults({} if settings is None else settings)]
+    numbers = {
+        "seed": (content.get("seed", 0), 0),
+        "folds.number": (sections["folds"].get("number", 5), 2),
+        "checkpoint_every_n_epochs": (content.get("checkpoint_every_n_epochs", 1), 1),
+        **{f"cohort.twin.{key}": (value, 0) for key, value in (twin if isinstance(twin, dict) else {}).items()},
+    }
+    faults += [
+        f"{key} must be a whole number, at least {least}: correct it"
+        for key, (value, least) in numbers.items()
+        if not isinstance(value, int) or isinstance(value, bool) or value < least
+    ]
+    for key in ("wandb",):
+        if not isinstance(content.get(key, True), bool):
+            faults.append(f"{key} must be true or false: correct it")
     if faults:
         raise InputError(f"{path}: {fault}" for fault in faults)
     return SuiteConfig(
         path=path,
         name=name,
         methods=tuple(methods or ()),
-        seed=int(content.get("seed", 0)),
+        seed=content.get("seed", 0),
         twin=twin,
         folds_file=sections["folds"].get("file"),
-        folds_number=int(sections["folds"].get("number", 5)),
+        folds_number=sections["folds"].get("number", 5),
         defaults=sections["defaults"],
         overrides=sections["overrides"],
-        wandb=bool(content.get("wandb", True)),
-        checkpoint_every_n_epochs=int(content.get("checkpoint_every_n_epochs", 1)),
+        wandb=content.get("wandb", True),
+        checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", 1),
     )
+
+
+def section_faults(settings: Any) -> list[str]:
+    """What is wrong with the shape of a job's config or a part of it: sections are mappings with known names."""
+    if not isinstance(settings, dict):
+        return ["must be a mapping of sections: correct it"]
+    faults = [
+        f"{key}: unknown section: choose among {', '.join(_SECTIONS)}" for key in settings if key not in _SECTIONS
+    ]
+    return faults + [
+        f"{key} must be a mapping: correct it"
+        for key in settings
+        if key in ("model", "trainer", "data") and not isinstance(settings[key], dict)
+    ]
 
 
 def plan_jobs(
@@ -151,17 +183,26 @@ def plan_jobs(
         allow_leaky_folds: passed on to the jobs.
 
     Raises:
-        InputError: an unknown method; all are named.
+        InputError: an unknown method or a setting of the wrong shape; all are named.
     """
-    problems: list[str] = []
+    problems = [f"--set {fault}" for fault in section_faults(settings)]
+    for method in suite.overrides:
+        if method not in suite.methods:
+            problems.append(f"{suite.path}: overrides names {method}, which is not among its methods: remove it")
+    if problems:
+        raise InputError(problems)
     jobs: list[Job] = []
     for method in methods:
         try:
-            own = read_yaml(find_method(method, suite.path))
+            path = find_method(method, suite.path)
+            own = read_yaml(path)
         except InputError as error:
             problems += error.problems
             continue
-        base = merge(own, suite.defaults, suite.overrides.get(method, {}), settings)
+        if faults := section_faults(own):
+            problems += [f"{path}: {fault}" for fault in faults]
+            continue
+        base = merge(suite.defaults, own, suite.overrides.get(method) or {}, settings)
         for fold in chosen_folds:
             run = root / method / f"fold{fold}"
             data = {
@@ -197,7 +238,7 @@ def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str)
         decisive["data"].pop(key, None)
     decisive.pop("predictions", None)
     decisive.pop("suite", None)
-    content = json.dumps([decisive, cohort_digest, folds_digest], sort_keys=True)
+    content = json.dumps([decisive, cohort_digest, folds_digest], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -230,6 +271,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[
 
 
 def is_done(job: Job) -> bool:
-    """Whether the job has finished and its predictions are there."""
-    folder = job.run / "predictions"
-    return job.state.status == "done" and folder.is_dir() and any(folder.iterdir())
+    """Whether the job has finished with these inputs: its provenance is what it writes last."""
+    state = job.state
+    whole = (job.run / "provenance.json").is_file() and (job.run / "predictions").is_dir()
+    return state.status == "done" and state.inputs == job.inputs and whole

@@ -6,6 +6,7 @@ the table and the CSVs as an artifact, so that methods can be compared side by s
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -19,14 +20,24 @@ from pytorch_lightning.loggers import WandbLogger
 
 from benchmark.callbacks import native_axes
 from benchmark.configs import read_yaml
+from benchmark.state import read_state
+from leaderboard.errors import InputError
 
+_MODES = ("online", "offline", "disabled", "shared")
 #: matplotlib colours of the outlines, readable on grey for colour-blind eyes.
 REFERENCE_COLOUR, PREDICTION_COLOUR = "#00c8ff", "#ff8c00"
 
 
 def wandb_mode(environment: Mapping[str, str] = os.environ) -> Any:
-    """``WANDB_MODE`` where it is set, online with an API key, else offline."""
-    return environment.get("WANDB_MODE") or ("online" if environment.get("WANDB_API_KEY") else "offline")
+    """``WANDB_MODE`` where it is set, online with an API key, else offline.
+
+    Raises:
+        InputError: a mode that W&B does not have.
+    """
+    mode = environment.get("WANDB_MODE") or ("online" if environment.get("WANDB_API_KEY") else "offline")
+    if mode not in _MODES:
+        raise InputError(f"WANDB_MODE={mode}: no such mode: choose among {', '.join(_MODES)}")
+    return mode
 
 
 def _settings() -> Any:
@@ -34,6 +45,11 @@ def _settings() -> Any:
 
     logging.getLogger("wandb").setLevel(logging.ERROR)
     return wandb.Settings(silent=True, console="off", x_disable_stats=True)
+
+
+def run_id(*parts: str) -> str:
+    """The same id for the same job, so that a restart continues its run."""
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
@@ -44,6 +60,8 @@ def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
         project=os.environ.get("WANDB_PROJECT", "isles-benchmark"),
         group=suite.get("name"),
         job_type="job",
+        id=run_id(name, read_state(run).inputs),
+        resume="allow",
         save_dir=run,
         config=read_yaml(run / "config.yaml"),
         mode=wandb_mode(),
@@ -53,9 +71,6 @@ def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
 
 class SlicePicture(pl.Callback):
     """At each validation, the first held-out case's slice with the most lesion, both outlines drawn, goes to W&B."""
-
-    def __init__(self) -> None:
-        self._picture: np.ndarray | None = None
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -67,16 +67,20 @@ class Method(pl.LightningModule):
         """Lesion probability (D, H, W) on the case's own grid -> mask (D, H, W) bool."""
         return probability > self.threshold
 
-    def curriculum(self) -> Callable[[int], Stage]:
-        """Epoch -> stage; picklable, since loader processes call it."""
+    def curriculum(self, max_epochs: int) -> Callable[[int], Stage]:
+        """Epoch -> stage in a training of so many epochs; picklable, since loader processes call it."""
         return ConstantCurriculum()
 
     # ---- what is the same for all -----------------------------------------------------------------------------
 
     @property
     def method_view(self) -> MethodView:
-        """How this method looks at the data."""
-        return MethodView(self.view, self.neighbours, self.preparation, self.curriculum(), self.raw)
+        """How this method looks at the data of the running trainer."""
+        return self.view_of(self.max_epochs)
+
+    def view_of(self, max_epochs: int) -> MethodView:
+        """How this method looks at the data in a training of so many epochs."""
+        return MethodView(self.view, self.neighbours, self.preparation, self.curriculum(max_epochs), self.raw)
 
     @property
     def data(self) -> StrokeData:
@@ -123,7 +127,8 @@ class Method(pl.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             terms = self.loss(logits, batch)
         for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+            size = len(batch["image"])
+            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True)
         return terms["loss"]
 
@@ -132,7 +137,7 @@ class Method(pl.LightningModule):
         mask = self.postprocess(self.predict_case(batch), batch)
         reference = batch["reference"].bool()
         overlap, total = (mask & reference).sum(), mask.sum() + reference.sum()
-        dice = 2 * overlap / total if total > 0 else torch.ones(())
+        dice = 2 * overlap / total if total > 0 else torch.ones_like(total)
         self.log("val/dice", dice.float(), on_epoch=True, batch_size=1, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:

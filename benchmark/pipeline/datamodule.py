@@ -37,6 +37,9 @@ class StrokeData(pl.LightningDataModule):
         allow_leaky_folds: accept folds that split a patient.
     """
 
+    #: With fewer cases than processes, some have nothing to predict.
+    allow_zero_length_dataloader_with_multiple_devices = True
+
     def __init__(
         self,
         cohort: str,
@@ -82,6 +85,11 @@ class StrokeData(pl.LightningDataModule):
         if self.folds_path is not None:
             folds = folds_within(read_folds(self.folds_path, allow_leaky=self.allow_leaky_folds), cohort)
             training, held_out = list(folds.training(self.fold)), list(folds.validation(self.fold))
+        if stage == "fit" and not training:
+            raise InputError(
+                f"{self.folds_path}: leaves fold {self.fold} of {self.cohort_path} no case to train on: "
+                "choose another fold, or give a cohort with more cases"
+            )
         entries = dict(zip(cases, build_cache(cohort.cases, cohort.channels, self.cache), strict=True))
         self.held_out_cases = [cases[name] for name in held_out]
         self.held_out = [open_entry(cases[name], entries[name]) for name in held_out]
@@ -112,8 +120,9 @@ class StrokeData(pl.LightningDataModule):
         return DataLoader(samples, batch_sampler=sampler, collate_fn=collate, **self._workers())
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The held-out cases, one at a time."""
-        return self._whole_cases(self.held_out)
+        """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""
+        fill = -len(self.held_out) % self._ranks()[1]
+        return self._whole_cases((self.held_out * (fill + 1))[: len(self.held_out) + fill])
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The held-out cases, one at a time, shared out to the ranks without duplicates."""

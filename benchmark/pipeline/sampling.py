@@ -7,7 +7,7 @@ size sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ def volume_batches(depths: Sequence[int], batch_size: int, seed: int, epoch: int
     """Every volume once, in batches of similar depth, both in random order.
 
     Volumes are sorted by depth with ties broken at random, so that a batch needs little padding; the order of the
-    batches is random. The last batch is filled up with volumes of its own depth or the next one.
+    batches is random. Where they do not fill the last batch, the shallowest volumes are served twice.
 
     Args:
         depths: slices of each case.
@@ -37,7 +37,8 @@ def volume_batches(depths: Sequence[int], batch_size: int, seed: int, epoch: int
     """
     rng = np.random.default_rng([seed, epoch, 0])
     order = sorted(rng.permutation(len(depths)).tolist(), key=lambda index: depths[index])
-    order = order[:1] * (-len(order) % batch_size) + order
+    fill = -len(order) % batch_size
+    order = [order[index % len(order)] for index in range(fill)] + order
     batches = [
         [Key(epoch, case) for case in order[start : start + batch_size]] for start in range(0, len(order), batch_size)
     ]
@@ -53,7 +54,7 @@ def slice_batches(
     lesion_fraction: float = 0.0,
     chunk: int = 8,
 ) -> list[list[Key]]:
-    """Every slice once, in batches that hold at least a share of lesion slices.
+    """Every slice once, but for exchanges, in batches that hold at least a share of lesion slices.
 
     A case's slices come in chunks, because augmenting a case costs the same for one slice as for all. Where a batch
     has too few slices with lesion, slices without are exchanged for lesion slices drawn at random from all cases.
@@ -105,8 +106,7 @@ def split_batch(batch: list[Key], rank: int, ranks: int) -> list[Key]:
     if ranks == 1:
         return batch
     entries = [(key.case, index) for key in batch for index in (key.slices or (None,))]
-    size = len(entries) // ranks
-    part = entries[rank * size : (rank + 1) * size]
+    part = entries[rank::ranks]  # dealt out in turn: a batch is sorted by case
     epoch = batch[0].epoch
     if part and part[0][1] is None:
         return [Key(epoch, case) for case, _ in part]
@@ -116,7 +116,7 @@ def split_batch(batch: list[Key], rank: int, ranks: int) -> list[Key]:
 class EpochBatches(Sampler[list[Key]]):
     """Batches of the current epoch; Lightning calls `set_epoch` before each."""
 
-    def __init__(self, batches, rank: int = 0, ranks: int = 1) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, batches: Callable[[int], list[list[Key]]], rank: int = 0, ranks: int = 1) -> None:
         """Take `batches`: a picklable function epoch -> list of global batches."""
         self._batches = batches
         self._rank = rank
@@ -126,6 +126,11 @@ class EpochBatches(Sampler[list[Key]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0."""
         self.epoch = epoch
+
+    @property
+    def sampler(self) -> EpochBatches:
+        """Itself: Lightning tells the epoch to a batch sampler's `sampler`, not to the batch sampler."""
+        return self
 
     def __iter__(self) -> Iterator[list[Key]]:
         for batch in self._batches(self.epoch):

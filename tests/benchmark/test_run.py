@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +19,9 @@ from benchmark.state import read_state
 
 #: Adding a method: one module ...
 TOY = '''
+import os
+import pathlib
+import time
 import torch
 from torch import nn
 from benchmark.losses import focal
@@ -26,6 +31,14 @@ class Toy(Method):
     """One convolution."""
     view = "slices"
     neighbours = 1
+
+    def on_train_epoch_start(self):
+        marker = pathlib.Path("signal")
+        if self.current_epoch == 3 and marker.exists():
+            number = int(marker.read_text())
+            marker.unlink()
+            os.kill(os.getpid(), number)
+            time.sleep(0.5)
 
     def __init__(self, broken: bool = False, scale: float = 1.0):
         super().__init__()
@@ -145,24 +158,69 @@ def test_a_failed_job_leaves_the_others_and_running_again_continues(
     assert run(tree, "--methods", "broken,all_background", "--folds", "0") == 1
     captured = capsys.readouterr()
     assert "broken fold 0: RuntimeError: the toy is broken" in captured.out
-    assert (project / "runs" / "small" / "leaderboard" / "leaderboard.csv").exists()
+    assert (project / "runs" / "small" / "leaderboard-fold0" / "leaderboard.csv").exists()
     assert "Traceback" not in captured.out + captured.err
     assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.scale=.nan", out="nan") == 1
     assert "the loss of epoch 0 is nan" in capsys.readouterr().out
     assert "Traceback" in (project / "runs" / "small" / "broken" / "fold0" / "log.txt").read_text()
 
 
-def test_an_interrupted_job_continues_from_its_last_epoch_to_the_same_bytes(project: Path, tree: Path) -> None:
-    assert run(tree, "--methods", "toy", "--folds", "0", out="whole") == 0
-    # As a kill between the epochs leaves it: the first epoch's checkpoint, a state that says "running".
-    assert run(tree, "--methods", "toy", "--folds", "0", "--set", "trainer.max_epochs=1", out="part") == 0
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupted_job_fails_and_continues_from_its_last_epoch_to_the_same_bytes(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    arguments = ["--methods", "toy", "--folds", "0", "--set", "trainer.max_epochs=5"]
     whole, part = (project / out / "small" / "toy" / "fold0" for out in ("whole", "part"))
-    (part / "state.json").unlink()
-    shutil.rmtree(part / "predictions")
-    assert run(tree, "--methods", "toy", "--folds", "0", out="part") == 0
+    assert run(tree, *arguments, out="whole") == 0
+    (project / "signal").write_text(str(int(number)))
+    assert run(tree, *arguments, out="part") == 1
+    assert not (project / "part" / "small" / "leaderboard-fold0").exists()
+    state = read_state(part)
+    assert state.status == "failed"
+    assert ("SIGKILL" if number == signal.SIGKILL else "interrupted") in state.reason
+    assert run(tree, *arguments, out="part") == 0
     for path in (whole / "predictions").iterdir():
         assert path.read_bytes() == (part / "predictions" / path.name).read_bytes()
     assert (whole / "metrics.csv").read_bytes() == (part / "metrics.csv").read_bytes()
+    assert len((whole / "metrics.csv").read_text().splitlines()) == 6
+    cases = [project / out / "small" / "leaderboard-fold0" / "cases.csv" for out in ("whole", "part")]
+    assert cases[0].read_bytes() == cases[1].read_bytes()
+
+
+def test_two_processes_write_every_prediction_once(project: Path, tree: Path) -> None:
+    assert run(tree, "--methods", "toy", "--set", "trainer.devices=2") == 0
+    for fold in (0, 1):
+        job = project / "runs" / "small" / "toy" / f"fold{fold}"
+        assert json.loads((job / "provenance.json").read_text())["devices"] == 2
+    written = sorted(path.name for path in (project / "runs" / "small" / "toy").glob("fold*/predictions/*"))
+    assert written == [f"case_{number}.nii.gz" for number in (18, 19, 20, 21, 22, 24)]
+
+
+def test_two_runs_in_one_folder_are_refused(project: Path, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "runs" / "small").mkdir(parents=True)
+    with (project / "runs" / "small" / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(tree) == 1
+    assert "another benchmark run works here" in capsys.readouterr().err
+
+
+def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard(
+    project: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"wandb": True}))
+    assert run(tree, "--methods", "toy", "--folds", "0") == 0
+    job = project / "runs" / "small" / "toy" / "fold0" / "wandb"
+    (offline,) = job.glob("offline-run-*")
+    assert list(offline.glob("files/media/images/val/slice*.png"))
+    content = next(offline.glob("*.wandb")).read_bytes()
+    for word in (b"train/loss", b"train/learning_rate", b"val/dice", b"toy/fold0", b"small", b"batch_size"):
+        assert word in content, word
+    (leaderboard,) = (project / "runs" / "small" / "wandb").glob("offline-run-*")
+    assert list(leaderboard.glob("files/media/table/leaderboard*.json"))
+    content = next(leaderboard.glob("*.wandb")).read_bytes()
+    assert b"small-leaderboard" in content  # the artifact with the CSVs
 
 
 def test_lightning_cli_fits_a_method_from_its_config(project: Path, tree: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_suite_is_method_by_fold(tmp_path: Path) -> None:
     assert jobs[3].config["data"]["fold"] == 2
 
 
-def test_settings_go_over_overrides_over_defaults_over_the_methods_own(tmp_path: Path) -> None:
+def test_settings_go_over_overrides_over_the_methods_own_over_defaults(tmp_path: Path) -> None:
     path = suite_file(
         tmp_path,
         defaults={"trainer": {"max_epochs": 7, "precision": "32-true"}, "data": {"batch_size": 4}},
@@ -52,8 +52,7 @@ def test_settings_go_over_overrides_over_defaults_over_the_methods_own(tmp_path:
     }  # fmt: skip
     (job,) = plan_jobs(suite, **common, settings={})
     assert job.config["trainer"] == {"max_epochs": 8, "precision": "32-true"}
-    assert job.config["data"]["batch_size"] == 4
-    assert job.config["data"]["lesion_fraction"] == 0.5  # the method's own
+    assert job.config["data"]["batch_size"] == 16  # the method's own
     (job,) = plan_jobs(suite, **common, settings={"trainer": {"max_epochs": 1}})
     assert job.config["trainer"]["max_epochs"] == 1
 
@@ -76,6 +75,7 @@ def test_the_digest_follows_what_decides_a_result_and_nothing_else(tmp_path: Pat
 def finish(job: Job) -> None:
     (job.run / "predictions").mkdir(parents=True)
     (job.run / "predictions" / "case_1.nii.gz").write_bytes(b"")
+    (job.run / "provenance.json").write_text("{}")  # what a job writes last
     update_state(job.run, status="done")
 
 
@@ -129,6 +129,35 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
     text = str(error.value)
     for word in ("epochs", "twice", "'a/b'", "cohort.twin", "overrides"):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("seed: x", "seed must be a whole number"),
+        ("seed: -1", "seed must be a whole number"),
+        ("cohort: {twin: {cases: four, size: 64}}", "cohort.twin.cases must be"),
+        ("folds: {number: 1}", "folds.number must be a whole number, at least 2"),
+        ("checkpoint_every_n_epochs: 0", "at least 1"),
+        ("wandb: maybe", "wandb must be true or false"),
+        ("overrides: {x: 5}", "overrides.x: must be a mapping"),
+        ("defaults: {trainer: [1]}", "defaults: trainer must be a mapping"),
+        ("defaults: {trainr: {}}", "trainr: unknown section"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_one_clear_line(tmp_path: Path, setting: str, words: str) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text(f"methods: [x]\n{setting}\n")
+    with pytest.raises(InputError) as error:
+        read_suite(path)
+    assert len(error.value.problems) == 1
+    assert words in error.value.problems[0]
+
+
+@pytest.mark.parametrize("settings", [{"trainer": 5}, {"trainr": {"max_epochs": 1}}])
+def test_settings_of_the_wrong_shape_are_refused(tmp_path: Path, settings: dict) -> None:
+    with pytest.raises(InputError, match="--set"):
+        jobs_of(tmp_path, settings=settings)
 
 
 def test_all_unknown_methods_are_named_at_once(tmp_path: Path) -> None:

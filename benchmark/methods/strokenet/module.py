@@ -75,13 +75,13 @@ class StrokeNetMethod(Method):
         """See `Method`."""
         return StrokeNet(channels)
 
-    def curriculum(self) -> Callable[[int], Stage]:
+    def curriculum(self, max_epochs: int) -> Callable[[int], Stage]:
         """See `Method`."""
-        return Curriculum(self.max_epochs, self.crop)
+        return Curriculum(max_epochs, self.crop)
 
     def on_train_epoch_start(self) -> None:
         """Log the stage."""
-        stage = "ABC".index(self.curriculum()(self.current_epoch).name)
+        stage = "ABC".index(self.curriculum(self.max_epochs)(self.current_epoch).name)
         self.log("curriculum/stage", float(stage))
         self.log("curriculum/gamma", focusing(self.progress, self.gamma))
 

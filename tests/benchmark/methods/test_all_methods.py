@@ -1,0 +1,106 @@
+"""What holds for every method: each shipped config is trained for two epochs and predicts, in one process."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from medpy.metric.binary import dc
+
+from benchmark.callbacks import native_axes
+from benchmark.configs import shipped_configs
+from benchmark.job import load
+from benchmark.pipeline.cache import CachedCase
+from benchmark.pipeline.datasets import WholeCases
+from benchmark.pipeline.sampling import EpochBatches
+from leaderboard.cohort import read_cohort
+from leaderboard.images import read_volume
+
+CONFIGS = sorted((shipped_configs() / "methods").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def tree(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tree")
+    for number in (17, 18, 20, 21):
+        shutil.copytree(twin / "TRAINING" / f"case_{number}", root / "TRAINING" / f"case_{number}")
+    return root
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_it_trains_and_predicts_on_the_native_grid(
+    config: Path, tree: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = yaml.safe_load(config.read_text())["trainer"]["max_epochs"]
+    epochs = []
+    original = EpochBatches.__iter__
+
+    def spy(batches: EpochBatches) -> object:
+        epochs.append(batches.epoch)
+        return original(batches)
+
+    monkeypatch.setattr(EpochBatches, "__iter__", spy)
+    monkeypatch.chdir(tmp_path)
+    cli = load(
+        config,
+        {"logger": False, "enable_checkpointing": False},
+        f"--data.cohort={tree}",
+        f"--data.cache={cache}",
+        f"--predictions.folder={tmp_path / 'out'}",
+        "--trainer.accelerator=cpu",
+        f"--trainer.max_epochs={min(own, 2)}",
+    )
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    if own > 1:
+        assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
+        assert epochs == [0, 1]  # the second epoch does not serve the first one's samples again
+    cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
+    for case in read_cohort(tree).cases:
+        mask, image = read_volume(tmp_path / "out" / f"{case.name}.nii.gz"), read_volume(case.images["CT_MTT"])
+        assert mask.data.shape == image.data.shape
+        assert mask.spacing_mm == image.spacing_mm
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_prediction_that_equals_the_reference_comes_back_with_dice_1(config: Path, cached: list[CachedCase]) -> None:
+    """Padding loses nothing, so the round trip is exact: no interpolation error is granted."""
+    model = yaml.safe_load(config.read_text())["model"]
+    module, _, name = model["class_path"].rpartition(".")
+    method = getattr(importlib.import_module(module), name)(**model.get("init_args", {}))
+    whole = WholeCases(cached, method.view_of(max_epochs=1))
+    for index, case in enumerate(cached):
+        item = whole[index]
+        prepared = method.preparation.reference(item["reference"])
+        assert prepared.shape == item["image"].shape[1:]
+        back = method.preparation.inverse(prepared.float(), item["reference"].shape[-2:])
+        assert dc(native_axes(back > method.threshold), np.asarray(case.reference)) == 1.0
+
+
+def test_with_a_methods_folder_deleted_the_rest_works(tmp_path: Path) -> None:
+    package = Path(str(importlib.import_module("benchmark").__file__)).parent
+    shutil.copytree(package, tmp_path / "benchmark", ignore=shutil.ignore_patterns("strokenet*", "__pycache__"))
+    shutil.copytree(
+        shipped_configs(), tmp_path / "benchmark" / "_configs",
+        ignore=shutil.ignore_patterns("strokenet.yaml"), dirs_exist_ok=True,
+    )  # fmt: skip
+    (tmp_path / "benchmark" / "_configs" / "methods" / "strokenet.yaml").unlink(missing_ok=True)
+    code = (
+        "import json, benchmark.job, benchmark.run, benchmark.methods.residual_unet, benchmark.methods.all_background\n"
+        "from benchmark.configs import find_method, find_config\n"
+        "from leaderboard.errors import InputError\n"
+        "try: find_method('strokenet', find_config('isles2018'))\n"
+        "except InputError as error: print(json.dumps([benchmark.__file__, str(error)]))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    where, message = json.loads(result.stdout)
+    assert where.startswith(str(tmp_path))
+    assert "unknown method" in message
+    assert "residual_unet" in message
