@@ -11,8 +11,9 @@ os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # they are Li
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from benchmark.callbacks import PredictionWriter
-from benchmark.methods.base import Method
+from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.datamodule import StrokeData
+from leaderboard.errors import InputError
 
 #: Warnings that tell the reader of a job's log nothing.
 _EXPECTED = (
@@ -40,6 +41,11 @@ class SuiteCLI(LightningCLI):
             seed_everything_default=0,
             **options,
         )
+
+    def before_predict(self) -> None:
+        """Refuse to predict with a network that nobody has trained."""
+        if self.config["predict"]["ckpt_path"] is None and not isinstance(self.model, RuleMethod):
+            raise InputError("benchmark predict: the network is untrained: give --ckpt_path, a checkpoint of a fit")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Accept the suite's own section, so that a run's config.yaml is a config for ``benchmark fit``."""

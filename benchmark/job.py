@@ -6,6 +6,8 @@ same thing by hand. A job that finds checkpoints continues from the last one.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import resource
 import sys
@@ -99,12 +101,17 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
     Raises:
         InputError: the config does not fit the classes that it names.
     """
+    complaint = io.StringIO()
     try:
-        return SuiteCLI(
-            args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
-        )
-    except SystemExit:  # jsonargparse has printed what is wrong
-        raise InputError(f"{config}: does not fit the method, the trainer or the data (its log says where)") from None
+        with contextlib.redirect_stderr(complaint):
+            return SuiteCLI(
+                args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
+            )
+    except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
+        fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
+        raise InputError(
+            f"{config}: {fault or 'is not a valid config'}: correct the method's or suite's config"
+        ) from None
 
 
 def trainer_defaults() -> dict[str, Any]:

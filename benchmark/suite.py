@@ -248,7 +248,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[
     Raises:
         InputError: a run directory holds work on other inputs and `restart_changed` is not set; all are listed.
     """
-    changed = [job for job in jobs if (state := job.state).inputs and state.inputs != job.inputs]
+    changed = [job for job in jobs if has_begun(job) and job.state.inputs != job.inputs]
     if changed and not restart_changed:
         raise InputError(
             f"{job.run}: was made with another config, cohort or fold file: give another --out, "
@@ -268,6 +268,11 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[
         write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
         write_state(job.run, State(inputs=job.inputs))
     return todo
+
+
+def has_begun(job: Job) -> bool:
+    """Whether the run directory holds work: a checkpoint or a result."""
+    return (job.run / "provenance.json").exists() or any((job.run / "checkpoints").glob("*.ckpt"))
 
 
 def is_done(job: Job) -> bool:

@@ -55,6 +55,14 @@ class StrokeData(pl.LightningDataModule):
         allow_leaky_folds: bool = False,
     ) -> None:
         super().__init__()
+        limits = {
+            "batch_size must be at least 1": batch_size >= 1,
+            "num_workers must be at least 0": num_workers >= 0,
+            "lesion_fraction must be between 0 and 1": 0 <= lesion_fraction <= 1,
+            "seed must be at least 0": seed >= 0,
+        }
+        if faults := [f"data.{rule}: correct the config" for rule, holds in limits.items() if not holds]:
+            raise InputError(faults)
         self.cohort_path = Path(cohort)
         self.folds_path = None if folds is None else Path(folds)
         self.fold = fold

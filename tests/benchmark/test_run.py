@@ -223,8 +223,23 @@ def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard(
     assert b"small-leaderboard" in content  # the artifact with the CSVs
 
 
-def test_lightning_cli_fits_a_method_from_its_config(project: Path, tree: Path) -> None:
+def test_lightning_cli_fits_a_method_from_its_config(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(project / "methods" / "toy.yaml", project / "toy.yaml")
     arguments = ["--data.cohort", str(tree), "--trainer.max_epochs=1", "--data.cache", "cache"]
     assert main(["fit", "--config", "toy.yaml", *arguments, "--trainer.logger=false"]) == 0
     assert list((project / "checkpoints").glob("*.ckpt"))
+    assert main(["predict", "--config", "toy.yaml", *arguments, "--trainer.logger=false"]) == 1
+    assert "--ckpt_path" in capsys.readouterr().err
+
+
+def test_a_typo_in_a_setting_is_named_and_does_not_block_its_correction(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--methods", "toy", "--folds", "0"]
+    assert run(tree, *common, "--set", "trainer.max_epoch=1") == 1
+    assert "max_epoch" in capsys.readouterr().out
+    assert run(tree, *common, "--set", "data.batch_size=0") == 1
+    assert "batch_size must be at least 1" in capsys.readouterr().out
+    assert run(tree, *common, "--set", "trainer.max_epochs=1") == 0

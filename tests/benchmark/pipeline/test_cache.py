@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import multiprocessing
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -67,15 +68,22 @@ def test_a_damaged_entry_is_built_again(twin: Path, tmp_path: Path, damage: str)
     assert open_entry(cohort.cases[0], entry).reference is not None
 
 
-def _build(root: Path, cache: Path) -> list[str]:
-    cohort = read_cohort(root, "training")
-    return [entry.name for entry in build_cache(cohort.cases, cohort.channels, cache)]
+BUILD = """
+import sys
+from pathlib import Path
+from benchmark.pipeline.cache import build_cache
+from leaderboard.cohort import read_cohort
+cohort = read_cohort(Path(sys.argv[1]), "training")
+print(*(entry.name for entry in build_cache(cohort.cases, cohort.channels, Path(sys.argv[2]))))
+"""
 
 
 def test_two_processes_may_build_at_once(twin: Path, tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        first, second = pool.starmap(_build, [(twin, tmp_path / "cache")] * 2)
+    command = [sys.executable, "-c", BUILD, str(twin), str(tmp_path / "cache")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    first, second = (process.communicate(timeout=120)[0].split() for process in processes)
     assert first == second
+    assert len(first) == 24
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == sorted([*first, "digests"])
 
 
