@@ -243,3 +243,17 @@ def test_a_typo_in_a_setting_is_named_and_does_not_block_its_correction(
     assert run(tree, *common, "--set", "data.batch_size=0") == 1
     assert "batch_size must be at least 1" in capsys.readouterr().out
     assert run(tree, *common, "--set", "trainer.max_epochs=1") == 0
+
+
+@pytest.mark.slow
+def test_the_real_suite_runs_on_a_full_size_tree_cut_to_a_few_cases(tmp_path: Path) -> None:
+    """The shipped config for ISLES 2018 with its own fold file, one epoch: cases 18 to 22 lie in several folds."""
+    assert main(["twin", str(tmp_path / "whole"), "--cases", "22", "--size", "256"]) == 0
+    for number in (18, 19, 20, 21, 22):
+        case = f"TRAINING/case_{number}"
+        shutil.copytree(tmp_path / "whole" / case, tmp_path / "tree" / case)
+    arguments = ["--config", "isles2018", "--cohort", str(tmp_path / "tree"), "--out", str(tmp_path / "runs")]
+    arguments += ["--methods", "residual_unet,strokenet,perfusion_tfit", "--set", "trainer.max_epochs=1"]
+    assert main(["run", *arguments, "--set", "data.num_workers=0"]) == 0
+    table = (tmp_path / "runs" / "isles2018" / "leaderboard" / "leaderboard.csv").read_text().splitlines()
+    assert len(table) == 4
