@@ -27,11 +27,19 @@ def print_leaderboard(table: pd.DataFrame, console: Console | None = None, publi
     console = console or Console()
     wide = console.width >= _WIDE
     console.print(leaderboard_table(table, wide=wide))
-    _say(console, f"\n{caption(table)} {set_caption(table, groups=wide)}".rstrip())
+    _say(console, f"\n{caption(table)} {set_caption(table, groups=wide)}".rstrip() + _undefined(table))
     if published:
         _say(console, f"\nAs published. {OTHER_DATA}\n")
         console.print(published_table(published, wide=wide))
         _say(console, f"\n{published.source}. {published.data}.")
+
+
+def _undefined(table: pd.DataFrame) -> str:
+    """Why Hausdorff distances may be enormous; empty where none is undefined."""
+    count = int(table["hausdorff_mm_undefined"].sum())
+    if not count or (table["policy"] != "isles2018").any():
+        return ""
+    return f" A Hausdorff distance to or from an empty mask counts 100000000 mm, as in the challenge ({count} here)."
 
 
 def print_strata(tables: Mapping[str, pd.DataFrame], console: Console | None = None) -> None:

@@ -77,3 +77,9 @@ def test_each_stratum_is_printed(table):
     assert "Below 5 mL: Mean (standard deviation) over 2 cases" in text
     assert "Fold 1: " in text
     assert text.count("MS-DCNN") == 2
+
+
+def test_enormous_distances_are_explained_where_there_are_any(table, build):
+    assert "counts 100000000 mm, as in the challenge (1 here)" in " ".join(show(table, 80).split())
+    whole = rank_methods(build({"a": [{"dice": 0.5}, {"dice": 0.4}]}), resamples=0)
+    assert "100000000" not in show(whole, 80)
