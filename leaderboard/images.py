@@ -9,6 +9,7 @@ takes it from the header's zooms and never from the affine.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import gzip
 import logging
 import os
@@ -27,7 +28,9 @@ from nibabel.wrapstruct import WrapStructError
 from leaderboard import metaimage
 from leaderboard.errors import InputError
 
-_NIBABEL_LOG = logging.getLogger("nibabel.global")
+#: Set while this thread reads: a filter, because a level is one for all threads.
+_READING = contextvars.ContextVar("reading", default=False)
+logging.getLogger("nibabel.global").addFilter(lambda record: not _READING.get())
 _HEADER_BYTES = 348
 _MAGIC = (b"n+1", b"ni1")
 #: What a file may hold before its first voxel (extensions) and after its last; far more is no image.
@@ -159,8 +162,7 @@ def _axes(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
 @contextlib.contextmanager
 def _faults(path: Path) -> Iterator[None]:
     """Say in one line whatever is wrong with a file that is read, and keep nibabel's own log off the screen."""
-    level = _NIBABEL_LOG.level
-    _NIBABEL_LOG.setLevel(logging.CRITICAL + 1)
+    token = _READING.set(True)
     try:
         yield
     except FileNotFoundError:
@@ -174,7 +176,7 @@ def _faults(path: Path) -> Iterator[None]:
     except (OverflowError, MemoryError):
         raise InputError(f"{path}: is truncated or damaged: copy or unpack it again") from None
     finally:
-        _NIBABEL_LOG.setLevel(level)
+        _READING.reset(token)
 
 
 def _fault_of(path: Path, error: Exception) -> str:
