@@ -249,6 +249,7 @@ def test_nibabel_says_nothing_to_the_user(isles_tree, capfd, caplog):
 
 def test_reading_in_many_threads_leaves_nibabels_log_as_it_was(isles_tree, caplog):
     path = isles_tree.image(isles_tree.folder / "a.nii", MASK, (-0.9, 0.9, 6.0))
+    caplog.clear()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(read_geometry, [path] * 200))
     assert not caplog.records
