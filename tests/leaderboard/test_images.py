@@ -230,30 +230,35 @@ def test_no_damage_ends_in_anything_but_an_input_error(tmp_path, content, suffix
         faults(path)
 
 
-def test_nibabel_says_nothing_to_the_user(isles_tree, capfd, caplog):
+@pytest.fixture
+def remarkable(isles_tree, caplog):
+    """A file on whose vox_offset nibabel remarks when it is loaded."""
     path = isles_tree.image(isles_tree.folder / "a.nii", MASK, (-0.9, 0.9, 6.0))
     content = bytearray(path.read_bytes())
-    content[108:112] = np.float32(352.5).tobytes()  # vox_offset that nibabel remarks on
+    content[108:112] = np.float32(352.5).tobytes()
     path.write_bytes(content)
+    caplog.clear()
     nib.load(path)
     assert caplog.records  # what nibabel would say
     caplog.clear()
+    return path
+
+
+def test_nibabel_says_nothing_to_the_user(remarkable, capfd, caplog):
     capfd.readouterr()
-    read_geometry(path)
-    faults(path)
+    read_geometry(remarkable)
+    faults(remarkable)
     assert "".join(capfd.readouterr()) == ""
     assert not caplog.records
-    nib.load(path)
+    nib.load(remarkable)
     assert caplog.records  # and it may speak again afterwards
 
 
-def test_reading_in_many_threads_leaves_nibabels_log_as_it_was(isles_tree, caplog):
-    path = isles_tree.image(isles_tree.folder / "a.nii", MASK, (-0.9, 0.9, 6.0))
-    caplog.clear()
+def test_reading_in_many_threads_leaves_nibabels_log_as_it_was(remarkable, caplog):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(read_geometry, [path] * 200))
+        list(pool.map(read_geometry, [remarkable] * 200))
     assert not caplog.records
-    nib.load(path)
+    nib.load(remarkable)
     assert caplog.records
 
 
