@@ -105,8 +105,9 @@ def read_suite(path: Path) -> SuiteConfig:
     twin = sections["cohort"].get("twin")
     if twin is not None and not (isinstance(twin, dict) and {"cases", "size"} <= set(twin) <= _TWIN_KEYS):
         faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
-    for section, name_of in [("defaults", "defaults"), *((key, f"overrides.{key}") for key in sections["overrides"])]:
-        settings = sections["defaults"] if section == "defaults" else sections["overrides"][section]
+    layers = {"defaults": sections["defaults"]}
+    layers |= {f"overrides.{method}": settings for method, settings in sections["overrides"].items()}
+    for name_of, settings in layers.items():
         faults += [f"{name_of}: {fault}" for fault in section_faults({} if settings is None else settings)]
     numbers = {
         "seed": (content.get("seed", 0), 0),
@@ -119,9 +120,8 @@ def read_suite(path: Path) -> SuiteConfig:
         for key, (value, least) in numbers.items()
         if not isinstance(value, int) or isinstance(value, bool) or value < least
     ]
-    for key in ("wandb",):
-        if not isinstance(content.get(key, True), bool):
-            faults.append(f"{key} must be true or false: correct it")
+    if not isinstance(content.get("wandb", True), bool):
+        faults.append("wandb must be true or false: correct it")
     if faults:
         raise InputError(f"{path}: {fault}" for fault in faults)
     return SuiteConfig(
