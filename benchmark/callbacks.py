@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from benchmark.pipeline.datamodule import StrokeData
+from benchmark.rows import row_folder
 from benchmark.state import update_state
 from leaderboard.cohort import SUBMISSION_KIND, Case
 from leaderboard.images import read_geometry, write_mask, write_text
@@ -64,9 +65,11 @@ class PredictionWriter(pl.Callback):
         """Write one case."""
         data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
         case = data.held_out_cases[int(outputs["case"])]
-        self.folder.mkdir(parents=True, exist_ok=True)
         _, _, header = read_geometry(header_image(case))
-        write_mask(self.folder / prediction_name(case, self.submission), native_axes(outputs["mask"]), header)
+        for row, mask in outputs["masks"].items():
+            folder = row_folder(self.folder, row)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_mask(folder / prediction_name(case, self.submission), native_axes(mask), header)
 
 
 class MetricsFile(pl.Callback):

@@ -48,8 +48,9 @@ class SuiteCLI(LightningCLI):
             raise InputError("benchmark predict: the network is untrained: give --ckpt_path, a checkpoint of a fit")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Accept the suite's own section, so that a run's config.yaml is a config for ``benchmark fit``."""
+        """Accept the suite's own sections, so that a run's config.yaml is a config for ``benchmark fit``."""
         parser.add_argument("--suite", type=dict, default={}, help="what the suite noted about this job")
+        parser.add_argument("--requires", type=dict, default={}, help="modules that the method needs: how to install")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
 
 

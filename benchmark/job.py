@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import write_provenance
+from benchmark.rows import row_folder
 from benchmark.state import update_state
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.errors import InputError
@@ -82,7 +84,7 @@ def _fit_and_predict(run: Path) -> None:
     trainer.predict(method, datamodule=data, return_predictions=False)
     trainer.strategy.barrier()
     if trainer.is_global_zero:
-        _check_predictions(run, data)
+        _check_predictions(run, data, method.ablations)
         costs = {
             "parameters": method.weights,
             "fit_seconds": round(fitted - started, 3),
@@ -90,7 +92,7 @@ def _fit_and_predict(run: Path) -> None:
             "cases": len(data.held_out),
             "peak_memory_mb": _peak_memory_mb(),
         }
-        write_provenance(run, data, trainer, costs)
+        write_provenance(run, data, trainer, method.ablations, costs)
     for logger in loggers:
         logger.finalize("success")
 
@@ -138,10 +140,11 @@ def is_loadable(checkpoint: Path) -> bool:
     return True
 
 
-def _check_predictions(run: Path, data: StrokeData) -> None:
-    missing = [case.name for case in data.held_out_cases if not (run / "predictions" / prediction_name(case)).exists()]
-    if missing:
-        raise InputError(f"{run / 'predictions'}: no prediction was written for {', '.join(missing)}: run again")
+def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:
+    folders = [row_folder(run / "predictions", row) for row in ("", *ablations)]
+    expected = [folder / prediction_name(case) for folder in folders for case in data.held_out_cases]
+    if missing := [str(path.relative_to(run)) for path in expected if not path.exists()]:
+        raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
 
 
 def _peak_memory_mb() -> int:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,18 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def write_provenance(run: Path, data: StrokeData, trainer: pl.Trainer, costs: dict[str, Any]) -> None:
-    """Write ``run/provenance.json``."""
+def write_provenance(
+    run: Path, data: StrokeData, trainer: pl.Trainer, ablations: Sequence[str], costs: dict[str, Any]
+) -> None:
+    """Write ``run/provenance.json``.
+
+    Args:
+        run: run directory.
+        data: what the job was trained on.
+        trainer: with what.
+        ablations: names of the further rows that it predicted.
+        costs: time, memory and weights.
+    """
     cohort = read_cohort(data.cohort_path, data.partition)
     digests = {case.name: case_digest(case, cohort.channels, data.cache) for case in cohort.cases}
     folds = None if data.folds_path is None else read_folds(data.folds_path, allow_leaky=data.allow_leaky_folds)
@@ -39,6 +50,7 @@ def write_provenance(run: Path, data: StrokeData, trainer: pl.Trainer, costs: di
         "seed": data.seed,
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
+        "ablations": list(ablations),
         "packages": versions(),
         "git": git_state(),
         "hardware": hardware(),

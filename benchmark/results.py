@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.cohort.folds import Folds
+from benchmark.rows import row_folder, row_name
 from benchmark.suite import Job
 from leaderboard.cases import sort_cases, write_cases
 from leaderboard.cohort import Cohort
@@ -43,10 +44,11 @@ def write_results(
     """
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
-    total = sum(list(folds.fold_of.values()).count(job.fold) for job in jobs)
-    for job in jobs:
+    rows = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
+    total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in rows)
+    for job, name, masks in rows:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        frames.append(score_cases(cases, job.run / "predictions", job.method, folds=folds.fold_of))
+        frames.append(score_cases(cases, masks, name, folds=folds.fold_of))
         if progress:
             progress(sum(map(len, frames)), total)
     scored = sort_cases(pd.concat(frames, ignore_index=True))
@@ -54,15 +56,21 @@ def write_results(
     analysis = analyse(scored)
     write_leaderboard(folder / "leaderboard.csv", analysis.table)
     write_text(folder / "costs.csv", costs(jobs).to_csv(index=False, lineterminator="\n"))
-    predictions = {
-        method: [job.run / "predictions" for job in group]
-        for method, group in groupby(jobs, key=lambda job: job.method)
-    }
+    predictions: dict[str, list[Path]] = {}
+    for _, name, masks in rows:
+        predictions.setdefault(name, []).append(masks)
     write_report(
         scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite),
         images=cohort, predictions=predictions, analysis=analysis,
     )  # fmt: skip
     return analysis.table
+
+
+def predicted_rows(job: Job) -> dict[str, Path]:
+    """The leaderboard rows that a finished job gives, the method's own and its ablations: name -> folder of masks."""
+    ablations = json.loads((job.run / "provenance.json").read_text())["ablations"]
+    masks = job.run / "predictions"
+    return {row_name(job.method, ablation): row_folder(masks, ablation) for ablation in ("", *ablations)}
 
 
 def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict[str, str]:

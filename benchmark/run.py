@@ -94,6 +94,13 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         settings=request.settings,
         allow_leaky_folds=request.allow_leaky_folds,
     )
+    lacking = {job.method: job.lacks for job in jobs if job.method in asked and job.lacks}
+    missing = [f"{method} is left out, it needs {', '.join(lacks)}" for method, lacks in lacking.items()]
+    if missing and (request.methods or len(lacking) == len(asked)):
+        raise InputError(missing)
+    for line in missing:
+        console.print(line, style="yellow", soft_wrap=True, markup=False)
+    jobs = [job for job in jobs if job.method not in lacking]
     wanted = [job for job in jobs if job.method in asked]
     todo = prepare_runs(wanted, restart_changed=request.restart_changed)
     if len(todo) < len(wanted):
@@ -111,6 +118,8 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     name = "leaderboard" if chosen == _chosen_folds(folds, None) else f"leaderboard-fold{'-'.join(map(str, chosen))}"
     if complete:
         _finish(suite, complete, cohort, folds, root / name, console)
+    for line in missing:
+        console.print(line, style="yellow", soft_wrap=True, markup=False)
     return 1 if failed else 0
 
 

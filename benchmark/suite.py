@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from leaderboard.errors import InputError
 from leaderboard.images import write_text
 
 _KEYS = {"name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb", "checkpoint_every_n_epochs"}
-_SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler")
+_SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 _TWIN_KEYS = {"cases", "size", "seed"}
 
 
@@ -72,6 +73,15 @@ class Job:
     run: Path
     config: dict[str, Any]
     inputs: str
+
+    @property
+    def lacks(self) -> list[str]:
+        """What the method needs and this machine has not, each with its remedy (the config's section ``requires``)."""
+        return [
+            f"{module} ({remedy})"
+            for module, remedy in self.config.get("requires", {}).items()
+            if importlib.util.find_spec(module) is None
+        ]
 
     @property
     def state(self) -> State:
@@ -149,7 +159,7 @@ def section_faults(settings: Any) -> list[str]:
     return faults + [
         f"{key} must be a mapping: correct it"
         for key in settings
-        if key in ("model", "trainer", "data") and not isinstance(settings[key], dict)
+        if key in ("model", "trainer", "data", "requires") and not isinstance(settings[key], dict)
     ]
 
 
@@ -236,8 +246,8 @@ def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str)
     decisive = copy.deepcopy(config)
     for key in ("cohort", "folds", "cache", "num_workers"):
         decisive["data"].pop(key, None)
-    decisive.pop("predictions", None)
-    decisive.pop("suite", None)
+    for section in ("predictions", "suite", "requires"):
+        decisive.pop(section, None)
     content = json.dumps([decisive, cohort_digest, folds_digest], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 

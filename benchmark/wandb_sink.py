@@ -80,7 +80,7 @@ class SlicePicture(pl.Callback):
         if batch_idx or logger is None or not trainer.is_global_zero:
             return
         with torch.no_grad():
-            mask = module.postprocess(module.predict_case(batch), batch)
+            mask = module.postprocess(module.predict_case(batch), batch)[""]
         height, width = batch["brain"].shape[-2:]
         image = batch["image"][-1, :, :height, :width]
         logger.log_image("val/slice", [outline_picture(*map(native_axes, (image, batch["reference"], mask)))])

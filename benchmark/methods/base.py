@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.augment import derive_seed
 from benchmark.pipeline.datasets import Batch, MethodView, View
-from benchmark.pipeline.preparation import PadToMultiple, Preparation, with_neighbours
+from benchmark.pipeline.preparation import Preparation, with_neighbours
 
 if TYPE_CHECKING:
     from benchmark.pipeline.datamodule import StrokeData
@@ -37,17 +37,20 @@ class Method(pl.LightningModule):
         neighbours: for slices, how many on each side come along as channels.
         raw: the method takes physical units, not z-scores.
         threshold: lesion is where the probability on the case's own grid is greater.
+        ablations: names of further rows from the same weights with another post-processing; a row is called
+            ``<method>_<name>``.
     """
 
     view: View = "volumes"
     neighbours: int = 0
     raw: bool = False
     threshold: float = 0.5
+    ablations: tuple[str, ...] = ()
     network: nn.Module
 
     def __init__(self) -> None:
         super().__init__()
-        self.preparation: Preparation = PadToMultiple(1)
+        self.preparation: Preparation = Preparation()
 
     # ---- what a method says of itself -------------------------------------------------------------------------
 
@@ -63,9 +66,13 @@ class Method(pl.LightningModule):
         """Logits (N, K, ...) -> lesion probability (N, ...)."""
         return torch.sigmoid(logits[:, 0].float())
 
-    def postprocess(self, probability: Tensor, batch: Batch) -> Tensor:
-        """Lesion probability (D, H, W) on the case's own grid -> mask (D, H, W) bool."""
-        return probability > self.threshold
+    def postprocess(self, probability: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Lesion probability (D, H, W) on the case's own grid -> masks (D, H, W) bool.
+
+        Returns:
+            The method's own mask under ``""``, and one for each ablation row under its name (`ablations`).
+        """
+        return {"": probability > self.threshold}
 
     def curriculum(self, max_epochs: int) -> Callable[[int], Stage]:
         """Epoch -> stage in a training of so many epochs; picklable, since loader processes call it."""
@@ -133,16 +140,16 @@ class Method(pl.LightningModule):
         return terms["loss"]
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Dice of each held-out case, for the curves; the leaderboard scores the files, not this."""
-        mask = self.postprocess(self.predict_case(batch), batch)
+        """Dice of each held-out case before post-processing, for the curves; the leaderboard scores the files."""
+        mask = self.predict_case(batch) > self.threshold
         reference = batch["reference"].bool()
         overlap, total = (mask & reference).sum(), mask.sum() + reference.sum()
         dice = 2 * overlap / total if total > 0 else torch.ones_like(total)
         self.log("val/dice", dice.float(), on_epoch=True, batch_size=1, sync_dist=True)
 
-    def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """``case`` (its place among the held-out cases) and ``mask`` (D, H, W) on the case's own grid."""
-        return {"case": batch["case"], "mask": self.postprocess(self.predict_case(batch), batch)}
+    def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+        """``case`` (its place among the held-out cases) and ``masks`` (D, H, W) on the case's own grid by row."""
+        return {"case": batch["case"], "masks": self.postprocess(self.predict_case(batch), batch)}
 
     def predict_case(self, batch: Batch) -> Tensor:
         """Lesion probability (D, H, W) of one case on its own grid."""
@@ -153,8 +160,8 @@ class Method(pl.LightningModule):
             slices = torch.arange(image.shape[1], device=image.device).split(SLICES_AT_ONCE)
             parts = [self.probability(self(with_neighbours(image, part, self.neighbours))) for part in slices]
             probability = torch.cat(parts)
-        height, width = batch["brain"].shape[-2:]
-        return self.preparation.inverse(probability.float(), (height, width))
+        spacing_mm = batch["spacing_mm"].tolist()
+        return self.preparation.inverse(probability.float(), tuple(batch["brain"].shape), spacing_mm)
 
 
 def scheduled(

@@ -143,10 +143,12 @@ class StrokeData(pl.LightningDataModule):
         return DataLoader(cases, batch_size=1, sampler=share, collate_fn=only, **self._workers())
 
     def _batches(self, view: MethodView, batch_size: int) -> Callable[[int], list[list[Key]]]:
+        lesion = [
+            view.preparation.lesion_slices(case.lesion_slices, case.spacing_mm).tolist() for case in self.training
+        ]
         if view.view == "volumes":
-            depths = [case.brain.shape[2] for case in self.training]
+            depths = [len(slices) for slices in lesion]
             return functools.partial(_volume_epoch, depths, batch_size, self.seed)
-        lesion = [case.lesion_slices.tolist() for case in self.training]
         return functools.partial(_slice_epoch, lesion, batch_size, self.seed, self.lesion_fraction)
 
     def _view(self) -> MethodView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -66,32 +66,38 @@ class TrainingSamples(Dataset[Batch]):
         """``image`` (N, C', [D,] h, w) float32 and ``reference`` (N, [D,] h, w) uint8."""
         case = self.cases[key.case]
         stage = self.view.curriculum(key.epoch)
-        image, reference = self._augmented(case, key.epoch, stage)
+        image, reference, brain = self._augmented(case, key.epoch, stage)
         if stage.crop < 1:
-            image, reference = self._cropped(image, reference, case.number, key.epoch, stage)
-        image, reference = self.view.preparation.image(image), self.view.preparation.reference(reference)
+            window = self._window(reference, case.number, key.epoch, stage)
+            image, reference, brain = image[window], reference[window], brain[window]
+        image = self.view.preparation.image(image, brain, case.spacing_mm)
+        reference = self.view.preparation.reference(reference, case.spacing_mm)
         if key.slices is None:
             return {"image": image[None], "reference": reference[None]}
         slices = torch.tensor(key.slices)
         return {"image": with_neighbours(image, slices, self.view.neighbours), "reference": reference[slices]}
 
-    def _augmented(self, case: CachedCase, epoch: int, stage: Stage) -> tuple[Tensor, Tensor]:
+    def _augmented(self, case: CachedCase, epoch: int, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
+        """Image (C, D, H, W), reference and brain mask (D, H, W) of an epoch."""
         assert case.reference is not None
+        # Both masks in one label map, a bit each: one resampling instead of two.
+        masks = np.array(case.reference) | np.array(case.brain) << 1
         affine = np.diag([*case.spacing_mm, 1.0])
         subject = tio.Subject(
             image=tio.ScalarImage(tensor=torch.from_numpy(_intensities(case, self.view.raw)), affine=affine),
-            reference=tio.LabelMap(tensor=torch.from_numpy(np.array(case.reference)[None]), affine=affine),
+            masks=tio.LabelMap(tensor=torch.from_numpy(masks[None]), affine=affine),
         )
         if self.augmented:
             subject = augment(subject, seed=self.seed, epoch=epoch, case=case.number, strength=stage.augmentation)
-        return _network_axes(subject["image"].data.float()), _network_axes(subject["reference"].data)[0].byte()
+        masks_now = _network_axes(subject["masks"].data)[0].byte()
+        return _network_axes(subject["image"].data.float()), masks_now & 1, masks_now >> 1
 
-    def _cropped(self, image: Tensor, reference: Tensor, case: int, epoch: int, stage: Stage) -> tuple[Tensor, Tensor]:
-        """An in-plane crop about a lesion voxel or anywhere, decided by (seed, epoch, case)."""
+    def _window(self, reference: Tensor, case: int, epoch: int, stage: Stage) -> tuple[Any, ...]:
+        """Index of an in-plane crop about a lesion voxel or anywhere, decided by (seed, epoch, case)."""
         rng = np.random.default_rng(derive_seed(self.seed, epoch, case, 1000))
         about_lesion = rng.random() < stage.lesion_crops
         rows, columns = torch.nonzero(reference.any(dim=0), as_tuple=True)
-        window: list[slice] = []
+        window: list[Any] = [...]
         pick = int(rng.integers(max(len(rows), 1)))
         for length, lesion in zip(reference.shape[-2:], (rows, columns), strict=True):
             size = crop_size(length, stage.crop)
@@ -99,7 +105,7 @@ class TrainingSamples(Dataset[Batch]):
             centred = int(lesion[pick]) - size // 2 if len(lesion) else anywhere
             start = min(max(centred, 0), length - size) if about_lesion else anywhere
             window.append(slice(start, start + size))
-        return image[..., window[0], window[1]], reference[..., window[0], window[1]]
+        return tuple(window)
 
 
 class WholeCases(Dataset[Batch]):
@@ -120,10 +126,11 @@ class WholeCases(Dataset[Batch]):
         """See the class."""
         case = self.cases[index]
         image = _network_axes(torch.from_numpy(_intensities(case, self.view.raw)))
+        brain = _network_axes(torch.from_numpy(np.array(case.brain)[None]))[0]
         item = {
-            "image": self.view.preparation.image(image),
+            "image": self.view.preparation.image(image, brain, case.spacing_mm),
             "case": torch.tensor(index),
-            "brain": _network_axes(torch.from_numpy(np.array(case.brain)[None]))[0],
+            "brain": brain,
             "spacing_mm": torch.tensor(case.spacing_mm),
         }
         if case.reference is not None:

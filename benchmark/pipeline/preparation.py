@@ -6,27 +6,38 @@ the case's own grid before it is thresholded.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-class Preparation(Protocol):
-    """Picklable and pure: data loader workers call it."""
+class Preparation:
+    """How a method takes a case; this one takes it as it is. Picklable and pure: data loader workers call it.
 
-    def image(self, image: Tensor) -> Tensor:
-        """(C, D, H, W) on the case's grid -> (C', D, h, w) as the network takes it."""
+    Subclasses override what they change. Spacings are those of the case's own grid along x, y, z in mm.
+    """
 
-    def reference(self, reference: Tensor) -> Tensor:
-        """(D, H, W) on the case's grid, uint8 -> (D, h, w)."""
+    def image(self, image: Tensor, brain: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+        """Images (C, D, H, W) and brain mask (D, H, W) on the case's grid -> (C', d, h, w) as the network takes it."""
+        return image
 
-    def inverse(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
-        """(D, h, w) as the network gives it -> (D, H, W) on the case's grid, where (H, W) = `size`."""
+    def reference(self, reference: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+        """(D, H, W) on the case's grid, uint8 -> (d, h, w)."""
+        return reference
+
+    def lesion_slices(self, lesion: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+        """(D,) bool, which slices of the case hold lesion -> (d,), which slices of the prepared reference do."""
+        return lesion
+
+    def inverse(self, probability: Tensor, shape: tuple[int, ...], spacing_mm: Sequence[float]) -> Tensor:
+        """(d, h, w) as the network gives it -> (D, H, W) = `shape` on the case's grid."""
+        return probability
 
 
-class PadToMultiple:
+class PadToMultiple(Preparation):
     """Pads height and width at their ends by replication up to a multiple; the inverse crops.
 
     Replication keeps the background's value, which is not 0 in a z-scored map.
@@ -35,19 +46,19 @@ class PadToMultiple:
     def __init__(self, multiple: int) -> None:
         self.multiple = multiple
 
-    def image(self, image: Tensor) -> Tensor:
+    def image(self, image: Tensor, brain: Tensor, spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`."""
         bottom, right = (-size % self.multiple for size in image.shape[-2:])
         return functional.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
-    def reference(self, reference: Tensor) -> Tensor:
+    def reference(self, reference: Tensor, spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`; what is padded is background."""
         bottom, right = (-size % self.multiple for size in reference.shape[-2:])
         return functional.pad(reference, (0, right, 0, bottom)) if bottom or right else reference
 
-    def inverse(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
+    def inverse(self, probability: Tensor, shape: tuple[int, ...], spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`."""
-        return probability[..., : size[0], : size[1]]
+        return probability[..., : shape[-2], : shape[-1]]
 
 
 def with_neighbours(image: Tensor, slices: Tensor, neighbours: int) -> Tensor:

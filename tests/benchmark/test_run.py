@@ -40,10 +40,15 @@ class Toy(Method):
             os.kill(os.getpid(), number)
             time.sleep(0.5)
 
-    def __init__(self, broken: bool = False, scale: float = 1.0):
+    def __init__(self, broken: bool = False, scale: float = 1.0, inverted: bool = False):
         super().__init__()
+        self.ablations = ("inverted",) if inverted else ()
         self.broken = broken
         self.scale = scale
+
+    def postprocess(self, probability, batch):
+        masks = super().postprocess(probability, batch)
+        return masks | {name: ~masks[""] for name in self.ablations}
 
     def configure_network(self, channels):
         return nn.Sequential(nn.Conv2d(3 * channels, 4, 3, padding=1), nn.Dropout(0.2), nn.Conv2d(4, 1, 1))
@@ -185,6 +190,38 @@ def test_an_interrupted_job_fails_and_continues_from_its_last_epoch_to_the_same_
     assert len((whole / "metrics.csv").read_text().splitlines()) == 6
     cases = [project / out / "small" / "leaderboard-fold0" / "cases.csv" for out in ("whole", "part")]
     assert cases[0].read_bytes() == cases[1].read_bytes()
+
+
+def test_an_ablation_is_a_row_of_its_own_from_the_same_training(project: Path, tree: Path) -> None:
+    assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.inverted=true") == 0
+    job = project / "runs" / "small" / "toy" / "fold0"
+    with (project / "runs" / "small" / "leaderboard-fold0" / "cases.csv").open() as file:
+        rows = {(row["method"], row["case"]): row for row in csv.DictReader(file)}
+    names = {path.name[:-7] for path in (job / "predictions").iterdir()}
+    assert set(rows) == {(method, case) for method in ("toy", "toy_inverted") for case in names}
+    for case in names:
+        masks = [
+            nib.load(job / folder / f"{case}.nii.gz").get_fdata() for folder in ("predictions", "predictions_inverted")
+        ]
+        assert np.array_equal(masks[0], 1 - masks[1])
+        volumes = [float(rows[method, case]["predicted_ml"]) for method in ("toy", "toy_inverted")]
+        assert sum(volumes) > max(volumes)
+    assert (project / "runs" / "small" / "leaderboard-fold0" / "costs.csv").read_text().count("toy") == 1
+
+
+def test_a_method_whose_package_is_missing_is_left_out_with_its_remedy(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needy = yaml.safe_load(CONFIG % "false") | {"requires": {"no_such_package": "pip install it"}}
+    (project / "methods" / "needy.yaml").write_text(yaml.safe_dump(needy))
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"methods": ["all_background", "needy"]}))
+    assert run(tree) == 0
+    assert capsys.readouterr().out.count("needy is left out, it needs no_such_package (pip install it)") == 2
+    table = (project / "runs" / "small" / "leaderboard" / "leaderboard.csv").read_text()
+    assert "all_background" in table
+    assert "needy" not in table
+    assert run(tree, "--methods", "needy") == 1
+    assert "pip install it" in capsys.readouterr().err
 
 
 def test_two_processes_write_every_prediction_once(project: Path, tree: Path) -> None:

@@ -78,9 +78,9 @@ def test_a_prediction_that_equals_the_reference_comes_back_with_dice_1(config: P
     whole = WholeCases(cached, method.view_of(max_epochs=1))
     for index, case in enumerate(cached):
         item = whole[index]
-        prepared = method.preparation.reference(item["reference"])
+        prepared = method.preparation.reference(item["reference"], case.spacing_mm)
         assert prepared.shape == item["image"].shape[1:]
-        back = method.preparation.inverse(prepared.float(), item["reference"].shape[-2:])
+        back = method.preparation.inverse(prepared.float(), tuple(item["reference"].shape), case.spacing_mm)
         assert dc(native_axes(back > method.threshold), np.asarray(case.reference)) == 1.0
 
 

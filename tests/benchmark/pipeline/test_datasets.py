@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.methods.strokenet.module import Curriculum
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import MethodView, TrainingSamples, WholeCases, collate, crop_size
-from benchmark.pipeline.preparation import PadToMultiple
+from benchmark.pipeline.preparation import PadToMultiple, Preparation
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
 
 SLICES = MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum())
@@ -24,6 +26,20 @@ def test_2d_and_3d_methods_see_a_case_deformed_the_same_way(cached: list[CachedC
             slices = TrainingSamples(cached, SLICES, seed=5)[Key(epoch, case, tuple(range(depth)))]
             assert torch.equal(volume["image"][0].transpose(0, 1), slices["image"])
             assert torch.equal(volume["reference"][0], slices["reference"])
+
+
+def test_the_brain_mask_is_deformed_with_the_image(cached: list[CachedCase]) -> None:
+    class Brain(Preparation):
+        def image(self, image: torch.Tensor, brain: torch.Tensor, spacing_mm: Sequence[float]) -> torch.Tensor:
+            return torch.cat([image, brain[None].float()])
+
+    samples = TrainingSamples(cached, MethodView("volumes", 0, Brain(), ConstantCurriculum()), seed=0)
+    for epoch in range(3):
+        sample = samples[Key(epoch, 20)]
+        image, brain = sample["image"][0, :-1], sample["image"][0, -1].bool()
+        assert image[1:, brain].mean() > image[1:, ~brain].mean() + 0.5  # maps are 0 outside the brain
+        assert set(brain.unique().tolist()) == {False, True}
+        assert sample["reference"].max() == 1
 
 
 def test_samples_differ_between_epochs(cached: list[CachedCase]) -> None:

@@ -6,21 +6,24 @@ import torch
 
 from benchmark.pipeline.preparation import PadToMultiple, with_neighbours
 
+SPACING = (0.9, 0.9, 6.0)
+
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 80), (50, 33)])
 def test_padding_and_its_inverse_give_back_every_voxel(size: tuple[int, int]) -> None:
     padding = PadToMultiple(16)
     volume = torch.rand(3, *size)
-    padded = padding.image(volume[None])[0]
+    padded = padding.image(volume[None], volume > 0, SPACING)[0]
     assert padded.shape[-1] % 16 == 0
     assert padded.shape[-2] % 16 == 0
-    assert torch.equal(padding.inverse(padded, size), volume)
+    assert torch.equal(padding.inverse(padded, tuple(volume.shape), SPACING), volume)
 
 
 def test_padding_replicates_images_and_gives_references_background() -> None:
     padding = PadToMultiple(4)
-    assert torch.equal(padding.image(torch.full((1, 1, 3, 3), -2.0)), torch.full((1, 1, 4, 4), -2.0))
-    reference = padding.reference(torch.ones(1, 3, 3, dtype=torch.uint8))
+    image, ones = torch.full((1, 1, 3, 3), -2.0), torch.ones(1, 3, 3, dtype=torch.uint8)
+    assert torch.equal(padding.image(image, ones, SPACING), torch.full((1, 1, 4, 4), -2.0))
+    reference = padding.reference(ones, SPACING)
     assert reference.sum() == 9
     assert reference.shape == (1, 4, 4)
 
