@@ -101,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--name", help="free part of the file names (default: the method's name)")
     predict.set_defaults(command=_predict_cohort)
 
+    sanity = commands.add_parser("sanity", help="does a method learn? four checks on two cases, a few minutes")
+    sanity.add_argument("method", metavar="METHOD", help="its name")
+    sanity.add_argument("--config", default="twin", help="suite whose settings the method takes (default: twin)")
+    sanity.add_argument("--cohort", type=Path, help="where the two cases come from (default: a small synthetic twin)")
+    sanity.add_argument("--epochs", type=int, default=200, help="of learning by heart, at most (default: 200)")
+    sanity.add_argument("--minutes", type=float, default=10.0, help="likewise (default: 10)")
+    sanity.add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", dest="settings",
+        help="change a setting: --set data.batch_size=8",
+    )  # fmt: skip
+    sanity.set_defaults(command=_sanity)
+
     commands.add_parser("fit", help="LightningCLI for one method: benchmark fit --help", add_help=False)
     commands.add_parser("predict", help="LightningCLI for one method: benchmark predict --help", add_help=False)
 
@@ -210,6 +222,30 @@ def _predict_cohort(options: argparse.Namespace) -> int:
     count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
     print(f"{count} predictions written to {options.out}")
     return 0
+
+
+def _sanity(options: argparse.Namespace) -> int:
+    _require_training("benchmark sanity")
+    from benchmark.configs import merge
+    from benchmark.progress import counted
+    from benchmark.sanity import check_method
+
+    if options.epochs < 1 or options.minutes <= 0:
+        raise InputError("benchmark sanity: --epochs and --minutes must be greater than 0")
+    console = _console()
+    with counted("learning by heart", console, "epochs") as progress:
+        checks = check_method(
+            options.method,
+            suite=options.config,
+            cohort=options.cohort,
+            settings=merge(*options.settings),
+            epochs=options.epochs,
+            minutes=options.minutes,
+            progress=progress,
+        )
+    for check in checks:
+        console.print(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.seen}", highlight=False)
+    return 0 if all(check.passed for check in checks) else 1
 
 
 def _job(options: argparse.Namespace) -> int:

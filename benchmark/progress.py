@@ -11,8 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class counted:
     """A progress bar that vanishes on a terminal, and one line elsewhere; gives a callback (done, total)."""
 
-    def __init__(self, what: str, console: Console) -> None:
+    def __init__(self, what: str, console: Console, unit: str = "cases") -> None:
         self.what = what
+        self.unit = unit
         self.console = console
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -26,7 +27,7 @@ class counted:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._progress.stop()
         if kind is None and self._total:
-            self.console.print(f"{self.what}: {self._total} cases", highlight=False)
+            self.console.print(f"{self.what}: {self._total} {self.unit}", highlight=False)
 
     def _update(self, done: int, total: int) -> None:
         self._total = total

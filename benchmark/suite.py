@@ -163,6 +163,19 @@ def section_faults(settings: Any) -> list[str]:
     ]
 
 
+def method_config(suite: SuiteConfig, method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """A method's config in a suite: the suite's defaults, the method's own, the suite's overrides, then `settings`.
+
+    Raises:
+        InputError: an unknown method, or a config of the wrong shape.
+    """
+    path = find_method(method, suite.path)
+    own = read_yaml(path)
+    if faults := section_faults(own):
+        raise InputError(f"{path}: {fault}" for fault in faults)
+    return merge(suite.defaults, own, suite.overrides.get(method) or {}, settings)
+
+
 def plan_jobs(
     suite: SuiteConfig,
     *,
@@ -204,15 +217,10 @@ def plan_jobs(
     jobs: list[Job] = []
     for method in methods:
         try:
-            path = find_method(method, suite.path)
-            own = read_yaml(path)
+            base = method_config(suite, method, settings)
         except InputError as error:
             problems += error.problems
             continue
-        if faults := section_faults(own):
-            problems += [f"{path}: {fault}" for fault in faults]
-            continue
-        base = merge(suite.defaults, own, suite.overrides.get(method) or {}, settings)
         for fold in chosen_folds:
             run = root / method / f"fold{fold}"
             data = {

@@ -37,6 +37,7 @@ class Method(pl.LightningModule):
         neighbours: for slices, how many on each side come along as channels.
         raw: the method takes physical units, not z-scores.
         threshold: lesion is where the probability on the case's own grid is greater.
+        initial_probability: lesion probability that the untrained network is meant to give.
         ablations: names of further rows from the same weights with another post-processing; a row is called
             ``<method>_<name>``.
     """
@@ -45,6 +46,7 @@ class Method(pl.LightningModule):
     neighbours: int = 0
     raw: bool = False
     threshold: float = 0.5
+    initial_probability: float = 0.5
     ablations: tuple[str, ...] = ()
     network: nn.Module
 

@@ -60,6 +60,8 @@ class StrokeNetMethod(Method):
         crop: side of the crops in stages A and B as a share of the slice's.
     """
 
+    initial_probability = 0.01  # the head's bias, after Lin et al. 2017
+
     def __init__(
         self, alpha: float = 0.75, gamma: float = 2.0, learning_rate: float = 1e-3, crop: float = 0.625
     ) -> None:
