@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     twin = commands.add_parser("twin", help="write a synthetic cohort in the ISLES 2018 tree")
-    twin.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    twin.add_argument("out", type=Path, metavar="OUT", help="folder to write, or a .zip to submit")
     twin.add_argument("--cases", type=int, required=True, help="training cases, 1 to 94")
     twin.add_argument("--size", type=int, required=True, help="voxels along a slice's side; 256 is the real one")
     twin.add_argument("--seed", type=int, default=0, help="default: 0")
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run", type=Path, required=True, help="run directory of a finished job: .../<method>/fold<k>"
     )
     predict.add_argument("--cohort", type=Path, required=True, help="folder of the cases")
-    predict.add_argument("--out", type=Path, required=True, help="folder to write")
+    predict.add_argument("--out", type=Path, required=True, help="folder to write, or a .zip to submit")
     predict.add_argument("--partition", choices=["training", "testing"], help="default: testing where it is there")
     predict.add_argument("--name", help="free part of the file names (default: the method's name)")
     predict.set_defaults(command=_predict_cohort)
@@ -112,6 +112,20 @@ def _parser() -> argparse.ArgumentParser:
         help="change a setting: --set data.batch_size=8",
     )  # fmt: skip
     sanity.set_defaults(command=_sanity)
+
+    cost = commands.add_parser("cost", help="weights, multiplications, memory and seconds of each method for one case")
+    cost.add_argument(
+        "--config", default="isles2018", help="suite whose settings the methods take (default: isles2018)"
+    )
+    cost.add_argument("--methods", type=_names, help="only these methods: a,b")
+    cost.add_argument("--cohort", type=Path, help="take its first case (default: a synthetic one of 8 slices)")
+    cost.add_argument("--size", type=int, default=256, help="pixels a side of the synthetic case (default: 256)")
+    cost.add_argument("--out", type=Path, help="CSV to write")
+    cost.add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", dest="settings",
+        help="change a setting of every method: --set trainer.precision=32-true",
+    )  # fmt: skip
+    cost.set_defaults(command=_cost)
 
     commands.add_parser("fit", help="LightningCLI for one method: benchmark fit --help", add_help=False)
     commands.add_parser("predict", help="LightningCLI for one method: benchmark predict --help", add_help=False)
@@ -246,6 +260,29 @@ def _sanity(options: argparse.Namespace) -> int:
     for check in checks:
         console.print(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.seen}", highlight=False)
     return 0 if all(check.passed for check in checks) else 1
+
+
+def _cost(options: argparse.Namespace) -> int:
+    _require_training("benchmark cost")
+    from benchmark.configs import merge
+    from benchmark.cost import measure_costs, print_costs
+    from benchmark.progress import counted
+    from leaderboard.images import write_text
+
+    console = _console()
+    with counted("measured", console, "methods") as progress:
+        table = measure_costs(
+            options.methods,
+            suite=options.config,
+            cohort=options.cohort,
+            size=options.size,
+            settings=merge(*options.settings),
+            progress=progress,
+        )
+    print_costs(table, console)
+    if options.out:
+        write_text(options.out, table.to_csv(index=False, lineterminator="\n"))
+    return 0
 
 
 def _job(options: argparse.Namespace) -> int:

@@ -90,7 +90,7 @@ def _fit_and_predict(run: Path) -> None:
             "fit_seconds": round(fitted - started, 3),
             "predict_seconds": round(time.monotonic() - fitted, 3),
             "cases": len(data.held_out),
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(),
         }
         write_provenance(run, data, trainer, method.ablations, costs)
     for logger in loggers:
@@ -147,7 +147,7 @@ def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) ->
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
 
 
-def _peak_memory_mb() -> int:
+def peak_memory_mb() -> int:
     """Peak memory of this process; of its GPU where it has one."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() // 2**20

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tempfile
+import zipfile
 from pathlib import Path
 
 from benchmark.configs import read_yaml
 from benchmark.job import is_loadable, load
+from benchmark.rows import row_folder, row_name
 from leaderboard.cohort import Partition, find_partitions, read_cohort
 from leaderboard.errors import InputError
+from leaderboard.images import write_bytes
 
 
 def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | None, name: str | None) -> int:
@@ -17,7 +22,8 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     Args:
         run: run directory of a finished job.
         cohort: folder of the cases.
-        out: where the predictions go, ``SMIR.<name>.<id of the case's MTT image>.nii``.
+        out: where the predictions go, ``SMIR.<name>.<id of the case's MTT image>.nii``: a folder, or a ``.zip``.
+            Those of the method's ablation rows go beside it, ``<out>_<ablation>``.
         partition: which cases; None takes testing where it is there.
         name: free part of the file names; None takes the method's.
 
@@ -25,7 +31,7 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
         How many cases were predicted.
 
     Raises:
-        InputError: `run` is no finished job, or the cohort cannot be read.
+        InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
     """
     config = run / "config.yaml"
     checkpoint = run / "checkpoints" / "last.ckpt"
@@ -40,17 +46,45 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     if partition is None:
         partition = "testing" if "testing" in find_partitions(cohort) else "training"
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out}: cannot be created ({error.strerror}): give another --out") from None
+        raise InputError(f"{out.parent}: cannot be created ({error.strerror}): give another --out") from None
     method = settings.get("suite", {}).get("method", run.parent.name)
-    changes = {
-        "data.cohort": cohort,
-        "data.partition": partition,
-        "data.folds": "null",
-        "predictions.folder": out,
-        "predictions.submission": name or method,
-    }
-    cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
-    cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        written = Path(scratch) / "masks"
+        changes = {
+            "data.cohort": cohort,
+            "data.partition": partition,
+            "data.folds": "null",
+            "predictions.folder": written,
+            "predictions.submission": name or method,
+            # One process: a process of its own would not know the scratch folder, and the cases are few.
+            "trainer.devices": 1,
+            "trainer.num_nodes": 1,
+        }
+        cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
+        cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
+        if cli.trainer.is_global_zero:
+            for row in ("", *cli.model.ablations):
+                _deliver(row_folder(written, row), out.with_name(row_name(out.stem, row) + out.suffix))
     return len(cli.datamodule.held_out)
+
+
+def _deliver(masks: Path, out: Path) -> None:
+    """Move a folder of masks to where it belongs, as a zip if that is what `out` is called."""
+    files = sorted(masks.iterdir())
+    if out.suffix == ".zip":
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in files:  # nothing dated in it: the same masks give the same bytes
+                archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+        write_bytes(out, content.getvalue())
+        return
+    try:
+        out.mkdir(exist_ok=True)
+        if others := sorted({path.name for path in out.iterdir()} - {path.name for path in files}):
+            raise InputError(f"{out}: holds other files ({', '.join(others[:3])}): give an empty folder as --out")
+        for path in files:
+            path.replace(out / path.name)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}): give another --out") from None

@@ -7,6 +7,7 @@ import fcntl
 import json
 import shutil
 import signal
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,8 @@ import yaml
 
 from benchmark.cli import main
 from benchmark.state import read_state
+from leaderboard.cli import main as leaderboard
+from leaderboard.cohort import read_cohort
 
 #: Adding a method: one module ...
 TOY = '''
@@ -155,6 +158,33 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     names = sorted(path.name for path in (project / "submission").iterdir())
     assert len(names) == 6
     assert all(name.startswith("SMIR.toy.") and name.endswith(".nii") for name in names)
+    (project / "submission" / "SMIR.other.1.nii").touch()
+    assert main(["predict-cohort", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 1
+    assert "holds other files (SMIR.other.1.nii)" in capsys.readouterr().err
+
+
+def test_predictions_for_the_testing_tree_are_a_zip_that_the_challenges_check_accepts(
+    project: Path, tree: Path, twin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.inverted=true") == 0
+    job = project / "runs" / "small" / "toy" / "fold0"
+    arguments = ["predict-cohort", "--run", str(job), "--cohort", str(twin), "--name", "us"]
+    cases = read_cohort(twin, "testing").cases
+    assert len(cases) == 2
+    archives = {}
+    for name in ("one", "two"):
+        assert main([*arguments, "--out", f"{name}.zip"]) == 0
+        for row in ("", "_inverted"):
+            archive = project / f"{name}{row}.zip"
+            archives.setdefault(row, set()).add(archive.read_bytes())
+            assert zipfile.ZipFile(archive).namelist() == sorted(f"SMIR.us.{case.ids['CT_MTT']}.nii" for case in cases)
+            check = ["check", "--cohort", str(twin), "--partition", "testing", "--predictions", str(archive)]
+            assert leaderboard(check) == 0
+    assert [len(contents) for contents in archives.values()] == [1, 1]  # the same bytes again
+    assert not list(project.glob(".one*"))
+    (project / "file").touch()
+    assert main([*arguments, "--out", "file"]) == 1
+    assert "give another --out" in capsys.readouterr().err
 
 
 def test_a_failed_job_leaves_the_others_and_running_again_continues(

@@ -1,0 +1,240 @@
+"""What a method costs: weights, multiplications, memory and time for one case (``benchmark cost``).
+
+Each method is measured in a process of its own, on one synthetic case: first the network's pass over the prepared
+case, then everything from the case's NIfTI files to the written mask. Weights are random; they do not change the cost.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.callbacks import header_image, native_axes
+from benchmark.configs import find_config
+from benchmark.job import load, peak_memory_mb
+from benchmark.methods.base import Method, RuleMethod
+from benchmark.pipeline.cache import build_cache, open_entry
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.pipeline.datasets import WholeCases
+from benchmark.suite import method_config, read_suite
+from leaderboard.cohort import Cohort, read_cohort
+from leaderboard.errors import InputError
+from leaderboard.images import read_geometry, write_mask
+
+#: Times are medians of so many runs after one that warms up.
+RUNS = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one method costs for one case.
+
+    Attributes:
+        method: its name.
+        parameters: trainable weights.
+        gmac: 10^9 multiply-accumulates of the network's pass over the case.
+        network_seconds: of that pass.
+        case_seconds: from the case's image files to its mask file.
+        peak_memory_mb: of the process, or of its GPU where it has one.
+        slices: of the case.
+        size: pixels a side.
+        precision: of the network.
+        device: what it ran on.
+    """
+
+    method: str
+    parameters: int
+    gmac: float
+    network_seconds: float
+    case_seconds: float
+    peak_memory_mb: int
+    slices: int
+    size: int
+    precision: str
+    device: str
+
+
+def measure_costs(
+    methods: Sequence[str] | None,
+    *,
+    suite: str,
+    cohort: Path | None,
+    size: int,
+    settings: dict[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Measure methods one after the other.
+
+    Args:
+        methods: their names; None takes the suite's.
+        suite: suite whose settings the methods take.
+        cohort: the first of its training cases is taken; None makes a synthetic one of eight slices.
+        size: pixels a side of the synthetic case.
+        settings: config over everything else.
+        progress: called with (done, all).
+
+    Returns:
+        A row a method, see `Cost`.
+
+    Raises:
+        InputError: an unknown method, a method that lacks a package, or a cohort that cannot be read.
+    """
+    read = read_suite(find_config(suite))
+    names = tuple(methods or read.methods)
+    configs = {name: method_config(read, name, settings) for name in names}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        tree = (cohort or _one_case(Path(folder) / "cohort", size)).resolve()
+        for place, (name, config) in enumerate(configs.items()):
+            scratch = Path(folder) / name
+            scratch.mkdir()
+            config["data"] = config.get("data", {}) | {
+                "cohort": str(tree),
+                "cache": str(scratch / "cache"),
+                "num_workers": 0,
+            }
+            (scratch / "config.yaml").write_text(yaml.safe_dump(config))
+            rows.append(_in_a_process(name, scratch))
+            if progress:
+                progress(place + 1, len(configs))
+    return pd.DataFrame([asdict(row) for row in rows])
+
+
+def print_costs(table: pd.DataFrame, console: Console) -> None:
+    """The table of `measure_costs` on a terminal."""
+    first = table.iloc[0]
+    title = (
+        f"One case of {first['size']} x {first['size']} x {first['slices']} ({first['device']}, {first['precision']})"
+    )
+    printed = Table(title=title)
+    for heading in ("method", "weights", "GMAC", "network s", "file to file s", "peak MB"):
+        printed.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
+    for row in table.itertuples():
+        printed.add_row(
+            str(row.method), f"{row.parameters:,}", f"{row.gmac:,.1f}", f"{row.network_seconds:.3f}",
+            f"{row.case_seconds:.3f}", f"{row.peak_memory_mb:,}",
+        )  # fmt: skip
+    console.print(printed)
+
+
+def _one_case(folder: Path, size: int) -> Path:
+    from benchmark.cohort.twin import write_twin
+
+    write_twin(folder, cases=1, size=size, seed=0, jobs=1)
+    return folder
+
+
+def _in_a_process(method: str, scratch: Path) -> Cost:
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    process = context.Process(target=_measure, args=(method, scratch, queue))
+    process.start()
+    process.join()
+    outcome = None if queue.empty() else queue.get()
+    if isinstance(outcome, Cost):
+        return outcome
+    raise InputError(f"{method}: cannot be measured: {outcome or f'its process ended with {process.exitcode}'}")
+
+
+def _measure(method: str, scratch: Path, queue: Any) -> None:
+    """Measure one method in this process; puts a `Cost`, or what is wrong, into the queue."""
+    for chatty in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        meter = _Meter(method, scratch)
+        trainer = {"logger": False, "callbacks": [meter], "enable_checkpointing": False, "limit_predict_batches": 1}
+        changes = ("--trainer.devices=1", f"--predictions.folder={scratch / 'predictions'}")
+        cli = load(scratch / "config.yaml", trainer, *changes)
+        cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
+        queue.put(meter.cost)
+    except InputError as error:
+        queue.put("; ".join(error.problems))
+
+
+class _Meter(pl.Callback):
+    """Measures once the first case was predicted, which warmed up the network."""
+
+    def __init__(self, method: str, scratch: Path) -> None:
+        self.method = method
+        self.scratch = scratch
+        self.cost: Cost | None = None
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Measure."""
+        method = cast(Method, module)
+        data: StrokeData = method.data
+        cohort = read_cohort(data.cohort_path, data.partition)
+
+        def whole_case(run: int) -> None:
+            cohort_now = replace(cohort, cases=cohort.cases[:1])
+            _from_files_to_file(method, trainer, cohort_now, self.scratch / f"run{run}")
+
+        with torch.inference_mode():
+            gmac, network_seconds = 0.0, 0.0
+            if not isinstance(method, RuleMethod):
+                with FlopCounterMode(display=False) as counter:
+                    method.predict_case(batch)
+                gmac = counter.get_total_flops() / 2e9
+                network_seconds = _median_seconds(lambda run: method.predict_case(batch), method.device)
+            case_seconds = _median_seconds(whole_case, method.device)
+        depth, _, width = batch["brain"].shape
+        self.cost = Cost(
+            method=self.method,
+            parameters=method.weights,
+            gmac=round(gmac, 1),
+            network_seconds=round(network_seconds, 3),
+            case_seconds=round(case_seconds, 3),
+            peak_memory_mb=peak_memory_mb(),
+            slices=depth,
+            size=width,
+            precision=str(trainer.precision),
+            device=torch.cuda.get_device_name()
+            if method.device.type == "cuda"
+            else f"{torch.get_num_threads()} CPU cores",
+        )
+
+
+def _from_files_to_file(method: Method, trainer: pl.Trainer, cohort: Cohort, cache: Path) -> None:
+    """Everything that the prediction of a new case takes, preprocessing included."""
+    (case,) = cohort.cases
+    (entry,) = build_cache(cohort.cases, cohort.channels, cache)
+    item = WholeCases([open_entry(case, entry)], method.method_view)[0]
+    masks = method.predict_step(trainer.strategy.batch_to_device(item), 0)["masks"]
+    _, _, header = read_geometry(header_image(case))
+    for row, mask in masks.items():
+        write_mask(cache / f"mask{row}.nii.gz", native_axes(mask), header)
+
+
+def _median_seconds(work: Callable[[int], object], device: torch.device) -> float:
+    """Median time of `RUNS` runs after one that is not counted; the GPU has finished when the clock stops."""
+    times = []
+    for run in range(RUNS + 1):
+        started = time.perf_counter()
+        work(run)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])

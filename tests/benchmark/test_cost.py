@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark.cli import main
+
+
+def test_weights_and_multiplications_are_those_of_the_specification(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "costs.csv"
+    arguments = ["--methods", "all_background,residual_unet", "--size", "64", "--set", "trainer.accelerator=cpu"]
+    assert main(["cost", *arguments, "--out", str(out)]) == 0
+    assert "8,114,914" in capsys.readouterr().out
+    table = pd.read_csv(out).set_index("method")
+    assert table.loc["residual_unet", "parameters"] == 8_114_914
+    # The specification has 12.8 GMAC for a slice of 256 x 256; this case has eight of a sixteenth of the size.
+    assert table.loc["residual_unet", "gmac"] == pytest.approx(8 * 12.8 / 16, rel=0.01)
+    assert table.loc["all_background", ["parameters", "gmac", "network_seconds"]].tolist() == [0, 0, 0]
+    assert 0 < table.loc["residual_unet", "network_seconds"] < table.loc["residual_unet", "case_seconds"]
+    assert table.loc["all_background", "case_seconds"] > 0
+    assert (table["peak_memory_mb"] > 100).all()
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_unknown_methods_and_missing_cohorts_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--methods", "no_such_method"]) == 1
+    assert "unknown method" in capsys.readouterr().err
+    assert main(["cost", "--methods", "all_background", "--cohort", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert main(["cost", "--methods", "all_background", "--size", "7"]) == 1
+    assert "size" in capsys.readouterr().err
