@@ -1,0 +1,114 @@
+"""Each method's cost, training curve and twin result, written into its README from a suite's run.
+
+    benchmark cost --methods a,b --out costs.csv
+    python docs/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark"
+
+Replaces what stands between the markers at the end of ``benchmark/methods/<folder>/README.md`` and draws
+``docs/methods/<method>.png``: loss and held-out Dice by epoch, one line a fold. Methods of one folder share its README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from benchmark.configs import read_yaml
+from benchmark.rows import row_name
+from leaderboard.images import write_text
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADING = "## Cost, training curve and twin result"
+BEGIN, END = "<!-- results: written by docs/method_results.py -->", "<!-- end of results -->"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("suite", type=Path, help="folder of a finished suite: runs/<suite>")
+    parser.add_argument("--costs", type=Path, required=True, help="CSV of benchmark cost")
+    parser.add_argument("--command", required=True, help="command that made the suite's run")
+    options = parser.parse_args(argv)
+    costs = pd.read_csv(options.costs).set_index("method")
+    spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").set_index("method")
+    table = pd.read_csv(options.suite / "leaderboard" / "leaderboard.csv").set_index("method")
+    folders: dict[Path, list[str]] = defaultdict(list)
+    for method in spent.index:
+        config = read_yaml(options.suite / method / "fold0" / "config.yaml")
+        folders[ROOT / Path(*config["model"]["class_path"].split(".")[:-1])].append(method)
+    for folder, methods in folders.items():
+        parts = [text_of(method, options.suite, costs, spent, table, options.command) for method in methods]
+        fill(folder / "README.md", "\n\n".join(parts))
+    return 0
+
+
+def text_of(
+    method: str, suite: Path, costs: pd.DataFrame, spent: pd.DataFrame, table: pd.DataFrame, command: str
+) -> str:
+    """What a method's README says of its run."""
+    lines = []
+    if method in costs.index and costs.loc[method, "parameters"]:
+        cost = costs.loc[method]
+        lines.append(
+            f"**Cost** of one case of {cost['size']} x {cost['size']} x {cost['slices']} with the recipe of the real "
+            f"data, {cost['device']}, {cost['precision']} (`benchmark cost --methods {method}`): "
+            f"{cost['gmac']:.0f} GMAC, {cost['network_seconds']:.2f} s for the network, {cost['case_seconds']:.2f} s "
+            f"from the case's files to its mask, {cost['peak_memory_mb']} MB at most.\n"
+        )
+    names = [name for name in table.index if name == method or name.startswith(row_name(method, ""))]
+    ablations = sorted(name for name in names if name not in spent.index)
+    lines.append(f"**Twin result** (`{command}`; a synthetic cohort, no ISLES result):\n")
+    lines += ["| row | rank | Dice | precision | recall | AVD [mL] |", "|---|---:|---:|---:|---:|---:|"]
+    for name in (method, *ablations):
+        row = table.loc[name]
+        values = [
+            f"{row[f'{metric}_mean']:.2f} ({row[f'{metric}_sd']:.2f})"
+            for metric in ("dice", "precision", "recall", "avd_ml")
+        ]
+        lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
+    seconds = spent.loc[method, "fit_seconds"]
+    if costs.index.isin([method]).any() and costs.loc[method, "parameters"] and seconds:
+        folds = spent.loc[method, "folds"]
+        lines.append(
+            f"\nIts {folds} trainings took {seconds:.0f} s in all, {spent.loc[method, 'peak_memory_mb']} MB at most."
+        )
+        picture = ROOT / "docs" / "methods" / f"{method}.png"
+        draw(sorted((suite / method).glob("fold*/metrics.csv")), picture)
+        lines.append(f"\n![Loss and held-out Dice by epoch](../../../docs/methods/{picture.name})")
+    return "\n".join(lines)
+
+
+def draw(files: Sequence[Path], picture: Path) -> None:
+    """Loss and held-out Dice by epoch, one line a fold."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+    for file in files:
+        metrics = pd.read_csv(file)
+        dice = metrics.dropna(subset=["val/dice"])
+        axes[0].plot(metrics["epoch"], metrics["train/loss"], label=file.parent.name)
+        axes[1].plot(dice["epoch"], dice["val/dice"], marker="o", label=file.parent.name)
+    for axis, label in zip(axes, ("training loss", "Dice of held-out cases"), strict=True):
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[1].set_ylim(0, 1)
+    axes[1].legend(frameon=False)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+
+
+def fill(readme: Path, text: str) -> None:
+    """Replace what stands between the markers under the README's last heading."""
+    before = readme.read_text(encoding="utf-8").partition(HEADING)[0].rstrip("\n")
+    write_text(readme, f"{before}\n\n{HEADING}\n\n{BEGIN}\n{text}\n{END}\n")
+
+
+if __name__ == "__main__":
+    matplotlib.use("Agg")
+    sys.exit(main())
