@@ -39,7 +39,10 @@ def tree(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_trains_and_predicts_on_the_native_grid(
     config: Path, tree: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = yaml.safe_load(config.read_text())["trainer"]["max_epochs"]
+    content = yaml.safe_load(config.read_text())
+    for module in content.get("requires", {}):
+        pytest.importorskip(module)
+    own = content["trainer"]["max_epochs"]
     epochs = []
     original = EpochBatches.__iter__
 
@@ -70,18 +73,20 @@ def test_it_trains_and_predicts_on_the_native_grid(
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_a_prediction_that_equals_the_reference_comes_back_with_dice_1(config: Path, cached: list[CachedCase]) -> None:
-    """Padding loses nothing, so the round trip is exact: no interpolation error is granted."""
+def test_a_prediction_that_equals_the_reference_comes_back(config: Path, cached: list[CachedCase]) -> None:
+    """To the voxel where nothing is resampled (no interpolation error is granted), else but for edges."""
     model = yaml.safe_load(config.read_text())["model"]
     module, _, name = model["class_path"].rpartition(".")
     method = getattr(importlib.import_module(module), name)(**model.get("init_args", {}))
     whole = WholeCases(cached, method.view_of(max_epochs=1))
+    resampled = bool({"size", "pixel_mm"} & model.get("init_args", {}).keys())
     for index, case in enumerate(cached):
         item = whole[index]
         prepared = method.preparation.reference(item["reference"], case.spacing_mm)
         assert prepared.shape == item["image"].shape[1:]
         back = method.preparation.inverse(prepared.float(), tuple(item["reference"].shape), case.spacing_mm)
-        assert dc(native_axes(back > method.threshold), np.asarray(case.reference)) == 1.0
+        dice = dc(native_axes(back > method.threshold), np.asarray(case.reference))
+        assert dice >= (0.95 if resampled else 1.0)
 
 
 def test_with_a_methods_folder_deleted_the_rest_works(tmp_path: Path) -> None:

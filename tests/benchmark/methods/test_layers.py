@@ -18,7 +18,7 @@ def layers(kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 5, 5), (5, 5, 5), (3, 1, 1), (1, 3, 3)])
 def test_in_float32_it_is_the_plain_convolution(kernel: tuple[int, int, int], depth: int) -> None:
-    for stride in ((1, 1, 1), (1, 2, 2)):
+    for stride in ((1, 1, 1), (1, 2, 2), (2, 2, 2)):
         ours, plain = layers(kernel, stride)
         x = torch.randn(2, 16, depth, 8, 8)
         outputs = [layer(x) for layer in (ours, plain)]
@@ -28,7 +28,7 @@ def test_in_float32_it_is_the_plain_convolution(kernel: tuple[int, int, int], de
         torch.testing.assert_close(ours.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("depth", range(1, 9))
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 5, 5), (5, 5, 5), (3, 1, 1)])
 def test_its_gradient_in_bfloat16_is_that_of_float32(kernel: tuple[int, int, int], depth: int) -> None:
     ours, plain = layers(kernel)
@@ -43,3 +43,31 @@ def test_its_gradient_in_bfloat16_is_that_of_float32(kernel: tuple[int, int, int
         output.float().backward(direction)
         error = (ours.weight.grad - plain.weight.grad).norm() / plain.weight.grad.norm()
         assert error < 0.02
+
+
+@pytest.mark.parametrize(("kernel", "depth", "taps"), [(5, 1, 1), (5, 2, 3), (5, 3, 5), (3, 1, 1), (3, 2, 3)])
+def test_taps_that_meet_nothing_but_padding_are_not_convolved_and_have_no_gradient(
+    kernel: int, depth: int, taps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = layers((kernel, 3, 3))
+    depths = []
+    original = nn.functional.conv3d
+
+    def spy(x: torch.Tensor, weight: torch.Tensor, *rest: object) -> torch.Tensor:
+        depths.append(weight.shape[2])
+        return original(x, weight, *rest)
+
+    monkeypatch.setattr(nn.functional, "conv3d", spy)
+    ours(torch.randn(1, 16, depth, 6, 6)).square().sum().backward()
+    assert depths == [taps]
+    used = [bool(plane.any()) for plane in ours.weight.grad.unbind(dim=2)]
+    beyond = (kernel - taps) // 2
+    assert used == [False] * beyond + [True] * taps + [False] * beyond
+
+
+def test_a_dilated_kernel_keeps_all_its_taps() -> None:
+    torch.manual_seed(0)
+    ours, plain = (make(4, 4, 3, padding=2, dilation=2) for make in (ShallowConv3d, nn.Conv3d))
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(1, 4, 2, 8, 8)
+    torch.testing.assert_close(ours(x), plain(x))

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from benchmark.methods.curriculum import ConstantCurriculum
+from benchmark.methods.multiscale_resnet import MultiScaleResNetMethod
+from benchmark.methods.multiscale_resnet.loss import multiscale_dice
+from benchmark.methods.multiscale_resnet.network import MultiScaleResNet
+from benchmark.methods.multiscale_resnet.preparation import WithMirrorImage
+from benchmark.pipeline.cache import CachedCase
+from benchmark.pipeline.datasets import MethodView, TrainingSamples, WholeCases
+from benchmark.pipeline.midline import Midline, estimate_midline, mirror
+from benchmark.pipeline.preparation import PadToMultiple, with_neighbours
+from benchmark.pipeline.sampling import Key
+from leaderboard.errors import InputError
+
+
+@pytest.mark.parametrize(("channels", "count"), [(30, 5_221_640), (42, 5_279_624), (24, 5_192_648)])
+def test_the_number_of_weights_is_the_specifications(channels: int, count: int) -> None:
+    with torch.device("meta"):
+        network = MultiScaleResNet(channels)
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+def test_five_maps_make_thirty_channels() -> None:
+    with torch.device("meta"):
+        network = MultiScaleResNetMethod().configure_network(5)
+    assert network.encoders[0][0].in_channels == 30
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 80), (240, 240), (256, 256)])
+def test_every_level_of_the_upscaling_path_has_logits(size: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        logits = MultiScaleResNet(30)(torch.empty(2, 30, *size))
+    assert [tuple(at_level.shape) for at_level in logits] == [
+        (2, 2, size[0] >> level, size[1] >> level) for level in range(4)
+    ]
+
+
+def test_sizes_that_are_no_multiples_of_16_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"multiples of 16, not 64 x 100"):
+        MultiScaleResNet(2)(torch.zeros(1, 2, 64, 100))
+
+
+def test_the_pooled_input_of_every_level_reaches_the_lowest() -> None:
+    """The first channels of what goes down are the network's input, averaged over ever larger blocks."""
+    network = MultiScaleResNet(3).eval()
+    seen = []
+    network.lowest.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.rand(1, 3, 64, 64)
+    network(x)
+    assert seen[0].shape[1] == 3 + 32 + 64 + 128 + 256
+    torch.testing.assert_close(seen[0][:, :3], functional.avg_pool2d(x, 16))
+
+
+def test_every_weight_receives_gradient() -> None:
+    network = MultiScaleResNet(3)
+    logits = network(torch.randn(2, 3, 32, 32))
+    reference = (torch.rand(2, 32, 32) > 0.7).byte()
+    multiscale_dice(logits, reference, torch.ones(2, 32, 32, dtype=torch.bool), lesion_prior=0.02).backward()
+    assert all(p.grad is not None and p.grad.any() for p in network.parameters())
+
+
+def by_hand(logits: list[torch.Tensor], reference: np.ndarray, prior: float) -> float:
+    """The formula of the docstring with loops over levels, classes and blocks of pixels; nothing is padded."""
+    total = 0.0
+    for level, at_level in enumerate(logits):
+        block = 2**level
+        n, h, w = reference.shape
+        share = reference.reshape(n, h // block, block, w // block, block).mean(axis=(2, 4))
+        scores = np.exp(at_level.double().numpy())
+        dice = 0.0
+        for c, (pi, truth) in enumerate(((1 - prior, 1 - share), (prior, share))):
+            p = scores[:, c] / scores.sum(axis=1)
+            weight = (1 / pi) / (1 / prior + 1 / (1 - prior))
+            dice += weight * (2 * (p * truth).sum() + 1) / ((p**2).sum() + (truth**2).sum() + 1)
+        total += 1 - dice
+    return total
+
+
+def test_the_loss_equals_the_formula_by_hand() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.randn(3, 2, 16 >> level, 16 >> level, generator=generator) for level in range(4)]
+    reference = np.zeros((3, 16, 16))
+    reference[0, 2:9, 3:5] = reference[2, 10:, 10:] = 1
+    valid = torch.ones(3, 16, 16, dtype=torch.bool)
+    found = multiscale_dice(logits, torch.from_numpy(reference), valid, lesion_prior=0.015)
+    assert found.item() == pytest.approx(by_hand(logits, reference, 0.015), rel=1e-5)
+
+
+def test_padding_changes_nothing() -> None:
+    logits = [torch.randn(2, 2, 16 >> level, 16 >> level) for level in range(4)]
+    reference = (torch.rand(2, 16, 16) > 0.8).byte()
+    valid = torch.ones(2, 16, 16, dtype=torch.bool)
+    wide = [torch.cat([part, torch.randn_like(part)], dim=3) for part in logits]
+    padded = [functional.pad(part, (0, 16)) for part in (reference, valid)]
+    one = multiscale_dice(logits, reference, valid, lesion_prior=0.02)
+    other = multiscale_dice(wide, padded[0], padded[1].bool(), lesion_prior=0.02)
+    torch.testing.assert_close(one, other)
+
+
+def test_without_lesion_the_loss_in_bf16_is_finite_and_falls_with_fewer_false_positives() -> None:
+    empty, valid = torch.zeros(2, 16, 16, dtype=torch.uint8), torch.ones(2, 16, 16, dtype=torch.bool)
+
+    def loss(lesion_logit: float) -> float:
+        part = torch.tensor([0.0, lesion_logit], dtype=torch.bfloat16)[None, :, None, None]
+        logits = [part.expand(2, 2, 16 >> level, 16 >> level) for level in range(4)]
+        return multiscale_dice(logits, empty, valid, lesion_prior=0.015).item()
+
+    assert np.isfinite(loss(0.0))
+    assert loss(0.0) > loss(-3.0) > loss(-6.0)
+
+
+def test_channels_are_maps_then_mirror_images_then_neighbours(cached: list[CachedCase]) -> None:
+    item = WholeCases(cached, MultiScaleResNetMethod(pixel_mm=None, size=None).view_of(1))[2]
+    plain = WholeCases(cached, MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum()))[2]
+    case = cached[2]
+    line = estimate_midline(plain["image"][0], plain["brain"], case.spacing_mm)
+    assert torch.equal(item["image"][:5], plain["image"])
+    assert torch.equal(item["image"][5:], mirror(plain["image"], line, case.spacing_mm))
+    stacked = with_neighbours(item["image"], torch.tensor([1]), 1)
+    assert stacked.shape[1] == 30
+    assert torch.equal(stacked[0, 10:15], plain["image"][:, 1])  # the slice itself is the middle third
+
+
+def test_the_mirror_image_is_taken_after_the_augmentation(cached: list[CachedCase]) -> None:
+    method = MultiScaleResNetMethod(pixel_mm=None, size=None)
+    samples = TrainingSamples(cached, method.view_of(1), seed=3)
+    plain = TrainingSamples(cached, MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum()), seed=3)
+    for epoch in range(3):
+        key = Key(epoch, 20, (0, 1))
+        middle, maps = samples[key]["image"][:, 10:20], plain[key]["image"]
+        assert torch.equal(middle[:, :5], maps)
+        # The halves of an augmented head are as alike as before only about the line of the augmented image.
+        mirrored = middle[:, 5:]
+        similar = torch.corrcoef(torch.stack([maps[:, 0].flatten(), mirrored[:, 0].flatten()]))[0, 1]
+        upright = torch.corrcoef(torch.stack([maps[:, 0].flatten(), maps[:, 0].flip(-1).flatten()]))[0, 1]
+        assert similar > upright - 0.02
+
+
+def test_mirroring_about_the_middle_column_is_a_flip() -> None:
+    class Middle(WithMirrorImage):
+        pass
+
+    image = torch.rand(2, 3, 16, 16)
+    flipped = mirror(image, Midline((7.5, 7.5)), (1.0, 1.0, 5.0))
+    torch.testing.assert_close(flipped, image.flip(-1))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": None}, {"pixel_mm": None}, {"size": 100}, {"pixel_mm": None, "size": None, "slice_mm": 5.0}]
+)
+def test_settings_that_do_not_fit_together_are_refused(wrong: dict[str, float | None]) -> None:
+    with pytest.raises(InputError, match="correct the config"):
+        MultiScaleResNetMethod(**wrong)

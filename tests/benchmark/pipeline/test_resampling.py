@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from benchmark.pipeline.preparation import Preparation
+from benchmark.pipeline.resampling import ResampleTo, ResizeTo
+
+SPACING = (0.8, 0.9, 6.0)
+
+
+def smooth(*shape: int) -> torch.Tensor:
+    noise = np.random.default_rng(0).normal(size=shape)
+    return torch.from_numpy(ndimage.gaussian_filter(noise, 3, axes=(-2, -1))).float()
+
+
+def test_resampling_equals_scipys_interpolation_at_the_same_positions() -> None:
+    image = smooth(2, 4, 50, 60)
+    prepared = ResampleTo(1.0, 40).image(image, image[0] > 0, SPACING)
+    assert prepared.shape == (2, 4, 40, 40)
+    rows = (np.arange(40) - 19.5) * 1.0 / SPACING[1] + 24.5  # rows lie along y
+    columns = (np.arange(40) - 19.5) * 1.0 / SPACING[0] + 29.5
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    for c in range(2):
+        for z in range(4):
+            expected = ndimage.map_coordinates(image[c, z].numpy(), grid, order=1, mode="nearest")
+            np.testing.assert_allclose(prepared[c, z].numpy(), expected, atol=1e-5)
+
+
+def test_resampling_between_slices_is_linear_about_the_centre_of_the_slab() -> None:
+    ramp = torch.arange(4.0)[None, :, None, None].expand(1, 4, 16, 16)
+    prepared = ResampleTo(1.0, 16, slice_mm=4.0).image(ramp, ramp[0] > 0, (1.0, 1.0, 6.0))
+    # 24 mm in 4 mm steps: six slices, 4/6 of a slice apart, centred on 1.5, kept within the slab.
+    np.testing.assert_allclose(prepared[0, :, 8, 8], [0, 0.5, 7 / 6, 11 / 6, 2.5, 3], atol=1e-6)
+
+
+def test_slices_with_lesion_are_those_of_the_prepared_reference() -> None:
+    preparation = ResampleTo(1.0, 32, slice_mm=5.0)
+    reference = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    reference[1, 8:20, 8:20] = 1
+    prepared = preparation.reference(reference, (1.0, 1.0, 12.0))
+    assert prepared.shape == (5, 32, 32)
+    lesion = preparation.lesion_slices(np.array([False, True]), (1.0, 1.0, 12.0))
+    assert lesion.tolist() == prepared.any(dim=(1, 2)).tolist()
+    assert lesion.sum() in (2, 3)
+
+
+@pytest.mark.parametrize("preparation", [ResizeTo(40), ResizeTo(64), ResampleTo(1.0, 64), ResampleTo(1.0, 64, 3.0)])
+def test_a_disc_comes_back_where_it_was(preparation: Preparation) -> None:
+    y, x = np.mgrid[:50, :60]
+    disc = torch.from_numpy(((y - 20) ** 2 + (x - 35) ** 2 < 100).astype(np.uint8)).expand(3, 50, 60)
+    prepared = preparation.reference(disc, SPACING)
+    back = preparation.inverse(prepared.float(), (3, 50, 60), SPACING) > 0.5
+    dice = 2 * (back & disc.bool()).sum() / (back.sum() + disc.sum())
+    assert dice > 0.95
+    assert preparation.image(disc[None].float(), disc, SPACING).shape[1:] == prepared.shape
+
+
+def test_what_lies_outside_the_crop_has_probability_zero_and_what_was_padded_is_gone() -> None:
+    preparation = ResampleTo(1.0, 16)
+    back = preparation.inverse(torch.ones(1, 16, 16), (1, 40, 10), (1.0, 1.0, 5.0))
+    assert back.shape == (1, 40, 10)
+    assert back[0, :11].sum() == 0
+    assert back[0, 13:27].min() == 1
+    padded = preparation.image(torch.full((1, 1, 40, 10), -2.0), torch.ones(1, 40, 10), (1.0, 1.0, 5.0))
+    assert (padded == -2.0).all()
+
+
+def test_resizing_keeps_the_mean_of_each_slice() -> None:
+    image = smooth(1, 2, 256, 256)
+    prepared = ResizeTo(160).image(image, image[0] > 0, SPACING)
+    assert prepared.shape == (1, 2, 160, 160)
+    np.testing.assert_allclose(prepared.mean(dim=(2, 3)), image.mean(dim=(2, 3)), atol=2e-3)
