@@ -209,9 +209,11 @@ def plan_jobs(
         InputError: an unknown method or a setting of the wrong shape; all are named.
     """
     problems = [f"--set {fault}" for fault in section_faults(settings)]
-    for method in suite.overrides:
-        if method not in suite.methods:
-            problems.append(f"{suite.path}: overrides names {method}, which is not among its methods: remove it")
+    for method in suite.overrides:  # those of methods that --methods may add are welcome
+        try:
+            find_method(method, suite.path)
+        except InputError as error:
+            problems += [f"{suite.path}: overrides: {problem}" for problem in error.problems]
     if problems:
         raise InputError(problems)
     jobs: list[Job] = []

@@ -68,6 +68,10 @@ class Method(pl.LightningModule):
         """Logits (N, K, ...) -> lesion probability (N, ...)."""
         return torch.sigmoid(logits[:, 0].float())
 
+    def predict_images(self, image: Tensor) -> Tensor:
+        """Images as the network takes them -> lesion probability (N, ...); where test-time augmentation goes."""
+        return self.probability(self(image))
+
     def postprocess(self, probability: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Lesion probability (D, H, W) on the case's own grid -> masks (D, H, W) bool.
 
@@ -157,10 +161,10 @@ class Method(pl.LightningModule):
         """Lesion probability (D, H, W) of one case on its own grid."""
         image = batch["image"]
         if self.view == "volumes":
-            probability = self.probability(self(image[None]))[0]
+            probability = self.predict_images(image[None])[0]
         else:
             slices = torch.arange(image.shape[1], device=image.device).split(SLICES_AT_ONCE)
-            parts = [self.probability(self(with_neighbours(image, part, self.neighbours))) for part in slices]
+            parts = [self.predict_images(with_neighbours(image, part, self.neighbours)) for part in slices]
             probability = torch.cat(parts)
         spacing_mm = batch["spacing_mm"].tolist()
         return self.preparation.inverse(probability.float(), tuple(batch["brain"].shape), spacing_mm)

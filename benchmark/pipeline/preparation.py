@@ -38,27 +38,41 @@ class Preparation:
 
 
 class PadToMultiple(Preparation):
-    """Pads height and width at their ends by replication up to a multiple; the inverse crops.
+    """Pads height and width (and depth) at their ends by replication up to a multiple; the inverse crops.
 
     Replication keeps the background's value, which is not 0 in a z-scored map.
+
+    Args:
+        multiple: of height and width.
+        slices: of the depth.
     """
 
-    def __init__(self, multiple: int) -> None:
+    def __init__(self, multiple: int, slices: int = 1) -> None:
         self.multiple = multiple
+        self.slices = slices
 
     def image(self, image: Tensor, brain: Tensor, spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`."""
-        bottom, right = (-size % self.multiple for size in image.shape[-2:])
-        return functional.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+        padding = self._padding(image)
+        return functional.pad(image, padding, mode="replicate") if any(padding) else image
 
     def reference(self, reference: Tensor, spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`; what is padded is background."""
-        bottom, right = (-size % self.multiple for size in reference.shape[-2:])
-        return functional.pad(reference, (0, right, 0, bottom)) if bottom or right else reference
+        return functional.pad(reference, self._padding(reference))
+
+    def lesion_slices(self, lesion: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+        """See `Preparation`."""
+        return np.pad(lesion, (0, -len(lesion) % self.slices))
 
     def inverse(self, probability: Tensor, shape: tuple[int, ...], spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`."""
-        return probability[..., : shape[-2], : shape[-1]]
+        depth, height, width = shape
+        return probability[..., :depth, :height, :width]
+
+    def _padding(self, volume: Tensor) -> list[int]:
+        """Padding of (..., D, H, W) as `functional.pad` takes it, the last axis first."""
+        sizes = zip(reversed(volume.shape[-3:]), (self.multiple, self.multiple, self.slices), strict=True)
+        return [side for size, multiple in sizes for side in (0, -size % multiple)]
 
 
 def with_neighbours(image: Tensor, slices: Tensor, neighbours: int) -> Tensor:

@@ -19,6 +19,16 @@ def test_padding_and_its_inverse_give_back_every_voxel(size: tuple[int, int]) ->
     assert torch.equal(padding.inverse(padded, tuple(volume.shape), SPACING), volume)
 
 
+def test_depth_is_padded_to_a_multiple_with_slices_that_hold_no_lesion() -> None:
+    padding = PadToMultiple(4, slices=2)
+    volume, lesion = torch.rand(3, 8, 8), np.array([False, True, True])
+    padded = padding.image(volume[None], volume > 0, SPACING)[0]
+    assert torch.equal(padded[3], volume[2])
+    assert padding.reference(torch.ones(3, 8, 8), SPACING).sum(dim=(1, 2)).tolist() == [64, 64, 64, 0]
+    assert padding.lesion_slices(lesion, SPACING).tolist() == [False, True, True, False]
+    assert torch.equal(padding.inverse(padded, (3, 8, 8), SPACING), volume)
+
+
 def test_padding_replicates_images_and_gives_references_background() -> None:
     padding = PadToMultiple(4)
     image, ones = torch.full((1, 1, 3, 3), -2.0), torch.ones(1, 3, 3, dtype=torch.uint8)

@@ -1,0 +1,117 @@
+"""The recipe of L. Liu et al.: Dice loss, small batches, a median filter on the probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from scipy import ndimage
+from torch import Tensor, nn
+
+from benchmark.methods.base import Method
+from benchmark.methods.ms_dcnn.loss import cross_entropy, dice
+from benchmark.methods.ms_dcnn.network import MSDCNN
+from benchmark.pipeline.datasets import Batch, View
+from benchmark.pipeline.preparation import PadToMultiple
+from benchmark.pipeline.resampling import ResizeTo
+from leaderboard.errors import InputError
+
+#: The maps of either path; of ISLES 2017 those with the same meaning.
+PATH_A, PATH_B = ("Tmax", "CBF", "CBV"), ("MTT",)
+
+
+def places(kinds: Sequence[str], maps: Sequence[str]) -> list[int]:
+    """Where the maps are among a cohort's images: ``CT_CBF`` and ``MR_rCBF`` are both CBF.
+
+    Raises:
+        InputError: the cohort lacks one.
+    """
+    found = {kind.partition("_")[2].removeprefix("r"): place for place, kind in enumerate(kinds)}
+    if missing := [name for name in maps if name not in found]:
+        raise InputError(
+            f"ms_dcnn needs the maps {', '.join(missing)}, the cohort has {', '.join(kinds)}: give another"
+        )
+    return [found[name] for name in maps]
+
+
+class MSDCNNMethod(Method):
+    """MS-DCNN trained with the paper's Dice loss; median filter on the soft output, threshold 0.5.
+
+    Args:
+        size: pixels a side that slices are resized to; None keeps the case's grid.
+        learning_rate: of Adam, constant.
+        kernels: first kernel of path A and of path B.
+        dropouts: of path A and of path B.
+        light: DenseNet's own transitions (compression by a half).
+        add_cross_entropy: the paper's text speaks of a combination with cross-entropy, its formula has none.
+        median: side of the median filter in pixels of the case's own grid, odd; 1 leaves it out.
+        checkpoint_blocks: compute the dense blocks' activations again in the backward pass (less memory).
+    """
+
+    view: View = "slices"
+    ablations = ("without_median",)
+
+    def __init__(
+        self,
+        size: int | None = 160,
+        learning_rate: float = 1e-3,
+        kernels: tuple[int, int] = (7, 3),
+        dropouts: tuple[float, float] = (0.01, 0.5),
+        light: bool = False,
+        add_cross_entropy: bool = False,
+        median: int = 5,
+        checkpoint_blocks: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if size is not None and size % MSDCNN.multiple:
+            raise InputError(
+                f"model.init_args.size must be a multiple of {MSDCNN.multiple}, not {size}: correct the config"
+            )
+        if median < 1 or median % 2 == 0:
+            raise InputError(f"model.init_args.median must be odd and positive, not {median}: correct the config")
+        self.learning_rate = learning_rate
+        self.kernels = kernels
+        self.dropouts = dropouts
+        self.light = light
+        self.add_cross_entropy = add_cross_entropy
+        self.median = median
+        self.checkpoint_blocks = checkpoint_blocks
+        self.preparation = PadToMultiple(MSDCNN.multiple) if size is None else ResizeTo(size)
+
+    def configure_network(self, channels: int) -> nn.Module:
+        """See `Method`; which maps lie where is the cohort's business."""
+        kinds = self.data.held_out[0].channels
+        return MSDCNN(
+            places(kinds, PATH_A), places(kinds, PATH_B), *self.kernels, *self.dropouts, self.light,
+            self.checkpoint_blocks,
+        )  # fmt: skip
+
+    def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Eq. 4, with cross-entropy where that is asked for."""
+        soft = dice(logits, batch["reference"], batch["valid"])
+        if not self.add_cross_entropy:
+            return {"loss": soft}
+        entropy = cross_entropy(logits, batch["reference"], batch["valid"])
+        return {"loss": soft + entropy, "dice": soft, "cross_entropy": entropy}
+
+    def postprocess(self, probability: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The mask after the median filter, and the one without ("post-processing stage of soft segmentation")."""
+        filtered = median_filtered(probability, self.median)
+        return {"": filtered > self.threshold, "without_median": probability > self.threshold}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam with a constant learning rate. Our choice: the paper names a rate, no optimiser."""
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+
+def median_filtered(probability: Tensor, side: int) -> Tensor:
+    """Median over `side` x `side` pixels of each slice; the border repeats its pixels.
+
+    Args:
+        probability: (D, H, W).
+        side: odd.
+    """
+    filtered = ndimage.median_filter(probability.cpu().numpy(), size=(1, side, side), mode="nearest")
+    return torch.from_numpy(filtered).to(probability.device)
