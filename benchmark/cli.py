@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     twin = commands.add_parser("twin", help="write a synthetic cohort in the ISLES 2018 tree")
-    twin.add_argument("out", type=Path, metavar="OUT", help="folder to write, or a .zip to submit")
+    twin.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     twin.add_argument("--cases", type=int, required=True, help="training cases, 1 to 94")
     twin.add_argument("--size", type=int, required=True, help="voxels along a slice's side; 256 is the real one")
     twin.add_argument("--seed", type=int, default=0, help="default: 0")

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.augment import derive_seed
@@ -119,10 +120,12 @@ class Method(pl.LightningModule):
         """Build the network once the number of input images is known."""
         if not hasattr(self, "network"):
             self.network = self.configure_network(self.data.channels)
-            self.network.to(memory_format=self._memory_format())  # type: ignore[call-overload]
+            if self.view == "slices":
+                self.network.to(memory_format=self._memory_format())  # type: ignore[call-overload]
 
     def _memory_format(self) -> torch.memory_format:
-        # Channels last is the layout that both CPU and GPU convolutions are fastest in.
+        # Channels last is the layout that both CPU and GPU convolutions are fastest in. The weights of 3D networks stay
+        # as they are: that costs the convolutions nothing, and on a CPU makes the optimiser's step five times faster.
         return torch.channels_last if self.view == "slices" else torch.channels_last_3d
 
     def forward(self, image: Tensor) -> Tensor:
@@ -144,6 +147,22 @@ class Method(pl.LightningModule):
             self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True)
         return terms["loss"]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm or value, for fused optimisers too.
+
+        Lightning refuses these because they may hold gradients that are still scaled, which happens in float16 alone.
+        """
+        if str(self.trainer.precision).startswith("16"):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            clip = nn.utils.clip_grad_value_ if gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
+            clip(self.parameters(), gradient_clip_val)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Dice of each held-out case before post-processing, for the curves; the leaderboard scores the files."""

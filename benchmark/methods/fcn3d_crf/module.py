@@ -96,7 +96,7 @@ class FCN3DCRFMethod(Method):
                 self.parameters(), lr=PAPER_RATE, initial_accumulator_value=PAPER_ACCUMULATOR
             )
         else:
-            optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+            optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, decay)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -103,7 +103,7 @@ class MSDCNNMethod(Method):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with a constant learning rate. Our choice: the paper names a rate, no optimiser."""
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)
 
 
 def median_filtered(probability: Tensor, side: int) -> Tensor:

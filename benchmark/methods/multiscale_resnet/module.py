@@ -80,5 +80,6 @@ class MultiScaleResNetMethod(Method):
             lr=self.learning_rate,
             betas=(0.9, self.second_beta),
             weight_decay=self.weight_decay,
+            fused=True,
         )
         return scheduled(optimizer, lambda progress: (1 - progress) ** self.decay, self.trainer)

@@ -87,6 +87,6 @@ class PlainUNetMethod(Method):
         """SGD with Nesterov momentum, polynomial decay."""
         optimizer = torch.optim.SGD(
             self.parameters(), lr=self.learning_rate, momentum=self.momentum, nesterov=True,
-            weight_decay=self.weight_decay,
+            weight_decay=self.weight_decay, fused=True,
         )  # fmt: skip
         return scheduled(optimizer, lambda progress: (1 - progress) ** 0.9, self.trainer)

@@ -67,7 +67,7 @@ class ResidualUNetMethod(Method):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, linear warm-up, then a cosine."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)
         warmup = min(self.warmup_epochs / max(self.max_epochs, 1), 0.5)
         lowest = self.lowest_rate / self.learning_rate
         return scheduled(optimizer, lambda progress: warmup_cosine(progress, warmup, lowest), self.trainer)

@@ -94,5 +94,5 @@ class StrokeNetMethod(Method):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with polynomial decay."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)
         return scheduled(optimizer, lambda progress: (1 - progress) ** 0.9, self.trainer)

@@ -90,16 +90,37 @@ def test_a_dense_block_concatenates_the_outputs_of_all_units() -> None:
         assert torch.equal(y[:, 8 + 32 * place : 40 + 32 * place], unit(y[:, : 8 + 32 * place].clone()))
 
 
-def test_checkpointing_changes_neither_output_nor_gradient_although_dropout_is_random() -> None:
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_checkpointing_changes_no_output_gradient_or_statistic_although_dropout_is_random(
+    precision: torch.dtype,
+) -> None:
     outcomes = []
     for checkpointed in (False, True):
         torch.manual_seed(1)
         block = DenseBlock(8, 3, 0.5, checkpointed)
-        torch.manual_seed(2)
-        y = block(torch.randn(2, 8, 6, 6, requires_grad=True))
-        y.square().sum().backward()
-        outcomes.append([y.detach(), *(p.grad for p in block.parameters())])
+        for step in range(2):
+            torch.manual_seed(2 + step)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+                y = block(torch.randn(2, 8, 6, 6, requires_grad=True))
+            y.float().square().sum().backward()
+        # Nothing comes after: the running statistics are those after the backward passes.
+        outcomes.append([y.detach(), *(p.grad for p in block.parameters()), *block.state_dict().values()])
     assert all(torch.equal(one, other) for one, other in zip(*outcomes, strict=True))
+
+
+def test_a_checkpointed_block_keeps_its_features_once() -> None:
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    x = torch.randn(1, 8, 16, 16, requires_grad=True)
+    block = DenseBlock(8, 6, 0.0, checkpointed=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = block(x)
+    assert sum(kept.values()) <= y.untyped_storage().nbytes()
 
 
 def test_the_losses_equal_a_calculation_by_hand() -> None:
