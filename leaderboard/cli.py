@@ -82,7 +82,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Check a folder or a zip of predicted masks without scoring it: names, grids, labels, damage, hostile archives."
     )
-    parser.add_argument("--cohort", type=Path, required=True, metavar="COHORT", help="cohort tree")
+    parser.add_argument(
+        "--cohort", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
+    )
     _add_submission(parser)
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
     parser.set_defaults(run=_check)
@@ -168,7 +170,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
     from leaderboard.published import read_published
-    from leaderboard.ranking import rank_methods
+    from leaderboard.ranking import left_out, rank_methods
     from leaderboard.strata import rank_strata
     from leaderboard.table import write_leaderboard, write_strata
     from leaderboard.terminal import print_leaderboard, print_strata
@@ -182,6 +184,8 @@ def _rank(arguments: argparse.Namespace) -> int:
     options["metrics"] = arguments.metrics.split(",") if arguments.metrics else None
     cases = read_cases(arguments.cases)
     table = rank_methods(cases, **options)
+    for note in left_out(cases, policy=arguments.policy):
+        _complain(f"note: {note}")
     strata = rank_strata(cases, arguments.by, **options) if arguments.by else {}
     published = read_published(arguments.published) if arguments.published else None
     write_leaderboard(arguments.out, table, published=published, latex=arguments.latex)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from leaderboard.images import read_geometry, read_volume
 SPACING_TOLERANCE_MM = 1e-3
 #: A mask stored with a scale factor has ones that read 0.9999999.
 LABEL_TOLERANCE = 1e-5
+#: A mask of another shape than its case's is read for its labels up to this size, twelve times the largest of ISLES.
+CHECKED_VOXELS = 1 << 24
 
 
 def read_mask(
@@ -21,29 +24,46 @@ def read_mask(
 ) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Read a binary mask, which must lie on the given grid.
 
-    The header is looked at before any voxel is read, so that a file cannot claim more memory than its case has voxels.
+    The header is looked at before any voxel is read, so that a file cannot claim more memory than its case has voxels,
+    or `CHECKED_VOXELS` where its shape is wrong. One volume with a fourth axis of length 1 is a mask.
 
     Returns:
         The mask, boolean, shape (X, Y, Z), and its spacing in mm, from the header and never from the affine.
 
     Raises:
-        InputError: the file is damaged, not on the grid or no mask of {0, 1}.
+        InputError: the file is damaged, not on the grid or no mask of {0, 1}; with all that is wrong.
     """
     found_shape, found_spacing, _ = read_geometry(path)
-    if shape is not None and found_shape != shape:
-        raise InputError(
-            f"{path}: has the shape {_times(found_shape)} where the case has {_times(shape)}: "
-            "resample the mask to the case's own grid"
-        )
+    if found_shape[3:] == (1,):
+        found_shape = found_shape[:3]
+    problems = _shape_faults(path, found_shape, shape)
+    readable = not problems or math.prod(found_shape) <= CHECKED_VOXELS
     if spacing_mm is not None and not np.allclose(found_spacing, spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
-        raise InputError(
+        problems.append(
             f"{path}: has the voxel size {_times(found_spacing)} mm where the case has {_times(spacing_mm)} mm: "
             "write the mask with the case's own header"
         )
-    volume = read_volume(path)
-    if volume.data.ndim != 3:
-        raise InputError(f"{path}: has {volume.data.ndim} axes where a mask has 3: write one volume")
-    return binary_mask(volume.data, path), volume.spacing_mm
+    if readable:
+        try:
+            mask = binary_mask(read_volume(path).data, path)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return mask.reshape(found_shape), found_spacing
+
+
+def _shape_faults(path: Path, found: tuple[int, ...], shape: tuple[int, ...] | None) -> list[str]:
+    """What is wrong with the shape of a mask, where the case has `shape` (None: any of three axes will do)."""
+    if len(found) != 3:
+        expected = f"the case has {_times(shape)}" if shape else "a mask has three axes"
+        return [f"{path}: has the shape {_times(found)} where {expected}: write one 3-D volume"]
+    if shape is not None and found != shape:
+        return [
+            f"{path}: has the shape {_times(found)} where the case has {_times(shape)}: "
+            "resample the mask to the case's own grid"
+        ]
+    return []
 
 
 def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:

@@ -140,6 +140,23 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     absent = [metric for metric in metrics if metric not in cases.columns or metric not in policy.rules]
     if absent:
         raise InputError(f"the metric {metric} is not among the columns: leave it out" for metric in absent)
+    result = count_values(cases, policy, metrics)
+    holes = [(label, metric) for metric in metrics for label in result.index[result[metric].isna()]]
+    if holes:
+        raise InputError(
+            f"{describe_row(cases, label)}: {metric} cannot be counted, a value it needs is empty: "
+            "score the predictions again"
+            for label, metric in holes
+        )
+    return result
+
+
+def count_values(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...]) -> pd.DataFrame:
+    """As `apply_policy`, for metrics that are there, but empty where a value that is needed is.
+
+    Raises:
+        InputError: a column that a rule needs is not there.
+    """
     result = cases[list(metrics)].astype(float)
     for status in STATUSES[1:]:
         rows = cases["status"] == status
@@ -148,13 +165,6 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
         for metric in metrics:
             value: Value = getattr(policy.rules[metric], status)
             result.loc[rows, metric] = value(cases.loc[rows]) if callable(value) else value
-    holes = [(label, metric) for metric in metrics for label in result.index[result[metric].isna()]]
-    if holes:
-        raise InputError(
-            f"{describe_row(cases, label)}: {metric} cannot be counted, a value it needs is empty: "
-            "score the predictions again"
-            for label, metric in holes
-        )
     return result
 
 

@@ -12,9 +12,14 @@ still undecided (step-down, Romano and Wolf, Econometrica 73(4), 2005, over dire
 - A quantile c of G resampled units becomes Student's with G - 1 degrees of freedom of the same normal tail (the
   expanded percentile of Hesterberg, The American Statistician 69(4), 2015), and is never below the value for one
   comparison: a resampled deviation is too small by sqrt((G - 1) / G) and has too light tails when patients are few.
-- A difference that is the same for every unit has no standard error. It is judged by the sign test: 2^(1 - G), times
-  the number of comparisons, must not exceed 5 %. Equal methods are never separated.
-- One unit separates nothing.
+- A difference that is the same in every resample has no standard error, and says nothing by being so: any two methods
+  differ by the same in one resample. It is judged by a test over the units, two-sided, whose p value times the number
+  of comparisons must not exceed 5 %: of a lead that is the same for every unit the sign test, 2^(1 - G). Equal methods
+  are never separated.
+- Where scores are bounded and coarse (mean ranks, shares), all resampled errors of a leader point down: 5 % of them on
+  one side are 10 % of wrong verdicts, and expanding the quantile's value comes too late where it is 0. Then the level
+  itself is expanded, from 97.5 % (`expanded_level`).
+- One unit separates nothing, nor do fewer resamples than the quantile needs: 19, more where the level is expanded.
 """
 
 from __future__ import annotations
@@ -40,22 +45,33 @@ class Comparison:
         resampled: shape (methods, resamples).
         errors_of: the standard error of each method's difference from one, shape (methods,), by that one's row; what is
             below `noise` is zero.
+        p_values_of: of each method against one, by that one's row: the one-sided p value, from the units, of the lead
+            that the one with the higher estimate has; shape (methods,). Asked where the lead has no error.
         noise: differences and errors up to this are nothing but rounding.
         units: number of independent units, patients or cases.
+        level: of the quantile of the resampled errors.
     """
 
     estimates: np.ndarray
     resampled: np.ndarray
     errors_of: Callable[[int], np.ndarray]
+    p_values_of: Callable[[int], np.ndarray]
     noise: float
     units: int
+    level: float = LEVEL
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether there are too few units or resamples to separate anything."""
+        resamples = self.resampled.shape[1]
+        return self.units < 2 or _place(self.level, resamples) > resamples
 
 
 def confidence_sets(comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest rank of each method's 95 % confidence set, shape (methods,) each."""
     count = len(comparison.estimates)
     low, high = np.ones(count, dtype=int), np.full(count, count)
-    if comparison.units < 2:
+    if comparison.tells_nothing:
         return low, high
     for method in range(count):
         better, worse = _against_all(comparison, method)
@@ -72,7 +88,7 @@ def separated_pairs(comparison: Comparison) -> np.ndarray:
     """
     count = len(comparison.estimates)
     better = np.zeros((count, count), dtype=bool)
-    if comparison.units < 2:
+    if comparison.tells_nothing:
         return better
     pairs = count * (count - 1) // 2
     statistics = [_statistics(comparison, method, pairs) for method in range(count)]
@@ -87,7 +103,7 @@ def separated_pairs(comparison: Comparison) -> np.ndarray:
                 # a verdict that was reached leaves the one against it to be tested
                 _raise_to_max(largest, deviations, ~better[rivals, method])
                 _raise_to_max(largest, -deviations, ~better[method, rivals])
-        critical = _critical(largest, comparison.units)
+        critical = _critical(largest, comparison)
         found = np.array([np.isfinite(error) & (-t > critical) for t, error, _ in statistics]) & ~better
         if not found.any():
             return better
@@ -142,7 +158,7 @@ def _against_all(comparison: Comparison, method: int) -> tuple[np.ndarray, np.nd
         largest = np.full(deviations.shape[1], -np.inf)
         _raise_to_max(largest, deviations, ~better[rivals])
         _raise_to_max(largest, -deviations, ~worse[rivals])
-        critical = _critical(largest, comparison.units)
+        critical = _critical(largest, comparison)
         more = rivals[(t[rivals] > critical) & ~better[rivals]]
         less = rivals[(-t[rivals] > critical) & ~worse[rivals]]
         if not more.size and not less.size:
@@ -152,14 +168,16 @@ def _against_all(comparison: Comparison, method: int) -> tuple[np.ndarray, np.nd
 
 
 def _statistics(comparison: Comparison, method: int, comparisons: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each rival: t of its lead, the standard error (infinite: none), whether a constant lead is significant."""
+    """Of each rival: t of its lead, the standard error (infinite: none), whether a lead without one is significant."""
     lead = comparison.estimates - comparison.estimates[method]
     error = comparison.errors_of(method)
     constant = error <= comparison.noise
     apart = np.abs(lead) > comparison.noise
     t = np.where(constant, np.sign(lead), lead / np.where(constant, 1.0, error))
-    by_sign = 2.0 ** (1 - comparison.units) * comparisons <= 1 - LEVEL + _NOISE
-    return t, np.where(constant, np.inf, error), constant & apart & by_sign
+    certain = constant & apart
+    if certain.any():
+        certain &= 2 * comparison.p_values_of(method) * comparisons <= 1 - LEVEL + _NOISE
+    return t, np.where(constant, np.inf, error), certain
 
 
 def _deviations(comparison: Comparison, method: int, rivals: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -177,13 +195,26 @@ def _raise_to_max(largest: np.ndarray, deviations: np.ndarray, rows: np.ndarray)
         np.maximum(largest, (deviations if rows.all() else deviations[rows]).max(axis=0), out=largest)
 
 
-def _critical(largest: np.ndarray, units: int) -> float:
-    """Critical value from the bootstrap's largest deviations, for G = `units`."""
+def _place(level: float, resamples: int) -> int:
+    """Which of the sorted resampled values is the quantile of that level; beyond the last where they are too few."""
+    return math.ceil(level * (resamples + 1) - _NOISE)
+
+
+def expanded_level(units: int) -> float:
+    """The normal level of Student's quantile of (1 + LEVEL) / 2 for G = `units`, scaled by sqrt(G / (G - 1))."""
     from scipy.special import ndtr, stdtrit
 
-    place = math.ceil(LEVEL * (len(largest) + 1))
-    if place > len(largest):
-        return math.inf
+    if units < 2:
+        return LEVEL
+    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + LEVEL) / 2)))
+
+
+def _critical(largest: np.ndarray, comparison: Comparison) -> float:
+    """Critical value from the bootstrap's largest deviations."""
+    from scipy.special import ndtr, stdtrit
+
+    units = comparison.units
+    place = _place(comparison.level, len(largest))
     quantile = float(np.partition(largest, place - 1)[place - 1])
     normal = quantile * math.sqrt(units / (units - 1))
     expanded = -float(stdtrit(units - 1, ndtr(-normal)))

@@ -16,12 +16,12 @@ from leaderboard.cohort import natural_key
 from leaderboard.errors import InputError
 from leaderboard.policy import CORE_METRICS, METRICS, POLICIES
 from leaderboard.schemes import SCHEMES, comparable, competition_ranks, means, scheme_ranks, standard_deviations
-from leaderboard.scores import VOLUME_TOLERANCE, Scores, check_comparable, read_scores
+from leaderboard.scores import VOLUME_TOLERANCE, Scores, check_comparable, left_out, read_scores
 from leaderboard.uncertainty import RESAMPLES, Agreement, Uncertainty, quantify, scheme_agreement, significance
 
 __all__ = [
     "SCHEMES", "VOLUME_TOLERANCE", "Analysis", "Scores", "analyse", "check_comparable", "comparable",
-    "competition_ranks", "means", "rank_methods", "standard_deviations",
+    "competition_ranks", "left_out", "means", "rank_methods", "standard_deviations",
 ]  # fmt: skip
 
 _WRITTEN_DECIMALS = 6

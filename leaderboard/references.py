@@ -23,21 +23,16 @@ from leaderboard.submission import mask_files, match_predictions, stem
 
 
 def find_references(root: Path, predictions: Path, partition: Partition | None = None) -> list[Case]:
-    """The cases to score: of a cohort tree, or of a flat folder of reference masks.
+    """The cases to score: those of `find_cases`, which must hold a reference.
 
     Args:
-        root: a tree with TRAINING or TESTING, or a folder of ``case_<k>.nii`` or other masks. Patients and ids of a
-            flat folder's cases come from the tree that it lies in, if any; its own ``patients.csv`` comes first.
+        root: as for `find_cases`.
         predictions: tells which partition of a tree is meant where `partition` does not.
         partition: which partition.
 
     Raises:
         InputError: there is nothing to score against.
     """
-    if root.is_dir() and not _has_cases(root):
-        cases = _flat_references(root, partition)
-        if cases:
-            return cases
     cases = find_cases(root, predictions, partition)
     if not any(case.reference for case in cases):
         raise InputError(
@@ -48,11 +43,22 @@ def find_references(root: Path, predictions: Path, partition: Partition | None =
 
 
 def find_cases(root: Path, predictions: Path, partition: Partition | None = None) -> list[Case]:
-    """The cases of a tree; of two partitions the one that most predictions fit by id or name, else training.
+    """The cases of a tree, or of a flat folder of reference masks.
+
+    Args:
+        root: a tree with TRAINING or TESTING, or a folder of ``case_<k>.nii`` or other masks. Patients and ids of a
+            flat folder's cases come from the tree that it lies in, if any; its own ``patients.csv`` comes first.
+        predictions: tells which partition of a tree is meant where `partition` does not: the one that most of them fit
+            by id or name, else training.
+        partition: which partition.
 
     Raises:
-        InputError: there is no such tree, or it is not whole.
+        InputError: there is neither, or the tree is not whole.
     """
+    if root.is_dir() and not _has_cases(root):
+        cases = _flat_references(root, partition)
+        if cases:
+            return cases
     found = find_partitions(root)
     if partition is None and len(found) > 1:
         files = mask_files(predictions)
@@ -86,10 +92,12 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
         tree = {}
     patients = read_patients([folder])
     cases: dict[str, Case] = {}
+    problems = []
     for path in files:
         name = stem(path.name)
         if name in cases:
-            raise InputError(f"{path}: {name} is there twice: keep one of them")
+            problems.append(f"{path}: {name} is there twice: keep one of them")
+            continue
         known = tree.get(name)
         cases[name] = Case(
             name=name,
@@ -100,6 +108,8 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
             ids=known.ids if known else {},
             reference=path,
         )
+    if problems:
+        raise InputError(problems)
     return sorted(cases.values(), key=lambda case: natural_key(case.name))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from leaderboard.cases import sort_cases
 from leaderboard.cohort import natural_key
 from leaderboard.errors import InputError
-from leaderboard.policy import CORE_METRICS, METRICS, POLICIES, Policy, apply_policy, describe_row
+from leaderboard.policy import CORE_METRICS, METRICS, POLICIES, Policy, apply_policy, count_values, describe_row
 
 #: Reference volumes that differ by more than this share are different references.
 VOLUME_TOLERANCE = 1e-6
@@ -91,6 +91,31 @@ def read_scores(
     return cases, Scores(methods, names, _patients(cases, names), values, missing, directions, undefined)
 
 
+def left_out(cases: pd.DataFrame, *, policy: str = "isles2018") -> list[str]:
+    """What `read_scores` leaves out although some rows have it: a line for the metrics that the same methods lack.
+
+    Args:
+        cases: a row a (method, case), as `cases.read_cases` gives it.
+        policy: one of `policy.POLICIES`.
+    """
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for name in METRICS:
+        if name in CORE_METRICS or name not in cases.columns or cases[name].isna().all():
+            continue
+        try:
+            empty = count_values(cases, POLICIES[policy], (name,))[name].isna()
+        except InputError:
+            empty = pd.Series(True, cases.index)
+        methods = tuple(sorted(cases.loc[empty.to_numpy(), "method"].unique(), key=natural_key))
+        if methods:
+            lacking.setdefault(methods, []).append(name)
+    return [
+        f"left out for all methods: {', '.join(names)}, which {_listed(methods)} "
+        f"{'has' if len(methods) == 1 else 'have'} no value of in some case: score these predictions again"
+        for methods, names in lacking.items()
+    ]
+
+
 def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) -> dict[str, bool]:
     """Metrics to rank by, and whether more of each is better.
 
@@ -152,9 +177,9 @@ def _different_lists(cases: pd.DataFrame) -> list[str]:
     for method, own in cases.groupby("method", sort=True)["case"]:
         lacking = sorted(every - set(own), key=natural_key)
         if lacking:
-            listed = ", ".join(lacking[:_LISTED]) + (f" and {len(lacking) - _LISTED} more" if lacking[_LISTED:] else "")
             problems.append(
-                f"{method}: has no row for {listed}, which other methods have: score all methods on the same cases"
+                f"{method}: has no row for {_listed(lacking)}, which other methods have: "
+                "score all methods on the same cases"
             )
     return problems
 
@@ -184,6 +209,10 @@ def _different_patients(cases: pd.DataFrame) -> list[str]:
         patients = sorted(known.loc[known["case"] == case, "patient"].unique(), key=natural_key)
         problems.append(f"{case} belongs to the patients {', '.join(patients)}: give it one in every cases.csv")
     return problems
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if names[_LISTED:] else "")
 
 
 def _where(rows: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from leaderboard.journal import Journal
 from leaderboard.pool import run_tasks
 from leaderboard.references import find_cases, find_references, read_folds
 from leaderboard.scored import Scored, content_digest, score_case, score_files
-from leaderboard.submission import Submission, match_predictions, open_submission
+from leaderboard.submission import Submission, check_file, match_predictions, open_submission
 
 __all__ = [
     "find_cases", "find_references", "journal_of", "read_cases", "read_folds", "score_case", "score_cases",
@@ -79,6 +79,16 @@ def score_cases(
             tolerated += _named(submission, path, result.prediction_faults)
             fold = folds.get(case.name) if folds else None
             rows.append({"method": method, "case": case.name, "patient": case.patient, "fold": fold, **result.measures})
+        sound = {
+            case.name: case.reference
+            for case, result in zip(cases, results, strict=True)
+            if case.reference and not result.reference_faults
+        }
+        doubled = [(sound[case], path) for case, paths in matches.doubled.items() if case in sound for path in paths]
+        checks = [(reference, submission.files[path]) for reference, path in doubled]
+        faults = dict(run_tasks(check_file, checks, jobs=jobs))
+        for number, (_, path) in enumerate(doubled):
+            tolerated += submission.named(faults[number], path)
     if problems or (tolerated and not lenient):
         raise InputError(problems + tolerated)
     for problem in tolerated:
@@ -107,8 +117,7 @@ def _score(
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(Journal(path)) if path else None
         if journal and journal.holds_any:
-            for number, task in enumerate(tasks):
-                content = content_digest(task)
+            for number, content in run_tasks(content_digest, tasks, jobs=jobs):
                 measures = journal.find(content)
                 if measures is not None:
                     results[number] = Scored(measures, [], [], content)

@@ -7,6 +7,7 @@ Problems are collected, never raised one by one.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,10 +37,12 @@ class Matches:
 
     Attributes:
         files: the prediction of each case that has exactly one, by case name.
+        doubled: the predictions of each case that has several.
         problems: a line for each file that is nobody's, or one too many.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
+    doubled: dict[str, list[Path]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -98,21 +101,32 @@ def mask_files(predictions: Path) -> list[Path]:
 
 def _folder(folder: Path) -> tuple[list[Path], list[str]]:
     """Masks of a folder by name, and what is wrong with other entries."""
+    masks, problems, unreadable = [], [], []
     try:
-        entries = sorted(path for path in folder.iterdir() if _is_ours(path.name) and not path.is_dir())
-        files = [path for path in entries if path.is_file()]
-        inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-        hint = next((path for path in inner if any(_MASK.fullmatch(entry.name) for entry in path.iterdir())), None)
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if _is_ours(entry.name)), key=lambda entry: entry.name)
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_dir():
+                continue
+            if not entry.is_file():
+                problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
+            elif _MASK.fullmatch(entry.name):
+                masks.append(path)
+            else:
+                unreadable.append(_unreadable(path))
+        problems += unreadable
+        if not masks:
+            raise InputError([*problems, _nothing(folder, _folder_with_masks(folder))])
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}): change its permissions") from None
-    problems = [
-        f"{path}: is no regular file, or a link to none: put the mask there" for path in entries if path not in files
-    ]
-    masks = [path for path in files if _MASK.fullmatch(path.name)]
-    problems += [_unreadable(path) for path in files if path not in masks]
-    if not masks:
-        raise InputError([*problems, _nothing(folder, hint)])
     return masks, problems
+
+
+def _folder_with_masks(folder: Path) -> Path | None:
+    """The first folder within that holds what `folder` should."""
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return next((path for path in inner if any(_MASK.fullmatch(entry.name) for entry in path.iterdir())), None)
 
 
 def _is_ours(name: str) -> bool:
@@ -175,6 +189,7 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
             distinct = len({path.name for path in paths}) == len(paths)
             others = ", ".join(other.name if distinct else str(other) for other in paths[1:])
             matches.problems.append(f"{paths[0]}: {case} is predicted again by {others}: keep one of them")
+            matches.doubled[case] = paths
         else:
             matches.files[case] = paths[0]
     return matches
@@ -223,17 +238,20 @@ def check_predictions(
         matches = match_predictions(list(submission.files), cases)
         problems = submission.problems + matches.problems
         by_name: Mapping[str, Case] = {case.name: case for case in cases}
-        tasks = [(_grid_file(by_name[name]), submission.files[shown]) for name, shown in matches.files.items()]
-        found = dict(run_tasks(_check_file, tasks, jobs=jobs, progress=progress))
-        for number, shown in enumerate(matches.files.values()):
-            problems += submission.named(found[number], shown)
+        shown = [(case, path) for case, path in matches.files.items()]
+        shown += [(case, path) for case, paths in matches.doubled.items() for path in paths]
+        tasks = [(_grid_file(by_name[case]), submission.files[path]) for case, path in shown]
+        found = dict(run_tasks(check_file, tasks, jobs=jobs, progress=progress))
+        for number, (_, path) in enumerate(shown):
+            problems += submission.named(found[number], path)
+    problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
     if problems:
         raise InputError(problems)
     return [case.name for case in cases if case.name not in matches.files]
 
 
-def _check_file(task: tuple[Path, Path]) -> list[str]:
-    """What is wrong with one prediction."""
+def check_file(task: tuple[Path, Path]) -> list[str]:
+    """What is wrong with a prediction, the second file, on the grid of the first."""
     grid, prediction = task
     try:
         shape, spacing_mm, _ = read_geometry(grid)

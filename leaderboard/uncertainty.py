@@ -8,11 +8,20 @@ Dice apart and 63 patients it held the last method's true rank in 74 % of simula
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from leaderboard.rank_sets import LEVEL, Comparison, confidence_sets, group_labels, separated_pairs, tie_groups
+from leaderboard.rank_sets import (
+    LEVEL,
+    Comparison,
+    confidence_sets,
+    expanded_level,
+    group_labels,
+    separated_pairs,
+    tie_groups,
+)
 from leaderboard.resampling import Resamples, cluster_errors, descending_ranks, draw, resampled_scores
 from leaderboard.schemes import SCHEMES, case_rank_sums, means, per_case, scheme_ranks, signed_values, wilcoxon_matrix
 from leaderboard.scores import Scores
@@ -102,7 +111,8 @@ def quantify(
     ranks within each case: they do not depend on which other cases were drawn. ``mean-then-rank`` over several metrics
     and ``test-then-rank`` have no score by case: the whole scheme is applied to every resample, and the standard error
     of a difference is the standard deviation of its resampled values. A rank is no smooth function of the data, so
-    their sets are approximate; in simulation they err towards being too wide.
+    their sets are approximate; in simulation they err towards being too wide. Where no resample changes a difference,
+    the Wilcoxon signed-rank test of `significance` decides (before its correction), which looks at the patients.
 
     Raises:
         InputError: the unit is unknown or a number makes no sense.
@@ -147,12 +157,26 @@ def _comparison(scores: Scores, scheme: str, score: np.ndarray, resampled: np.nd
     if values is not None:
         errors = cluster_errors(values, drawn)
         noise = _NOISE * max(float(np.abs(values).max()), np.finfo(float).tiny)
+        # no error is a lead that is the same for every unit: the sign test
+        all_heads = np.full(len(values), 2.0**-drawn.units)
         return Comparison(
-            means(values), resampled, lambda row: np.sqrt(((errors - errors[row]) ** 2).sum(axis=1)), noise, drawn.units
+            means(values),
+            resampled,
+            lambda row: np.sqrt(((errors - errors[row]) ** 2).sum(axis=1)),
+            lambda row: all_heads,
+            noise,
+            drawn.units,
         )
     estimates = score if scheme == "test-then-rank" else -score
+    tests = functools.cache(lambda: wilcoxon_matrix(_observations(scores, scheme, drawn.unit_of_case)))
     return Comparison(
-        estimates, resampled, lambda row: (resampled - resampled[row]).std(axis=1), _NOISE * len(score), drawn.units
+        estimates,
+        resampled,
+        lambda row: (resampled - resampled[row]).std(axis=1),
+        lambda row: np.where(estimates > estimates[row], tests()[:, row], tests()[row]),
+        _NOISE * len(score),
+        drawn.units,
+        level=expanded_level(drawn.units),
     )
 
 
@@ -188,17 +212,29 @@ def significance(scores: Scores, *, scheme: str = "dice", unit: str = "patient")
     Returns:
         Shape (methods, methods): [a, b] is the corrected p value of "a is better than b"; NaN on the diagonal.
     """
-    values = per_case(scores, scheme)
-    if values is None:
-        values = signed_values(scores)[0] if len(scores.higher_is_better) == 1 else -case_rank_sums(scores)
-    if unit == "patient":
-        patients = np.array(scores.patients)
-        values = np.stack([means(values[:, patients == name]) for name in dict.fromkeys(scores.patients)], axis=1)
-    p_values = wilcoxon_matrix(values)
+    units = scores.patients if unit == "patient" else scores.cases
+    p_values = wilcoxon_matrix(_observations(scores, scheme, np.unique(units, return_inverse=True)[1]))
     off_diagonal = ~np.eye(len(p_values), dtype=bool)
     corrected = np.full(p_values.shape, np.nan)
     corrected[off_diagonal] = holm(p_values[off_diagonal])
     return corrected
+
+
+def _observations(scores: Scores, scheme: str, unit_of_case: np.ndarray) -> np.ndarray:
+    """What the scheme ranks by, or the negated mean rank within the case, as the mean over each unit's cases.
+
+    Args:
+        scores: what is ranked.
+        scheme: how.
+        unit_of_case: number of the unit of each case, shape (cases,).
+
+    Returns:
+        Shape (methods, units), more is better.
+    """
+    values = per_case(scores, scheme)
+    if values is None:
+        values = signed_values(scores)[0] if len(scores.higher_is_better) == 1 else -case_rank_sums(scores)
+    return np.stack([means(values[:, unit_of_case == unit]) for unit in np.unique(unit_of_case)], axis=1)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

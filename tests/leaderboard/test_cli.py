@@ -150,7 +150,7 @@ def test_check_accepts_and_refuses(cohort, predictions, capsys, isles_tree):
     assert main(arguments) == 1
     problems = complaints(capsys)
     assert [problem.split(": ")[0] for problem in problems] == [
-        str(predictions / name) for name in ("case_3.nii", "case_1.nii.gz", "case_2.nii.gz")
+        str(predictions / name) for name in ("case_3.nii", "case_1.nii.gz", "case_2.nii.gz", "case_3.nii")
     ]
 
 

@@ -1,6 +1,10 @@
 """Finished cases on disk: what is used again, and what must not be."""
 
 import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +31,49 @@ def test_another_program_finds_nothing(tmp_path, monkeypatch):
     with Journal(tmp_path / "j") as journal:
         journal.add("one", MEASURES)
     monkeypatch.setattr(module, "_program", lambda: "a later version")
+    assert Journal(tmp_path / "j").find("one") is None
+
+
+def imported_by_scoring():
+    """Modules of this package that a scoring process has imported, but for those that hold no arithmetic."""
+    code = "import sys, leaderboard.scored; print(*(name for name in sys.modules if name.startswith('leaderboard.')))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    return {f"{name.removeprefix('leaderboard.')}.py" for name in found} - {"errors.py"}
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """A copy of the package, which the journal takes for the program."""
+    copy = tmp_path / "package"
+    shutil.copytree(Path(module.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    monkeypatch.setattr(module.resources, "files", lambda name: copy)
+    module._program.cache_clear()
+    yield copy
+    module._program.cache_clear()
+
+
+def test_a_newer_metric_never_meets_an_old_result(tmp_path, program):
+    modules = imported_by_scoring()
+    assert {"metrics.py", "surface.py", "masks.py"} <= modules
+    with Journal(tmp_path / "j") as journal:
+        journal.add("one", MEASURES)
+    module._program.cache_clear()
+    assert Journal(tmp_path / "j").find("one")
+    for name in sorted(modules):
+        code = (program / name).read_text()
+        (program / name).write_text(f"{code}\n# newer\n")
+        module._program.cache_clear()
+        assert Journal(tmp_path / "j").find("one") is None, name
+        (program / name).write_text(code)
+
+
+@pytest.mark.parametrize("package", ["medpy", "nibabel", "numpy", "scipy"])
+def test_another_version_of_a_package_never_meets_an_old_result(tmp_path, program, monkeypatch, package):
+    with Journal(tmp_path / "j") as journal:
+        journal.add("one", MEASURES)
+    version = module.metadata.version
+    monkeypatch.setattr(module.metadata, "version", lambda name: "99" if name == package else version(name))
+    module._program.cache_clear()
     assert Journal(tmp_path / "j").find("one") is None
 
 

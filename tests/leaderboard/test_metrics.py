@@ -15,8 +15,7 @@ from medpy.metric import binary
 from scipy import ndimage
 
 from leaderboard import surface
-from leaderboard.metrics import crop_to_joint_box, diagonal_mm, measure, measure_core
-from leaderboard.policy import CORE_METRICS
+from leaderboard.metrics import crop_to_joint_box, diagonal_mm, measure
 
 SPACING = (0.9, 1.3, 6.0)
 SHAPE = (9, 8, 4)
@@ -189,18 +188,9 @@ def test_integer_masks_count_as_boolean_ones() -> None:
 
 
 @pytest.mark.parametrize("shapes", [((2, 2, 2), (2, 2, 3)), ((2, 2), (2, 2))])
-@pytest.mark.parametrize("function", [measure, measure_core])
-def test_shapes_that_differ_or_have_not_three_axes_are_refused(function, shapes) -> None:
+def test_shapes_that_differ_or_have_not_three_axes_are_refused(shapes) -> None:
     with pytest.raises(ValueError, match="shapes differ"):
-        function(np.zeros(shapes[0]), np.zeros(shapes[1]), SPACING)
-
-
-@pytest.mark.parametrize(("predicted", "present"), PAIRS)
-def test_the_five_alone_are_those_of_all(predicted: str, present: str) -> None:
-    prediction, reference = masks()[predicted], masks()[present]
-    five, every = (function(prediction, reference, SPACING) for function in (measure_core, measure))
-    assert set(five) == set(CORE_METRICS)
-    np.testing.assert_equal(five, {name: every[name] for name in CORE_METRICS})
+        measure(np.zeros(shapes[0]), np.zeros(shapes[1]), SPACING)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

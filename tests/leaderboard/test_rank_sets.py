@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.rank_sets import Comparison, confidence_sets, group_labels, separated_pairs, tie_groups
+from leaderboard.rank_sets import (
+    Comparison,
+    confidence_sets,
+    expanded_level,
+    group_labels,
+    separated_pairs,
+    tie_groups,
+)
 from leaderboard.resampling import cluster_errors, draw, resampled_means
 
 
@@ -18,6 +25,7 @@ def compare(scores, resamples=400):
         values.mean(axis=1),
         resampled_means(values, drawn),
         lambda row: np.sqrt(((errors - errors[row]) ** 2).sum(axis=1)),
+        lambda row: np.full(len(values), 0.5**drawn.units),
         1e-11,
         drawn.units,
     )
@@ -157,6 +165,21 @@ def test_too_few_resamples_separate_nothing(challenge):
     assert [bound.tolist() for bound in confidence_sets(comparison)] == [[1, 1, 1], [3, 3, 3]]
     enough = compare(challenge(np.random.default_rng(0), methods=3, step=1.0), resamples=19)
     assert [bound.tolist() for bound in confidence_sets(enough)] == [[1, 2, 3], [1, 2, 3]]
+
+
+def test_too_few_resamples_separate_not_even_a_lead_that_is_the_same_for_all(scores_of):
+    values = np.random.default_rng(0).random((1, 40))
+    for resamples, low in ((1, [1, 1]), (18, [1, 1]), (19, [1, 2])):
+        comparison = compare(scores_of(np.concatenate([values, values - 0.1])), resamples)
+        assert confidence_sets(comparison)[0].tolist() == low
+        assert separated_pairs(comparison).any() == (low == [1, 2])
+
+
+@pytest.mark.parametrize("units", [2, 6, 20, 63, 10_000])
+def test_the_expanded_level_is_that_of_students_quantile(units):
+    quantile = stats.t.isf(0.025, units - 1) * math.sqrt(units / (units - 1))
+    assert stats.norm.sf(quantile) == pytest.approx(1 - expanded_level(units), rel=1e-6, abs=1e-15)
+    assert expanded_level(units) > 0.975
 
 
 def test_a_difference_that_rests_on_one_patient_spares_the_others(scores_of):

@@ -8,11 +8,14 @@ from scipy import stats
 
 from leaderboard.cases import cases_frame
 from leaderboard.errors import InputError
+from leaderboard.policy import METRICS, POLICIES
+from leaderboard.published import read_published
 from leaderboard.ranking import (
     SCHEMES,
     analyse,
     comparable,
     competition_ranks,
+    left_out,
     means,
     rank_methods,
     standard_deviations,
@@ -25,28 +28,30 @@ def order(table):
     return dict(zip(table["method"], table["rank"].astype(int), strict=True))
 
 
-# Table 1 of the MS-DCNN paper: Hausdorff mean and SD over 62 cases, undefined distances, and what to add to the printed
-# mean within its last digit so that the SD rounds as printed. Row 3's mean is a misprint in its third digit.
-PUBLISHED = {
-    "songt1": (19354856.39, 39507890.41, 12, 0.0045),
-    "pengl1": (19354856.66, 39507890.28, 12, 0.0),
-    "cheny11": (19354856.55, 39507890.34, 12, 0.0),
-    "pengl1 (2)": (16129055.93, 36779842.04, 10, 0.0),
-    "MS-DCNN": (19354857.71, 39507889.77, 12, 0.0),
-}
+# By row of the quoted table: undefined distances of 62; what to add to the printed mean within its last digit so that
+# the SD rounds as printed; and the mean where the printed one is a misprint.
+UNDEFINED = (12, 12, 12, 10, 12)
+WITHIN_DIGIT = (0.0045, 0.0, 0.0, 0.0, 0.0)
+MISPRINTS = {2: 19354856.55}
 
 
-@pytest.mark.parametrize("team", PUBLISHED)
-def test_published_hausdorff_mean_and_sd_come_out_to_the_printed_digits(build, team):
-    mean, sd, undefined, within_digit = PUBLISHED[team]
-    finite = ((mean + within_digit) * 62 - undefined * 1e8) / (62 - undefined)
+@pytest.mark.parametrize("number", range(5))
+def test_published_hausdorff_mean_and_sd_come_out_to_the_printed_digits(build, number):
+    quoted = read_published("isles2018").table.iloc[number]
+    mean, undefined = MISPRINTS.get(number, float(quoted["hausdorff_mm_mean"])), UNDEFINED[number]
+    finite = ((mean + WITHIN_DIGIT[number]) * 62 - undefined * 1e8) / (62 - undefined)
     empty = {"status": "empty_prediction", "dice": 0, "precision": NAN, "recall": 0, "hausdorff_mm": NAN}
-    table = rank_methods(build({team: [empty] * undefined + [{"hausdorff_mm": finite}] * (62 - undefined)}))
+    table = rank_methods(build({"me": [empty] * undefined + [{"hausdorff_mm": finite}] * (62 - undefined)}))
     row = table.iloc[0]
     assert f"{row['hausdorff_mm_mean']:.2f}" == f"{mean:.2f}"
-    assert f"{row['hausdorff_mm_sd']:.2f}" == f"{sd:.2f}"
+    assert f"{row['hausdorff_mm_sd']:.2f}" == quoted["hausdorff_mm_sd"]
     assert row["hausdorff_mm_undefined"] == undefined
     assert row["hausdorff_mm_defined_mean"] == pytest.approx(finite, abs=1e-6)
+
+
+def test_tied_methods_stand_in_natural_order(build):
+    cases = build({name: [{}] for name in ("m_10", "m_2", "m_1")} | {"a": [{"dice": 0.1}]})
+    assert list(rank_methods(cases, resamples=0)["method"]) == ["m_1", "m_2", "m_10", "a"]
 
 
 def test_dice_orders_by_the_mean_and_ties_share_the_smallest_rank(build):
@@ -191,6 +196,33 @@ def test_further_metrics_follow_where_the_rows_have_them(build):
     assert (table["lesion_f1_mean"].iloc[0], table["volume_difference_ml_mean"].iloc[0]) == (0.25, -4.5)
     bare = rank_methods(cases[cases.columns[:12]])
     assert not any(column.startswith(("lesion", "hd95")) for column in bare.columns)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_metrics_that_one_of_several_methods_lacks_are_told(build, policy):
+    cases = build({"a": [{}, {}], "b": [{}, {"hd95_mm": NAN, "lesion_f1": NAN}], "c": [{"core_agreement": NAN}, {}]})
+    assert left_out(cases, policy=policy) == [
+        "left out for all methods: hd95_mm, lesion_f1, which b has no value of in some case: "
+        "score these predictions again",
+        "left out for all methods: core_agreement, which c has no value of in some case: score these predictions again",
+    ]
+    shown = {column.removesuffix("_mean") for column in rank_methods(cases, policy=policy, resamples=0).columns}
+    assert shown & set(METRICS) == set(METRICS) - {"hd95_mm", "lesion_f1", "core_agreement"}
+
+
+def test_a_column_that_a_rule_needs_is_told_of_too(build):
+    cases = build({"a": [{}, {"status": "missing"}], "b": [{}, {}]}).drop(columns="reference_lesions")
+    assert [line.split(": ")[1] for line in left_out(cases)] == [
+        "lesion_count_difference, which a, b have no value of in some case"
+    ]
+
+
+def test_metrics_that_all_have_or_none_has_are_not_told(build):
+    empty = {"status": "empty_prediction", "precision": NAN, "hausdorff_mm": NAN, "hd95_mm": NAN, "assd_mm": NAN}
+    cases = build({"a": [{}, empty], "b": [{"status": "missing"}, {}]})
+    assert left_out(cases) == left_out(cases[cases.columns[:12]]) == []
+    cases["lesion_f1"] = NAN
+    assert left_out(cases) == []
 
 
 def test_a_metric_without_its_column_is_refused(build):

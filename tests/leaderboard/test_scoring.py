@@ -17,6 +17,7 @@ from leaderboard.scoring import (
     score_cases,
     write_cases,
 )
+from leaderboard.submission import check_predictions
 
 SHAPE = (8, 9, 2)
 SPACING = (0.9, 0.9, 6.0)
@@ -75,6 +76,9 @@ def test_a_missing_prediction_keeps_what_its_reference_says(tmp_path, cases):
     assert row["reference_ml"] == frame.loc["case_2", "reference_ml"]
     assert row[["dice", "hausdorff_mm", "precision", "recall", "avd_ml", "predicted_ml"]].isna().all()
     assert row["diagonal_mm"] == frame.loc["case_2", "diagonal_mm"]
+    assert row["reference_lesions"] == frame.loc["case_2", "reference_lesions"] == 1
+    known = {"method", "patient", "status", "reference_ml", "reference_lesions", "diagonal_mm"}
+    assert set(row.index[row.notna()]) == known
 
 
 def test_processes_change_nothing(tmp_path, cases):
@@ -276,6 +280,32 @@ def test_references_may_lie_in_a_flat_folder_of_the_tree(tmp_path, isles_tree):
     assert [case.name for case in cases] == ["case_1", "case_2", "case_10"]
     assert [case.patient for case in cases] == ["P1", "P1", "P5"]
     assert list(score_cases(cases, predictions, "me")["status"]) == ["missing", "ok", "missing"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_flat_folder_of_references_can_be_checked_against_as_it_can_be_scored(tmp_path, isles_tree, inside):
+    root = isles_tree([1, 2], partition="TESTING")
+    folder = (root if inside else tmp_path) / "TESTING_REFERENCES"
+    for number in (1, 2):
+        isles_tree.image(folder / f"case_{number}.nii", isles_tree.values(SHAPE, "OT", 0))
+    predictions = tmp_path / "p"
+    isles_tree.image(predictions / "case_2.nii", isles_tree.values(SHAPE, "OT", 0))
+    assert find_cases(folder, predictions) == find_references(folder, predictions)
+    assert check_predictions(find_cases(folder, predictions), predictions) == ["case_1"]
+    isles_tree.image(predictions / "case_1.nii", isles_tree.values((8, 9, 3), "OT", 0))
+    with pytest.raises(InputError, match="has the shape 8 x 9 x 3 where the case has 8 x 9 x 2"):
+        check_predictions(find_cases(folder, predictions), predictions)
+
+
+def test_every_reference_that_is_there_twice_is_told(tmp_path, isles_tree):
+    for name in ("case_1.nii", "case_01.nii", "case_2.nii", "case_2.nii.gz"):
+        isles_tree.image(tmp_path / name, isles_tree.values(SHAPE, "OT", 0))
+    with pytest.raises(InputError) as caught:
+        find_references(tmp_path, tmp_path)
+    assert [problem.split(": ")[1] for problem in caught.value.problems] == [
+        "case_1 is there twice",
+        "case_2 is there twice",
+    ]
 
 
 def test_any_folder_of_masks_is_a_reference(tmp_path, isles_tree):

@@ -2,15 +2,17 @@
 
 import gzip
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from leaderboard.cohort import Case
+from leaderboard import masks
+from leaderboard.cohort import Case, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.masks import binary_mask, read_mask
+from leaderboard.scoring import score_cases
 from leaderboard.submission import check_predictions, mask_files, match_predictions, open_submission, stem
 
 SHAPE = (8, 9, 2)
@@ -74,6 +76,7 @@ def test_a_doubled_case_has_no_prediction_and_a_problem(cases):
     found = match(cases, "SMIR.x.201.nii", "case_1.nii", "case_2.nii")
     assert list(found.files) == ["case_2"]
     assert found.problems == ["SMIR.x.201.nii: case_1 is predicted again by case_1.nii: keep one of them"]
+    assert found.doubled == {"case_1": [Path("SMIR.x.201.nii"), Path("case_1.nii")]}
 
 
 def test_stem_drops_the_ending_and_leading_zeros():
@@ -238,14 +241,114 @@ def test_each_fault_is_one_problem_that_names_the_file(tmp_path, isles_tree, kin
     assert FAULTS[kind] in caught.value.problems[0]
 
 
-def test_a_spacing_within_the_tolerance_is_the_same_grid(tmp_path, isles_tree):
-    path = isles_tree.image(tmp_path / "m.nii", isles_tree.values(SHAPE, "OT", 0), (0.9, 0.9005, 6.0))
-    assert read_mask(path, SHAPE, SPACING)[0].sum() == 6
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("way", [-1, 1])
+def test_voxel_sizes_are_the_same_up_to_a_thousandth_of_a_millimetre(tmp_path, isles_tree, axis, way):
+    for apart, same in ((0.9e-3, True), (1.1e-3, False)):
+        spacing = [size + way * apart * (number == axis) for number, size in enumerate(SPACING)]
+        path = isles_tree.image(tmp_path / "m.nii", isles_tree.values(SHAPE, "OT", 0), spacing)
+        if same:
+            assert read_mask(path, SHAPE, SPACING)[0].sum() == 6
+        else:
+            with pytest.raises(InputError, match="has the voxel size"):
+                read_mask(path, SHAPE, SPACING)
+
+
+def test_every_fault_of_a_file_is_told_at_once(tmp_path, isles_tree):
+    mask = isles_tree.values((8, 9, 3), "OT", 0) * 255
+    path = isles_tree.image(tmp_path / "m.nii.gz", mask, (0.9, 0.9, 5.0))
+    with pytest.raises(InputError) as caught:
+        read_mask(path, SHAPE, SPACING)
+    assert [problem.split(f"{path}: ")[1] for problem in caught.value.problems] == [
+        "has the shape 8 x 9 x 3 where the case has 8 x 9 x 2: resample the mask to the case's own grid",
+        "has the voxel size 0.9 x 0.9 x 5 mm where the case has 0.9 x 0.9 x 6 mm: write the mask with the case's own "
+        "header",
+        "holds the values 255, a mask holds 0 and 1 alone: write 1 for lesion and 0 elsewhere",
+    ]
+
+
+def test_a_wrong_shape_is_read_for_its_labels_only_up_to_a_size(tmp_path, isles_tree, monkeypatch):
+    path = isles_tree.image(tmp_path / "m.nii", isles_tree.values((8, 9, 3), "OT", 0) * 255, SPACING)
+    for most, faults in ((216, 2), (215, 1)):
+        monkeypatch.setattr(masks, "CHECKED_VOXELS", most)
+        with pytest.raises(InputError) as caught:
+            read_mask(path, SHAPE, SPACING)
+        assert len(caught.value.problems) == faults
+    # a sound shape is no larger than its case
+    monkeypatch.setattr(masks, "CHECKED_VOXELS", 0)
+    isles_tree.image(path, isles_tree.values(SHAPE, "OT", 0) * 255, (0.9, 0.9, 5.0))
+    with pytest.raises(InputError) as caught:
+        read_mask(path, SHAPE, SPACING)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("name", ["m.nii", "m.nii.gz"])
+def test_a_fourth_axis_of_length_1_is_no_fault(tmp_path, isles_tree, name):
+    mask = isles_tree.values(SHAPE, "OT", 0)
+    path = isles_tree.image(tmp_path / name, mask[..., None], SPACING)
+    assert nib.Nifti1Image.load(path).shape == (*SHAPE, 1)
+    for shape in (SHAPE, None):
+        np.testing.assert_array_equal(read_mask(path, shape, SPACING)[0], mask == 1)
+    with pytest.raises(InputError, match=r"has the shape 8 x 9 x 2 where the case has 8 x 9 x 1: resample"):
+        read_mask(path, (8, 9, 1), SPACING)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (8, 9, 1), None])
+def test_several_volumes_are_no_mask_and_the_remedy_is_to_write_one(tmp_path, isles_tree, shape):
+    mask = isles_tree.values(SHAPE, "OT", 0)
+    path = isles_tree.image(tmp_path / "m.nii", np.stack([mask, mask], axis=-1), SPACING)
+    with pytest.raises(InputError, match=r"has the shape 8 x 9 x 2 x 2 where .*: write one 3-D volume$"):
+        read_mask(path, shape)
+
+
+def test_every_file_of_a_doubled_case_is_checked(tmp_path, isles_tree):
+    cases = read_cohort(isles_tree(range(1, 4))).cases
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    break_file(folder / "case_2.nii", isles_tree, "255")
+    (folder / "case_2.nii.gz").write_text("junk")
+    isles_tree.image(folder / "case_1.nii", isles_tree.values(SHAPE, "OT", 0))
+    for refuse in (check_predictions, lambda *arguments: score_cases(*arguments, "me")):
+        with pytest.raises(InputError) as caught:
+            refuse(cases, folder)
+        doubled, label, junk = caught.value.problems
+        assert doubled.startswith(f"{folder / 'case_2.nii'}: case_2 is predicted again by case_2.nii.gz")
+        assert label.startswith(f"{folder / 'case_2.nii'}: holds the values 255")
+        assert junk.startswith(f"{folder / 'case_2.nii.gz'}: is not gzip-compressed")
+    told = []
+    frame = score_cases(cases, folder, "me", lenient=True, on_problem=told.append)
+    assert list(frame["status"]) == ["ok", "missing", "missing"]
+    assert told == [doubled, label, junk]
+
+
+def test_a_doubled_case_with_a_damaged_reference_tells_of_it_once(tmp_path, isles_tree):
+    cases = read_cohort(isles_tree([1])).cases
+    cases[0].reference.write_text("damaged")
+    for name in ("case_1.nii", "case_1.nii.gz"):
+        isles_tree.image(tmp_path / "p" / name, isles_tree.values(SHAPE, "OT", 0))
+    for refuse in (check_predictions, lambda *arguments: score_cases(*arguments, "me")):
+        with pytest.raises(InputError) as caught:
+            refuse(cases, tmp_path / "p")
+        assert sorted(problem.split(": ")[0] for problem in caught.value.problems) == sorted(
+            [str(cases[0].reference), str(tmp_path / "p" / "case_1.nii")]
+        )
+
+
+def test_listing_a_folder_takes_time_in_proportion_to_its_files(tmp_path, monkeypatch):
+    for number in range(300):
+        (tmp_path / f"case_{number}.nii").touch()
+    compared = []
+
+    def counted(self, other):
+        compared.append(other)
+        return str(self) == str(other)
+
+    monkeypatch.setattr(PurePath, "__eq__", counted)
+    assert len(mask_files(tmp_path)) == 300
+    assert len(compared) < 10 * 300
 
 
 def test_check_lists_every_problem_and_needs_no_reference(tmp_path, isles_tree):
-    from leaderboard.cohort import read_cohort
-
     cases = read_cohort(isles_tree(range(1, 6), partition="TESTING")).cases
     folder = tmp_path / "predictions"
     folder.mkdir()

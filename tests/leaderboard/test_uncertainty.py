@@ -58,6 +58,59 @@ def test_one_method_or_one_case_has_the_whole_table_as_its_set(scores_of, scheme
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("resamples", [1, 5, 18])
+def test_too_few_resamples_separate_nothing_under_any_scheme(scores_of, scheme, resamples):
+    base = {name: np.random.default_rng(0).random((1, 20)) for name in ("dice", "recall", "precision")}
+    apart = scores_of({name: np.concatenate([values, values - 2, values - 3]) for name, values in base.items()})
+    found = quantify(apart, scheme=scheme, resamples=resamples)
+    assert (found.rank_low.tolist(), found.rank_high.tolist()) == ([1, 1, 1], [3, 3, 3])
+    assert not found.separated.any()
+    assert found.tie_labels == ("a", "a", "a")
+
+
+@pytest.mark.parametrize(("against", "separable"), [(0, True), (1, False), (2, False)])
+def test_a_lead_that_no_resample_changes_is_judged_by_the_patients(scores_of, against, separable):
+    # eight patients; those against are so by so little that no mean of a resample is
+    lead = np.array([-1e-6 * (1 + case) if case < against else 1.0 + case for case in range(8)])
+    values = np.random.default_rng(0).random(8)
+    scores = scores_of({name: np.stack([values + lead, values]) for name in ("dice", "recall")})
+    found = quantify(scores, scheme="mean-then-rank", resamples=200)
+    assert found.rank_frequency.tolist() == [[1, 0], [0, 1]]
+    assert found.rank_high.tolist() == ([1, 2] if separable else [2, 2])
+    assert found.separated[0, 1] == separable
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_two_equal_methods_are_seldom_separated_by_metrics_that_say_the_same(challenge, scores_of, noise):
+    wrong = 0
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        dice = challenge(random, methods=2, step=0, slabs=(1,) * 20).values["dice"]
+        metrics = {name: dice + noise * random.standard_normal(dice.shape) for name in ("dice", "recall", "precision")}
+        wrong += quantify(scores_of(metrics), scheme="mean-then-rank", resamples=200, seed=seed).separated.any()
+    assert wrong <= 0.06 * 300
+
+
+def test_tie_groups_follow_the_ranking_and_not_the_rows(scores_of):
+    random = np.random.default_rng(5)
+    base = random.random(40)
+    # from the top m3, m1, m0, m2; neighbours overlap
+    means = [0.55, 0.75, 0.3, 1.0]
+    found = quantify(scores_of(np.stack([base + mean + random.normal(0, 0.6, 40) for mean in means])), resamples=500)
+    order = np.argsort(found.rank).tolist()
+    assert order != [0, 1, 2, 3]
+    apart = found.separated | found.separated.T
+    assert 0 < apart.sum() < 12
+    runs = [order[start:stop] for start in range(4) for stop in range(start + 1, 5)]
+    whole = [run for run in runs if not apart[np.ix_(run, run)].any()]
+    longest = [run for run in whole if not any(set(run) < set(other) for other in whole)]
+    assert found.tie_groups == tuple(tuple(f"m{row}" for row in run) for run in longest)
+    for row in range(4):
+        own = ["abcd"[number] for number, run in enumerate(longest) if row in run]
+        assert found.tie_labels[row] == (own[0] if len(own) == 1 else f"{own[0]}-{own[-1]}")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_methods_far_apart_are_separated_by_every_scheme(scores_of, scheme):
     random = np.random.default_rng(2)
     values = {name: random.normal(0, 0.1, (3, 25)) - np.arange(3)[:, None] for name in ("dice", "recall")}
