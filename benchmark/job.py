@@ -32,6 +32,9 @@ from benchmark.state import update_state
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.errors import InputError
 
+#: A finished job's checkpoint: the weights that predicted, without the optimiser's state.
+LAST = "last.ckpt"
+
 
 def run_job(run: Path) -> int:
     """Fit and predict what ``run/config.yaml`` says; the outcome stands in ``run/state.json``.
@@ -67,8 +70,16 @@ def _fit_and_predict(run: Path) -> None:
     every = int(suite.get("checkpoint_every_n_epochs", 1))
     callbacks = [
         # At the epoch's end, not after its validation: what was logged and counted by then belongs to the epoch.
+        # Two are kept, so that one is left when the last turns out to be damaged.
         ModelCheckpoint(
-            checkpoints, filename="{epoch}", every_n_epochs=every, save_last=True, save_on_train_epoch_end=True
+            checkpoints,
+            filename="{epoch}",
+            monitor="epoch",
+            mode="max",
+            save_top_k=2,
+            every_n_epochs=every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         ),
         ProgressReport(run),
         MetricsFile(run / "metrics.csv"),
@@ -77,10 +88,10 @@ def _fit_and_predict(run: Path) -> None:
     ]
     cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
-    last = checkpoints / "last.ckpt"
-    trainer.fit(method, datamodule=data, ckpt_path=last if is_loadable(last) else None, weights_only=True)
+    trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
     fitted = time.monotonic()
-    trainer.save_checkpoint(last)
+    last = checkpoints / LAST
+    trainer.save_checkpoint(last, weights_only=True)
     trainer.predict(method, datamodule=data, return_predictions=False)
     trainer.strategy.barrier()
     if trainer.is_global_zero:
@@ -93,6 +104,8 @@ def _fit_and_predict(run: Path) -> None:
             "peak_memory_mb": peak_memory_mb(),
         }
         write_provenance(run, data, trainer, method.ablations, costs)
+        for path in set(checkpoints.glob("*.ckpt")) - {last}:
+            path.unlink()
     for logger in loggers:
         logger.finalize("success")
 
@@ -126,6 +139,16 @@ def trainer_defaults() -> dict[str, Any]:
         "enable_model_summary": False,
         "log_every_n_steps": 10,
     }
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the latest epoch that is whole, ``epoch=<n>.ckpt``; damaged ones are named on stderr."""
+
+    def epoch(path: Path) -> int:
+        return int(path.stem.partition("=")[2])
+
+    candidates = sorted(folder.glob("epoch=*.ckpt"), key=epoch, reverse=True)
+    return next((path for path in candidates if is_loadable(path)), None)
 
 
 def is_loadable(checkpoint: Path) -> bool:

@@ -6,8 +6,11 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +128,23 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
 
 @contextlib.contextmanager
 def _held(root: Path) -> Iterator[None]:
-    """Hold the suite's folder: two runs in it at once would overwrite each other. Ends with the process."""
-    with (root / ".lock").open("a") as lock:
+    """Hold the suite's folder: two runs in it at once would overwrite each other. Ends with the process.
+
+    The lock is the kernel's, so that of a process that is gone holds nobody up; what the file says is for people.
+    """
+    with (root / ".lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{root}: another benchmark run works here: wait for it, or give another --out") from None
+            lock.seek(0)
+            owner = lock.read().strip() or "another process"
+            raise InputError(
+                f"{root}: another benchmark run works here ({owner}): wait for it, or give another --out"
+            ) from None
+        lock.truncate(0)
+        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        lock.write(f"host {platform.node()}, process {os.getpid()}, since {since}\n")
+        lock.flush()
         yield
 
 

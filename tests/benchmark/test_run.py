@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
+import os
+import platform
 import shutil
 import signal
 import zipfile
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from benchmark.cli import main
+from benchmark.run import _held
 from benchmark.state import read_state
 from leaderboard.cli import main as leaderboard
 from leaderboard.cohort import read_cohort
@@ -222,6 +224,24 @@ def test_an_interrupted_job_fails_and_continues_from_its_last_epoch_to_the_same_
     assert cases[0].read_bytes() == cases[1].read_bytes()
 
 
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_end_is_the_same(project: Path, tree: Path) -> None:
+    arguments = ["--methods", "toy", "--folds", "0", "--set", "trainer.max_epochs=5"]
+    whole, part = (project / out / "small" / "toy" / "fold0" for out in ("whole", "part"))
+    assert run(tree, *arguments, out="whole") == 0
+    assert [path.name for path in (whole / "checkpoints").iterdir()] == ["last.ckpt"]
+    (project / "signal").write_text(str(int(signal.SIGKILL)))
+    assert run(tree, *arguments, out="part") == 1
+    checkpoints = sorted((part / "checkpoints").iterdir())
+    assert [path.name for path in checkpoints] == ["epoch=1.ckpt", "epoch=2.ckpt"]
+    content = bytearray(checkpoints[1].read_bytes())
+    checkpoints[1].write_bytes(content[: len(content) // 2])
+    assert run(tree, *arguments, out="part") == 0
+    assert "epoch=2.ckpt: is damaged" in (part / "log.txt").read_text()
+    for path in (whole / "predictions").iterdir():
+        assert path.read_bytes() == (part / "predictions" / path.name).read_bytes()
+    assert (whole / "metrics.csv").read_bytes() == (part / "metrics.csv").read_bytes()
+
+
 def test_an_ablation_is_a_row_of_its_own_from_the_same_training(project: Path, tree: Path) -> None:
     assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.inverted=true") == 0
     job = project / "runs" / "small" / "toy" / "fold0"
@@ -265,10 +285,13 @@ def test_two_processes_write_every_prediction_once(project: Path, tree: Path) ->
 
 def test_two_runs_in_one_folder_are_refused(project: Path, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "runs" / "small").mkdir(parents=True)
-    with (project / "runs" / "small" / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _held(project / "runs" / "small"):
         assert run(tree) == 1
-    assert "another benchmark run works here" in capsys.readouterr().err
+    words = f"another benchmark run works here (host {platform.node()}, process {os.getpid()}, since 20"
+    assert words in capsys.readouterr().err
+    # What a process that is gone has written holds nobody up, and the next owner's line takes its place.
+    with _held(project / "runs" / "small"):
+        assert len((project / "runs" / "small" / ".lock").read_text().splitlines()) == 1
 
 
 def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard(
