@@ -101,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--name", help="free part of the file names (default: the method's name)")
     predict.set_defaults(command=_predict_cohort)
 
+    verify = commands.add_parser("verify", help="does a finished job give the same bytes again?")
+    verify.add_argument("run", type=Path, metavar="RUN", help="run directory of a finished job: .../<method>/fold<k>")
+    verify.add_argument("--retrain", action="store_true", help="train again too, instead of predicting alone")
+    verify.set_defaults(command=_verify)
+
     sanity = commands.add_parser("sanity", help="does a method learn? four checks on two cases, a few minutes")
     sanity.add_argument("method", metavar="METHOD", help="its name")
     sanity.add_argument("--config", default="twin", help="suite whose settings the method takes (default: twin)")
@@ -236,6 +241,20 @@ def _predict_cohort(options: argparse.Namespace) -> int:
     count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
     print(f"{count} predictions written to {options.out}")
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    _require_training("benchmark verify")
+    from benchmark.verify import verify
+
+    verdict = verify(options.run, retrain=options.retrain)
+    for name in verdict.different:
+        print(f"{options.run / name}: differs", file=sys.stderr)
+    for remark in verdict.remarks:
+        print(f"note: {remark}", file=sys.stderr)
+    how = "training" if options.retrain else "predicting"
+    print(f"{verdict.compared - len(verdict.different)} of {verdict.compared} files are the same after {how} again")
+    return 1 if verdict.different else 0
 
 
 def _sanity(options: argparse.Namespace) -> int:

@@ -3,6 +3,11 @@
 Both keep the centre of the slice where it is, take images by linear interpolation, a reference by linear interpolation
 of its indicator (lesion is where that is at least a half), and bring the *probability* back by
 linear interpolation, so that the threshold is applied on the case's own grid.
+
+For the reference, the nearest pixel is the alternative. Measured on discs at 0.877 mm, there and back: from a radius
+of 2 pixels on, a half agrees better (Dice 0.92 against 0.91 at 1 mm, 0.82 against 0.81 at 160 x 160) and both keep the
+volume. Below that the nearest pixel loses fewer: of discs of 1 pixel's radius, 28 of 60 vanish at 160 x 160 against 7,
+though only 4 of 60 at 1 mm either way. Training alone sees it: scores are taken on the case's own reference.
 """
 
 from __future__ import annotations

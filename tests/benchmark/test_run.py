@@ -224,6 +224,37 @@ def test_an_interrupted_job_fails_and_continues_from_its_last_epoch_to_the_same_
     assert cases[0].read_bytes() == cases[1].read_bytes()
 
 
+def test_verify_predicts_or_trains_again_and_tells_what_differs(
+    project: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tree, own)
+    inverted = ["--set", "model.init_args.inverted=true"]
+    assert run(own, "--methods", "toy", "--folds", "0", *inverted) == 0
+    job = project / "runs" / "small" / "toy" / "fold0"
+    before = sorted(path.name for path in job.iterdir())
+    assert main(["verify", str(job)]) == 0
+    assert "6 of 6 files are the same after predicting again" in capsys.readouterr().out
+    assert main(["verify", str(job), "--retrain"]) == 0
+    assert "7 of 7 files are the same after training again" in capsys.readouterr().out
+    assert sorted(path.name for path in job.iterdir()) == before
+
+    masks = sorted((job / "predictions_inverted").iterdir())
+    masks[0].write_bytes(masks[1].read_bytes())
+    assert main(["verify", str(job)]) == 1
+    assert f"predictions_inverted/{masks[0].name}: differs" in capsys.readouterr().err
+
+    case = next((own / "TRAINING").iterdir())
+    image = next(case.glob("*CT_MTT*/*.nii"))
+    content = bytearray(image.read_bytes())
+    content[-8] ^= 1  # the last bit of the last voxel's mantissa
+    image.write_bytes(content)
+    assert main(["verify", str(job)]) == 1
+    assert f"{case.name} is not what" in capsys.readouterr().err
+    assert main(["verify", str(project)]) == 1
+    assert "holds no finished job" in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_end_is_the_same(project: Path, tree: Path) -> None:
     arguments = ["--methods", "toy", "--folds", "0", "--set", "trainer.max_epochs=5"]
     whole, part = (project / out / "small" / "toy" / "fold0" for out in ("whole", "part"))

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +17,7 @@ from benchmark.methods.multiscale_resnet.preparation import WithMirrorImage
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import MethodView, TrainingSamples, WholeCases
 from benchmark.pipeline.midline import Midline, estimate_midline, mirror
-from benchmark.pipeline.preparation import PadToMultiple, with_neighbours
+from benchmark.pipeline.preparation import PadToMultiple, Preparation, with_neighbours
 from benchmark.pipeline.sampling import Key
 from leaderboard.errors import InputError
 
@@ -54,6 +58,28 @@ def test_the_pooled_input_of_every_level_reaches_the_lowest() -> None:
     network(x)
     assert seen[0].shape[1] == 3 + 32 + 64 + 128 + 256
     torch.testing.assert_close(seen[0][:, :3], functional.avg_pool2d(x, 16))
+
+
+def test_the_activation_goes_down_by_its_maximum() -> None:
+    network = MultiScaleResNet(3).eval()
+    activations, inputs = [], []
+    network.encoders[0].register_forward_hook(lambda _, __, output: activations.append(output.clone()))
+    network.encoders[1].register_forward_pre_hook(lambda _, taken: inputs.append(taken[0]))
+    network(torch.randn(1, 3, 32, 32))
+    blocks = activations[0].reshape(1, 32, 16, 2, 16, 2)
+    assert torch.equal(inputs[0][:, 3:], blocks.amax(dim=(3, 5)))
+    # Leaky with a slope of 0.01: what is negative stays so, a hundredth as large.
+    positive, negative = activations[0].clamp(min=0).mean(), (-activations[0]).clamp(min=0).mean()
+    assert 0.001 < negative / positive < 0.1
+
+
+def test_batch_normalisation_follows_every_convolution_but_the_classifiers() -> None:
+    network = MultiScaleResNet(3)
+    levels = [*network.encoders, network.lowest, *network.decoders]
+    kinds = [[type(layer).__name__ for layer in level] for level in levels]
+    assert kinds == [["Conv2d", "BatchNorm2d", "LeakyReLU"] * 2] * 9
+    kernels = [level[0].kernel_size for level in levels]
+    assert kernels == [(3, 3)] * 4 + [(1, 1)] + [(3, 3)] * 4
 
 
 def test_every_weight_receives_gradient() -> None:
@@ -114,6 +140,53 @@ def test_without_lesion_the_loss_in_bf16_is_finite_and_falls_with_fewer_false_po
     assert loss(0.0) > loss(-3.0) > loss(-6.0)
 
 
+def test_bf16_logits_lose_nothing_but_their_own_digits() -> None:
+    logits = [torch.randn(2, 2, 64 >> level, 64 >> level).bfloat16() for level in range(4)]
+    reference = np.zeros((2, 64, 64))
+    reference[0, 20:30, 20:27] = 1
+    valid = torch.ones(2, 64, 64, dtype=torch.bool)
+    found = multiscale_dice(logits, torch.from_numpy(reference), valid, lesion_prior=0.015)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(by_hand([part.float() for part in logits], reference, 0.015), rel=1e-5)
+
+
+def trained(method: MultiScaleResNetMethod, **trainer: Any) -> MultiScaleResNetMethod:
+    """The method as in a training whose trainer has these attributes."""
+    method._trainer = SimpleNamespace(**trainer)  # type: ignore[assignment]
+    return method
+
+
+def test_the_loss_takes_the_prior_from_the_training_fold() -> None:
+    method = trained(MultiScaleResNetMethod(), datamodule=SimpleNamespace(background_per_lesion=49.0))
+    logits = [torch.randn(2, 2, 16 >> level, 16 >> level) for level in range(4)]
+    reference = np.zeros((2, 16, 16))
+    reference[1, 3:9, 2:6] = 1
+    batch = {"reference": torch.from_numpy(reference), "valid": torch.ones(2, 16, 16, dtype=torch.bool)}
+    terms = method.loss(logits, batch)
+    assert terms["loss"].item() == pytest.approx(by_hand(logits, reference, 1 / 50), rel=1e-5)
+
+
+def test_the_prediction_is_the_lesion_class_of_the_finest_level() -> None:
+    logits = [torch.randn(2, 2, 16 >> level, 16 >> level) for level in range(4)]
+    probability = MultiScaleResNetMethod().probability(logits)
+    scores = np.exp(logits[0].double().numpy())
+    np.testing.assert_allclose(probability.numpy(), scores[:, 1] / scores.sum(axis=1), rtol=1e-5)
+    assert torch.equal(probability > 0.5, logits[0].argmax(dim=1) == 1)
+
+
+@pytest.mark.parametrize(("decay", "halfway"), [(0.0, 1.0), (0.9, 0.5**0.9)])
+def test_the_recipe_is_adam_with_a_constant_or_a_polynomial_learning_rate(decay: float, halfway: float) -> None:
+    method = trained(MultiScaleResNetMethod(decay=decay), estimated_stepping_batches=100)
+    method.network = torch.nn.Linear(1, 1)
+    recipe: Any = method.configure_optimizers()
+    assert type(recipe["optimizer"]) is torch.optim.Adam
+    settings = recipe["optimizer"].defaults
+    assert (settings["lr"], settings["betas"], settings["weight_decay"]) == (1e-3, (0.9, 0.999), 1e-5)
+    (factor,) = recipe["lr_scheduler"]["scheduler"].lr_lambdas
+    assert recipe["lr_scheduler"]["interval"] == "step"
+    assert (factor(0), factor(50)) == pytest.approx((1.0, halfway))
+
+
 def test_channels_are_maps_then_mirror_images_then_neighbours(cached: list[CachedCase]) -> None:
     item = WholeCases(cached, MultiScaleResNetMethod(pixel_mm=None, size=None).view_of(1))[2]
     plain = WholeCases(cached, MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum()))[2]
@@ -126,25 +199,47 @@ def test_channels_are_maps_then_mirror_images_then_neighbours(cached: list[Cache
     assert torch.equal(stacked[0, 10:15], plain["image"][:, 1])  # the slice itself is the middle third
 
 
-def test_the_mirror_image_is_taken_after_the_augmentation(cached: list[CachedCase]) -> None:
-    method = MultiScaleResNetMethod(pixel_mm=None, size=None)
-    samples = TrainingSamples(cached, method.view_of(1), seed=3)
-    plain = TrainingSamples(cached, MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum()), seed=3)
-    for epoch in range(3):
-        key = Key(epoch, 20, (0, 1))
-        middle, maps = samples[key]["image"][:, 10:20], plain[key]["image"]
-        assert torch.equal(middle[:, :5], maps)
-        # The halves of an augmented head are as alike as before only about the line of the augmented image.
-        mirrored = middle[:, 5:]
-        similar = torch.corrcoef(torch.stack([maps[:, 0].flatten(), mirrored[:, 0].flatten()]))[0, 1]
-        upright = torch.corrcoef(torch.stack([maps[:, 0].flatten(), maps[:, 0].flip(-1).flatten()]))[0, 1]
-        assert similar > upright - 0.02
+class OnlyBrain(Preparation):
+    """Serves the brain mask as the image."""
+
+    def image(self, image: torch.Tensor, brain: torch.Tensor, spacing_mm: Sequence[float]) -> torch.Tensor:
+        return brain[None].float()
+
+
+def test_the_mirror_image_is_that_of_the_augmented_sample_about_its_own_line(cached: list[CachedCase]) -> None:
+    views = [
+        MultiScaleResNetMethod(pixel_mm=None, size=None).view_of(1),
+        MethodView("slices", 0, Preparation(), ConstantCurriculum()),
+        MethodView("slices", 0, OnlyBrain(), ConstantCurriculum()),
+    ]
+    served, plain, brains = (TrainingSamples(cached, view, seed=3) for view in views)
+    case = cached[20]
+    before = TrainingSamples(cached, views[1], seed=3, augmented=False)[Key(0, 20)]["image"][0]
+    brain_before = TrainingSamples(cached, views[2], seed=3, augmented=False)[Key(0, 20)]["image"][0, 0]
+    moved = []
+    for epoch in range(6):
+        key = Key(epoch, 20)
+        sample, maps, brain = served[key]["image"][0], plain[key]["image"][0], brains[key]["image"][0, 0]
+        line = estimate_midline(maps[0], brain, case.spacing_mm)
+        assert torch.equal(sample, torch.cat([maps, mirror(maps, line, case.spacing_mm)]))
+        moved.append(line != estimate_midline(before[0], brain_before, case.spacing_mm))
+    assert any(moved)  # else the line could as well be that of the case as it was before
+
+
+def test_a_flipped_head_has_the_flipped_mirror_image(cached: list[CachedCase]) -> None:
+    """Whichever way round and wherever the head lies, its left half is compared with its own right half."""
+    item = WholeCases(cached, MethodView("slices", 0, Preparation(), ConstantCurriculum()))[20]
+    preparation, spacing = WithMirrorImage(Preparation()), cached[20].spacing_mm
+    image, brain = (item[name].roll(3, dims=-1) for name in ("image", "brain"))
+    one = preparation.image(image, brain, spacing)
+    other = preparation.image(image.flip(-1), brain.flip(-1), spacing).flip(-1)
+    assert torch.equal(one[:5], other[:5])
+    for seen, expected in zip(one[5:], other[5:], strict=True):
+        inside = brain.bool()
+        assert torch.corrcoef(torch.stack([seen[inside], expected[inside]]))[0, 1] > 0.95
 
 
 def test_mirroring_about_the_middle_column_is_a_flip() -> None:
-    class Middle(WithMirrorImage):
-        pass
-
     image = torch.rand(2, 3, 16, 16)
     flipped = mirror(image, Midline((7.5, 7.5)), (1.0, 1.0, 5.0))
     torch.testing.assert_close(flipped, image.flip(-1))
@@ -153,6 +248,6 @@ def test_mirroring_about_the_middle_column_is_a_flip() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"size": None}, {"pixel_mm": None}, {"size": 100}, {"pixel_mm": None, "size": None, "slice_mm": 5.0}]
 )
-def test_settings_that_do_not_fit_together_are_refused(wrong: dict[str, float | None]) -> None:
+def test_settings_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="correct the config"):
         MultiScaleResNetMethod(**wrong)

@@ -36,6 +36,18 @@ def test_resampling_between_slices_is_linear_about_the_centre_of_the_slab() -> N
     np.testing.assert_allclose(prepared[0, :, 8, 8], [0, 0.5, 7 / 6, 11 / 6, 2.5, 3], atol=1e-6)
 
 
+def test_back_between_slices_a_ramp_along_the_slab_is_what_it_was() -> None:
+    """Away from the slab's ends, where the new slices are held within it, linear interpolation is exact both ways."""
+    spacing = (1.0, 1.0, 2.0)
+    ramp = (torch.arange(12.0) / 12)[:, None, None].expand(12, 16, 16)
+    for slice_mm in (1.0, 3.0, 5.0):
+        preparation = ResampleTo(1.0, 16, slice_mm)
+        prepared = preparation.image(ramp[None], ramp, spacing)
+        assert prepared.shape[1] == round(24 / slice_mm)
+        back = preparation.inverse(prepared[0], (12, 16, 16), spacing)
+        np.testing.assert_allclose(back[2:-2], ramp[2:-2], atol=1e-5)
+
+
 def test_slices_with_lesion_are_those_of_the_prepared_reference() -> None:
     preparation = ResampleTo(1.0, 32, slice_mm=5.0)
     reference = torch.zeros(2, 32, 32, dtype=torch.uint8)
@@ -66,6 +78,34 @@ def test_what_lies_outside_the_crop_has_probability_zero_and_what_was_padded_is_
     assert back[0, 13:27].min() == 1
     padded = preparation.image(torch.full((1, 1, 40, 10), -2.0), torch.ones(1, 40, 10), (1.0, 1.0, 5.0))
     assert (padded == -2.0).all()
+
+
+def test_what_is_padded_about_a_reference_is_background() -> None:
+    everywhere = torch.ones(2, 20, 20, dtype=torch.uint8)
+    prepared = ResampleTo(1.0, 40).reference(everywhere, (1.0, 1.0, 5.0))
+    assert prepared.dtype == torch.uint8
+    assert prepared.sum() == everywhere.sum()
+    assert prepared[:, 10:30, 10:30].all()
+
+
+def test_shrinking_averages_and_does_not_alias() -> None:
+    """Stripes finer than the new pixels turn into their mean; sampling without averaging would turn them into others."""
+    stripes = torch.tensor([0.0, 1.0]).repeat(64).expand(1, 1, 128, 128).contiguous()
+    prepared = ResizeTo(40).image(stripes, stripes[0] > 0, SPACING)
+    np.testing.assert_allclose(prepared[..., 2:-2], 0.5, atol=0.05)
+
+
+@pytest.mark.parametrize(("preparation", "radius"), [(ResampleTo(1.0, 240), 1.5), (ResizeTo(160), 2.5)])
+def test_a_reference_keeps_the_volume_of_small_lesions(preparation: Preparation, radius: float) -> None:
+    spacing, rng = (0.877, 0.877, 6.0), np.random.default_rng(0)
+    pixel = (256 / 160) ** 2 if isinstance(preparation, ResizeTo) else (1 / 0.877) ** 2
+    y, x = np.mgrid[:256, :256]
+    volumes = []
+    for row, column in 100 + 50 * rng.random((40, 2)):
+        disc = torch.from_numpy(((y - row) ** 2 + (x - column) ** 2 < radius**2).astype(np.uint8))[None]
+        volumes.append(preparation.reference(disc, spacing).sum().item() * pixel / disc.sum().item())
+    assert min(volumes) > 0
+    assert np.mean(volumes) == pytest.approx(1.0, abs=0.06)
 
 
 def test_resizing_keeps_the_mean_of_each_slice() -> None:
