@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import resource
 import sys
 import time
 import traceback
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,13 @@ from pytorch_lightning.loggers import Logger
 from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
+from benchmark.outputs import CHECKPOINT, damaged_outputs
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import write_provenance
 from benchmark.rows import row_folder
 from benchmark.state import update_state
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.errors import InputError
-
-#: A finished job's checkpoint: the weights that predicted, without the optimiser's state.
-LAST = "last.ckpt"
 
 
 def run_job(run: Path) -> int:
@@ -88,17 +88,21 @@ def _fit_and_predict(run: Path) -> None:
     ]
     cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
-    trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
+    last = run / CHECKPOINT
+    fit_seconds = _seconds_of_sound_fit(run)
+    if fit_seconds is None:
+        trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
+        fit_seconds = round(time.monotonic() - started, 3)
+        trainer.save_checkpoint(last, weights_only=True)
     fitted = time.monotonic()
-    last = checkpoints / LAST
-    trainer.save_checkpoint(last, weights_only=True)
-    trainer.predict(method, datamodule=data, return_predictions=False)
+    # From the file, so that what predicts is what is kept.
+    trainer.predict(method, datamodule=data, return_predictions=False, ckpt_path=last)
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         _check_predictions(run, data, method.ablations)
         costs = {
             "parameters": method.weights,
-            "fit_seconds": round(fitted - started, 3),
+            "fit_seconds": fit_seconds,
             "predict_seconds": round(time.monotonic() - fitted, 3),
             "cases": len(data.held_out),
             "peak_memory_mb": peak_memory_mb(),
@@ -108,6 +112,17 @@ def _fit_and_predict(run: Path) -> None:
             path.unlink()
     for logger in loggers:
         logger.finalize("success")
+
+
+def _seconds_of_sound_fit(run: Path) -> float | None:
+    """How long the fit took whose checkpoint lies here unharmed; None where there is something to fit.
+
+    So a finished job of which a prediction was damaged predicts again and does not train again.
+    """
+    damaged = damaged_outputs(run)
+    if {"provenance.json", str(CHECKPOINT)} & set(damaged):
+        return None
+    return float(json.loads((run / "provenance.json").read_text(encoding="utf-8"))["costs"]["fit_seconds"])
 
 
 def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
@@ -152,10 +167,13 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def is_loadable(checkpoint: Path) -> bool:
-    """Whether a checkpoint is there and whole."""
+    """Whether a checkpoint is there and whole; torch itself does not look at its archive's checksums."""
     if not checkpoint.exists():
         return False
     try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(damaged)
         torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises half a dozen types for a damaged archive
         print(f"{checkpoint}: is damaged ({type(error).__name__}): not used", file=sys.stderr)

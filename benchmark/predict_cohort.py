@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 
 from benchmark.configs import read_yaml
-from benchmark.job import LAST, is_loadable, load
+from benchmark.job import is_loadable, load
+from benchmark.outputs import CHECKPOINT
 from benchmark.rows import row_folder, row_name
 from leaderboard.cohort import Partition, find_partitions, read_cohort
 from leaderboard.errors import InputError
@@ -34,11 +35,9 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
         InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
     """
     config = run / "config.yaml"
-    checkpoint = run / "checkpoints" / LAST
+    checkpoint = run / CHECKPOINT
     if not config.is_file() or not (run / "provenance.json").is_file() or not is_loadable(checkpoint):
-        raise InputError(
-            f"{run}: holds no finished job (config.yaml, checkpoints/last.ckpt): give .../<method>/fold<k>"
-        )
+        raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
     settings = read_yaml(config)
     trained_on = json.loads((run / "provenance.json").read_text())["cohort"]["edition"]
     if (edition := read_cohort(cohort, partition).edition) != trained_on:

@@ -18,8 +18,10 @@ import pytorch_lightning as pl
 import torch
 
 from benchmark.cohort.folds import read_folds
+from benchmark.outputs import digest_outputs
 from benchmark.pipeline.cache import case_digest
 from benchmark.pipeline.datamodule import StrokeData
+from benchmark.rows import row_folder
 from leaderboard.cohort import read_cohort
 from leaderboard.images import write_text
 
@@ -43,6 +45,7 @@ def write_provenance(
     cohort = read_cohort(data.cohort_path, data.partition)
     digests = {case.name: case_digest(case, cohort.channels, data.cache) for case in cohort.cases}
     folds = None if data.folds_path is None else read_folds(data.folds_path, allow_leaky=data.allow_leaky_folds)
+    folders = [row_folder(run / "predictions", ablation) for ablation in ("", *ablations)]
     content = {
         "cohort": {"edition": cohort.edition, "partition": data.partition, "cases": digests},
         "folds": None if folds is None else folds.digest,
@@ -54,6 +57,7 @@ def write_provenance(
         "packages": versions(),
         "git": git_state(),
         "hardware": hardware(),
+        "outputs": digest_outputs(run, folders),
         "costs": costs,
     }
     write_text(run / "provenance.json", json.dumps(content, indent=1) + "\n")

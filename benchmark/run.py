@@ -19,6 +19,7 @@ from rich.console import Console
 from benchmark.cohort.folds import Folds, folds_within, make_folds, measure_cohort, read_folds, write_folds
 from benchmark.configs import find_config, shipped_configs
 from benchmark.launch import LocalLauncher
+from benchmark.outputs import damaged_outputs
 from benchmark.overview import Overview
 from benchmark.progress import counted
 from benchmark.suite import Job, SuiteConfig, is_done, plan_jobs, prepare_runs, read_suite
@@ -105,6 +106,10 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     jobs = [job for job in jobs if job.method not in lacking]
     wanted = [job for job in jobs if job.method in asked]
+    for job in wanted:
+        if job.state.status == "done" and (damaged := damaged_outputs(job.run)):
+            line = f"{job.run}: not as its job left it, done again: {', '.join(damaged)}"
+            console.print(line, style="yellow", soft_wrap=True, markup=False)
     todo = prepare_runs(wanted, restart_changed=request.restart_changed)
     if len(todo) < len(wanted):
         console.print(f"{len(wanted) - len(todo)} of {len(wanted)} jobs are done already")

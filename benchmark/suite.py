@@ -16,6 +16,7 @@ import yaml
 
 from benchmark.cohort.folds import Folds
 from benchmark.configs import find_method, merge, read_yaml
+from benchmark.outputs import damaged_outputs
 from benchmark.state import State, read_state, write_state
 from leaderboard.errors import InputError
 from leaderboard.images import write_text
@@ -298,5 +299,4 @@ def has_begun(job: Job) -> bool:
 def is_done(job: Job) -> bool:
     """Whether the job has finished with these inputs: its provenance is what it writes last."""
     state = job.state
-    whole = (job.run / "provenance.json").is_file() and (job.run / "predictions").is_dir()
-    return state.status == "done" and state.inputs == job.inputs and whole
+    return state.status == "done" and state.inputs == job.inputs and not damaged_outputs(job.run)

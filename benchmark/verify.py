@@ -14,7 +14,8 @@ import yaml
 
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
-from benchmark.job import LAST, is_loadable, load
+from benchmark.job import is_loadable, load
+from benchmark.outputs import CHECKPOINT
 from benchmark.pipeline.cache import build_cache, case_digest
 from benchmark.provenance import versions
 from benchmark.rows import row_folder
@@ -48,12 +49,8 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
         InputError: `run` is no finished job, or its cohort or folds are not what they were.
     """
     provenance_path = run / "provenance.json"
-    if (
-        not (run / "config.yaml").is_file()
-        or not provenance_path.is_file()
-        or not is_loadable(run / "checkpoints" / LAST)
-    ):
-        raise InputError(f"{run}: holds no finished job (config.yaml, checkpoints/{LAST}): give .../<method>/fold<k>")
+    if not (run / "config.yaml").is_file() or not provenance_path.is_file() or not is_loadable(run / CHECKPOINT):
+        raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
     config, provenance = read_yaml(run / "config.yaml"), json.loads(provenance_path.read_text())
     _check_inputs(run, config, provenance)
     rows = ("", *provenance["ablations"])
@@ -64,7 +61,7 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
         else:
             changes = (f"--predictions.folder={again / 'predictions'}", f"--trainer.default_root_dir={again}")
             cli = load(run / "config.yaml", {"logger": False}, *changes)
-            checkpoint = run / "checkpoints" / LAST
+            checkpoint = run / CHECKPOINT
             cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
         pairs = {
             path.relative_to(run): row_folder(again / "predictions", row) / path.name

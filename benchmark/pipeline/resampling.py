@@ -1,13 +1,14 @@
 """Preparations that change the grid: in plane to a fixed matrix, or to a pixel size, and back.
 
 Both keep the centre of the slice where it is, take images by linear interpolation, a reference by linear interpolation
-of its indicator (lesion is where that is at least a half), and bring the *probability* back by
-linear interpolation, so that the threshold is applied on the case's own grid.
+of its indicator (lesion is where that is at least a half), and bring the *probability* back by linear interpolation,
+so that the threshold is applied on the case's own grid.
 
-For the reference, the nearest pixel is the alternative. Measured on discs at 0.877 mm, there and back: from a radius
-of 2 pixels on, a half agrees better (Dice 0.92 against 0.91 at 1 mm, 0.82 against 0.81 at 160 x 160) and both keep the
-volume. Below that the nearest pixel loses fewer: of discs of 1 pixel's radius, 28 of 60 vanish at 160 x 160 against 7,
-though only 4 of 60 at 1 mm either way. Training alone sees it: scores are taken on the case's own reference.
+For the reference, the nearest pixel is the alternative. Measured there and back on 1500 discs a size at 0.877 mm
+(standard errors below 0.01): a half agrees better from a radius of 1.5 pixels on at 1 mm (at 2: Dice 0.931 against
+0.908) and of 2 pixels on at 160 x 160 (0.816 against 0.805). The price is volume: 0.97 and 0.92 of a disc of 2 pixels,
+0.99 from 4 on, where the nearest pixel is unbiased; and at 160 x 160, 43 % of discs of 1 pixel vanish against 14 %
+(at 1 mm 2 and 3 %). Only training sees it: scores are taken on the case's own reference.
 """
 
 from __future__ import annotations

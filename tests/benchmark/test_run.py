@@ -14,9 +14,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from benchmark.cli import main
+from benchmark.job import is_loadable
 from benchmark.run import _held
 from benchmark.state import read_state
 from leaderboard.cli import main as leaderboard
@@ -253,6 +255,50 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     assert f"{case.name} is not what" in capsys.readouterr().err
     assert main(["verify", str(project)]) == 1
     assert "holds no finished job" in capsys.readouterr().err
+
+
+def test_what_was_damaged_after_a_job_is_made_again_and_never_scored(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--methods", "toy", "--folds", "0"]
+    assert run(tree, *arguments) == 0
+    job = project / "runs" / "small" / "toy" / "fold0"
+    mask, checkpoint = next((job / "predictions").iterdir()), job / "checkpoints" / "last.ckpt"
+    sound = {path: path.read_bytes() for path in (mask, checkpoint, project / "runs/small/leaderboard-fold0/cases.csv")}
+    provenance = (job / "provenance.json").read_bytes()
+
+    def flipped(content: bytes) -> bytes:
+        middle = len(content) // 2
+        return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+    damages = [(path, damage) for path in (mask, checkpoint) for damage in (flipped, lambda content: content[:50])]
+    trained = []
+    for path, damage in [*damages, (mask, None), (job / "provenance.json", lambda content: content[:50])]:
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage(path.read_bytes()))
+        assert run(tree, *arguments) == 0
+        name = str(path.relative_to(job))
+        assert f"not as its job left it, done again: {name}" in capsys.readouterr().out.replace("\n", ""), name
+        assert all(path.read_bytes() == content for path, content in sound.items()), name
+        trained.append(json.loads((job / "provenance.json").read_text())["costs"]["fit_seconds"])
+        assert len((job / "metrics.csv").read_text().splitlines()) == 3
+    # A damaged mask is predicted again from the same checkpoint; without that, the training is repeated.
+    first = json.loads(provenance)["costs"]["fit_seconds"]
+    assert trained[:2] == [first, first]
+    assert trained[2] != first
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "epoch=1.ckpt"
+    torch.save({"weights": torch.arange(1000.0)}, path)
+    assert is_loadable(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert not is_loadable(path)
+    assert "is damaged" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_end_is_the_same(project: Path, tree: Path) -> None:

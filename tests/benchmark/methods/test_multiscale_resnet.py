@@ -31,7 +31,7 @@ def test_the_number_of_weights_is_the_specifications(channels: int, count: int) 
 
 def test_five_maps_make_thirty_channels() -> None:
     with torch.device("meta"):
-        network = MultiScaleResNetMethod().configure_network(5)
+        network: Any = MultiScaleResNetMethod().configure_network(5)
     assert network.encoders[0][0].in_channels == 30
 
 
