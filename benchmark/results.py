@@ -14,9 +14,9 @@ from benchmark.rows import row_folder, row_name
 from benchmark.suite import Job
 from leaderboard.cases import sort_cases, write_cases
 from leaderboard.cohort import Cohort
-from leaderboard.images import write_text
+from leaderboard.images import write_bytes, write_text
 from leaderboard.ranking import analyse
-from leaderboard.report import write_report
+from leaderboard.report import TWIN, write_report
 from leaderboard.scoring import score_cases
 from leaderboard.table import write_leaderboard
 
@@ -55,6 +55,10 @@ def write_results(
     write_cases(folder / "cases.csv", scored)
     analysis = analyse(scored)
     write_leaderboard(folder / "leaderboard.csv", analysis.table)
+    for place in (cohort.root, cohort.root.parent):  # marks the tables as a twin's, for `leaderboard report`
+        if (place / TWIN).is_file():
+            write_bytes(folder / TWIN, (place / TWIN).read_bytes())
+            break
     write_text(folder / "costs.csv", costs(jobs).to_csv(index=False, lineterminator="\n"))
     predictions: dict[str, list[Path]] = {}
     for _, name, masks in rows:
