@@ -6,6 +6,8 @@ its index (named ``source``), so that whatever is wrong with a row can be told.
 
 from __future__ import annotations
 
+import csv
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,13 +69,19 @@ def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
     Columns that are not in every file come out undefined where they are absent.
 
     Raises:
-        InputError: a file is missing, no such table, lacks columns or holds a value that makes no sense; every
-            problem with file and line.
+        InputError: a file is given twice, missing, no such table, cut short, lacks columns or holds a value that makes
+            no sense; every problem with file and line.
     """
     frames, problems = [], []
-    for path in [paths] if isinstance(paths, str | Path) else paths:
+    read: set[Path] = set()
+    for path in [Path(paths)] if isinstance(paths, str | Path) else map(Path, paths):
+        place = Path(os.path.realpath(path))
+        if place in read:
+            problems.append(f"{path}: is given twice: name it once")
+            continue
+        read.add(place)
         try:
-            frames.append(_read_one(Path(path)))
+            frames.append(_read_one(path))
         except InputError as error:
             problems += error.problems
     if problems:
@@ -86,7 +94,13 @@ def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
 def _read_one(path: Path) -> pd.DataFrame:
     try:
         raw = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, skip_blank_lines=False
+            path,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            compression=None,
+            index_col=False,
+            skip_blank_lines=False,
         )
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist: check the path") from None
@@ -100,6 +114,8 @@ def _read_one(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: is not a text file: give a cases.csv") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): give a cases.csv") from None
+    except ValueError:
+        raise InputError(f"{path}: is not a table: give a cases.csv") from None
     absent = [column for column in CASE_COLUMNS if column not in raw.columns]
     if absent:
         raise InputError(f"{path}: lacks the columns {', '.join(absent)}: give a cases.csv of leaderboard score")
@@ -107,11 +123,25 @@ def _read_one(path: Path) -> pd.DataFrame:
     raw = raw[(raw != "").any(axis=1)]
     if raw.empty:
         raise InputError(f"{path}: has no rows: score the predictions again")
-    problems = _faults(raw)
+    problems = _cut_short(path, raw) or _faults(raw)
     if problems:
         more = [f"{path}: {len(problems) - _MOST_PROBLEMS} more problems"] if len(problems) > _MOST_PROBLEMS else []
         raise InputError(problems[:_MOST_PROBLEMS] + more)
     return _typed(raw)
+
+
+def _cut_short(path: Path, raw: pd.DataFrame) -> list[str]:
+    """Rows with fewer fields than the table has columns, which pandas would fill up with empty ones."""
+    if not (raw.iloc[:, -1] == "").any():
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lengths = [len(row) for row in csv.reader(file)]
+    columns = lengths[0]
+    return [
+        f"{path}:{line}: has {length} of {columns} fields: the file was cut short, score the predictions again"
+        for line, length in enumerate(lengths, start=1)
+        if 0 < length < columns and f"{path}:{line}" in raw.index
+    ]
 
 
 def _faults(raw: pd.DataFrame) -> list[str]:

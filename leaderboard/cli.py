@@ -1,20 +1,26 @@
 """The ``leaderboard`` command: score, check, rank and report.
 
-Exit status: 0 done; 1 the input is at fault, one line a problem on stderr; 2 wrong usage.
+Exit status: 0 done; 1 the input is at fault, one line a problem on stderr; 2 wrong usage; 130 interrupted. A reader of
+our output that leaves early changes nothing: every file is written before anything is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leaderboard.cohort import PARTITIONS
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.report.command import add_report
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _PROGRAM = "leaderboard"
 # Spelled out here so that --help need not import what defines them; a test keeps them equal.
@@ -23,10 +29,15 @@ _POLICIES = ("isles2018", "diagonal")
 _UNITS = ("patient", "case")
 _STRATA = ("size", "fold")
 _PUBLISHED = ("isles2018",)
+#: A million resamples of 63 patients take 120 MB, and tell no more than 100,000.
+_MOST_RESAMPLES = 1_000_000
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
@@ -36,17 +47,32 @@ def main(argv: list[str] | None = None) -> int:
             _complain(problem)
         return 1
     except KeyboardInterrupt:
+        _complain(arguments.interrupted)
         return 130
+    except MemoryError:
+        _complain("there is too little memory: take fewer --resamples, methods or --jobs")
+        return 1
     except BrokenPipeError:
-        # whoever read our output has gone; nothing may be flushed into it at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
+        return 0
+    except OSError as error:
+        _close_output()
+        where = error.filename or "the output"
+        _complain(f"{where}: cannot be read or written ({error.strerror}): check the disk and the permissions")
         return 1
     return status
+
+
+def _close_output() -> None:
+    """Nothing may be flushed into an output that is broken, not even at exit."""
+    with suppress(OSError):  # of an output that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.set_defaults(interrupted="interrupted")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_score(commands.add_parser("score", help="score a folder or zip of masks: one row a case in cases.csv"))
     _add_check(commands.add_parser("check", help="would this submission be accepted? every problem, with the fix"))
@@ -62,20 +88,25 @@ def _parser() -> argparse.ArgumentParser:
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Score a folder or a zip of predicted masks against the references of a cohort. Finished cases are kept in "
-        "CSV.partial until the table is written: the same command continues what was interrupted or refused."
+        "CSV.partial until the table is written: the same command continues what was interrupted."
     )
     parser.add_argument(
         "--reference", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
     )
     _add_submission(parser)
     parser.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
-    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="the cases.csv to write")
+    parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the cases.csv to write")
     parser.add_argument("--folds", type=Path, metavar="CSV", help="columns case and fold: fills the fold of each case")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
     parser.add_argument(
+        "--patients", type=Path, metavar="CSV", help="columns case and patient, where the cohort does not tell them"
+    )
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
+    strictness = parser.add_mutually_exclusive_group()
+    strictness.add_argument(
         "--lenient", action="store_true", help="count predictions that cannot be scored as missing, with a warning"
     )
-    parser.set_defaults(run=_score)
+    strictness.add_argument("--complete", action="store_true", help="refuse a submission that leaves a case out")
+    parser.set_defaults(run=_score, interrupted="interrupted; the same command continues")
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +118,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     )
     _add_submission(parser)
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
+    parser.add_argument("--complete", action="store_true", help="a case without a prediction is a problem, too")
     parser.set_defaults(run=_check)
 
 
@@ -99,7 +131,7 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         help="folder or zip of masks (.nii, .nii.gz, .mha) named case_<k>, SMIR.<name>.<MTT id> or like the reference",
     )
     parser.add_argument(
-        "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that the predictions fit)"
+        "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that names and grids fit)"
     )
 
 
@@ -113,6 +145,7 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--metrics",
+        type=_names,
         metavar="A,B,...",
         help="what the schemes other than dice rank by (default: dice,hausdorff_mm,precision,recall,avd_ml); any other "
         "column with its direction, as in seconds:lower",
@@ -121,7 +154,7 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
         "--unit", choices=_UNITS, default="patient", help="what is resampled, with all its cases (default: %(default)s)"
     )
     parser.add_argument(
-        "--resamples", type=_natural, default=10_000, metavar="N", help="default: %(default)s; 0: no uncertainty"
+        "--resamples", type=_resamples, default=10_000, metavar="N", help="default: %(default)s; 0: no uncertainty"
     )
     parser.add_argument("--seed", type=_natural, default=0, metavar="K", help="of the resamples (default: %(default)s)")
     parser.add_argument("--by", choices=_STRATA, help="rank within strata as well: OUT_by_size.csv and .md")
@@ -131,12 +164,27 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from leaderboard.scoring import find_references, journal_of, read_folds, score_cases, write_cases
+    from leaderboard.scores import without_patient
+    from leaderboard.scoring import (
+        check_folds,
+        find_references,
+        journal_of,
+        partition_of,
+        read_folds,
+        score_cases,
+        with_patients,
+        write_cases,
+    )
 
     _prepare_output(arguments.out)
     folds = read_folds(arguments.folds) if arguments.folds else None
     cases = find_references(arguments.reference, arguments.predictions, arguments.partition)
-    with _progress("scoring") as progress:
+    notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
+    if arguments.patients:
+        cases, beyond = with_patients(cases, arguments.patients)
+        notes += beyond
+    missing: list[list[str]] = []
+    with _progress("scoring") as progress, _own_journal(journal_of(arguments.out)) as journal:
         frame = score_cases(
             cases,
             arguments.predictions,
@@ -144,26 +192,49 @@ def _score(arguments: argparse.Namespace) -> int:
             folds=folds,
             jobs=arguments.jobs,
             lenient=arguments.lenient,
+            complete=arguments.complete,
             progress=progress,
             on_problem=lambda problem: _complain(f"warning: {problem}"),
-            journal=journal_of(arguments.out),
+            on_missing=lambda *names: missing.extend(names),
+            journal=journal,
         )
     write_cases(arguments.out, frame)
-    journal_of(arguments.out).unlink(missing_ok=True)
-    missing = list(frame.loc[frame["status"] == "missing", "case"])
-    print(f"{arguments.out}: {_count(len(frame), 'case')} of {arguments.method}{_missing_note(missing)}")
+    journal.unlink(missing_ok=True)
+    if unknown := without_patient(frame):
+        notes.append(f"{_patientless(unknown)}: give --patients CSV where cases share a patient")
+    for note in notes:
+        _complain(f"note: {note}")
+    of = partition_of(arguments.reference, cases)
+    kind = f"{of} case" if of else "case"
+    refused, absent = missing
+    print(f"{arguments.out}: {_count(len(frame), kind)} of {arguments.method}{_missing_note(refused, absent)}")
     return 0
 
 
+@contextmanager
+def _own_journal(journal: Path) -> Iterator[Path]:
+    """Take away what a refused run began; what an interrupted one had left before stays."""
+    was_there = journal.exists()
+    try:
+        yield journal
+    except InputError:
+        if not was_there:
+            journal.unlink(missing_ok=True)
+        raise
+
+
 def _check(arguments: argparse.Namespace) -> int:
-    from leaderboard.scoring import find_cases
+    from leaderboard.scoring import find_cases, partition_of
     from leaderboard.submission import check_predictions
 
     cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition)
     with _progress("checking") as progress:
-        missing = check_predictions(cases, arguments.predictions, jobs=arguments.jobs, progress=progress)
-    predicted = _count(len(cases) - len(missing), "prediction")
-    print(f"{arguments.predictions}: {predicted} for {cases[0].partition} accepted{_missing_note(missing)}")
+        absent = check_predictions(
+            cases, arguments.predictions, jobs=arguments.jobs, complete=arguments.complete, progress=progress
+        )
+    predicted = _count(len(cases) - len(absent), "prediction")
+    of = partition_of(arguments.cohort, cases)
+    print(f"{arguments.predictions}: {predicted}{f' for {of}' if of else ''} accepted{_missing_note([], absent)}")
     return 0
 
 
@@ -171,8 +242,9 @@ def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
     from leaderboard.published import read_published
     from leaderboard.ranking import left_out, rank_methods
+    from leaderboard.scores import without_patient
     from leaderboard.strata import rank_strata
-    from leaderboard.table import write_leaderboard, write_strata
+    from leaderboard.table import write_leaderboard
     from leaderboard.terminal import print_leaderboard, print_strata
 
     if any(path.resolve() == arguments.out.resolve() for path in arguments.cases):
@@ -181,25 +253,44 @@ def _rank(arguments: argparse.Namespace) -> int:
         arguments.fail("--metrics needs a --scheme other than dice")
     _prepare_output(arguments.out)
     options = {name: getattr(arguments, name) for name in ("scheme", "policy", "unit", "resamples", "seed")}
-    options["metrics"] = arguments.metrics.split(",") if arguments.metrics else None
+    options["metrics"] = arguments.metrics
     cases = read_cases(arguments.cases)
     table = rank_methods(cases, **options)
     for note in left_out(cases, policy=arguments.policy):
         _complain(f"note: {note}")
+    unknown = without_patient(cases)
+    if unknown and arguments.unit == "patient" and arguments.resamples:
+        _complain(f"note: {_patientless(unknown)}: score with --patients CSV where cases share a patient")
     strata = rank_strata(cases, arguments.by, **options) if arguments.by else {}
     published = read_published(arguments.published) if arguments.published else None
-    write_leaderboard(arguments.out, table, published=published, latex=arguments.latex)
-    print_leaderboard(table, published=published)
+    write_leaderboard(
+        arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or ""
+    )
+    console = _console()
+    print_leaderboard(table, console, published=published)
     if strata:
-        write_strata(arguments.out, strata, arguments.by)
-        print_strata(strata)
+        print_strata(strata, console)
     return 0
+
+
+def _console() -> Console:
+    """Standard output for tables; rich on its own would exit with status 1 where the reader has gone."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Quiet()
 
 
 def _prepare_output(path: Path) -> None:
     """Find out before the work, not after it, that a file cannot be written."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder: give the name of a file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no regular file, and is left as it is: give the name of another file")
+    path = Path(os.path.realpath(path))  # a link is written through
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -231,12 +322,25 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _missing_note(missing: Sequence[str]) -> str:
-    if not missing:
+def _missing_note(refused: Sequence[str], absent: Sequence[str]) -> str:
+    count = len(refused) + len(absent)
+    if refused:
+        parts = [
+            f"{len(names)} {how} ({listed(names, 10)})"
+            for names, how in ((refused, "refused"), (absent, "absent"))
+            if names
+        ]
+        parts += [] if absent else ["0 absent"]
+        return f"; {count} {'counts' if count == 1 else 'count'} as missing: {', '.join(parts)}"
+    if not absent:
         return ""
-    listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-    verbs = ("has", "counts") if len(missing) == 1 else ("have", "count")
-    return f"; {len(missing)} {verbs[0]} no prediction and {verbs[1]} as missing ({listed})"
+    verbs = ("has", "counts") if count == 1 else ("have", "count")
+    return f"; {count} {verbs[0]} no prediction and {verbs[1]} as missing ({listed(absent, 10)})"
+
+
+def _patientless(cases: Sequence[str]) -> str:
+    verb, counts = ("has", "it counts") if len(cases) == 1 else ("have", "each counts")
+    return f"{_count(len(cases), 'case')} {verb} no known patient, {counts} as a patient of its own"
 
 
 def _positive(text: str) -> int:
@@ -250,6 +354,20 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
     return int(text)
+
+
+def _resamples(text: str) -> int:
+    number = _natural(text)
+    if number > _MOST_RESAMPLES:
+        raise argparse.ArgumentTypeError(f"{text} is more than the {_MOST_RESAMPLES} that are allowed")
+    return number
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas between them")
+    return names
 
 
 def _csv_path(text: str) -> Path:

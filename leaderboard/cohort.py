@@ -276,4 +276,6 @@ def _image_files(folder: Path) -> list[Path]:
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sort key under which ``case_2`` comes before ``case_10``."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
+    parts = re.split(r"(\d+)", name)
+    # Python converts no number of more than 4300 digits, and a name in a strange archive may have them
+    return tuple((int(part), "") if part.isdecimal() and len(part) < 1000 else (-1, part) for part in parts)

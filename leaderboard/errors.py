@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(Exception):
@@ -16,6 +16,11 @@ class InputError(Exception):
         lines = [problems] if isinstance(problems, str) else list(problems)
         self.problems: list[str] = ["".join(map(_printable, line)) for line in lines]
         super().__init__("\n".join(self.problems))
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first few of some names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
 
 
 def _printable(character: str) -> str:

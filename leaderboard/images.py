@@ -73,10 +73,8 @@ def read_volume(path: Path) -> Volume:
         return Volume(voxels.reshape(shape, order="F"), spacing_mm, header)
     with _faults(path), _stream(path) as stream:
         spacing_mm = _spacing_mm(path, stream)
-        if isinstance(stream, gzip.GzipFile):
-            image = nib.Nifti1Image.from_file_map({"header": nib.FileHolder(), "image": nib.FileHolder(fileobj=stream)})
-        else:
-            image = nib.Nifti1Image.load(path)
+        # a plain file by its name, so that its voxels are mapped into memory
+        image = _image_of(nib.FileHolder(fileobj=stream) if _is_gzip(path) else nib.FileHolder(filename=str(path)))
         data = np.asanyarray(image.dataobj)
         spare = 0
         while isinstance(stream, gzip.GzipFile) and (more := stream.read(1 << 20)):
@@ -101,12 +99,21 @@ def read_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, floa
         return _metaimage_geometry(path)
     with _faults(path), _stream(path) as stream:
         spacing_mm = _spacing_mm(path, stream)
-        image = nib.Nifti1Image.load(path)
+        image = _image_of(nib.FileHolder(fileobj=stream))
     return _axes(path, image.shape), spacing_mm, image.header
+
+
+def _image_of(file: nib.FileHolder) -> nib.Nifti1Image:
+    """The image in a file, its voxels unread, whatever its name (nibabel's own `load` guesses at other spellings)."""
+    return nib.Nifti1Image.from_file_map({"header": nib.FileHolder(), "image": file})
 
 
 def _is_metaimage(path: Path) -> bool:
     return path.suffix.lower() == ".mha"
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _metaimage_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
@@ -126,7 +133,7 @@ def _metaimage_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float
 
 def _stream(path: Path) -> BinaryIO | gzip.GzipFile:
     """The file's bytes, unpacked where its name says so."""
-    return gzip.open(path) if path.name.endswith(".gz") else path.open("rb")
+    return gzip.open(path) if _is_gzip(path) else path.open("rb")
 
 
 def _spacing_mm(path: Path, stream: BinaryIO | gzip.GzipFile) -> tuple[float, float, float]:
@@ -182,10 +189,13 @@ def _faults(path: Path) -> Iterator[None]:
 def _fault_of(path: Path, error: Exception) -> str:
     """Fault and remedy of a file that nibabel could not read."""
     with path.open("rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    if gzipped and not path.name.endswith(".gz"):
+        head = file.read(_HEADER_BYTES)
+    gzipped = head[:2] == b"\x1f\x8b"
+    if not _is_metaimage(path) and metaimage.looks_like_one(head):
+        return "is a MetaImage, which its name does not say: rename it to .mha"
+    if gzipped and not _is_gzip(path):
         return "is gzip-compressed, which its name does not say: rename it to .nii.gz"
-    if path.name.endswith(".gz") and not gzipped and path.stat().st_size:
+    if _is_gzip(path) and not gzipped and head:
         return "is not gzip-compressed, as its name says: replace the file, or rename it to .nii"
     if isinstance(error, ImageFileError | HeaderDataError):
         return "is not a NIfTI image: replace the file"
@@ -215,17 +225,26 @@ def write_mask(path: Path, mask: np.ndarray, like: nib.Nifti1Header) -> None:
     header["cal_min"], header["cal_max"] = 0, 0
     image = nib.Nifti1Image(mask.astype(np.uint8), None, header)
     content = image.to_bytes()
-    if path.name.endswith(".gz"):
+    if _is_gzip(path):
         content = gzip.compress(content, compresslevel=6, mtime=0)
     write_bytes(path, content)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in the same folder, then rename it: it is whole or not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file under a temporary name in the same folder, then rename it: it is whole or not there.
+
+    A link stays one: what it points to is written.
+
+    Raises:
+        InputError: the file cannot be written, or what is there is no regular file (a device, a pipe, a folder).
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise InputError(f"{path}: is no regular file, and is left as it is: give the name of another file")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

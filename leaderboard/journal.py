@@ -34,7 +34,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         try:
-            ragged = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+            ragged = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
             self._file = self.path.open("a", encoding="utf-8", newline="\n")
             if ragged:
                 self._file.write("\n")

@@ -15,6 +15,11 @@ from leaderboard.images import read_geometry, read_volume
 SPACING_TOLERANCE_MM = 1e-3
 #: A mask stored with a scale factor has ones that read 0.9999999.
 LABEL_TOLERANCE = 1e-5
+#: ISLES 2018 headers have the identity as their affine and the voxel size in pixdim: a mask written with the affine
+#: alone loses it.
+HEADER_REMEDY = (
+    "write the mask with the case's own header, nib.Nifti1Image(mask.astype('uint8'), ref.affine, ref.header)"
+)
 #: A mask of another shape than its case's is read for its labels up to this size, twelve times the largest of ISLES.
 CHECKED_VOXELS = 1 << 24
 
@@ -41,7 +46,7 @@ def read_mask(
     if spacing_mm is not None and not np.allclose(found_spacing, spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
         problems.append(
             f"{path}: has the voxel size {_times(found_spacing)} mm where the case has {_times(spacing_mm)} mm: "
-            "write the mask with the case's own header"
+            f"{HEADER_REMEDY}"
         )
     if readable:
         try:

@@ -107,6 +107,11 @@ def read_voxels(path: Path, header: MetaHeader) -> np.ndarray:
     return voxels.astype(header.dtype.newbyteorder("="), copy=False)
 
 
+def looks_like_one(head: bytes) -> bool:
+    """Whether a file that begins so is meant to be a MetaImage."""
+    return {"NDims", "DimSize"} <= _fields(head)[0].keys()
+
+
 def _fields(head: bytes) -> tuple[dict[str, str], int]:
     """Keys and values up to ``ElementDataFile``, and where the voxels begin."""
     fields: dict[str, str] = {}

@@ -41,7 +41,8 @@ def read_patients(folders: Iterable[Path]) -> dict[str, str]:
     Raises:
         InputError: a file is no CSV, lacks a column or a value, or gives a case to two patients.
     """
-    return {case: patient for folder in folders for case, patient in _read_file(folder / "patients.csv").items()}
+    files = [folder / "patients.csv" for folder in folders]
+    return {case: patient for file in files if file.is_file() for case, patient in read_patient_file(file).items()}
 
 
 @functools.cache
@@ -55,9 +56,14 @@ def _patient_map() -> dict[tuple[str, int], tuple[str, frozenset[int]]]:
     return found
 
 
-def _read_file(path: Path) -> dict[str, str]:
+def read_patient_file(path: Path) -> dict[str, str]:
+    """Patient by case name, from one CSV with the columns ``case`` and ``patient``.
+
+    Raises:
+        InputError: as `read_patients`, and where there is no such file.
+    """
     if not path.is_file():
-        return {}
+        raise InputError(f"{path}: is no file: give a CSV with the columns case and patient")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from leaderboard.errors import InputError
@@ -59,7 +60,8 @@ def run_tasks(
         min(processes, len(tasks) - done), multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
     )
     try:
-        numbers: dict[Future[Result], int] = {pool.submit(work, tasks[n]): n for n in range(done, len(tasks))}
+        with _uninterrupted():
+            numbers: dict[Future[Result], int] = {pool.submit(work, tasks[n]): n for n in range(done, len(tasks))}
         for future in as_completed(numbers):
             yield numbers[future], future.result()
             done += 1
@@ -78,6 +80,22 @@ def _pays(elapsed: float, done: int, total: int, processes: int) -> bool:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes that are started here never see Ctrl-C, not even while they import; the caller sees it afterwards.
+
+    A new process inherits which signals are blocked.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ignore_interrupt() -> None:

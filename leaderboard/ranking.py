@@ -73,8 +73,10 @@ def rank_methods(
         cases as the policy counts them, floats rounded to 6 decimals; ``hausdorff_mm_defined_mean`` over the cases
         that have a distance and ``hausdorff_mm_undefined`` the number of those that have none; ``score`` is what the
         scheme ordered by. At the end what `uncertainty.Uncertainty` explains: ``rank_boot_low``, ``rank_boot_high``,
-        ``first_share``, ``tie_group``; and how it came about: ``patients`` (their number), ``unit``, ``resamples``,
-        ``seed``.
+        ``first_share``, ``tie_group``; and how it came about: ``patients`` (their number; empty where not one is known,
+        and every case counts as a patient), ``unit``, ``resamples``, ``seed``. Last, for schemes other than ``dice``,
+        the ``metrics`` ranked by, joined by semicolons. The frame's ``attrs`` say whether the resampling
+        ``tells_nothing``.
 
     Raises:
         InputError: the scheme, the policy or a metric is unknown, or the rows cannot be compared.
@@ -134,8 +136,12 @@ def _rank(
         table["rank_boot_low"], table["rank_boot_high"] = uncertainty.boot_low, uncertainty.boot_high
         table["first_share"] = _written(uncertainty.first_share)
         table["tie_group"] = uncertainty.tie_labels
-        table["patients"] = len(set(scores.patients))
+        known = bool((cases["patient"] != "").any())
+        table["patients"] = pd.array([len(set(scores.patients)) if known else None] * len(table), dtype="Int64")
         table["unit"], table["resamples"], table["seed"] = unit, resamples, seed
+        table.attrs["tells_nothing"] = uncertainty.tells_nothing
+    if scheme != "dice":
+        table["metrics"] = ";".join(map(_with_direction, scores.higher_is_better.items()))
     return table, scores, uncertainty
 
 
@@ -166,6 +172,13 @@ def _summary(scores: Scores, distances: np.ndarray, ddof: int, uncertainty: Unce
             )
             columns["hausdorff_mm_undefined"] = [len(scores.cases) - row.size for row in defined]
     return pd.DataFrame(columns)
+
+
+def _with_direction(metric: tuple[str, bool]) -> str:
+    """A metric as `scores.chosen_metrics` takes it, with its direction where that is not its own."""
+    name, higher = metric
+    own = name in METRICS and METRICS[name].higher_is_better is higher
+    return name if own else f"{name}:{'higher' if higher else 'lower'}"
 
 
 def _written(values: np.ndarray) -> list[float]:

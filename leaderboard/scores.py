@@ -10,13 +10,14 @@ import pandas as pd
 
 from leaderboard.cases import sort_cases
 from leaderboard.cohort import natural_key
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.policy import CORE_METRICS, METRICS, POLICIES, Policy, apply_policy, count_values, describe_row
 
 #: Reference volumes that differ by more than this share are different references.
 VOLUME_TOLERANCE = 1e-6
 _DIRECTIONS = {"higher": True, "lower": False}
 _LISTED = 5
+_NO_NUMBERS = ("method", "case", "patient", "status")
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,19 @@ def left_out(cases: pd.DataFrame, *, policy: str = "isles2018") -> list[str]:
         if methods:
             lacking.setdefault(methods, []).append(name)
     return [
-        f"left out for all methods: {', '.join(names)}, which {_listed(methods)} "
+        f"left out for all methods: {', '.join(names)}, which {listed(methods)} "
         f"{'has' if len(methods) == 1 else 'have'} no value of in some case: score these predictions again"
         for methods, names in lacking.items()
     ]
+
+
+def without_patient(cases: pd.DataFrame) -> list[str]:
+    """Cases whose patient no row knows, in natural order; each counts as a patient of its own.
+
+    Args:
+        cases: a row a (method, case), as `cases.read_cases` gives it.
+    """
+    return sorted(set(cases["case"]) - set(cases.loc[cases["patient"] != "", "case"]), key=natural_key)
 
 
 def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) -> dict[str, bool]:
@@ -126,6 +136,7 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
     Raises:
         InputError: a metric is unknown, has no direction or is there twice.
     """
+    numbers = [name for name in columns if name not in METRICS and name not in _NO_NUMBERS]
     usable = [name for name, metric in METRICS.items() if metric.higher_is_better is not None]
     chosen: dict[str, bool] = {}
     problems = []
@@ -137,6 +148,9 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
             chosen[name] = bool(METRICS[name].higher_is_better)
         elif direction in _DIRECTIONS and (name in METRICS or name in columns):
             chosen[name] = _DIRECTIONS[direction]
+        elif direction in _DIRECTIONS:
+            others = f", or from the other columns: {listed(numbers)}" if numbers else ""
+            problems.append(f"{name} is no column of the tables: choose from {', '.join(usable)}{others}")
         else:
             problems.append(
                 f"{metric} is no metric to rank by: choose from {', '.join(usable)}, "
@@ -165,10 +179,26 @@ def check_comparable(cases: pd.DataFrame) -> None:
 
 def _doubled(cases: pd.DataFrame) -> list[str]:
     doubled = cases[cases.duplicated(["method", "case"], keep=False)]
-    return [
-        f"{_where(rows)}: {method} has {case} {len(rows)} times: keep one row"
-        for (method, case), rows in doubled.groupby(["method", "case"], sort=True)
-    ]
+    problems = []
+    for method, rows in doubled.groupby("method", sort=True):
+        files = list(dict.fromkeys(_file_of(label) for label in rows.index)) if cases.index.name == "source" else []
+        if len(files) > 1:
+            count = rows["case"].nunique()
+            problems.append(
+                f"{listed(files)}: each has {method} for the same {count} case{'' if count == 1 else 's'}: "
+                "rename the method in one of them, or leave one out"
+            )
+            continue
+        problems += [
+            f"{_where(own)}: {method} has {case} {len(own)} times: keep one row"
+            for case, own in rows.groupby("case", sort=True)
+        ]
+    return problems
+
+
+def _file_of(label: object) -> str:
+    """The file of a row that knows its ``file:line``."""
+    return str(label).rpartition(":")[0]
 
 
 def _different_lists(cases: pd.DataFrame) -> list[str]:
@@ -178,7 +208,7 @@ def _different_lists(cases: pd.DataFrame) -> list[str]:
         lacking = sorted(every - set(own), key=natural_key)
         if lacking:
             problems.append(
-                f"{method}: has no row for {_listed(lacking)}, which other methods have: "
+                f"{method}: has no row for {listed(lacking)}, which other methods have: "
                 "score all methods on the same cases"
             )
     return problems
@@ -211,10 +241,6 @@ def _different_patients(cases: pd.DataFrame) -> list[str]:
     return problems
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if names[_LISTED:] else "")
-
-
 def _where(rows: pd.DataFrame) -> str:
     return ", ".join(describe_row(rows, label) for label in rows.index[:_LISTED])
 
@@ -240,8 +266,15 @@ def _other_column(
     """A column that no policy knows: its values, complete, and where they were undefined."""
     numbers = pd.to_numeric(cases[name].replace("", np.nan), errors="coerce").astype(float)
     wrong = cases.index[(numbers.isna() & cases[name].notna() & (cases[name] != "")) | np.isinf(numbers)]
+    if len(wrong) and len(wrong) == int((cases[name].notna() & (cases[name] != "")).sum()):
+        example = cases[name].loc[wrong].iloc[0]
+        raise InputError(f"{name} holds no number in any row (but {str(example)!r}): rank by a column of numbers")
     if len(wrong):
-        raise InputError(f"{describe_row(cases, label)}: {name} is no number: correct it" for label in wrong[:_LISTED])
+        more = (
+            [f"{name} is no number in {len(wrong) - _LISTED} more rows: correct them"] if wrong[_LISTED:].size else []
+        )
+        lines = [f"{describe_row(cases, label)}: {name} is no number: correct it" for label in wrong[:_LISTED]]
+        raise InputError(lines + more)
     values = numbers.to_numpy().reshape(shape)
     undefined = np.isnan(values)
     if undefined.all():

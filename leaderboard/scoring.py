@@ -13,13 +13,13 @@ from leaderboard.cohort import Case
 from leaderboard.errors import InputError
 from leaderboard.journal import Journal
 from leaderboard.pool import run_tasks
-from leaderboard.references import find_cases, find_references, read_folds
+from leaderboard.references import check_folds, find_cases, find_references, partition_of, read_folds, with_patients
 from leaderboard.scored import Scored, content_digest, score_case, score_files
-from leaderboard.submission import Submission, check_file, match_predictions, open_submission
+from leaderboard.submission import Submission, absence, check_file, match_predictions, open_submission
 
 __all__ = [
-    "find_cases", "find_references", "journal_of", "read_cases", "read_folds", "score_case", "score_cases",
-    "write_cases",
+    "check_folds", "find_cases", "find_references", "journal_of", "partition_of", "read_cases", "read_folds",
+    "score_case", "score_cases", "with_patients", "write_cases",
 ]  # fmt: skip
 
 _Task = tuple[Path, Path | None]
@@ -33,8 +33,10 @@ def score_cases(
     folds: Mapping[str, int] | None = None,
     jobs: int | None = None,
     lenient: bool = False,
+    complete: bool = False,
     progress: Callable[[int, int], None] | None = None,
     on_problem: Callable[[str], None] | None = None,
+    on_missing: Callable[[list[str], list[str]], None] | None = None,
     journal: Path | None = None,
 ) -> pd.DataFrame:
     """Score a folder or a zip of predictions against the references of `cases`.
@@ -46,8 +48,11 @@ def score_cases(
         folds: the fold of each case by name; a case without one has an empty fold.
         jobs: processes; None takes all cores as soon as that pays.
         lenient: a prediction that cannot be scored counts as missing instead of stopping everything.
+        complete: a case without a prediction is a problem.
         progress: called with (done, total).
         on_problem: called with each line that `lenient` lets pass.
+        on_missing: called with the cases that count as missing: those whose predictions cannot be scored, and those
+            without any.
         journal: where finished cases are kept as they come, and taken from if an earlier scoring of the same bytes was
             interrupted or refused (`leaderboard.journal`); the table is the same with it and without. Whoever has
             written the table removes it.
@@ -56,7 +61,7 @@ def score_cases(
         A row a case in the layout of cases.csv; a case without a prediction has the status ``missing``.
 
     Raises:
-        InputError: every problem of every file, in the order of the cases.
+        InputError: every problem of every file, in the order of the cases; or there is no mask that can be scored.
     """
     if not method.strip() or not method.isprintable():
         raise InputError("the method's name is empty or has control characters: give it a name")
@@ -89,11 +94,19 @@ def score_cases(
         faults = dict(run_tasks(check_file, checks, jobs=jobs))
         for number, (_, path) in enumerate(doubled):
             tolerated += submission.named(faults[number], path)
+    absent = matches.absent(cases)
+    if complete and absent:
+        problems.append(absence(predictions, absent))
     if problems or (tolerated and not lenient):
         raise InputError(problems + tolerated)
+    missing = [str(row["case"]) for row in rows if row["status"] == "missing"]
+    if len(missing) == len(rows):
+        raise InputError([*tolerated, f"{predictions}: holds no mask that can be scored: correct the masks"])
     for problem in tolerated:
         if on_problem:
             on_problem(problem)
+    if on_missing:
+        on_missing([name for name in missing if name not in absent], absent)
     return cases_frame(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from leaderboard.cases import sort_cases
 from leaderboard.cohort import natural_key
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.ranking import rank_methods
 from leaderboard.scores import check_comparable
 
@@ -52,13 +53,20 @@ def split(cases: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
 
 
 def _by_fold(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    problems = []
+    if cases["fold"].isna().all():
+        raise InputError("no case has a fold: score with --folds CSV to rank by fold")
+    found_in: dict[str, list[str]] = {}
     counts = cases.groupby("case")["fold"].nunique(dropna=False)
     for case in sorted({*counts.index[counts > 1], *cases.loc[cases["fold"].isna(), "case"]}, key=natural_key):
         found = cases.loc[cases["case"] == case, "fold"]
         folds = [f"fold {fold}" for fold in sorted(found.dropna().unique())]
-        listed = " and in ".join([*folds, *(["no fold"] if found.isna().any() else [])])
-        problems.append(f"{case} is in {listed}: give it one fold for all methods to rank by fold")
-    if problems:
-        raise InputError(problems)
+        where = " and in ".join([*folds, *(["no fold"] if found.isna().any() else [])])
+        found_in.setdefault(where, []).append(case)
+    if found_in:
+        raise InputError(_fold_fault(names, where) for where, names in found_in.items())
     return {f"fold {fold}": cases[cases["fold"] == fold] for fold in sorted(cases["fold"].unique())}
+
+
+def _fold_fault(names: Sequence[str], where: str) -> str:
+    verb, pronoun = ("is", "it") if len(names) == 1 else ("are", "each")
+    return f"{listed(names)} {verb} in {where}: give {pronoun} one fold for all methods to rank by fold"

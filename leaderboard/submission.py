@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leaderboard.archive import list_members, unpack
-from leaderboard.cohort import SUBMISSION_KIND, Case
-from leaderboard.errors import InputError
+from leaderboard.cohort import SUBMISSION_KIND, Case, natural_key
+from leaderboard.errors import InputError, listed
 from leaderboard.images import read_geometry
 from leaderboard.masks import read_mask
 from leaderboard.pool import run_tasks
@@ -44,6 +44,10 @@ class Matches:
     files: dict[str, Path] = field(default_factory=dict)
     doubled: dict[str, list[Path]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+
+    def absent(self, cases: Sequence[Case]) -> list[str]:
+        """Names of the cases for which there is no file at all."""
+        return [case.name for case in cases if case.name not in self.files and case.name not in self.doubled]
 
 
 @dataclass
@@ -77,15 +81,15 @@ def open_submission(predictions: Path) -> Iterator[Submission]:
     _refuse_unless_zip(predictions)
     with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
         unpacked, problems = unpack(predictions, Path(folder), _is_ours)
-        masks = {shown: path for shown, path in unpacked.items() if _MASK.fullmatch(shown.name)}
+        masks = {shown: unpacked[shown] for shown in sorted(unpacked, key=_order) if _MASK.fullmatch(shown.name)}
         problems += [_unreadable(shown) for shown in unpacked if shown not in masks]
         if not masks:
-            raise InputError([*problems, _nothing(predictions)])
+            raise InputError(problems or [_nothing(predictions)])
         yield Submission(masks, problems)
 
 
 def mask_files(predictions: Path) -> list[Path]:
-    """Paths of the masks of a folder or a zip, by name; hidden files are ignored, nothing is unpacked.
+    """Paths of the masks of a folder or a zip, in natural order; hidden files are ignored, nothing is unpacked.
 
     Raises:
         InputError: there is no such folder or zip, or it holds none.
@@ -95,16 +99,22 @@ def mask_files(predictions: Path) -> list[Path]:
     _refuse_unless_zip(predictions)
     listing = list_members(predictions, lambda name: _is_ours(name) and bool(_MASK.fullmatch(name)))
     if not listing.members:
-        raise InputError([*listing.problems, _nothing(predictions)])
-    return sorted(predictions / member.filename for member in listing.members)
+        raise InputError(listing.problems or [_nothing(predictions)])
+    return sorted((predictions / member.filename for member in listing.members), key=_order)
+
+
+def _order(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
+    """Sort key: natural, and the same every time where that leaves a tie."""
+    return natural_key(str(path)), str(path)
 
 
 def _folder(folder: Path) -> tuple[list[Path], list[str]]:
-    """Masks of a folder by name, and what is wrong with other entries."""
+    """Masks of a folder in natural order, and what is wrong with other entries."""
     masks, problems, unreadable = [], [], []
     try:
         with os.scandir(folder) as found:
-            entries = sorted((entry for entry in found if _is_ours(entry.name)), key=lambda entry: entry.name)
+            ours = [entry for entry in found if _is_ours(entry.name)]
+        entries = sorted(ours, key=lambda entry: (natural_key(entry.name), entry.name))
         for entry in entries:
             path = folder / entry.name
             if entry.is_dir():
@@ -117,7 +127,7 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
                 unreadable.append(_unreadable(path))
         problems += unreadable
         if not masks:
-            raise InputError([*problems, _nothing(folder, _folder_with_masks(folder))])
+            raise InputError(problems or [_nothing(folder, _folder_with_masks(folder))])
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}): change its permissions") from None
     return masks, problems
@@ -218,6 +228,7 @@ def check_predictions(
     predictions: Path,
     *,
     jobs: int | None = None,
+    complete: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Would these predictions be scored as they are? Needs no reference.
@@ -226,6 +237,7 @@ def check_predictions(
         cases: the cases to predict; the grid of each is that of its reference or else of one of its images.
         predictions: folder or zip of predictions.
         jobs: processes; None takes all cores as soon as that pays.
+        complete: a case without a prediction is a problem as well.
         progress: called with (done, total).
 
     Returns:
@@ -240,14 +252,23 @@ def check_predictions(
         by_name: Mapping[str, Case] = {case.name: case for case in cases}
         shown = [(case, path) for case, path in matches.files.items()]
         shown += [(case, path) for case, paths in matches.doubled.items() for path in paths]
-        tasks = [(_grid_file(by_name[case]), submission.files[path]) for case, path in shown]
+        tasks = [(grid_file(by_name[case]), submission.files[path]) for case, path in shown]
         found = dict(run_tasks(check_file, tasks, jobs=jobs, progress=progress))
         for number, (_, path) in enumerate(shown):
             problems += submission.named(found[number], path)
     problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
+    absent = matches.absent(cases)
+    if complete and absent:
+        problems.append(absence(predictions, absent))
     if problems:
         raise InputError(problems)
-    return [case.name for case in cases if case.name not in matches.files]
+    return absent
+
+
+def absence(predictions: Path, absent: Sequence[str]) -> str:
+    """The problem that some cases have no prediction."""
+    verb, noun = ("has", "it") if len(absent) == 1 else ("have", "them")
+    return f"{predictions}: {len(absent)} of the cases {verb} no prediction ({listed(absent, 10)}): add {noun}"
 
 
 def check_file(task: tuple[Path, Path]) -> list[str]:
@@ -261,6 +282,6 @@ def check_file(task: tuple[Path, Path]) -> list[str]:
     return []
 
 
-def _grid_file(case: Case) -> Path:
+def grid_file(case: Case) -> Path:
     """A file on the case's grid."""
     return case.reference or next(path for kind, path in case.images.items() if not kind.endswith("4DPWI"))

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from leaderboard.errors import InputError
 from leaderboard.images import write_text
 from leaderboard.policy import CORE_METRICS, METRICS
-from leaderboard.published import OTHER_DATA, Published
+from leaderboard.published import OTHER_DATA, OTHER_FIGURES, Figures, Published, read_figures
 
 #: The contract's columns, in order.
 LEADERBOARD_COLUMNS = (
     "rank", "method", "cases", "missing", "dice_mean", "dice_sd", "hausdorff_mm_mean", "hausdorff_mm_sd",
     "precision_mean", "precision_sd", "recall_mean", "recall_sd", "avd_ml_mean", "avd_ml_sd", "rank_low", "rank_high",
 )  # fmt: skip
-#: What the columns of the uncertainty mean, where a table has them.
-PERCENTILE_NOTE = (
+#: What percentile intervals of ranks are worth (``nox -s coverage``), for whichever sentence speaks of them.
+PERCENTILE_COVERAGE = (
+    "with 20 close methods and 63 patients they held the last method's true rank in about three quarters of simulated "
+    "challenges, not in 95 %"
+)
+_PERCENTILE_NOTE = (
     "The percentile intervals of the resampled ranks (rank_boot_low, rank_boot_high in the CSV) are no confidence "
-    "intervals: of 20 close methods and 63 patients they held the last method's true rank in 74 % of simulated "
-    "challenges, not in 95 %."
+    f"intervals: {PERCENTILE_COVERAGE}."
+)
+#: Why sets and groups need not agree.
+GROUP_NOTE = (
+    "all pairs are tested at once for the groups, which is stricter; each set tests one method against the rest, so "
+    "sets may part methods of one group"
+)
+TOO_FEW_NOTE = "The resamples or what they draw from are too few to separate any methods: sets and groups say nothing."
+#: What the core agreement is, for a clinician.
+SAME_SIDE = "Same side of 70 mL"
+SAME_SIDE_NOTE = (
+    "share of cases whose predicted and reference volumes both lie below 70 mL, the core size that excludes from "
+    "thrombectomy in DEFUSE 3, or both do not"
 )
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -57,64 +75,108 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
         table: the leaderboard.
         published: a quoted table to show below it.
     """
-    lines = ["# Leaderboard", "", *_section(table), *_notes(table)]
+    figures = read_figures(table["method"])
+    lines = ["# Leaderboard", "", caption(table), "", *_section(table, figures), *_notes(table, set_caption(table))]
+    if figures:
+        lines += ["", OTHER_FIGURES, "", *(f"- {method}: {quoted.sentence}" for method, quoted in figures.items())]
     if published:
         lines += ["", *_published_section(published)]
     return "\n".join(lines) + "\n"
 
 
 def strata_markdown(tables: Mapping[str, pd.DataFrame], by: str) -> str:
-    """A section a stratum."""
+    """A section a stratum, each with the number of patients that were resampled within it."""
     lines = [f"# Leaderboard by {by}"]
     for name, table in tables.items():
-        lines += ["", f"## {name[0].upper()}{name[1:]}", "", *_section(table)]
-    return "\n".join([*lines, *_notes(next(iter(tables.values())))]) + "\n"
+        lines += ["", f"## {name[0].upper()}{name[1:]}", "", stratum_caption(table), "", *_section(table)]
+    first = next(iter(tables.values()))
+    return "\n".join([*lines, *_notes(first, _set_text("resampling within the stratum"))]) + "\n"
 
 
 def leaderboard_latex(table: pd.DataFrame) -> str:
     r"""A ``tabular`` for LaTeX with the package booktabs, to be put into a ``table``."""
-    sets = has_sets(table)
-    header = ["Rank", *(["95\\,\\% set"] if sets else []), "Method", *(_latex(title(name)) for name in CORE_METRICS)]
+    sets, metrics = has_sets(table), shown_metrics(table)
+    header = ["Rank", *(["95\\,\\% set", "Group"] if sets else []), "Method", "Missing"]
+    header += [_latex(title(name)) for name in metrics]
     lines = [
-        f"% {caption(table)}",
-        rf"\begin{{tabular}}{{r{'c' if sets else ''}l{'r' * len(CORE_METRICS)}}}",
+        *(f"% {text}" for text in (caption(table), set_caption(table)) if text),
+        rf"\begin{{tabular}}{{r{'cl' if sets else ''}lr{'r' * len(metrics)}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
         r"\midrule",
     ]
     for row in table.to_dict("records"):
-        fields = [str(row["rank"]), *([rank_set(row).replace("-", "--")] if sets else []), _latex(str(row["method"]))]
-        lines.append(" & ".join([*fields, *_numbers(row)]) + r" \\")
+        fields = [str(row["rank"])]
+        if sets:
+            fields += [rank_set(row).replace("-", "--"), str(row["tie_group"]).replace("-", "--")]
+        fields += [_latex(str(row["method"])), str(row["missing"]), *_numbers(row, metrics)]
+        lines.append(" & ".join(fields) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def write_leaderboard(
-    path: Path, table: pd.DataFrame, *, published: Published | None = None, latex: bool = False
+    path: Path,
+    table: pd.DataFrame,
+    *,
+    published: Published | None = None,
+    latex: bool = False,
+    strata: Mapping[str, pd.DataFrame] | None = None,
+    by: str = "",
 ) -> None:
-    """Write leaderboard.csv to `path`, leaderboard.md beside it, and leaderboard.tex where `latex` asks for it.
+    """Write leaderboard.csv to `path` and leaderboard.md beside it, with what else is asked for: all files or none.
+
+    Args:
+        path: of the CSV.
+        table: the leaderboard.
+        published: a quoted table for the Markdown.
+        latex: whether leaderboard.tex is wanted.
+        strata: tables within strata, which go to ``leaderboard_by_size.csv`` and ``.md`` beside the others.
+        by: what made the strata: ``size``.
 
     Raises:
-        InputError: a file cannot be written.
+        InputError: a file cannot be written; then none is.
     """
-    write_text(path, leaderboard_csv(table))
-    write_text(path.with_suffix(".md"), leaderboard_markdown(table, published))
+    texts = {path: leaderboard_csv(table), path.with_suffix(".md"): leaderboard_markdown(table, published)}
     if latex:
-        write_text(path.with_suffix(".tex"), leaderboard_latex(table))
+        texts[path.with_suffix(".tex")] = leaderboard_latex(table)
+    _write_all(texts | (_strata_texts(path, strata, by) if strata else {}))
 
 
-def write_strata(path: Path, tables: Mapping[str, pd.DataFrame], by: str) -> Path:
-    """Write ``leaderboard_by_size.csv`` and ``.md`` beside the leaderboard.csv at `path`.
+def _strata_texts(path: Path, tables: Mapping[str, pd.DataFrame], by: str) -> dict[Path, str]:
+    path = path.with_name(f"{path.stem}_by_{by}.csv")
+    return {path: strata_csv(tables), path.with_suffix(".md"): strata_markdown(tables, by)}
 
-    Returns:
-        Where the CSV went.
+
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """Write every file under a temporary name before any takes its place.
 
     Raises:
-        InputError: a file cannot be written.
+        InputError: a file cannot be written; then no place was taken.
     """
-    path = path.with_name(f"{path.stem}_by_{by}.csv")
-    write_text(path, strata_csv(tables))
-    write_text(path.with_suffix(".md"), strata_markdown(tables, by))
-    return path
+    targets = {path: Path(os.path.realpath(path)) for path in texts}
+    problems = [
+        f"{path}: is no regular file, and is left as it is: give the name of another file"
+        for path, target in targets.items()
+        if target.exists() and not target.is_file()
+    ]
+    if problems:
+        raise InputError(problems)
+    written = {path: target.with_name(f".{target.name}.{os.getpid()}.new") for path, target in targets.items()}
+    try:
+        for path, text in texts.items():
+            try:
+                write_text(written[path], text)
+            except InputError as error:
+                raise InputError(line.replace(str(written[path]), str(path)) for line in error.problems) from None
+        for path, target in targets.items():
+            try:
+                written[path].replace(target)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be written ({error.strerror}): check the folder") from None
+    finally:
+        for temporary in written.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def printed(mean: float, sd: float, separator: str = " ") -> str:
@@ -123,9 +185,33 @@ def printed(mean: float, sd: float, separator: str = " ") -> str:
 
 
 def title(metric: str) -> str:
-    """Name and unit of a metric as a column's header."""
+    """Name and unit of a metric as a column's header; a column that is no metric of ours has its own name."""
+    if metric not in METRICS:
+        return metric
     name, unit = METRICS[metric].title, METRICS[metric].unit
     return f"{name} [{unit}]" if unit else name
+
+
+def ranked_by(table: pd.DataFrame) -> dict[str, str]:
+    """The metrics that the scheme looked at, each with the direction that it was given (empty: its own)."""
+    if "metrics" not in table.columns:
+        return {"dice": ""}
+    parts = [metric.partition(":") for metric in str(table["metrics"].iloc[0]).split(";")]
+    return {name: direction for name, _, direction in parts}
+
+
+def ranked_by_text(table: pd.DataFrame) -> str:
+    """The metrics that the scheme looked at, in words: ``Dice and seconds (lower is better)``."""
+    parts = [
+        (METRICS[name].title if name in METRICS else name) + (f" ({direction} is better)" if direction else "")
+        for name, direction in ranked_by(table).items()
+    ]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0]
+
+
+def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
+    """The contract's metrics, and after them those that the scheme looked at beyond."""
+    return (*CORE_METRICS, *(name for name in ranked_by(table) if name not in CORE_METRICS))
 
 
 def has_sets(table: pd.DataFrame) -> bool:
@@ -141,43 +227,82 @@ def rank_set(row: _Row) -> str:
 def caption(table: pd.DataFrame) -> str:
     """What the numbers are."""
     first = table.iloc[0]
+    by = "" if first["scheme"] == "dice" else f" by {ranked_by_text(table)}"
     return (
-        f"Mean (standard deviation) over {first['cases']} case{'s' if first['cases'] != 1 else ''}; "
-        f"scheme {first['scheme']}, policy {first['policy']}."
+        f"Mean (standard deviation) over {counted(first['cases'], 'case')}; "
+        f"scheme {first['scheme']}{by}, policy {first['policy']}."
     )
+
+
+def stratum_caption(table: pd.DataFrame) -> str:
+    """The caption of a stratum, with what was resampled within it."""
+    if not has_sets(table):
+        return caption(table)
+    return f"{caption(table)} Sets from {resampled(table)}.{f' {TOO_FEW_NOTE}' if tells_nothing(table) else ''}"
 
 
 def set_caption(table: pd.DataFrame, *, groups: bool = True) -> str:
     """What the sets, and the groups where they are shown, are; empty where the ranks were not resampled."""
     if not has_sets(table):
         return ""
+    return _set_text(resampled(table), groups) + (f" {TOO_FEW_NOTE}" if tells_nothing(table) else "")
+
+
+def resampled(table: pd.DataFrame) -> str:
+    """What was resampled how often: ``10000 resamples of 49 patients (seed 0)``."""
     first = table.iloc[0]
-    count = first["patients"] if first["unit"] == "patient" else first["cases"]
-    return (
-        f"95 % set: where a method's true rank lies with 95 % confidence, from {first['resamples']} resamples of "
-        f"{count} {first['unit']}{'s' if count != 1 else ''} (seed {first['seed']})."
-        + (" Group: methods of one group cannot be told apart." if groups else "")
-    )
+    units = units_text(first["unit"], first["cases"], None if pd.isna(first["patients"]) else int(first["patients"]))
+    return f"{counted(first['resamples'], 'resample')} of {units} (seed {first['seed']})".replace(") (", ", ")
 
 
-def _section(table: pd.DataFrame) -> list[str]:
-    """Caption and table in Markdown."""
-    sets = has_sets(table)
+def units_text(unit: str, cases: int, patients: int | None) -> str:
+    """How many of what was resampled; `patients` is None where not one of them is known."""
+    if unit == "case":
+        return counted(cases, "case")
+    return f"{counted(cases, 'case')} (patients unknown)" if patients is None else counted(patients, "patient")
+
+
+def tells_nothing(table: pd.DataFrame) -> bool:
+    """Whether units or resamples were too few for sets and groups to say anything of several methods."""
+    return has_sets(table) and len(table) > 1 and bool(table.attrs.get("tells_nothing"))
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _set_text(source: str, groups: bool = True) -> str:
+    text = f"95 % set: where a method's true rank lies with 95 % confidence, from {source}."
+    return text + (f" Group: methods that share a letter cannot be told apart ({GROUP_NOTE})." if groups else "")
+
+
+def _section(table: pd.DataFrame, figures: Mapping[str, Figures] | None = None) -> list[str]:
+    """The table in Markdown, with a column apart where there are published figures."""
+    sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
     header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
-    header += [*(title(name) for name in CORE_METRICS), "Hausdorff where defined"]
+    header += [*(title(name) for name in metrics), "Hausdorff where defined"]
+    header += [*([SAME_SIDE] if volumes else []), *(["As published"] if figures else [])]
     rows = []
     for row in table.to_dict("records"):
         fields = [str(row["rank"]), str(row["method"])]
         if sets:
             fields += [rank_set(row), str(row["tie_group"]), f"{100 * row['first_share']:.0f} %"]
-        rows.append([*fields, str(row["cases"]), str(row["missing"]), *_numbers(row), _defined(row)])
-    return [caption(table), "", *_markdown(header, rows, left=("Method", "Group"))]
+        fields += [str(row["cases"]), str(row["missing"]), *_numbers(row, metrics), _defined(row)]
+        if volumes:
+            fields.append(f"{100 * row['core_agreement_mean']:.0f} %")
+        if figures:
+            fields.append(figures[row["method"]].short if row["method"] in figures else "")
+        rows.append(fields)
+    return _markdown(header, rows, left=("Method", "Group", "As published"))
 
 
-def _notes(table: pd.DataFrame) -> list[str]:
-    if not has_sets(table):
-        return []
-    return ["", f"{set_caption(table)} First in: share of resamples with rank 1.", "", PERCENTILE_NOTE]
+def _notes(table: pd.DataFrame, sets: str) -> list[str]:
+    """What the columns mean; `sets` says it of the sets."""
+    notes = ["", f"{sets} First in: share of resamples with rank 1."] if has_sets(table) else []
+    if "core_agreement_mean" in table.columns:
+        notes += ["", f"{SAME_SIDE}: {SAME_SIDE_NOTE}."]
+    return [*notes, "", _PERCENTILE_NOTE] if has_sets(table) else notes
 
 
 def _published_section(published: Published) -> list[str]:
@@ -198,8 +323,8 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequen
     return lines + ["| " + " | ".join(field.replace("|", "\\|") for field in row) + " |" for row in rows]
 
 
-def _numbers(row: _Row) -> list[str]:
-    return [printed(row[f"{name}_mean"], row[f"{name}_sd"]) for name in CORE_METRICS]
+def _numbers(row: _Row, metrics: Sequence[str]) -> list[str]:
+    return [printed(row[f"{name}_mean"], row[f"{name}_sd"]) for name in metrics]
 
 
 def _defined(row: _Row) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,7 +13,16 @@ from rich.text import Text
 
 from leaderboard.policy import CORE_METRICS
 from leaderboard.published import OTHER_DATA, Published
-from leaderboard.table import caption, has_sets, printed, rank_set, set_caption, title
+from leaderboard.table import (
+    caption,
+    has_sets,
+    printed,
+    rank_set,
+    set_caption,
+    shown_metrics,
+    stratum_caption,
+    title,
+)
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -46,7 +55,7 @@ def print_strata(tables: Mapping[str, pd.DataFrame], console: Console | None = N
     """Print the leaderboard of each stratum."""
     console = console or Console()
     for name, table in tables.items():
-        _say(console, f"\n{name[0].upper()}{name[1:]}: {caption(table)}\n")
+        _say(console, f"\n{name[0].upper()}{name[1:]}: {stratum_caption(table)}\n")
         console.print(leaderboard_table(table, wide=console.width >= _WIDE))
 
 
@@ -63,7 +72,8 @@ def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
     shown.add_column("Method", overflow="fold")
     if incomplete:
         _column(shown, "Missing" if wide else "Miss.")
-    _metric_columns(shown, wide)
+    metrics = shown_metrics(table)
+    _metric_columns(shown, wide, metrics)
     for row in table.to_dict("records"):
         fields = [str(row["rank"])]
         if sets:
@@ -73,7 +83,7 @@ def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
         fields.append(str(row["method"]))
         if incomplete:
             fields.append(str(row["missing"]))
-        fields += [printed(row[f"{name}_mean"], row[f"{name}_sd"], " " if wide else "\n") for name in CORE_METRICS]
+        fields += [printed(row[f"{name}_mean"], row[f"{name}_sd"], " " if wide else "\n") for name in metrics]
         shown.add_row(*map(Text, fields))
     return shown
 
@@ -83,7 +93,7 @@ def published_table(published: Published, *, wide: bool) -> Table:
     shown = _empty(wide)
     _column(shown, "#")
     shown.add_column("Team", overflow="fold")
-    _metric_columns(shown, wide)
+    _metric_columns(shown, wide, CORE_METRICS)
     for row in published.table.to_dict("records"):
         values = [f"{row[f'{name}_mean']}{' ' if wide else chr(10)}({row[f'{name}_sd']})" for name in CORE_METRICS]
         shown.add_row(*map(Text, [row["rank"], row["team"], *values]))
@@ -98,8 +108,8 @@ def _column(shown: Table, header: str, justify: JustifyMethod = "right") -> None
     shown.add_column(Text(header), justify=justify, no_wrap=True)
 
 
-def _metric_columns(shown: Table, wide: bool) -> None:
-    for name in CORE_METRICS:
+def _metric_columns(shown: Table, wide: bool, metrics: Sequence[str]) -> None:
+    for name in metrics:
         _column(shown, title(name) if wide else title(name).replace(" [", "\n[").replace("Precision", "Prec."))
 
 

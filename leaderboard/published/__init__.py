@@ -1,8 +1,13 @@
-"""Tables quoted from papers: shown beside a ranking of our own, never mixed into it."""
+"""Figures quoted from papers: shown beside a ranking of our own, never mixed into it.
+
+A whole table of a challenge (`read_published`), and what the papers print for single methods (`read_figures`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -15,6 +20,12 @@ if TYPE_CHECKING:
 PUBLISHED = ("isles2018",)
 #: What stands with every published table.
 OTHER_DATA = "These figures come from other data than the ranking above and cannot be compared with it rank by rank."
+#: What stands with the column of single methods' published figures.
+OTHER_FIGURES = (
+    "As published: the mean Dice that the method's own source prints. These figures come from other data (the "
+    "challenge's test set, own folds or other selections of ISLES 2018), not from the cohort ranked here, and are not "
+    "comparable with it."
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,57 @@ class Published:
     data: str
     note: str
     table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is published of one method.
+
+    Attributes:
+        method: its name in our tables.
+        dice: mean Dice as printed; empty where no score is published.
+        protocol: how it was come by, short: ``4-fold CV``.
+        split: which cases it was taken over.
+        figures: everything that is printed.
+        source: the paper or repository, and where in it.
+    """
+
+    method: str
+    dice: str
+    protocol: str
+    split: str
+    figures: str
+    source: str
+
+    @property
+    def short(self) -> str:
+        """As a column shows it: ``0.55 (4-fold CV)``."""
+        return f"{float(self.dice):.2f} ({self.protocol})" if self.dice else f"none ({self.protocol})"
+
+    @property
+    def sentence(self) -> str:
+        """Everything in a line below the table."""
+        where = self.split if not self.dice or self.protocol in self.split else f"{self.protocol}; {self.split}"
+        return f"{self.figures} ({where}). {self.source}."
+
+
+def read_figures(methods: Iterable[str]) -> dict[str, Figures]:
+    """The published figures of those of some methods that have any, matched by the exact name, in their order.
+
+    Nothing is returned where none of them has a score: a column without a number would say nothing.
+    """
+    known = _all_figures()
+    found = {method: known[method] for method in methods if method in known and known[method].figures}
+    return found if any(figures.dice for figures in found.values()) else {}
+
+
+@cache
+def _all_figures() -> dict[str, Figures]:
+    import csv
+
+    text = resources.files(__name__).joinpath("methods.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    return {row["method"]: Figures(**row) for row in rows}
 
 
 def read_published(name: str) -> Published:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from leaderboard.cohort import Cohort
+    from leaderboard.published import Published
     from leaderboard.ranking import Analysis
     from leaderboard.report.pictures import Predictions
 
@@ -26,6 +27,8 @@ PAGE = "index.html"
 #: As many as everywhere (`uncertainty.RESAMPLES`), spelled out so that --help need not import SciPy.
 RESAMPLES = 10_000
 DEFAULT_TITLE = "Leaderboard"
+#: What `benchmark twin` leaves in a synthetic cohort, and `benchmark run` beside the tables made from one.
+TWIN = "twin.json"
 
 
 def write_report(
@@ -44,6 +47,7 @@ def write_report(
     images: Cohort | None = None,
     predictions: Mapping[str, Predictions] | None = None,
     analysis: Analysis | None = None,
+    published: Published | None = None,
 ) -> Path:
     """Write the page. The same arguments give the same bytes; nothing of the time or the machine goes in.
 
@@ -65,12 +69,14 @@ def write_report(
             case's name to its file. A method without them goes without pictures.
         analysis: what `ranking.analyse` made of the same cases, scheme, policy and metrics, where it is at hand
             already; resampling is then as it was there.
+        published: a quoted table (`published.read_published`), which gets a section of its own.
 
     Returns:
         The file that was written.
 
     Raises:
-        InputError: the rows cannot be ranked, or the file cannot be written.
+        InputError: the rows cannot be ranked, a mask or image to draw is at fault or is not the one that was scored, or
+            the file cannot be written.
     """
     from leaderboard.errors import InputError
     from leaderboard.images import write_text
@@ -81,20 +87,21 @@ def write_report(
         analysis = analyse(
             cases, scheme=scheme, policy=policy, metrics=metrics, unit=unit, resamples=resamples, seed=seed
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror}): choose another folder") from None
     html = render_report(
         cases,
         analysis,
         scheme=scheme,
         policy=policy,
-        title=title,
+        heading=title,
         notes=notes or {},
         synthetic=synthetic,
         images=images,
         predictions=predictions,
+        published=published,
     )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made ({error.strerror}): choose another folder") from None
     write_text(out / PAGE, html)
     return out / PAGE

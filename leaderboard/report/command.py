@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leaderboard.cohort import PARTITIONS
-from leaderboard.report import DEFAULT_TITLE, RESAMPLES
+from leaderboard.published import PUBLISHED
+from leaderboard.report import DEFAULT_TITLE, RESAMPLES, TWIN
 
 
 def add_report(parser: argparse.ArgumentParser, *, schemes: Sequence[str], policies: Sequence[str]) -> None:
@@ -46,6 +47,13 @@ def add_report(parser: argparse.ArgumentParser, *, schemes: Sequence[str], polic
         metavar="KEY=TEXT",
         help="another fact for the page, as versions or a commit; repeat for each",
     )
+    parser.add_argument("--published", choices=PUBLISHED, help="show this published table as well, as printed")
+    parser.add_argument(
+        "--synthetic",
+        action="store_true",
+        help=f"the cases are a synthetic twin's: say so at the top (known without it where {TWIN} lies beside a table "
+        "or in the cohort)",
+    )
     parser.set_defaults(run=run_report, fail=parser.error)
 
 
@@ -58,10 +66,13 @@ def run_report(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
     from leaderboard.cohort import read_cohort
     from leaderboard.errors import InputError
+    from leaderboard.published import read_published
     from leaderboard.report import write_report
 
     if arguments.metrics and arguments.scheme == "dice":
         arguments.fail("--metrics needs a --scheme other than dice")
+    if arguments.partition and not arguments.images:
+        arguments.fail("--partition needs --images: it says which of a cohort's partitions was scored")
     if arguments.predictions and not arguments.images:
         arguments.fail("--predictions needs --images: the cohort with the references and the images")
     if arguments.images and not arguments.predictions:
@@ -84,6 +95,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     ]
     if problems:
         raise InputError(problems)
+    twin = arguments.synthetic or any((path.parent / TWIN).is_file() for path in arguments.cases)
     page = write_report(
         cases,
         arguments.out,
@@ -97,6 +109,8 @@ def run_report(arguments: argparse.Namespace) -> int:
         notes=dict(arguments.note),
         images=read_cohort(arguments.images, arguments.partition) if arguments.images else None,
         predictions=places,
+        synthetic=True if twin else None,
+        published=read_published(arguments.published) if arguments.published else None,
     )
     print(f"{page}: {len(known)} method{'' if len(known) == 1 else 's'}, {page.stat().st_size / 1e6:.1f} MB")
     return 0

@@ -14,6 +14,8 @@ from leaderboard.cases import sort_cases
 from leaderboard.cohort import natural_key
 from leaderboard.policy import CORE_METRICS, METRICS
 from leaderboard.ranking import Analysis
+from leaderboard.strata import SIZE_NAMES, split
+from leaderboard.table import units_text
 
 #: Figures show the best methods, at most so many of them and of their cases; the tables show all.
 FIGURE_METHODS, FIGURE_CASES = 60, 9_000
@@ -58,6 +60,15 @@ class Content:
         return self.analysis.scores.cases
 
     @property
+    def units(self) -> str:
+        """What was resampled, in words: ``49 patients``; empty where nothing was."""
+        found, patients = self.analysis.uncertainty, self.table.get("patients")
+        if found is None or patients is None:
+            return ""
+        known = not pd.isna(patients.iloc[0])
+        return units_text(found.unit, len(self.case_names), found.units if known else None)
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that the rows have, in the leaderboard's order."""
         return tuple(name for name in METRICS if name in self.analysis.scores.values)
@@ -71,6 +82,16 @@ class Content:
     def colours(self) -> dict[str, int]:
         """Number of each method's colour: by name, so that it does not change with the scheme."""
         return {method: number for number, method in enumerate(sorted(self.methods, key=natural_key))}
+
+    @cached_property
+    def size_of(self) -> dict[str, int]:
+        """Number of each case's range of size, as the strata by size have it (`strata.SIZE_NAMES`)."""
+        parts = split(self.cases, "size")
+        return {str(case): SIZE_NAMES.index(name) for name, rows in parts.items() for case in rows["case"].unique()}
+
+    def sizes(self, method: str) -> np.ndarray:
+        """Number of the range of size of each of a method's cases, shape (cases,)."""
+        return np.array([self.size_of[case] for case in self.rows_by_method[method]["case"]])
 
     @cached_property
     def rows_by_method(self) -> dict[str, pd.DataFrame]:
@@ -95,12 +116,6 @@ def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]
     """The contract's five metrics, and the others that can be plotted."""
     further = tuple(name for name in content.metrics if name not in CORE_METRICS and name != "core_agreement")
     return CORE_METRICS, further
-
-
-def title_of(metric: str) -> str:
-    """A metric's name with its unit, as tables print it."""
-    title, unit = METRICS[metric].title, METRICS[metric].unit
-    return f"{title} [{unit}]" if unit else title
 
 
 def folds_digest(cases: pd.DataFrame) -> str:

@@ -14,12 +14,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from leaderboard.cohort import Cohort
-from leaderboard.policy import METRICS, STATUSES
+from leaderboard.policy import CORE_METRICS, METRICS, STATUSES
+from leaderboard.published import OTHER_DATA, OTHER_FIGURES, Published, read_figures
 from leaderboard.ranking import Analysis
-from leaderboard.report import rows, scatter, stability, svg, tables
+from leaderboard.report import TWIN, rows, scatter, stability, svg, tables
 from leaderboard.report.data import Content, core_and_further, gather
 from leaderboard.report.pictures import Picture, Predictions, take_pictures
-from leaderboard.uncertainty import Uncertainty
+from leaderboard.table import (
+    GROUP_NOTE,
+    PERCENTILE_COVERAGE,
+    SAME_SIDE,
+    SAME_SIDE_NOTE,
+    TOO_FEW_NOTE,
+    counted,
+    ranked_by,
+    ranked_by_text,
+    shown_metrics,
+    title,
+)
 
 #: What the schemes do, for the reader.
 SCHEME_TEXTS = {
@@ -34,8 +46,6 @@ _CROWDED = 16
 #: It shows so many, the best.
 _MATRIX = 100
 _PART = re.compile(r"[_.\-/](?=[^\W_])")
-#: Where twins of `benchmark twin` keep their arguments.
-_TWIN = "twin.json"
 
 
 def render_report(
@@ -44,13 +54,18 @@ def render_report(
     *,
     scheme: str,
     policy: str,
-    title: str,
+    heading: str,
     notes: Mapping[str, str],
     synthetic: bool | None,
     images: Cohort | None,
     predictions: Mapping[str, Predictions] | None,
+    published: Published | None,
 ) -> str:
-    """The page's text; arguments as for `report.write_report`."""
+    """The page's text; arguments as for `report.write_report`, `heading` being its title.
+
+    Raises:
+        InputError: what was given for the pictures is at fault.
+    """
     content = gather(cases, analysis, scheme, policy)
     pictures, unpictured = take_pictures(content, images, predictions or {}) if images else ([], [])
     core, further = core_and_further(content)
@@ -60,7 +75,7 @@ def render_report(
         _environment()
         .get_template("index.html.j2")
         .render(
-            title=title,
+            title=heading,
             synthetic=is_synthetic(notes, images) if synthetic is None else synthetic,
             content=content,
             style=Markup(_resource("page.css")),
@@ -68,17 +83,34 @@ def render_report(
             script_hash=_hash(_resource("page.js")),
             scheme_text=SCHEME_TEXTS[scheme],
             uncertainty=analysis.uncertainty,
-            stability_text=_stability_text(analysis.uncertainty),
+            units=content.units,
+            resamples=counted(analysis.uncertainty.resamples, "resample") if analysis.uncertainty else "",
+            says_nothing=bool(analysis.uncertainty and analysis.uncertainty.tells_nothing and len(content.methods) > 1),
+            too_few_note=TOO_FEW_NOTE,
+            group_note=GROUP_NOTE,
+            percentile_coverage=PERCENTILE_COVERAGE.replace("'", "’"),
+            ranked_by=ranked_by_text(content.table) if scheme != "dice" else "",
+            scheme_metrics=svg.listed([title(name) for name in analysis.scores.higher_is_better]),
+            stability_text=_stability_text(content),
+            figures=read_figures(content.methods),
+            other_figures=OTHER_FIGURES.replace("'", "’"),
+            published=published,
+            published_rows=_published_rows(published),
+            published_titles=[title(name) for name in CORE_METRICS],
+            other_data=OTHER_DATA,
+            same_side=SAME_SIDE if "core_agreement_mean" in content.table.columns else "",
+            same_side_note=SAME_SIDE_NOTE,
+            marks={method: svg.method_mark(number)[2] for method, number in content.colours.items()},
             board=_board(content),
             any_missing=bool((content.table["missing"] > 0).any()),
-            board_titles=tables.metric_titles(),
+            board_titles=tables.metric_titles(shown_metrics(content.table), ranked_by(content.table)),
             stability=stability.rank_stability(content),
             distributions=rows.distributions(content, core),
             further=rows.distributions(content, further) if further else None,
             further_names=svg.listed([METRICS[name].title for name in further]),
             crowded=len(content.methods) > _CROWDED,
             compared=content.methods[:_MATRIX],
-            significance=_significance(analysis.significance[:_MATRIX, :_MATRIX]),
+            significance=significance_cells(analysis.significance[:_MATRIX, :_MATRIX]),
             scheme_figure=stability.scheme_ranks(content) if len(content.methods) > 1 else None,
             scheme_rows=list(zip(content.methods, analysis.agreement.ranks.T.tolist(), strict=True)),
             taus=[[tables.number(tau) for tau in row] for row in analysis.agreement.tau.tolist()],
@@ -88,6 +120,7 @@ def render_report(
             sizes=tables.size_rows(content),
             pictures=_by_method(pictures),
             unpictured=unpictured,
+            no_pictures=_no_pictures(images, predictions),
             case_titles=tables.case_titles(),
             case_rows=case_rows,
             covered=covered,
@@ -104,7 +137,7 @@ def is_synthetic(notes: Mapping[str, str], images: Cohort | None) -> bool:
     """Whether the notes speak of a synthetic cohort, or the images are a twin's."""
     spoken = any("synthetic" in f"{key} {text}".lower() for key, text in notes.items())
     return spoken or (
-        images is not None and any((folder / _TWIN).is_file() for folder in (images.root, images.root.parent))
+        images is not None and any((folder / TWIN).is_file() for folder in (images.root, images.root.parent))
     )
 
 
@@ -138,7 +171,7 @@ def _hash(script: str) -> str:
 def _board(content: Content) -> list[dict[str, object]]:
     """The rows of the ranking."""
     found = content.analysis.uncertainty
-    count = len(content.methods)
+    count, shown = len(content.methods), shown_metrics(content.table)
     board = []
     for place, row in enumerate(content.table.to_dict("records")):
         method = str(row["method"])
@@ -147,7 +180,8 @@ def _board(content: Content) -> list[dict[str, object]]:
             "method": method,
             "colour": content.colours[method] % svg.COLOURS,
             "missing": row["missing"],
-            "cells": tables.metric_cells({str(key): value for key, value in row.items()}),
+            "mark": svg.method_mark(content.colours[method])[2],
+            "cells": tables.metric_cells({str(key): value for key, value in row.items()}, shown),
         }
         if found:
             low, high = int(found.rank_low[place]), int(found.rank_high[place])
@@ -166,12 +200,13 @@ def _board(content: Content) -> list[dict[str, object]]:
     return board
 
 
-def _stability_text(found: Uncertainty | None) -> str:
+def _stability_text(content: Content) -> str:
     """What was resampled and how well the resampled rankings agree."""
+    found = content.analysis.uncertainty
     if not found:
         return ""
     tau = found.tau_summary()
-    text = f"{found.resamples:,} resamples of {found.units} {found.unit}s, seed {found.seed}."
+    text = f"{found.resamples:,} resample{'s' * (found.resamples != 1)} of {content.units}, seed {found.seed}."
     if not np.isnan(tau["mean"]):
         text += (
             f" Kendall’s τ between resampled and full ranking: mean {tables.number(tau['mean'])}, "
@@ -180,7 +215,7 @@ def _stability_text(found: Uncertainty | None) -> str:
     return text
 
 
-def _significance(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]:
+def significance_cells(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]:
     """Text, class and spoken text of each cell of the matrix."""
     matrix = []
     crowded = len(p_values) > _CROWDED
@@ -195,6 +230,25 @@ def _significance(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]:
                 cells.append((text if won or not crowded else "·", "win" if won else "", " significant" if won else ""))
         matrix.append(cells)
     return matrix
+
+
+def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] | None) -> str:
+    """Why there are no pictures at all."""
+    if images is None:
+        return "No images were given (report --images COHORT --predictions METHOD=DIR), so no slices are shown."
+    if not predictions:
+        return "No predictions were given (report --predictions METHOD=DIR), so no slices are shown."
+    return "The predictions that were given are of no method of this table, so no slices are shown."
+
+
+def _published_rows(published: Published | None) -> list[list[str]]:
+    """Rank, team, then each metric as printed."""
+    if published is None:
+        return []
+    return [
+        [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in CORE_METRICS)]
+        for row in published.table.to_dict("records")
+    ]
 
 
 def _by_method(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from leaderboard.cohort import Case, Cohort
 from leaderboard.errors import InputError
 from leaderboard.images import read_volume
 from leaderboard.masks import read_mask
+from leaderboard.metrics import crop_to_joint_box, overlap, volumes
 from leaderboard.report.data import Content
+from leaderboard.scores import VOLUME_TOLERANCE
 from leaderboard.submission import match_predictions, open_submission
 
 #: Where a method's predictions lie: a folder or zip, several (one a fold), or a function from a case's name to a file.
@@ -28,6 +31,8 @@ BUDGET_BYTES = 3_000_000
 _WINDOWS = {"CT": (0.0, 80.0), "CT_Tmax": (0.0, 12.0), "CT_MTT": (0.0, 20.0)}
 _JPEG_QUALITY = 82
 _MARGIN = 3
+# Tables may have been written with fewer digits.
+_DICE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,34 @@ class Picture:
     image: str
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A case to draw.
+
+    Attributes:
+        role: ``best``, ``median`` or ``worst``.
+        case: its name.
+        row: its row of cases.csv, as measured.
+        dice: as the policy counts it.
+    """
+
+    role: str
+    case: str
+    row: Mapping[Hashable, Any]
+    dice: float
+
+
+#: A function from a case's name to the files of its predictions, each with the path that its owner knows.
+_Find = Callable[[str], Sequence[tuple[Path, Path]]]
+
+
 def take_pictures(
     content: Content, cohort: Cohort, predictions: Mapping[str, Predictions]
 ) -> tuple[list[Picture], list[str]]:
     """The best, median and worst case of each method that has predictions.
+
+    What is drawn must be what was scored: masks are read as `leaderboard check` reads them, and Dice and reference
+    volume are computed again.
 
     Args:
         content: the ranking.
@@ -64,73 +93,95 @@ def take_pictures(
         predictions: by method.
 
     Returns:
-        The pictures by rank, and a line for whatever could not be pictured.
+        The pictures by rank, and a line for whatever is not pictured.
+
+    Raises:
+        InputError: a file to draw is at fault, or not what the table was made from; with every problem.
     """
     by_name = {case.name: case for case in cohort.cases}
     pictures: list[Picture] = []
+    notes: list[str] = []
     problems: list[str] = []
     for method in content.methods:
         if method not in predictions:
-            problems.append(f"{method}: no predictions were given for its pictures")
+            notes.append(f"{method}: no predictions were given for its pictures")
             continue
         try:
-            with opened(predictions[method], cohort.cases) as find:
-                for role, name, dice, status in exemplary(content, method):
+            with _opened(predictions[method], cohort.cases) as find:
+                for drawn in exemplary(content, method):
                     if sum(len(picture.image) for picture in pictures) > BUDGET_BYTES:
-                        problems.append(f"{method}: its {role} case is not pictured, the page would grow too large")
+                        notes.append(f"{method}: its {drawn.role} case is not pictured, the page would grow too large")
                         continue
                     try:
-                        case = by_name.get(name)
-                        if case is None or case.reference is None:
-                            raise InputError("the cohort given has no reference of it")
-                        pictures.append(_take(method, role, dice, status, case, find(name)))
+                        pictures.append(_take(method, drawn, _scored(by_name, drawn.case, cohort), find(drawn.case)))
                     except InputError as error:
-                        problems += [f"{method}, {name}: {_reason(problem)}" for problem in error.problems]
+                        problems += error.problems
         except InputError as error:
-            problems += [f"{method}: {_reason(problem)}" for problem in error.problems]
-    return pictures, problems
+            problems += error.problems
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    return pictures, notes
+
+
+def _scored(by_name: Mapping[str, Case], name: str, cohort: Cohort) -> Case:
+    """The case of that name, if it has a reference."""
+    case = by_name.get(name)
+    if case is None or case.reference is None:
+        raise InputError(
+            f"{cohort.root}: has no reference of {name} in its {cohort.partition} cases: give the cohort, and with "
+            "--partition the part of it, that was scored"
+        )
+    return case
 
 
 @contextmanager
-def opened(predictions: Predictions, cases: Sequence[Case]) -> Iterator[Callable[[str], Path | None]]:
-    """A function from a case's name to the file of its prediction; a zip is unpacked meanwhile.
+def _opened(predictions: Predictions, cases: Sequence[Case]) -> Iterator[_Find]:
+    """Where a method's predictions are; a zip is unpacked meanwhile.
 
     Raises:
         InputError: a folder or zip is not there or holds no predictions.
     """
     if callable(predictions):
-        yield predictions
+        yield lambda name: [(path, path)] if (path := predictions(name)) else []
         return
-    files: dict[str, Path] = {}
+    files: dict[str, list[tuple[Path, Path]]] = {}
     with ExitStack() as stack:
         for place in [predictions] if isinstance(predictions, Path) else predictions:
             submission = stack.enter_context(open_submission(place))
             matches = match_predictions(list(submission.files), cases)
-            files |= {case: submission.files[shown] for case, shown in matches.files.items()}
-        yield files.get
+            for case, shown in matches.files.items():
+                files.setdefault(case, []).append((shown, submission.files[shown]))
+            for case, doubled in matches.doubled.items():
+                files.setdefault(case, []).extend((shown, submission.files[shown]) for shown in doubled)
+        yield lambda name: files.get(name, ())
 
 
-def exemplary(content: Content, method: str) -> Iterator[tuple[str, str, float, str]]:
-    """(role, case, dice, status) of the best, the median and the worst case by Dice; equal cases in natural order."""
+def exemplary(content: Content, method: str) -> Iterator[_Drawn]:
+    """The best, the median and the worst case by Dice; equal cases in natural order."""
     rows = content.rows_by_method[method]
     dice = content.values(method, "dice")
     order = sorted(range(len(rows)), key=lambda row: (-dice[row], row))
     roles: dict[int, list[str]] = {}
     for role, row in (("best", order[0]), ("median", order[(len(order) - 1) // 2]), ("worst", order[-1])):
         roles.setdefault(row, []).append(role)
+    records = rows.to_dict("records")
     for row, names in roles.items():
-        yield " and ".join(names), str(rows["case"].iloc[row]), float(dice[row]), str(rows["status"].iloc[row])
+        yield _Drawn(" and ".join(names), str(records[row]["case"]), records[row], float(dice[row]))
 
 
-def _take(method: str, role: str, dice: float, status: str, case: Case, file: Path | None) -> Picture:
+def _take(method: str, drawn: _Drawn, case: Case, files: Sequence[tuple[Path, Path]]) -> Picture:
     if case.reference is None:
-        raise InputError("it has no reference")
+        raise InputError(f"{case.name}: has no reference")
     kind = next((kind for kind in BACKGROUNDS if kind in case.images), None)
     lesion, spacing_mm = read_mask(case.reference)
-    predicted = read_mask(file, lesion.shape, spacing_mm)[0] if file else np.zeros_like(lesion)
+    _check_reference(case, lesion, spacing_mm, drawn)
+    predicted = _prediction(method, drawn, lesion, spacing_mm, files)
     background = read_volume(case.images[kind]).data if kind else np.zeros(lesion.shape)
     if background.shape != lesion.shape:
-        raise InputError("its image and its reference differ in shape")
+        raise InputError(
+            f"{case.images[kind or '']}: differs in shape from the reference of {case.name}: give the cohort that was "
+            "scored, undamaged"
+        )
     number = best_slice(lesion, predicted)
     plane = np.asarray(background[..., number], dtype=float)
     image = outline_image(
@@ -141,10 +192,66 @@ def _take(method: str, role: str, dice: float, status: str, case: Case, file: Pa
         window=_WINDOWS.get(kind or ""),
         label=(
             f"{case.name}, slice {number + 1} of {lesion.shape[2]}, of {method}: {_shares(lesion, predicted, number)} "
-            f"Dice of the case {dice:.2f}."
+            f"Dice of the case {drawn.dice:.2f}."
         ),
     )
-    return Picture(method, role, case.name, dice, status, (number + 1, lesion.shape[2]), image)
+    status = str(drawn.row["status"])
+    return Picture(method, drawn.role, case.name, drawn.dice, status, (number + 1, lesion.shape[2]), image)
+
+
+def _check_reference(case: Case, lesion: np.ndarray, spacing_mm: Sequence[float], drawn: _Drawn) -> None:
+    """Refuse a reference that is not the one that was scored."""
+    volume, scored = volumes(lesion, lesion, spacing_mm)["reference_ml"], float(drawn.row["reference_ml"])
+    if abs(volume - scored) > VOLUME_TOLERANCE * max(volume, scored):
+        raise InputError(
+            f"{case.reference}: holds {volume:g} mL where the table has {scored:g} mL for {case.name}: give the "
+            "cohort, and with --partition the part of it, that was scored"
+        )
+
+
+def _prediction(
+    method: str,
+    drawn: _Drawn,
+    lesion: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    files: Sequence[tuple[Path, Path]],
+) -> np.ndarray:
+    """The mask that was scored; an empty one where the table counts the case as missing.
+
+    Raises:
+        InputError: there is none or more than one, it is damaged, or it was not the one that was scored.
+    """
+    missing = drawn.row["status"] == "missing"
+    nothing = np.zeros_like(lesion)
+    if missing and len(files) != 1:  # none, or several, which a lenient scoring counts as none
+        return nothing
+    if not files:
+        raise InputError(
+            f"{method}: has no prediction of {drawn.case}, which the table has a score of: give --predictions "
+            f"{method}=DIR for every folder or zip that was scored"
+        )
+    if len(files) > 1:
+        others = ", ".join(str(shown) for shown, _ in files[1:])
+        raise InputError(f"{files[0][0]}: {drawn.case} is predicted again by {others}: give the one that was scored")
+    shown, path = files[0]
+    try:
+        mask = read_mask(path, lesion.shape, spacing_mm)[0]
+    except InputError as error:
+        if missing:  # what a lenient scoring refused as well
+            return nothing
+        raise InputError(problem.replace(str(path), str(shown), 1) for problem in error.problems) from None
+    if missing:
+        raise InputError(
+            f"{shown}: can be scored, yet the table counts {drawn.case} of {method} as missing: score again, or give "
+            "the predictions that were scored"
+        )
+    dice, scored = overlap(*crop_to_joint_box(mask, lesion))["dice"], float(drawn.row["dice"])
+    if not np.isclose(dice, scored, rtol=0, atol=_DICE_TOLERANCE, equal_nan=True):
+        raise InputError(
+            f"{shown}: has Dice {dice:.6g} with the reference of {drawn.case} where the table has {scored:.6g} for "
+            f"{method}: give the predictions that were scored, or score again"
+        )
+    return mask
 
 
 def best_slice(reference: np.ndarray, prediction: np.ndarray) -> int:
@@ -268,9 +375,3 @@ def _shares(reference: np.ndarray, prediction: np.ndarray, number: int) -> str:
     return (
         f"{np.count_nonzero(lesion)} voxels of reference, {np.count_nonzero(predicted)} of prediction, {both} of both."
     )
-
-
-def _reason(problem: str) -> str:
-    """A problem without the folders of this machine, which would make the page differ from place to place."""
-    path, separator, rest = problem.partition(": ")
-    return f"{Path(path).name}: {rest}" if separator and "/" in path else problem

@@ -12,8 +12,9 @@ from matplotlib.patches import Rectangle
 
 from leaderboard.policy import METRICS
 from leaderboard.report import svg
-from leaderboard.report.data import DISTANCES, Content, title_of
+from leaderboard.report.data import DISTANCES, Content
 from leaderboard.report.svg import GRID, INK, MUTED, NARROW, SHADE, SMALL, TEXT, WIDE, Drawing
+from leaderboard.table import title
 
 _ROW, _HEAD, _FOOT = 34, 44, 22
 _NARROW_ROW = 48
@@ -21,7 +22,7 @@ _NAMES = 214
 _GAP = 26
 _MOST_LETTERS, _MOST_LETTERS_NARROW = 30, 38
 #: Axes with far outliers, linear up to here and logarithmic beyond.
-_COMPRESSED = {"avd_ml": (2.0, (0, 1, 3, 10, 30, 100, 300)), "volume_difference_ml": (10.0, (-100, -10, 0, 10, 100))}
+_COMPRESSED = {"avd_ml": (2.0, (0, 1, 10, 100, 1000)), "volume_difference_ml": (10.0, (-100, -10, 0, 10, 100))}
 
 
 def distributions(content: Content, metrics: tuple[str, ...]) -> Drawing:
@@ -71,7 +72,7 @@ def _head(axes: Axes, metric: str, lift: float) -> None:
     up = METRICS[metric].higher_is_better
     direction = {True: "higher is better", False: "lower is better", None: "0 is best"}[up]
     axes.annotate(
-        title_of(metric), (0, 1), (0, -lift + 4), xycoords="axes fraction", textcoords="offset points",
+        title(metric), (0, 1), (0, -lift + 4), xycoords="axes fraction", textcoords="offset points",
         color=INK, fontsize=TEXT, fontweight="bold",
     )  # fmt: skip
     axes.annotate(direction, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", color=MUTED)

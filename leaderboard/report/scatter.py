@@ -19,6 +19,8 @@ _COLUMNS, _COLUMNS_NARROW = 4, 2
 _PANEL, _PANEL_NARROW = 178, 128
 _TITLE, _AXIS = 22, 40
 _LETTERS, _LETTERS_NARROW = 34, 24
+#: Smaller volumes stand on the left edge of a logarithmic axis.
+_SMALLEST_ML = 0.3
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,15 @@ def bland_altman(content: Content) -> Drawing:
         ]
     )
 
+    largest = max(
+        float(((reference + predicted) / 2).max(initial=0.0))
+        for reference, predicted in (_volumes(content, method) for method in content.shown)
+    )
+
     def paint(axes: Axes, method: str) -> None:
         reference, predicted = _volumes(content, method)
         statistics = volume_agreement(content, method)
-        _size_axis(axes)
+        _size_axis(axes, largest)
         axes.set_yscale("symlog", linthresh=10, linscale=0.8)
         axes.set_ylim(-limit * 1.15, limit * 1.15)
         ticks = [tick for tick in (-100, -10, 0, 10, 100) if abs(tick) <= limit * 1.15]
@@ -89,12 +96,13 @@ def bland_altman(content: Content) -> Drawing:
 
 def dice_by_size(content: Content) -> Drawing:
     """Dice against the reference volume, with the mean in each stratum of size."""
+    largest = float(content.cases["reference_ml"].max())
 
     def paint(axes: Axes, method: str) -> None:
         rows = content.rows_by_method[method]
         size, dice = rows["reference_ml"].to_numpy(dtype=float), content.values(method, "dice")
         missing = (rows["status"] == "missing").to_numpy()
-        _size_axis(axes)
+        _size_axis(axes, largest)
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
         low, high = axes.get_xlim()
@@ -106,7 +114,7 @@ def dice_by_size(content: Content) -> Drawing:
         axes.plot(at[missing], dice[missing], linestyle="none", marker="x", markersize=5, color=INK, clip_on=False)
         edges = [low, *SIZE_LIMITS_ML, high]
         for stratum, (start, end) in enumerate(itertools.pairwise(edges)):
-            inside = strata(size) == stratum
+            inside = content.sizes(method) == stratum
             if inside.any():
                 axes.plot([start, end], [dice[inside].mean()] * 2, color=INK, linewidth=2, solid_capstyle="butt")
 
@@ -117,11 +125,6 @@ def dice_by_size(content: Content) -> Drawing:
     return _multiples(content, label, paint, "reference volume [mL]", "Dice")
 
 
-def strata(reference_ml: np.ndarray) -> np.ndarray:
-    """Which range of size each reference volume lies in, 0 to 3."""
-    return np.digitize(reference_ml, SIZE_LIMITS_ML)
-
-
 def _volumes(content: Content, method: str) -> tuple[np.ndarray, np.ndarray]:
     """Reference and predicted volumes of the cases that have both."""
     rows = content.rows_by_method[method]
@@ -129,11 +132,13 @@ def _volumes(content: Content, method: str) -> tuple[np.ndarray, np.ndarray]:
     return rows.loc[both, "reference_ml"].to_numpy(dtype=float), rows.loc[both, "predicted_ml"].to_numpy(dtype=float)
 
 
-def _size_axis(axes: Axes) -> None:
-    """A logarithmic axis of volumes from 0.3 to 500 mL."""
+def _size_axis(axes: Axes, largest: float) -> None:
+    """A logarithmic axis of volumes from 0.3 mL to at least 500, and to beyond the largest."""
     axes.set_xscale("log")
-    axes.set_xlim(0.3, 500)
-    axes.set_xticks([1, 10, 100], ["1", "10", "100"])
+    high = max(500.0, largest * 1.5)
+    axes.set_xlim(_SMALLEST_ML, high)
+    ticks = [tick for tick in (1, 10, 100, 1000, 10_000) if tick < high]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
 
 
@@ -157,8 +162,8 @@ def _grid(
     """Panels in rows; the axes' titles stand once, at the upper left."""
     methods = content.shown
     columns = max(min(columns, len(methods)), 2)
-    left, gap = 34, 34 if total == WIDE else 30
-    width = (total - left - 6 - gap * (columns - 1)) / columns
+    left, right, gap = 34, 14, 34 if total == WIDE else 30
+    width = (total - left - right - gap * (columns - 1)) / columns
     lines = -(-len(methods) // columns)
 
     def compose(figure: Figure) -> None:

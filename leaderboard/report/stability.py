@@ -112,8 +112,9 @@ def _bump(axes: Axes, content: Content, narrow: bool) -> None:
     for row, method in enumerate(content.shown):
         colour = svg.method_colour(content.colours[method])
         y = [places[scheme][row] for scheme in schemes]
-        axes.plot(range(len(schemes)), y, color=colour, linewidth=1.8, alpha=0.85, marker="o", markersize=4.5,
-                  clip_on=False)  # fmt: skip
+        line, marker, _ = svg.method_mark(content.colours[method])
+        axes.plot(range(len(schemes)), y, color=colour, linewidth=1.8, alpha=0.85, linestyle=line, marker=marker,
+                  markersize=4.5, clip_on=False)  # fmt: skip
         ends = [(0, y[0], -10, "right", str(ranks[schemes[0]][row]))]
         ends.append((len(schemes) - 1, y[-1], 10, "left", svg.shorten(method, 17 if narrow else _LETTERS)))
         if not narrow:

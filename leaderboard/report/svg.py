@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,8 +23,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-#: Number of method colours in the page's style sheet; more methods take them in turn (names tell methods apart).
+#: Number of method colours in the page's style sheet; more methods take them again with the next mark.
 COLOURS = 8
+#: Line style and marker of the first eight methods, the second eight and so on, and the page's class for their mark.
+MARKS: tuple[tuple[Any, str, str], ...] = (
+    ("-", "o", "round"),
+    ((0, (4, 2)), "s", "square"),
+    ((0, (1, 1.4)), "^", "triangle"),
+    ((0, (5, 2, 1, 2)), "D", "diamond"),
+)
 INK, MUTED, GRID, PAPER, SHADE = "#010201", "#010202", "#010203", "#010204", "#010205"
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper", SHADE: "--shade"} | {
     f"#0103{number:02x}": f"--m{number}" for number in range(COLOURS)
@@ -69,6 +77,11 @@ def method_colour(number: int) -> str:
     return f"#0103{number % COLOURS:02x}"
 
 
+def method_mark(number: int) -> tuple[Any, str, str]:
+    """Line style, marker and CSS class that tell methods of one colour apart."""
+    return MARKS[number // COLOURS % len(MARKS)]
+
+
 def draw(width: float, height: float, label: str, paint: Callable[[Figure], None]) -> str:
     """Paint a figure of so many CSS pixels and return it as an inline SVG element.
 
@@ -78,7 +91,9 @@ def draw(width: float, height: float, label: str, paint: Callable[[Figure], None
         label: what the figure shows and says, for those who do not see it.
         paint: draws on the empty figure. Axes are best placed with `axes_at`.
     """
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"{label}{width}"}):
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"{label}{width}"}), warnings.catch_warnings():
+        # text is text in the SVG: the reader's browser has the letters that DejaVu lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
         FigureCanvasSVG(figure)
         paint(figure)

@@ -11,9 +11,10 @@ import pandas as pd
 
 from leaderboard.cohort import natural_key
 from leaderboard.policy import CORE_METRICS, METRICS, POLICIES, STATUSES
-from leaderboard.report.data import Content, folds_digest, title_of
-from leaderboard.report.scatter import strata, volume_agreement
+from leaderboard.report.data import Content, folds_digest
+from leaderboard.report.scatter import volume_agreement
 from leaderboard.strata import SIZE_NAMES
+from leaderboard.table import ranked_by_text, title
 
 #: The table of cases holds so many rows, of the best methods; more would burst the page.
 CASE_ROWS = 18_000
@@ -71,12 +72,17 @@ def metric_cells(row: Mapping[str, object], metrics: Sequence[str] = CORE_METRIC
     return cells
 
 
-def metric_titles(metrics: Sequence[str] = CORE_METRICS) -> list[tuple[str, str]]:
-    """(title, direction) of the columns of `metric_cells`."""
+def metric_titles(
+    metrics: Sequence[str] = CORE_METRICS, directions: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
+    """(title, direction) of the columns of `metric_cells`; `directions` has that of each metric that is not ours."""
     titles = []
     for name in metrics:
         direction = {True: "higher is better", False: "lower is better", None: "0 is best"}
-        titles.append((title_of(name), direction[METRICS[name].higher_is_better]))
+        if name in METRICS:
+            titles.append((title(name), direction[METRICS[name].higher_is_better]))
+        else:
+            titles.append((name, f"{(directions or {})[name]} is better"))
         if name == "hausdorff_mm":
             titles.append(("Hausdorff where defined [mm]", "lower is better"))
     return titles
@@ -107,32 +113,32 @@ def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:
 def case_titles() -> list[str]:
     """The columns of `case_rows`."""
     measured = {"reference_ml": "Reference [mL]", "predicted_ml": "Predicted [mL]"}
-    numbers = [measured.get(name) or title_of(name) for name in _CASE_NUMBERS]
+    numbers = [measured.get(name) or title(name) for name in _CASE_NUMBERS]
     return ["Method", "Case", *numbers, "Status", "Patient", "Fold"]
 
 
 def agreement_rows(content: Content) -> list[tuple[str, list[Cell]]]:
-    """Bland-Altman statistics of each method."""
+    """Bland-Altman statistics of each method, and its share of cases on the same side of 70 mL where that is known."""
     rows = []
-    for method in content.methods:
+    shares = content.table.get("core_agreement_mean")
+    for place, method in enumerate(content.methods):
         found = volume_agreement(content, method)
         numbers = (found.bias, found.low, found.high, found.correlation)
         cells = [Cell(str(found.cases), str(found.cases))]
         cells += [Cell(number(value), sortable(value)) for value in numbers]
+        if shares is not None:
+            share = float(shares.iloc[place])
+            cells.append(Cell(f"{100 * share:.0f} %", sortable(share)))
         rows.append((method, cells))
     return rows
 
 
 def size_rows(content: Content) -> tuple[list[tuple[str, int]], list[tuple[str, list[Cell]]]]:
     """The ranges of size with their number of cases, and each method's mean Dice within them."""
-    first = content.rows_by_method[content.methods[0]]
-    counts = np.bincount(strata(first["reference_ml"].to_numpy(dtype=float)), minlength=len(SIZE_NAMES))
+    counts = np.bincount(content.sizes(content.methods[0]), minlength=len(SIZE_NAMES))
     rows = []
     for method in content.methods:
-        inside, dice = (
-            strata(content.rows_by_method[method]["reference_ml"].to_numpy(dtype=float)),
-            content.values(method, "dice"),
-        )
+        inside, dice = content.sizes(method), content.values(method, "dice")
         means = [float(dice[inside == place].mean()) if counts[place] else None for place in range(len(SIZE_NAMES))]
         rows.append((method, [Cell(number(mean, 3), sortable(mean)) for mean in means]))
     return [(name, int(count)) for name, count in zip(SIZE_NAMES, counts, strict=True)], rows
@@ -158,7 +164,7 @@ def policy_rows(content: Content) -> list[tuple[str, list[str]]]:
     for name in content.metrics:
         if name in rules:
             values = [getattr(rules[name], status) for status in STATUSES[1:]]
-            rows.append((title_of(name), ["computed from the case" if callable(v) else _plain(v) for v in values]))
+            rows.append((title(name), ["computed from the case" if callable(v) else _plain(v) for v in values]))
     return rows
 
 
@@ -167,6 +173,12 @@ def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
     patients = content.cases["patient"].replace("", np.nan).dropna().nunique()
     folds = content.cases["fold"].dropna().nunique()
     digest = folds_digest(content.cases)
+    found = content.analysis.uncertainty
+    drawn = [
+        ("Unit of resampling", f"{found.unit}: {content.units}"),
+        ("Resamples", str(found.resamples)),
+        ("Seed", str(found.seed)),
+    ] if found else [("Resamples", "0")]  # fmt: skip
     known = [
         ("Methods", str(len(content.methods))),
         ("Cases", str(len(content.case_names))),
@@ -174,7 +186,9 @@ def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
         ("Folds", str(folds) if folds else "none"),
         ("Fold hash (SHA-256)", digest or "none: a fold or a patient is not known"),
         ("Scheme", content.scheme),
+        ("Ranked by", ranked_by_text(content.table)),
         ("Policy", content.policy),
+        *drawn,
         ("Standard deviation", f"ddof = {POLICIES[content.policy].ddof}"),
     ]
     return known + [(key, text) for key, text in notes.items()]

@@ -274,6 +274,18 @@ def test_what_is_no_zip_is_refused(tmp_path, name, data, message):
             refuse()
 
 
+@pytest.mark.parametrize("kind", ["archive within", "encrypted", "bomb in a file"])
+def test_a_zip_of_which_nothing_is_left_is_not_called_empty(tmp_path, sound, limited, kind):
+    name = "deeper.zip" if kind == "archive within" else "case_1.nii"
+    alone = pack(tmp_path / "alone.zip", [(name, bytes(3_000_000) if kind == "bomb in a file" else sound)])
+    if kind == "encrypted":
+        patched(alone, 8, struct.pack("<H", 1))
+    with pytest.raises(InputError) as caught:
+        open_submission(alone).__enter__()
+    (problem,) = caught.value.problems
+    assert HOSTILE[kind][1] in problem
+
+
 def test_a_zip_without_masks_is_refused(tmp_path):
     path = pack(tmp_path / "masks.zip", [("readme.txt", b"x")])
     for refuse in (lambda: mask_files(path), lambda: open_submission(path).__enter__()):

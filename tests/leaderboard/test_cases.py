@@ -1,5 +1,7 @@
 """cases.csv: bytes, round trips and what is refused."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,7 +87,7 @@ def test_sorting_leaves_a_table_of_one_row(build):
         (",case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: method is empty"),
         ("a,,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: case is empty"),
         ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,,11.0", r":3: reference_ml is empty"),
-        ("a,case_1,P1", r":3: status is ''"),
+        ("a,case_1,P1", r":3: has 3 of 12 fields: the file was cut short"),
         ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0,7,8", r":3: is not a row"),
     ],
 )
@@ -124,6 +126,40 @@ def test_a_file_that_is_no_such_table_is_refused(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_cases(path)
+
+
+def test_a_table_that_is_cut_short_is_refused(tmp_path, build):
+    path = tmp_path / "cases.csv"
+    write_cases(path, build({"a": [{}] * 3}))
+    whole = path.read_text()
+    last = whole.splitlines()[-1]
+    kept = ",".join(last.split(",")[:12])
+    path.write_text(whole.replace(last, kept))
+    with pytest.raises(InputError) as caught:
+        read_cases(path)
+    assert caught.value.problems == [
+        f"{path}:4: has 12 of 21 fields: the file was cut short, score the predictions again"
+    ]
+
+
+def test_an_empty_last_field_is_a_field(tmp_path):
+    assert len(read_cases(write(tmp_path / "cases.csv", SOUND.rpartition(",")[0] + ",", "", SOUND))) == 2
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.csv.gz", "x.bz2"])
+def test_the_name_of_a_table_says_nothing_about_compression(tmp_path, name):
+    assert len(read_cases(write(tmp_path / name, SOUND))) == 1
+    (tmp_path / name).write_bytes(gzip.compress(b"a"))
+    with pytest.raises(InputError, match="is not a text file"):
+        read_cases(tmp_path / name)
+
+
+def test_a_file_that_is_given_twice_is_told_once(tmp_path):
+    path = write(tmp_path / "cases.csv", SOUND)
+    (tmp_path / "link.csv").symlink_to(path)
+    with pytest.raises(InputError) as caught:
+        read_cases([path, tmp_path / "link.csv"])
+    assert caught.value.problems == [f"{tmp_path / 'link.csv'}: is given twice: name it once"]
 
 
 def test_a_folder_is_refused(tmp_path):

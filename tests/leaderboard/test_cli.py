@@ -1,10 +1,13 @@
 """The commands, as a user meets them."""
 
 import inspect
+import os
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -59,7 +62,7 @@ def test_score_then_rank(cohort, predictions, tmp_path, capsys, isles_tree):
     assert score(cohort, predictions, tmp_path / "a.csv", "a") == 0
     (predictions / "case_2.nii.gz").unlink()
     assert score(cohort, predictions, tmp_path / "b.csv", "b") == 0
-    assert "3 cases of b; 1 has no prediction and counts as missing (case_2)" in capsys.readouterr().out
+    assert "3 training cases of b; 1 has no prediction and counts as missing (case_2)" in capsys.readouterr().out
     out = tmp_path / "new" / "leaderboard.csv"
     assert main(["rank", str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--out", str(out)]) == 0
     assert [line.split(",")[:4] for line in out.read_text().splitlines()[1:]] == [
@@ -116,7 +119,7 @@ def test_rank_by_strata_in_latex_beside_the_published_table(cohort, predictions,
     score(cohort, predictions, tmp_path / "a.csv")
     capsys.readouterr()
     assert main([*arguments, "--by", "fold"]) == 1
-    assert complaints(capsys)[0].startswith("case_1 is in no fold: ")
+    assert complaints(capsys) == ["no case has a fold: score with --folds CSV to rank by fold"]
 
 
 def test_resamples_and_seed_are_taken(cohort, predictions, tmp_path):
@@ -163,10 +166,14 @@ def test_a_zip_is_checked_and_scored_as_its_folder(cohort, predictions, tmp_path
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-def test_the_partial_file_stays_while_there_is_no_table(cohort, predictions, tmp_path, capsys):
+def test_a_refused_run_takes_away_what_it_began_and_not_what_was_there(cohort, predictions, tmp_path, capsys):
     sound = (predictions / "case_2.nii.gz").read_bytes()
     (predictions / "case_2.nii.gz").write_text("no image")
     partial = tmp_path / "a.csv.partial"
+    before = sorted(tmp_path.iterdir())
+    assert score(cohort, predictions, tmp_path / "a.csv") == 1
+    assert sorted(tmp_path.iterdir()) == before
+    partial.touch()  # an interrupted run was here
     assert score(cohort, predictions, tmp_path / "a.csv") == 1
     assert len(partial.read_text().splitlines()) == 2
     (predictions / "case_2.nii.gz").write_bytes(sound)
@@ -204,8 +211,10 @@ def test_lenient_warns_and_goes_on(cohort, predictions, tmp_path, capsys):
 
 
 def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "folder.csv"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe.csv")
     out = tmp_path / "a.csv"
     for wrong, message in [
         ((tmp_path / "none", predictions, out), "none: does not exist"),
@@ -213,7 +222,9 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
         ((cohort, tmp_path / "none", out), "none: does not exist"),
         ((cohort, tmp_path / "empty", out), "holds no .nii"),
         ((cohort, tmp_path / "file", out), "is not a folder"),
-        ((cohort, predictions, tmp_path), "is a folder"),
+        ((cohort, predictions, tmp_path / "folder.csv"), "is a folder"),
+        ((cohort, predictions, tmp_path / "pipe.csv"), "is no regular file, and is left as it is"),
+        ((cohort, predictions, out, "me", "--patients", str(tmp_path / "none.csv")), "none.csv: is no file"),
         ((cohort, predictions, tmp_path / "file" / "a.csv"), "cannot be made"),
         ((cohort, predictions, out, "\t"), "method's name"),
         ((cohort, predictions, out, "me", "--partition", "testing"), "has no testing cases"),
@@ -238,8 +249,14 @@ def test_wrong_input_of_rank_is_one_line_a_problem(cohort, predictions, tmp_path
         problems = complaints(capsys)
         assert len(problems) == 1
         assert message in problems[0]
+    shutil.copy(tmp_path / "a.csv", tmp_path / "b.csv")
     assert main(["rank", str(tmp_path / "a.csv"), str(tmp_path / "a.csv"), "--out", out]) == 1
-    assert complaints(capsys)[0].startswith(f"{tmp_path / 'a.csv'}:2, {tmp_path / 'a.csv'}:2: me has case_1 2 times")
+    assert complaints(capsys) == [f"{tmp_path / 'a.csv'}: is given twice: name it once"]
+    assert main(["rank", str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--out", out]) == 1
+    assert complaints(capsys) == [
+        f"{tmp_path / 'a.csv'}, {tmp_path / 'b.csv'}: each has me for the same 3 cases: rename the method in one of "
+        "them, or leave one out"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -255,9 +272,27 @@ def test_wrong_input_of_rank_is_one_line_a_problem(cohort, predictions, tmp_path
         ["rank", "a.csv", "--out", "a.csv"],
         ["rank", "a.csv", "--out", "b.csv", "--metrics", "dice"],
         ["rank", "a.csv", "--out", "b.csv", "--resamples", "-1"],
+        ["rank", "a.csv", "--out", "b.csv", "--resamples", "1000001"],
+        ["rank", "a.csv", "--out", "b.csv", "--resamples", "999999999"],
+        ["rank", "a.csv", "--out", "b.csv", "--scheme", "mean-then-rank", "--metrics", ","],
+        ["rank", "a.csv", "--out", "b.csv", "--scheme", "mean-then-rank", "--metrics", "dice,"],
         ["rank", "a.csv", "--out", "b.csv", "--by", "age"],
-        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o", "--jobs", "0"],
-        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o", "--partition", "all"],
+        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "a.txt"],
+        [
+            "score",
+            "--reference",
+            "r",
+            "--predictions",
+            "p",
+            "--method",
+            "m",
+            "--out",
+            "a.csv",
+            "--lenient",
+            "--complete",
+        ],
+        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o.csv", "--jobs", "0"],
+        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o.csv", "--partition", "all"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments, capsys):
@@ -300,17 +335,166 @@ def test_help_imports_nothing_heavy_and_no_command_imports_torch(cohort, predict
     assert done.returncode == 0, done.stderr
 
 
-def test_a_reader_that_leaves_gets_no_traceback(cohort, predictions, tmp_path):
+def test_a_reader_that_leaves_changes_nothing(cohort, predictions, tmp_path):
+    (tmp_path / "folds.csv").write_text("case,fold\ncase_1,0\ncase_2,1\ncase_3,1\n")
+    score(cohort, predictions, tmp_path / "a.csv", "me", "--folds", str(tmp_path / "folds.csv"))
+    rank = f"{sys.executable} -m leaderboard rank {tmp_path / 'a.csv'} --out {tmp_path / 'b.csv'} --by fold"
+    done = subprocess.run(
+        ["bash", "-c", rank + " | true; exit ${PIPESTATUS[0]}"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in tmp_path.glob("b*")} == {"b.csv", "b.md", "b_by_fold.csv", "b_by_fold.md"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_an_output_that_is_full_is_one_line(cohort, predictions, tmp_path):
     score(cohort, predictions, tmp_path / "a.csv")
-    command = f"{sys.executable} -m leaderboard rank {tmp_path / 'a.csv'} --out {tmp_path / 'b.csv'} | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
-    assert done.stderr == ""
+    for arguments in (
+        ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv")],
+        ["check", "--cohort", str(cohort), "--predictions", str(predictions)],
+    ):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "leaderboard", *arguments], stdout=full, stderr=subprocess.PIPE, timeout=60
+            )
+        assert done.returncode == 1
+        assert done.stderr.decode().splitlines() == [
+            "leaderboard: the output: cannot be read or written (No space left on device): check the disk and the "
+            "permissions"
+        ]
 
 
-def test_an_interrupt_is_quiet(monkeypatch, cohort, predictions, tmp_path, capsys):
+def test_a_name_that_the_terminal_cannot_show_is_shown_somehow(cohort, predictions, tmp_path):
+    score(cohort, predictions, tmp_path / "a.csv", "méthode")
+    done = run(
+        *["-m", "leaderboard", "rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv")],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"m\xe9thode" in done.stdout
+    assert "méthode" in (tmp_path / "b.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("score", "interrupted; the same command continues"), ("check", "interrupted")]
+)
+def test_an_interrupt_is_one_line(monkeypatch, cohort, predictions, tmp_path, capsys, command, said):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("leaderboard.scoring.score_cases", interrupt)
-    assert score(cohort, predictions, tmp_path / "a.csv") == 130
-    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("leaderboard.submission.check_predictions", interrupt)
+    if command == "score":
+        assert score(cohort, predictions, tmp_path / "a.csv") == 130
+    else:
+        assert main(["check", "--cohort", str(cohort), "--predictions", str(predictions)]) == 130
+    assert complaints(capsys) == [said]
+
+
+def test_too_little_memory_is_one_line(monkeypatch, cohort, predictions, tmp_path, capsys):
+    def refuse(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("leaderboard.scoring.score_cases", refuse)
+    assert score(cohort, predictions, tmp_path / "a.csv") == 1
+    assert complaints(capsys)[0].startswith("there is too little memory")
+
+
+def test_a_table_is_written_through_a_link(cohort, predictions, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real" / "a.csv")
+    (tmp_path / "board.csv").symlink_to(tmp_path / "real" / "b.csv")
+    for _ in range(2):
+        assert score(cohort, predictions, tmp_path / "link.csv") == 0
+        assert main(["rank", str(tmp_path / "link.csv"), "--out", str(tmp_path / "board.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "board.csv").is_symlink()
+    assert (tmp_path / "real" / "a.csv").read_text().startswith("method,case")
+    assert (tmp_path / "real" / "b.csv").read_text().startswith("rank,method")
+
+
+def test_an_archive_is_no_table(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        for name in "ab":
+            file.writestr(f"{name}.csv", "method,case\n")
+    assert main(["rank", str(tmp_path / "x.zip"), "--out", str(tmp_path / "y.csv")]) == 1
+    (problem,) = complaints(capsys)
+    assert problem.startswith(f"{tmp_path / 'x.zip'}: ")
+
+
+def test_folds_must_cover_the_cases_and_may_hold_more(cohort, predictions, tmp_path, capsys):
+    folds = tmp_path / "folds.csv"
+    folds.write_text("case,fold\ncase_1,0\n")
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--folds", str(folds)) == 1
+    assert complaints(capsys) == [f"{folds}: gives no fold to case_2, case_3: add them"]
+    folds.write_text("case,fold\n" + "".join(f"case_{number},0\n" for number in range(1, 11)))
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--folds", str(folds)) == 0
+    assert complaints(capsys) == [
+        f"note: {folds}: case_4, case_5, case_6, case_7, case_8 and 2 more are not among the 3 cases that are scored, "
+        "and are left aside"
+    ]
+
+
+def test_patients_may_be_given_and_are_missed_where_they_are_unknown(predictions, tmp_path, capsys):
+    unknown = "3 cases have no known patient, each counts as a patient of its own"
+    assert score(predictions, predictions, tmp_path / "a.csv") == 0
+    found = capsys.readouterr()
+    assert found.err == f"leaderboard: note: {unknown}: give --patients CSV where cases share a patient\n"
+    assert "a.csv: 3 cases of me" in found.out
+    assert main(["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--resamples", "30"]) == 0
+    assert complaints(capsys) == [f"note: {unknown}: score with --patients CSV where cases share a patient"]
+    patients = tmp_path / "p.csv"
+    patients.write_text("case,patient\ncase_1,A\n2,A\n")
+    assert score(predictions, predictions, tmp_path / "a.csv", "me", "--patients", str(patients)) == 1
+    assert complaints(capsys) == [f"{patients}: gives no patient to case_3: add it"]
+    patients.write_text("case,patient\ncase_1,A\n2,A\n3,B\n")
+    assert score(predictions, predictions, tmp_path / "a.csv", "me", "--patients", str(patients)) == 0
+    assert complaints(capsys) == []
+    assert [line.split(",")[2] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]] == ["A", "A", "B"]
+
+
+def test_patients_that_are_given_come_before_those_of_the_cohort(cohort, predictions, tmp_path):
+    (tmp_path / "p.csv").write_text("case,patient\ncase_1,new\n")
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--patients", str(tmp_path / "p.csv")) == 0
+    assert [line.split(",")[2] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]] == ["new", "P1", "P2"]
+
+
+def test_lenient_says_what_was_refused_and_what_was_absent(cohort, predictions, tmp_path, capsys):
+    (predictions / "case_2.nii.gz").write_text("no image")
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--lenient") == 0
+    assert capsys.readouterr().out.endswith("; 1 counts as missing: 1 refused (case_2), 0 absent\n")
+    (predictions / "case_3.nii.gz").unlink()
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--lenient") == 0
+    assert capsys.readouterr().out.endswith("; 2 count as missing: 1 refused (case_2), 1 absent (case_3)\n")
+    (tmp_path / "a.csv").unlink()
+    (predictions / "case_1.nii.gz").write_text("no image")
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--lenient") == 1
+    assert complaints(capsys)[-1] == f"{predictions}: holds no mask that can be scored: correct the masks"
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_complete_refuses_a_submission_that_leaves_cases_out(cohort, predictions, tmp_path, capsys, isles_tree):
+    check = ["check", "--cohort", str(cohort), "--predictions", str(predictions), "--complete"]
+    assert main(check) == 0
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--complete") == 0
+    (predictions / "case_2.nii.gz").unlink()
+    isles_tree.image(predictions / "case_1.nii.gz", isles_tree.values(SHAPE, "OT", 0) * 255)
+    capsys.readouterr()
+    for refuse in (lambda: main(check), lambda: score(cohort, predictions, tmp_path / "a.csv", "me", "--complete")):
+        assert refuse() == 1
+        problems = complaints(capsys)
+        assert len(problems) == 2
+        assert f"{predictions}: 1 of the cases has no prediction (case_2): add it" in problems
+
+
+def test_metrics_that_no_table_has_are_said_to_be_none(cohort, predictions, tmp_path, capsys):
+    score(cohort, predictions, tmp_path / "a.csv")
+    capsys.readouterr()
+    rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--scheme", "mean-then-rank"]
+    for metric, said in [
+        ("seconds:lower", "seconds is no column of the tables: choose from dice, "),
+        ("status:lower", "status holds no number in any row (but 'ok'): rank by a column of numbers"),
+    ]:
+        assert main([*rank, "--metrics", metric]) == 1
+        (problem,) = complaints(capsys)
+        assert problem.startswith(said)

@@ -1,6 +1,8 @@
 import gzip
+import os
 import random
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -186,6 +188,25 @@ def test_a_name_that_lies_about_compression_is_told(tmp_path, content):
     assert all("is not gzip-compressed" in fault for fault in faults(tmp_path / "b.nii.gz"))
 
 
+@pytest.mark.parametrize("name", ["a.NII.GZ", "a.nii.GZ", "a.Nii.Gz", "a.NII", "a.Nii"])
+def test_endings_mean_the_same_in_capitals(isles_tree, content, name):
+    path = isles_tree.folder / name
+    path.write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+    plain = isles_tree.folder / "plain.nii"
+    plain.write_bytes(content)
+    assert read_geometry(path)[:2] == read_geometry(plain)[:2]
+    np.testing.assert_array_equal(read_volume(path).data, read_volume(plain).data)
+    write_mask(path, MASK, read_volume(plain).header)
+    assert (path.read_bytes()[:2] == b"\x1f\x8b") == name.lower().endswith(".gz")
+    np.testing.assert_array_equal(read_volume(path).data, MASK)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_metaimage_under_another_name_is_told(tmp_path, name):
+    (tmp_path / name).write_bytes(b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\n" * 9)
+    assert faults(tmp_path / name) == ["is a MetaImage, which its name does not say: rename it to .mha"] * 2
+
+
 def test_absent_files_and_folders_are_refused(tmp_path):
     assert faults(tmp_path / "a.nii") == ["does not exist: check the path"] * 2
     (tmp_path / "b.nii").mkdir()
@@ -270,6 +291,28 @@ def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         write_text(tmp_path / "a.csv", "new\n")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert (tmp_path / "a.csv").read_bytes() == "ä\n".encode()
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real" / "a.csv")
+    for text in ("one", "two"):
+        write_text(tmp_path / "link.csv", text)
+        assert (tmp_path / "link.csv").is_symlink()
+        assert (tmp_path / "real" / "a.csv").read_text() == text
+    assert len(list((tmp_path / "real").iterdir())) == 1
+
+
+def test_what_is_no_regular_file_is_left_as_it_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, said in (("pipe", "no regular file"), ("link", "no regular file"), ("loop", "no regular file")):
+        with pytest.raises(InputError, match=said):
+            write_bytes(tmp_path / name, b"x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert Path(os.devnull).is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "loop", "pipe"]
 
 
 @pytest.mark.parametrize("folder", ["absent", "file"])

@@ -1,6 +1,9 @@
 """The same work, with processes and without."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -19,6 +22,10 @@ def slow(number):
     return os.getpid()
 
 
+def sees_interrupts(number):
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def die(number):
     os._exit(1)
 
@@ -27,7 +34,7 @@ def die(number):
 def importable(monkeypatch):
     """The functions above by a name under which another process finds them, too."""
     monkeypatch.syspath_prepend(os.path.dirname(__file__))  # noqa: PTH120
-    for function in (process_and_square, slow, die):
+    for function in (process_and_square, slow, die, sees_interrupts):
         monkeypatch.setattr(function, "__module__", "test_pool")
     monkeypatch.setitem(__import__("sys").modules, "test_pool", __import__("sys").modules[__name__])
 
@@ -62,6 +69,20 @@ def test_no_process_is_started_for_little_work(monkeypatch):
 def test_no_tasks_are_no_work():
     assert list(run_tasks(process_and_square, [], jobs=None)) == []
     assert list(run_tasks(process_and_square, [], jobs=2)) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be blocked here")
+def test_no_process_sees_an_interrupt_from_its_very_start():
+    assert set(dict(run_tasks(sees_interrupts, range(4), jobs=2)).values()) == {False}
+    assert sees_interrupts(0)  # the caller does
+    # nor the first one of a fresh program, which starts helpers of multiprocessing's own (they lift such a block)
+    script = (
+        "import functools, signal\nfrom leaderboard.pool import run_tasks\n"
+        "blocked = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK)\n"
+        "print([signal.SIGINT in found for _, found in run_tasks(blocked, [[], [], []], jobs=2)], blocked([]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[True, True, True] set()\n"
 
 
 def test_a_process_that_dies_is_an_input_error():

@@ -1,11 +1,13 @@
 """The quoted table: digits as printed, and consistent with the policy's arithmetic."""
 
 import math
+from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from leaderboard.errors import InputError
-from leaderboard.published import PUBLISHED, read_published
+from leaderboard.published import PUBLISHED, read_figures, read_published
 
 UNDEFINED = [12, 12, 12, 10, 12]
 MISPRINT = {2: 19354856.55}
@@ -41,3 +43,31 @@ def test_every_table_names_its_source_and_data():
 def test_an_unknown_table_is_refused():
     with pytest.raises(InputError, match="no published table is called x"):
         read_published("x")
+
+
+def test_every_method_of_the_suite_has_its_row():
+    text = resources.files("leaderboard.published").joinpath("methods.csv").read_text(encoding="utf-8")
+    listed = {line.split(",")[0] for line in text.splitlines()[2:]}
+    configs = Path(__file__).parents[2] / "configs" / "methods"
+    assert {path.stem for path in configs.glob("*.yaml")} <= listed
+
+
+def test_figures_are_matched_by_exact_name_and_name_their_source():
+    names = ["strokenet", "strokenet_raw", "ms_dcnn", "plain_unet", "perfusion_tfit", "multiscale_resnet"]
+    found = read_figures(names)
+    assert list(found) == ["strokenet", "ms_dcnn", "multiscale_resnet"]
+    assert found["strokenet"].short == "0.52 (5-fold CV)"
+    assert found["ms_dcnn"].short == "0.44 (test set)"
+    assert found["multiscale_resnet"].short == "none (ISLES 2017 MRI)"
+    assert all(figures.source and figures.split for figures in found.values())
+
+
+def test_ms_dcnn_is_quoted_as_in_table_1():
+    own = read_published("isles2018").table.iloc[4]
+    figures = read_figures(["ms_dcnn"])["ms_dcnn"].figures
+    for name in ("dice", "precision", "recall", "avd_ml"):
+        assert f"{own[f'{name}_mean']}±{own[f'{name}_sd']}" in figures
+
+
+def test_figures_without_any_score_are_none():
+    assert read_figures(["fcn3d_crf", "multiscale_resnet", "plain_unet", "mine"]) == {}

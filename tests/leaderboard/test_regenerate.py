@@ -30,7 +30,7 @@ def test_what_was_written_agrees(results, capsys):
 def test_settings_are_followed(results):
     text = (results / "two" / "leaderboard.csv").read_text()
     assert ",rank-then-mean,isles2018," in text
-    assert text.splitlines()[1].endswith(",40,0")
+    assert text.splitlines()[1].endswith(",40,0,dice;avd_ml")
     assert "songt1" in (results / "two" / "leaderboard.md").read_text()
     assert "songt1" not in (results / "one" / "leaderboard.md").read_text()
     assert (results / "one" / "leaderboard.csv").read_text().splitlines()[1].endswith(",10000,0")

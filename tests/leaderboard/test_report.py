@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+import warnings
 from html import unescape
 from html.parser import HTMLParser
 
 import matplotlib.path
 import numpy as np
+import pandas as pd
 import pytest
 
 from leaderboard.cases import read_cases, write_cases
@@ -15,14 +17,16 @@ from leaderboard.cli import main
 from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.images import read_volume, write_mask
+from leaderboard.published import read_published
 from leaderboard.ranking import analyse
 from leaderboard.report import write_report
 from leaderboard.report.data import folds_digest, gather
-from leaderboard.report.page import is_synthetic
+from leaderboard.report.page import is_synthetic, significance_cells
 from leaderboard.report.pictures import best_slice, exemplary, outline
 from leaderboard.report.scatter import volume_agreement
-from leaderboard.report.svg import shorten
+from leaderboard.report.svg import method_colour, method_mark, shorten
 from leaderboard.report.tables import number
+from leaderboard.scoring import score_cases
 
 HOSTILE = "<script>alert(1)</script> & \"x\" 'y' {{ 7 * 7 }} $a_b$ 1.23456"
 
@@ -165,6 +169,7 @@ def test_nothing_missing_says_so(build, tmp_path):
     text = write_report(build({"a": [{}, {}], "b": [{}, {}]}), tmp_path, resamples=0).read_text()
     assert "every method has a prediction with lesion for every case" in text
     assert "Nothing was resampled" in text
+    assert "No images were given (report --images" in text
 
 
 def test_hostile_names_are_text(build, tmp_path):
@@ -271,7 +276,7 @@ def test_slice_with_most_reference_is_pictured():
 
 def test_exemplary_cases(cases):
     content = gather(cases, analyse(cases, resamples=0), "dice", "isles2018")
-    assert [(role, case) for role, case, _, _ in exemplary(content, "beta")] == [
+    assert [(drawn.role, drawn.case) for drawn in exemplary(content, "beta")] == [
         ("best", "case_11"), ("median", "case_6"), ("worst", "case_12")
     ]  # fmt: skip
 
@@ -306,40 +311,191 @@ def cohort(isles_tree):
 
 @pytest.fixture
 def predictions(tmp_path, cohort):
-    """Masks of one method in two folders, as of two folds; the third case has none."""
+    """Masks of one method in two folders, as of two folds: case 1 whole, of case 2 a part; the third case has none."""
     for k, fold in ((1, 0), (2, 1)):
         case = next(case for case in read_cohort(cohort).cases if case.number == k)
         volume = read_volume(case.reference)
         (tmp_path / f"fold{fold}").mkdir(exist_ok=True)
-        write_mask(tmp_path / f"fold{fold}" / f"case_{k}.nii.gz", volume.data > 0, volume.header)
+        mask = volume.data > 0
+        mask[3] &= k == 1
+        write_mask(tmp_path / f"fold{fold}" / f"case_{k}.nii.gz", mask, volume.header)
     return [tmp_path / "fold0", tmp_path / "fold1"]
 
 
-def test_pictures_from_folders_and_functions(build, cohort, predictions, tmp_path):
-    cases = build({"me": [{"dice": 0.9}, {"dice": 0.5}, {"status": "missing"}]})
-    cases["case"] = [case.name for case in read_cohort(cohort).cases]
-    images = read_cohort(cohort)
-    page = write_report(cases, tmp_path / "a", images=images, predictions={"me": predictions}, resamples=0).read_text()
+@pytest.fixture
+def scored(cohort, predictions):
+    """The rows that these masks have."""
+    frames = [
+        score_cases(read_cohort(cohort).cases, folder, "me").query(f"case in {names}")
+        for folder, names in zip(predictions, (["case_1", "case_3"], ["case_2"]), strict=True)
+    ]
+    return pd.concat(frames)
+
+
+def drawn(cases, cohort, places, out, **options):
+    return write_report(cases, out, images=read_cohort(cohort), predictions={"me": places}, resamples=0, **options)
+
+
+def test_pictures_from_folders_and_functions(scored, cohort, predictions, tmp_path):
+    page = drawn(scored, cohort, predictions, tmp_path / "a").read_text()
     assert page.count('class="slice"') == 3
     assert page.count('class="reference"') == 3
     assert page.count('class="prediction"') == 2
     assert "(no prediction)" in page
     files = {"case_1": predictions[0] / "case_1.nii.gz", "case_2": predictions[1] / "case_2.nii.gz"}
-    again = write_report(cases, tmp_path / "b", images=images, predictions={"me": files.get}, resamples=0).read_text()
-    assert page == again
+    assert drawn(scored, cohort, files.get, tmp_path / "b").read_text() == page
 
 
-def test_what_cannot_be_pictured_is_listed(build, cohort, tmp_path):
-    cases = build({"me": [{}, {}], "other": [{}, {}]})
-    cases["case"] = cases["case"].replace("case_2", "case_99")
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "masks" / "case_1.nii").write_bytes(b"no image")
-    page = write_report(
-        cases, tmp_path, images=read_cohort(cohort), predictions={"me": tmp_path / "masks"}, resamples=0
-    ).read_text()
-    assert "me, case_1: case_1.nii: " in page
-    assert "me, case_99: the cohort given has no reference of it" in page
+def refused(cases, cohort, places, out):
+    with pytest.raises(InputError) as error:
+        drawn(cases, cohort, places, out)
+    assert not out.exists()
+    return error.value.problems
+
+
+def test_a_damaged_mask_is_refused(scored, cohort, predictions, tmp_path):
+    (predictions[0] / "case_1.nii.gz").write_bytes(b"no image")
+    (problem,) = refused(scored, cohort, predictions, tmp_path / "page")
+    assert problem.startswith(f"{predictions[0] / 'case_1.nii.gz'}: ")
+
+
+@pytest.mark.parametrize("fault", ["shape", "spacing", "labels"])
+def test_a_mask_that_check_refuses_is_refused(scored, cohort, predictions, tmp_path, fault, isles_tree):
+    mask = np.zeros((8, 9, 3 if fault == "shape" else 2), np.uint8)
+    mask[2, 3, 0] = 7 if fault == "labels" else 1
+    path = predictions[0] / "case_1.nii.gz"
+    isles_tree.image(path, mask, (0.9, 0.9, 5.0 if fault == "spacing" else 6.0))
+    problems = refused(scored, cohort, predictions, tmp_path / "page")
+    assert all(problem.startswith(f"{path}: ") for problem in problems)
+
+
+def test_another_mask_than_was_scored_is_refused(scored, cohort, predictions, tmp_path):
+    (predictions[0] / "case_1.nii.gz").write_bytes((predictions[1] / "case_2.nii.gz").read_bytes())
+    (problem,) = refused(scored, cohort, predictions, tmp_path / "page")
+    assert "has Dice 0.666667 with the reference of case_1 where the table has 1 for me: give the" in problem
+
+
+def test_a_mask_that_is_lacking_is_refused(scored, cohort, predictions, tmp_path):
+    (problem,) = refused(scored, cohort, predictions[:1], tmp_path / "page")
+    assert "me: has no prediction of case_2, which the table has a score of" in problem
+
+
+def test_a_mask_that_is_there_twice_is_refused(scored, cohort, predictions, tmp_path):
+    (predictions[1] / "case_1.nii").write_bytes(b"")
+    (problem,) = refused(scored, cohort, predictions, tmp_path / "page")
+    assert f"case_1 is predicted again by {predictions[1] / 'case_1.nii'}: give the one" in problem
+
+
+def test_a_sound_mask_of_a_case_that_counts_as_missing_is_refused(scored, cohort, predictions, tmp_path):
+    (predictions[0] / "case_3.nii.gz").write_bytes((predictions[0] / "case_1.nii.gz").read_bytes())
+    (problem,) = refused(scored, cohort, predictions, tmp_path / "page")
+    assert "can be scored, yet the table counts case_3 of me as missing" in problem
+
+
+def test_what_a_lenient_scoring_let_pass_is_drawn_without_prediction(scored, cohort, predictions, tmp_path):
+    (predictions[0] / "case_3.nii.gz").write_bytes(b"no image")
+    assert "(no prediction)" in drawn(scored, cohort, predictions, tmp_path / "page").read_text()
+
+
+def test_another_cohort_is_refused(scored, isles_tree, predictions, tmp_path):
+    other = isles_tree(range(1, 4), name="other", shape=(8, 9, 2), spacing=(0.9, 0.9, 5.0))
+    problems = refused(scored, other, predictions, tmp_path / "page")
+    assert len(problems) == 3
+    assert "holds 0.0243 mL where the table has 0.02916 mL for case_1: give the cohort, and with" in problems[0]
+    fewer = isles_tree([1], name="fewer")
+    (first, _) = refused(scored, fewer, predictions[:1], tmp_path / "page")
+    assert first.startswith(f"{fewer}: has no reference of case_2 in its training cases: give the cohort")
+
+
+def test_methods_without_predictions_are_listed(scored, cohort, predictions, tmp_path):
+    cases = pd.concat([scored, scored.assign(method="other")])
+    page = drawn(cases, cohort, predictions, tmp_path).read_text()
     assert "other: no predictions were given for its pictures" in page
+    page = write_report(scored, tmp_path, images=read_cohort(cohort), resamples=0).read_text()
+    assert "No predictions were given (report --predictions METHOD=DIR)" in page
+
+
+def test_the_published_table_has_a_section_of_its_own(cases, page, tmp_path):
+    assert "songt1" not in page
+    quoted = write_report(cases, tmp_path, resamples=0, published=read_published("isles2018")).read_text()
+    rows = Page(quoted).table("Team")[1:]
+    assert rows[0][:3] == ["1", "songt1", "0.51 (0.31)"]
+    assert len(rows) == 5
+    assert "Source: Table 1 of L. Liu" in quoted
+    assert "These figures come from other data" in quoted
+    assert '<a href="#published">' in quoted
+
+
+def test_published_figures_stand_in_a_column_apart(build, page, tmp_path):
+    assert "As published" not in page
+    own = build({"strokenet": [{"dice": 0.6}, {}], "mine": [{}, {}]})
+    text = write_report(own, tmp_path, resamples=0).read_text()
+    rows = Page(text).table("Rank", "As publishedother data")[1:]
+    assert [row[-1] for row in rows] == ["0.52 (5-fold CV)", ""]
+    assert "are not comparable with it" in text
+    assert "StrokeNet: 3D Local Refinement Network" in text
+
+
+def test_the_metrics_ranked_by_are_named_and_shown(build, tmp_path):
+    cases = build({"a": [{}, {}], "b": [{}, {}]}).assign(seconds=[1, 2, 3, 4])
+    text = write_report(
+        cases, tmp_path, scheme="rank-then-mean", metrics=["lesion_f1", "seconds:lower"], resamples=30
+    ).read_text()
+    head, *rows = Page(text).table("Rank", "Tie group")
+    assert head[-2:] == ["Lesion F1higher is better", "secondslower is better"]
+    assert rows[0][-2:] == ["0.50(0.00)", "1.50(0.50)"]
+    assert "<dt>Ranked by</dt><dd>Lesion F1 and seconds (lower is better)</dd>" in text
+    for key, value in (("Unit of resampling", "patient: 2 patients"), ("Resamples", "30"), ("Seed", "0")):
+        assert f"<dt>{key}</dt><dd>{value}</dd>" in text
+
+
+def test_unknown_patients_are_cases(cases, tmp_path):
+    text = write_report(cases.assign(patient=""), tmp_path, resamples=50).read_text()
+    assert "with these 12 cases (patients unknown)" in text
+    assert "50 resamples of 12 cases (patients unknown)" in text
+
+
+@pytest.mark.parametrize(("resamples", "said"), [(1, True), (19, False)])
+def test_too_few_resamples_are_said_to_say_nothing(cases, tmp_path, resamples, said):
+    text = write_report(cases, tmp_path, resamples=resamples).read_text()
+    assert ("sets and groups say nothing" in text) == said
+    assert f"{resamples} resample{'s' * (resamples > 1)} of 12 patients" in text
+
+
+def test_dice_stands_third(page):
+    assert Page(page).table("Rank", "Tie group")[0][:3] == ["Rank", "Method", "Dicehigher is better"]
+
+
+def test_the_core_agreement_stands_with_the_volumes(build, tmp_path):
+    cases = build({"a": [{}, {"core_agreement": 0}], "b": [{}, {"status": "missing"}], "c": [{}, {}]})
+    head, *rows = Page(write_report(cases, tmp_path, resamples=0).read_text()).table("Bias [mL]")
+    assert head[-1] == "Same side of 70 mL"
+    assert {row[0]: row[-1] for row in rows} == {"a": "50 %", "b": "50 %", "c": "100 %"}
+
+
+def test_only_significant_p_values_are_tinted():
+    cells = significance_cells(np.array([[np.nan, 0.0499, 0.05], [0.9999, np.nan, 0.0005], [0.3, 0.051, np.nan]]))
+    assert cells[0] == [("–", "self", ""), (".050", "win", " significant"), (".050", "", "")]
+    assert cells[1] == [(">.99", "", ""), ("–", "self", ""), ("<.001", "win", " significant")]
+    assert cells[2][:2] == [(".300", "", ""), (".051", "", "")]
+
+
+def test_methods_of_one_colour_have_different_marks():
+    looks = [(method_colour(number), method_mark(number)[1:]) for number in range(32)]
+    assert len(set(looks)) == 32
+
+
+def test_names_that_the_font_lacks_are_drawn_in_silence(build, tmp_path):
+    cases = build({"日本語": [{}, {}], "b": [{}, {}]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "日本語</text>" in write_report(cases, tmp_path, resamples=20).read_text()
+
+
+def test_volumes_beyond_500_ml_stand_within_their_panel(build, tmp_path):
+    cases = build({"a": [{"reference_ml": 2000.0, "predicted_ml": 4000.0}, {}], "b": [{"reference_ml": 2000.0}, {}]})
+    page = write_report(cases, tmp_path, resamples=0).read_text()
+    assert ">1000</text>" in page
 
 
 def test_command(build, cases, tmp_path, capsys):
@@ -354,6 +510,22 @@ def test_command(build, cases, tmp_path, capsys):
         read_cases(tmp_path / "cases.csv"), tmp_path / "b", resamples=50, title="Mine", notes={"numpy": "2.0"}
     )
     assert same.read_text() == page
+    assert main([*command, "--published", "isles2018"]) == 0
+    assert "songt1" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_tables_of_a_twin_are_known_by_what_lies_beside_them(cases, tmp_path):
+    write_cases(tmp_path / "cases.csv", cases)
+    command = ["report", str(tmp_path / "cases.csv"), "--out", str(tmp_path / "page"), "--resamples", "0"]
+
+    def banner(*options):
+        assert main([*command, *options]) == 0
+        return "They are not ISLES results" in (tmp_path / "page" / "index.html").read_text()
+
+    assert not banner()
+    assert banner("--synthetic")
+    (tmp_path / "twin.json").write_text("{}")
+    assert banner()
 
 
 def test_command_refuses(cases, cohort, tmp_path, capsys):
@@ -363,6 +535,9 @@ def test_command_refuses(cases, cohort, tmp_path, capsys):
     assert "no table has this method: choose from alpha, beta, gamma" in capsys.readouterr().err
     assert main([*command, "--images", str(cohort), "--predictions", f"alpha={tmp_path / 'nowhere'}"]) == 1
     assert "nowhere: does not exist" in capsys.readouterr().err
+    for option in ("--partition testing", "--published nothing"):
+        with pytest.raises(SystemExit):
+            main([*command, *option.split()])
     for option in ("--predictions alpha=x", f"--images {cohort}", "--note nothing", "--metrics dice", "--seed -1"):
         with pytest.raises(SystemExit) as stopped:
             main([*command, *option.split()])

@@ -59,8 +59,39 @@ head(".board", "Method").querySelector("button").click();
 seen.methods = board();
 head(".board", "AVD [mL]").querySelector("button").click();
 seen.avd = board();
+const light = ([r, g, b]) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, place) => {
+  const part = [r, g, b][place] / 255;
+  return sum + weight * (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+}, 0);
+const rgb = (text) => text.match(/[\d.]+/g).slice(0, 3).map(Number);
+const opaque = (item) => {
+  const colour = getComputedStyle(item).backgroundColor;
+  return colour.startsWith("rgba(0, 0, 0, 0") && item.parentElement ? opaque(item.parentElement) : colour;
+};
+const contrast = (item, part = "color") => {
+  const [a, b] = [rgb(getComputedStyle(item)[part]), rgb(opaque(item))].map(light).sort((x, y) => y - x);
+  return (a + 0.05) / (b + 0.05);
+};
+seen.themes = {};
+for (let turn = 0; turn < 2; turn++) {
+  document.getElementById("theme").click();
+  const texts = all("h1, h2, p, a, caption, small, th, td, figcaption, dt, dd, label, .banner")
+    .filter((item) => item.offsetParent);
+  const graphs = all("figure svg text").filter((item) => item.getBoundingClientRect().width);
+  seen.themes[document.documentElement.dataset.theme] = {
+    paper: getComputedStyle(document.body).backgroundColor,
+    text: Math.min(...texts.map((item) => contrast(item))),
+    graph: Math.min(...graphs.map((item) => contrast(item, "fill"))),
+    graphs: graphs.length,
+  };
+}
 document.getElementById("theme").click();
 seen.theme = [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor];
+const place = head(".board", "Dice").getBoundingClientRect();
+seen.dice = [place.left, place.right, document.documentElement.clientWidth];
+seen.hints = all(".hint").map((item) => [
+  !item.hidden, item.nextElementSibling.scrollWidth > item.nextElementSibling.clientWidth + 1,
+]);
 seen.noscript = document.documentElement.className;
 seen.sideways = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 const reached = all("th[aria-sort] button, .scroll, input, select, a[href]");
@@ -85,6 +116,17 @@ def browse(page, profile, width=1280):
         capture_output=True, text=True, timeout=180, check=True,
     )  # fmt: skip
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def check_themes(seen):
+    """Both themes were on, and in each every text stands out from what is behind it (WCAG AA)."""
+    assert {name: theme["paper"] for name, theme in seen["themes"].items()} == {
+        "light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"
+    }  # fmt: skip
+    for theme in seen["themes"].values():
+        assert theme["text"] >= 4.5
+        assert theme["graphs"] > 50
+        assert theme["graph"] >= 4.5
 
 
 @pytest.fixture
@@ -132,6 +174,7 @@ def test_sorting_searching_filters_and_theme(page, tmp_path):
     assert seen["methods"] == ["alpha", "beta", "gamma"]
     assert seen["avd"] == ["beta", "alpha", "gamma"]
     assert seen["theme"] in (["dark", "rgb(20, 24, 29)"], ["light", "rgb(255, 255, 255)"])
+    check_themes(seen)
     assert seen["noscript"] == ""
     assert seen["focusable"]
     assert seen["sideways"] <= 0
@@ -153,3 +196,8 @@ def test_phone_shows_the_narrow_figures_and_never_scrolls_the_page_sideways(page
     seen = json.loads(unescape(re.search(r'<pre id="seen">(.*?)</pre>', document, re.DOTALL)[1]))
     assert set(seen["shown"]) == {"narrow"}
     assert seen["sideways"] <= 0
+    check_themes(seen)
+    left, right, width = seen["dice"]
+    assert 0 <= left < right <= width <= 390  # the main metric is there without scrolling
+    assert any(shown for shown, _ in seen["hints"])
+    assert all(shown == wider for shown, wider in seen["hints"])

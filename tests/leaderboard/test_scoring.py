@@ -1,5 +1,8 @@
 """From files to rows."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +15,7 @@ from leaderboard.scoring import (
     find_cases,
     find_references,
     journal_of,
+    partition_of,
     read_folds,
     score_case,
     score_cases,
@@ -264,9 +268,59 @@ def test_the_partition_is_the_one_whose_ids_the_predictions_carry(tmp_path, isle
     assert len(find_cases(root, by_id)) == 4
     (by_id / f"SMIR.x.{training[0].ids['CT_MTT']}.nii").rename(by_id / "SMIR.x.500013.nii")
     assert {case.partition for case in find_cases(root, by_id)} == {"testing"}
-    by_name = predict(tmp_path / "names", training[:1])
-    assert {case.partition for case in find_cases(root, by_name)} == {"training"}
-    assert {case.partition for case in find_cases(root, by_name, "testing")} == {"testing"}
+
+
+@pytest.fixture
+def both(isles_tree):
+    """A tree of both partitions whose cases carry the same names, and lie on other grids but for case_3."""
+    root = isles_tree(range(1, 4))
+    isles_tree([1], partition="TESTING", first_id=500_000, shape=(8, 9, 4))
+    isles_tree([2], partition="TESTING", first_id=500_000, spacing=(0.9, 0.9, 5.0))
+    isles_tree([3], partition="TESTING", first_id=500_000)
+    return root
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("number", "shape", "spacing", "fits"),
+    [
+        (1, SHAPE, SPACING, "training"),
+        (1, (8, 9, 4), SPACING, "testing"),
+        (2, SHAPE, SPACING, "training"),
+        (2, SHAPE, (0.9, 0.9, 5.0), "testing"),
+        (3, SHAPE, SPACING, None),
+        (1, (8, 9, 5), SPACING, None),
+    ],
+)
+def test_where_names_fit_both_partitions_the_grids_decide(
+    tmp_path, isles_tree, both, packed, number, shape, spacing, fits
+):
+    folder = tmp_path / "p"
+    isles_tree.image(folder / f"case_{number}.nii.gz", isles_tree.values(shape, "OT", 0), spacing)
+    given = Path(shutil.make_archive(str(tmp_path / "p"), "zip", folder)) if packed else folder
+    for partition in ("training", "testing"):
+        assert {case.partition for case in find_cases(both, given, partition)} == {partition}
+    if fits:
+        assert {case.partition for case in find_cases(both, given)} == {fits}
+    else:
+        with pytest.raises(InputError, match="fit training and testing: say --partition training or --partition test"):
+            find_cases(both, given)
+
+
+def test_a_damaged_mask_does_not_hide_which_partition_is_meant(tmp_path, isles_tree, both):
+    isles_tree.image(tmp_path / "p" / "case_2.nii.gz", isles_tree.values(SHAPE, "OT", 0), (0.9, 0.9, 5.0))
+    (tmp_path / "p" / "case_1.nii.gz").write_text("damaged")
+    assert {case.partition for case in find_cases(both, tmp_path / "p")} == {"testing"}
+
+
+def test_a_folder_of_masks_is_of_no_partition_unless_it_lies_in_a_tree(tmp_path, isles_tree, both):
+    for folder in (both / "TESTING_REFERENCES", tmp_path / "masks"):
+        isles_tree.image(folder / "case_1.nii", isles_tree.values(SHAPE, "OT", 0))
+    told = {
+        str(root): partition_of(root, find_cases(root, tmp_path / "masks", given))
+        for root, given in ((both, "training"), (both / "TESTING_REFERENCES", None), (tmp_path / "masks", None))
+    }
+    assert list(told.values()) == ["training", "testing", None]
 
 
 def test_references_may_lie_in_a_flat_folder_of_the_tree(tmp_path, isles_tree):
@@ -334,7 +388,28 @@ def test_folds_are_read_by_case_name_or_number(tmp_path):
     assert read_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "case,fold\n1,x\n", "case,fold\n1\n"])
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("1,x", ":3: fold is 'x': it must be a whole number of at least 0"),
+        ("1", ":3: fold is '': "),
+        ("1,-1", ":3: fold is '-1': "),
+        ("1,1.5", ":3: fold is '1.5': "),
+        ("1," + "9" * 5000, ":3: fold is '9"),
+        (",1", ":3: case is empty: fill it in"),
+        ("case_1,0\n1,1", ":4: puts case_1 into fold 1, an earlier line into 0: keep one"),
+    ],
+)
+def test_a_fold_that_makes_no_sense_is_told_by_its_line(tmp_path, lines, said):
+    path = tmp_path / "folds.csv"
+    path.write_text(f"# seed 0\ncase,fold\n{lines}\n2,0\n")
+    with pytest.raises(InputError) as caught:
+        read_folds(path)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{path}{said}")
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "case;fold\n1;2\n", "\0"])
 def test_a_folds_file_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "folds.csv"
     path.write_text(content)

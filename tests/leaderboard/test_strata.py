@@ -54,6 +54,23 @@ def test_a_case_without_one_fold_is_refused(build, folds, where):
     assert caught.value.problems == [f"case_1 is in {where}: give it one fold for all methods to rank by fold"]
 
 
+def test_cases_with_the_same_fault_are_one_line(build):
+    cases = build({"a": [{"fold": None}] * 8 + [{"fold": 1}], "b": [{"fold": None}] * 7 + [{"fold": 0}, {"fold": 1}]})
+    with pytest.raises(InputError) as caught:
+        split(cases, "fold")
+    assert caught.value.problems == [
+        "case_1, case_2, case_3, case_4, case_5 and 2 more are in no fold: give each one fold for all methods to rank "
+        "by fold",
+        "case_8 is in fold 0 and in no fold: give it one fold for all methods to rank by fold",
+    ]
+
+
+def test_without_any_fold_the_remedy_is_to_score_with_folds(build):
+    with pytest.raises(InputError) as caught:
+        split(build({"a": [{}] * 30}), "fold")
+    assert caught.value.problems == ["no case has a fold: score with --folds CSV to rank by fold"]
+
+
 def test_unknown_strata_are_refused(build):
     with pytest.raises(InputError, match="the strata age are unknown"):
         split(sizes(build, 1.0), "age")

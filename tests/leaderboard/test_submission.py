@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import zipfile
 from pathlib import Path, PurePath
 
 import nibabel as nib
@@ -262,7 +263,7 @@ def test_every_fault_of_a_file_is_told_at_once(tmp_path, isles_tree):
     assert [problem.split(f"{path}: ")[1] for problem in caught.value.problems] == [
         "has the shape 8 x 9 x 3 where the case has 8 x 9 x 2: resample the mask to the case's own grid",
         "has the voxel size 0.9 x 0.9 x 5 mm where the case has 0.9 x 0.9 x 6 mm: write the mask with the case's own "
-        "header",
+        "header, nib.Nifti1Image(mask.astype('uint8'), ref.affine, ref.header)",
         "holds the values 255, a mask holds 0 and 1 alone: write 1 for lesion and 0 elsewhere",
     ]
 
@@ -280,6 +281,50 @@ def test_a_wrong_shape_is_read_for_its_labels_only_up_to_a_size(tmp_path, isles_
     with pytest.raises(InputError) as caught:
         read_mask(path, SHAPE, SPACING)
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize("kind", ["OT", "CT", "CT_MTT"])
+def test_the_remedy_for_a_lost_voxel_size_is_right(tmp_path, isles_tree, kind):
+    reference = nib.load(isles_tree.image(tmp_path / "ref.nii", isles_tree.values(SHAPE, kind, 0), SPACING))
+    mask = isles_tree.values(SHAPE, "OT", 0) == 1
+    nib.save(nib.Nifti1Image(mask.astype("uint8"), reference.affine), tmp_path / "m.nii.gz")
+    with pytest.raises(InputError) as caught:
+        read_mask(tmp_path / "m.nii.gz", SHAPE, SPACING)
+    advice = caught.value.problems[0].rpartition("own header, ")[2]
+    nib.save(eval(advice, {"nib": nib, "mask": mask, "ref": reference}), tmp_path / "m.nii.gz")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.nii.gz", SHAPE, SPACING)[0], mask)
+
+
+def test_masks_come_in_natural_order(tmp_path, isles_tree):
+    numbers = [1, 2, 3, 10, 11, 20, 100]
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for number in sorted(numbers, key=str):
+            path = isles_tree.image(tmp_path / "p" / f"case_{number}.nii", isles_tree.values((8, 9, 5), "OT", 0))
+            archive.write(path, path.name)
+        archive.writestr(f"{'9' * 5000}.nii", "a number that Python would not convert")
+    cases = read_cohort(isles_tree(numbers)).cases
+    names = [f"case_{number}.nii" for number in numbers]
+    for given in (tmp_path / "p", tmp_path / "p.zip"):
+        assert [path.name for path in mask_files(given) if path.name[0] == "c"] == names
+        with pytest.raises(InputError) as caught:
+            check_predictions(cases, given)
+        faults = [problem for problem in caught.value.problems if "has the shape" in problem]
+        assert [problem.split(": ")[0].rpartition("/")[2] for problem in faults] == names
+
+
+def test_absent_cases_are_named_up_to_ten(tmp_path, isles_tree):
+    cases = read_cohort(isles_tree(range(1, 16))).cases
+    isles_tree.image(tmp_path / "p" / "case_1.nii", isles_tree.values(SHAPE, "OT", 0))
+    listed = ", ".join(f"case_{number}" for number in range(2, 12))
+    for refuse in (
+        lambda: check_predictions(cases, tmp_path / "p", complete=True),
+        lambda: score_cases(cases, tmp_path / "p", "me", complete=True),
+    ):
+        with pytest.raises(InputError) as caught:
+            refuse()
+        assert caught.value.problems == [
+            f"{tmp_path / 'p'}: 14 of the cases have no prediction ({listed} and 4 more): add them"
+        ]
 
 
 @pytest.mark.parametrize("name", ["m.nii", "m.nii.gz"])

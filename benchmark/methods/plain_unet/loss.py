@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional
 
 
@@ -29,7 +30,7 @@ def deep_supervision(
         logits: (N, 2, ...), the finest first.
         reference: (N, ...) at the finest resolution, 0 or 1; nearest neighbours make the coarser ones.
         valid: likewise, bool.
-        batch_dice: the Dice sums run over the whole batch instead of each sample.
+        batch_dice: the Dice sums run over the whole batch, on all processes, instead of each sample.
 
     Returns:
         ``loss`` and its terms ``dice`` and ``cross_entropy``.
@@ -54,10 +55,35 @@ def lesion_dice(logits: Tensor, truth: Tensor, inside: Tensor, *, batch_dice: bo
         logits: (N, 2, ...).
         truth: (N, ...) float, 0 or 1.
         inside: (N, ...) float, 0 where padded.
-        batch_dice: one Dice over the batch, else the mean over samples.
+        batch_dice: one Dice over the batch of all processes, else the mean over samples.
         smooth: e.
     """
     axes = tuple(range(0 if batch_dice else 1, truth.ndim))
     p, g = logits.float().softmax(dim=1)[:, 1] * inside, truth * inside
     overlap, size = (p * g).sum(dim=axes), p.sum(dim=axes) + g.sum(dim=axes)
+    if batch_dice and distributed.is_available() and distributed.is_initialized():
+        overlap, size = SumOverProcesses.apply(torch.stack([overlap, size]))
     return (1 - (2 * overlap + smooth) / (size + smooth).clamp(min=1e-8)).mean()
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over all processes that the gradient passes (nnU-Net gathers its batch Dice likewise).
+
+    Every process minimises the same Dice of the global sums, so the gradient of this process's part is the sum of all
+    processes' gradients. With the mean that DistributedDataParallel takes, N processes see the gradient of one process
+    with N times the batch.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        """The sum, on every process."""
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """The sum of the processes' gradients."""
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from benchmark.methods.base import Method, scheduled
 from benchmark.methods.plain_unet.loss import deep_supervision
 from benchmark.methods.plain_unet.network import PlainUNet, Size
+from benchmark.methods.plain_unet.preparation import RepeatSlices
 from benchmark.pipeline.datasets import Batch
-from benchmark.pipeline.preparation import PadToMultiple
 from leaderboard.errors import InputError
 
 #: What nnU-Net plans for ISLES 2018: channels (base 32, doubled up to a cap), kernels and strides by stage.
@@ -62,7 +62,7 @@ class PlainUNetMethod(Method):
         strides = STRIDES[dimensions][: self.stages]
         in_plane = math.prod(stride[-1] for stride in strides)
         through_plane = math.prod(stride[0] for stride in strides) if dimensions == 3 else 1
-        self.preparation = PadToMultiple(in_plane, slices=through_plane)
+        self.preparation = RepeatSlices(in_plane, slices=through_plane)
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`."""
@@ -79,8 +79,13 @@ class PlainUNetMethod(Method):
         return logits[0].float().softmax(dim=1)[:, 1]
 
     def predict_images(self, image: Tensor) -> Tensor:
-        """The mean over no flip, either flip and both, turned back."""
-        axes = [axis for count in range(3 if self.mirror else 1) for axis in itertools.combinations((-2, -1), count)]
+        """The mean over no flip, either flip and both, turned back.
+
+        As in nnU-Net, no mirroring where training did not mirror, which is where the augmentation was left out
+        (`benchmark sanity`): a network that knows its cases by heart knows nothing of their mirror images.
+        """
+        mirrors = self.mirror and (self._trainer is None or self.data.augmented)
+        axes = [axis for count in range(3 if mirrors else 1) for axis in itertools.combinations((-2, -1), count)]
         return torch.stack([self.probability(self(image.flip(flip))).flip(flip) for flip in axes]).mean(dim=0)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -89,4 +94,9 @@ class PlainUNetMethod(Method):
             self.parameters(), lr=self.learning_rate, momentum=self.momentum, nesterov=True,
             weight_decay=self.weight_decay, fused=True,
         )  # fmt: skip
-        return scheduled(optimizer, lambda progress: (1 - progress) ** 0.9, self.trainer)
+        return scheduled(optimizer, polynomial, self.trainer)
+
+
+def polynomial(progress: float) -> float:
+    """Factor of the learning rate, ``(1 - progress)^0.9``; progress from 0 to 1 (nnU-Net's, there epoch by epoch)."""
+    return (1 - progress) ** 0.9

@@ -2,7 +2,7 @@
 
 Topology after `PlainConvUNet` as nnU-Net configures it (MIC-DKFZ/nnUNet, commit 0e49508): two convolutions a stage,
 instance normalisation, leaky ReLU, strided convolutions on the way down, transposed ones on the way up, a classifier on
-every resolution of the decoder.
+every resolution of the decoder, weights after He et al. 2015.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from benchmark.methods.layers import ShallowConv3d
 
 Size = tuple[int, ...]
+
+#: Slope of the leaky ReLU for negative values.
+SLOPE = 0.01
 
 
 class PlainUNet(nn.Module):
@@ -55,6 +58,7 @@ class PlainUNet(nn.Module):
             self.decoders.append(stage(2 * width, width, kernels[place], (1,) * len(stride)))
             self.heads.append(head(width, classes, kernel_size=1))
             channels = width
+        self.apply(initialise)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Logits, the finest first.
@@ -92,6 +96,14 @@ class PlainUNet(nn.Module):
             )
 
 
+def initialise(module: nn.Module) -> None:
+    """He et al. 2015 for leaky ReLU, biases 0: every convolution, transposed ones and heads included, as nnU-Net."""
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 def stage(channels_in: int, channels_out: int, kernel: Size, stride: Size) -> nn.Sequential:
     """Two convolutions with instance normalisation and leaky ReLU; the first has the stride."""
     flat = len(kernel) == 2
@@ -103,6 +115,6 @@ def stage(channels_in: int, channels_out: int, kernel: Size, stride: Size) -> nn
         layers += [
             convolution(before, channels_out, kernel, stride=step, padding=padding),
             norm(channels_out, eps=1e-5, affine=True),
-            nn.LeakyReLU(0.01, inplace=True),
+            nn.LeakyReLU(SLOPE, inplace=True),
         ]
     return nn.Sequential(*layers)
