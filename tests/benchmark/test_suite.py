@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import yaml
 
 from benchmark.cohort.folds import Folds
 from benchmark.configs import shipped_configs
+from benchmark.outputs import digest_outputs
 from benchmark.state import State, read_state, update_state, write_state
 from benchmark.suite import Job, inputs_digest, is_done, plan_jobs, prepare_runs, read_suite
 from leaderboard.errors import InputError
@@ -75,7 +78,11 @@ def test_the_digest_follows_what_decides_a_result_and_nothing_else(tmp_path: Pat
 def finish(job: Job) -> None:
     (job.run / "predictions").mkdir(parents=True)
     (job.run / "predictions" / "case_1.nii.gz").write_bytes(b"")
-    (job.run / "provenance.json").write_text("{}")  # what a job writes last
+    (job.run / "checkpoints").mkdir()
+    (job.run / "checkpoints" / "last.ckpt").write_bytes(b"")
+    outputs = digest_outputs(job.run, [job.run / "predictions"])
+    assert set(outputs.values()) == {hashlib.sha256().hexdigest()}
+    (job.run / "provenance.json").write_text(json.dumps({"outputs": outputs}))  # what a job writes last
     update_state(job.run, status="done")
 
 
