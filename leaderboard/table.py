@@ -78,7 +78,8 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
     figures = read_figures(table["method"])
     lines = ["# Leaderboard", "", caption(table), "", *_section(table, figures), *_notes(table, set_caption(table))]
     if figures:
-        lines += ["", OTHER_FIGURES, "", *(f"- {method}: {quoted.sentence}" for method, quoted in figures.items())]
+        listed = [(method, quoted) for method, sources in figures.items() for quoted in sources]
+        lines += ["", OTHER_FIGURES, "", *(f"- {method}: {quoted.sentence}" for method, quoted in listed)]
     if published:
         lines += ["", *_published_section(published)]
     return "\n".join(lines) + "\n"
@@ -94,7 +95,11 @@ def strata_markdown(tables: Mapping[str, pd.DataFrame], by: str) -> str:
 
 
 def leaderboard_latex(table: pd.DataFrame) -> str:
-    r"""A ``tabular`` for LaTeX with the package booktabs, to be put into a ``table``."""
+    r"""A ``tabular`` for LaTeX with the package booktabs, to be put into a ``table``.
+
+    Without published figures: a paper cites those through its own bibliography, and a footnote in a ``tabular`` needs
+    another package.
+    """
     sets, metrics = has_sets(table), shown_metrics(table)
     header = ["Rank", *(["95\\,\\% set", "Group"] if sets else []), "Method", "Missing"]
     header += [_latex(title(name)) for name in metrics]
@@ -277,7 +282,7 @@ def _set_text(source: str, groups: bool = True) -> str:
     return text + (f" Group: methods that share a letter cannot be told apart ({GROUP_NOTE})." if groups else "")
 
 
-def _section(table: pd.DataFrame, figures: Mapping[str, Figures] | None = None) -> list[str]:
+def _section(table: pd.DataFrame, figures: Mapping[str, Sequence[Figures]] | None = None) -> list[str]:
     """The table in Markdown, with a column apart where there are published figures."""
     sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
     header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
@@ -292,7 +297,7 @@ def _section(table: pd.DataFrame, figures: Mapping[str, Figures] | None = None) 
         if volumes:
             fields.append(f"{100 * row['core_agreement_mean']:.0f} %")
         if figures:
-            fields.append(figures[row["method"]].short if row["method"] in figures else "")
+            fields.append("; ".join(quoted.short for quoted in figures.get(row["method"], ())))
         rows.append(fields)
     return _markdown(header, rows, left=("Method", "Group", "As published"))
 

@@ -22,9 +22,9 @@ PUBLISHED = ("isles2018",)
 OTHER_DATA = "These figures come from other data than the ranking above and cannot be compared with it rank by rank."
 #: What stands with the column of single methods' published figures.
 OTHER_FIGURES = (
-    "As published: the mean Dice that the method's own source prints. These figures come from other data (the "
-    "challenge's test set, own folds or other selections of ISLES 2018), not from the cohort ranked here, and are not "
-    "comparable with it."
+    "As published: the mean Dice that the paper or repository named with it prints for its own method, which a row is "
+    "matched with by its name alone. These figures come from other data (the challenge's test set, own folds or other "
+    "selections of ISLES 2018), not from the cohort ranked here, and are not comparable with it."
 )
 
 
@@ -49,18 +49,21 @@ class Published:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is published of one method.
+    """What one source has published of one method.
 
     Attributes:
         method: its name in our tables.
+        paper: whose figures these are, short: ``P. Liu``. So a method that is somebody else's and has the same name by
+            accident does not pass for the one quoted.
         dice: mean Dice as printed; empty where no score is published.
-        protocol: how it was come by, short: ``4-fold CV``.
+        protocol: how it was come by, short: ``4-fold CV, own folds``; without a score, why there is none.
         split: which cases it was taken over.
         figures: everything that is printed.
         source: the paper or repository, and where in it.
     """
 
     method: str
+    paper: str
     dice: str
     protocol: str
     split: str
@@ -69,33 +72,38 @@ class Figures:
 
     @property
     def short(self) -> str:
-        """As a column shows it: ``0.55 (4-fold CV)``."""
-        return f"{float(self.dice):.2f} ({self.protocol})" if self.dice else f"none ({self.protocol})"
+        """As a column shows it, to two digits or as few as are printed: ``P. Liu: 0.55 (4-fold CV, own folds)``."""
+        dice = min(f"{float(self.dice):.2f}", self.dice, key=len) if self.dice else "none published"
+        return f"{self.paper}: {dice} ({self.protocol})"
 
     @property
     def sentence(self) -> str:
         """Everything in a line below the table."""
         where = self.split if not self.dice or self.protocol in self.split else f"{self.protocol}; {self.split}"
-        return f"{self.figures} ({where}). {self.source}."
+        return f"{self.figures} ({where}). Source: {self.source}."
 
 
-def read_figures(methods: Iterable[str]) -> dict[str, Figures]:
-    """The published figures of those of some methods that have any, matched by the exact name, in their order.
+def read_figures(methods: Iterable[str]) -> dict[str, tuple[Figures, ...]]:
+    """The published figures, a source each, of those of some methods that have any; matched by the exact name.
 
-    Nothing is returned where none of them has a score: a column without a number would say nothing.
+    The methods stay in their order. Nothing is returned where none of them has a score: a column without a number would
+    say nothing.
     """
     known = _all_figures()
-    found = {method: known[method] for method in methods if method in known and known[method].figures}
-    return found if any(figures.dice for figures in found.values()) else {}
+    found = {method: known[method] for method in methods if method in known}
+    return found if any(figures.dice for sources in found.values() for figures in sources) else {}
 
 
 @cache
-def _all_figures() -> dict[str, Figures]:
+def _all_figures() -> dict[str, tuple[Figures, ...]]:
     import csv
 
     text = resources.files(__name__).joinpath("methods.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    return {row["method"]: Figures(**row) for row in rows}
+    found: dict[str, tuple[Figures, ...]] = {}
+    for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
+        if row["paper"]:
+            found[row["method"]] = (*found.get(row["method"], ()), Figures(**row))
+    return found
 
 
 def read_published(name: str) -> Published:

@@ -1,6 +1,8 @@
 """The quoted table: digits as printed, and consistent with the policy's arithmetic."""
 
+import csv
 import math
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from leaderboard.errors import InputError
 from leaderboard.published import PUBLISHED, read_figures, read_published
 
+METHODS = Path(__file__).parents[2] / "benchmark" / "methods"
 UNDEFINED = [12, 12, 12, 10, 12]
 MISPRINT = {2: 19354856.55}
 
@@ -46,27 +49,59 @@ def test_an_unknown_table_is_refused():
 
 
 def test_every_method_of_the_suite_has_its_row():
-    text = resources.files("leaderboard.published").joinpath("methods.csv").read_text(encoding="utf-8")
-    listed = {line.split(",")[0] for line in text.splitlines()[2:]}
     configs = Path(__file__).parents[2] / "configs" / "methods"
-    assert {path.stem for path in configs.glob("*.yaml")} <= listed
+    assert {path.stem for path in configs.glob("*.yaml")} <= {row["method"] for row in raw_rows()}
+
+
+def raw_rows():
+    text = resources.files("leaderboard.published").joinpath("methods.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()[1:]))
+
+
+def test_a_row_quotes_a_source_completely_or_nothing():
+    for row in raw_rows():
+        assert None not in row.values()
+        others = {name for name, value in row.items() if value} - {"method", "dice"}
+        assert others in (set(), {"paper", "protocol", "split", "figures", "source"}), row["method"]
+        assert row["dice"] == "" or row["dice"] in row["figures"]
 
 
 def test_figures_are_matched_by_exact_name_and_name_their_source():
-    names = ["strokenet", "strokenet_raw", "ms_dcnn", "plain_unet", "perfusion_tfit", "multiscale_resnet"]
+    names = [
+        "strokenet", "strokenet_raw", "StrokeNet", "ms_dcnn_without_median", "ms_dcnn", "fcn3d_crf_without_crf",
+        "plain_unet", "perfusion_tmax6", "multiscale_resnet",
+    ]  # fmt: skip
     found = read_figures(names)
+    assert {method: [quoted.short for quoted in sources] for method, sources in found.items()} == {
+        "strokenet": ["Hu et al.: 0.52 (5-fold CV, own folds)"],
+        "ms_dcnn": ["L. Liu et al.: 0.44 (test set)"],
+        "multiscale_resnet": ["Lucas & Heinrich: none published (ISLES 2017 MRI)"],
+    }
     assert list(found) == ["strokenet", "ms_dcnn", "multiscale_resnet"]
-    assert found["strokenet"].short == "0.52 (5-fold CV)"
-    assert found["ms_dcnn"].short == "0.44 (test set)"
-    assert found["multiscale_resnet"].short == "none (ISLES 2017 MRI)"
-    assert all(figures.source and figures.split for figures in found.values())
+
+
+def test_a_method_may_have_several_sources():
+    sources = read_figures(["perfusion_t38"])["perfusion_t38"]
+    assert [quoted.short for quoted in sources] == [
+        "PerfusionCT-Net: 0.30 (14 training cases)", "Hakim 2021: 0.3 (test set)"
+    ]  # fmt: skip
+    assert "AVD 15.3 mL" in sources[1].sentence
 
 
 def test_ms_dcnn_is_quoted_as_in_table_1():
     own = read_published("isles2018").table.iloc[4]
-    figures = read_figures(["ms_dcnn"])["ms_dcnn"].figures
+    (quoted,) = read_figures(["ms_dcnn"])["ms_dcnn"]
     for name in ("dice", "precision", "recall", "avd_ml"):
-        assert f"{own[f'{name}_mean']}±{own[f'{name}_sd']}" in figures
+        assert f"{own[f'{name}_mean']}±{own[f'{name}_sd']}" in quoted.figures
+
+
+@pytest.mark.skipif(not METHODS.is_dir(), reason="the leaderboard's tests run without the benchmark's folder")
+@pytest.mark.parametrize("row", [row for row in raw_rows() if row["dice"]], ids=lambda row: row["method"])
+def test_every_number_stands_in_the_readme_of_its_method(row):
+    folder = "perfusion_threshold" if row["method"].startswith("perfusion") else row["method"]
+    readme = (METHODS / folder / "README.md").read_text(encoding="utf-8")
+    printed, quoted = (set(map(float, re.findall(r"\d+\.\d+", text))) for text in (readme, row["figures"]))
+    assert quoted <= printed
 
 
 def test_figures_without_any_score_are_none():

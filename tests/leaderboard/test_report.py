@@ -428,10 +428,14 @@ def test_the_published_table_has_a_section_of_its_own(cases, page, tmp_path):
 
 def test_published_figures_stand_in_a_column_apart(build, page, tmp_path):
     assert "As published" not in page
-    own = build({"strokenet": [{"dice": 0.6}, {}], "mine": [{}, {}]})
+    own = build({"strokenet": [{"dice": 0.6}, {}], "mine": [{}, {}], "perfusion_t38": [{"dice": 0.1}, {}]})
     text = write_report(own, tmp_path, resamples=0).read_text()
     rows = Page(text).table("Rank", "As publishedother data")[1:]
-    assert [row[-1] for row in rows] == ["0.52 (5-fold CV)", ""]
+    assert {row[1]: row[-1] for row in rows} == {
+        "strokenet": "Hu et al.: 0.52 (5-fold CV, own folds)",
+        "mine": "",
+        "perfusion_t38": "PerfusionCT-Net: 0.30 (14 training cases) Hakim 2021: 0.3 (test set)",
+    }
     assert "are not comparable with it" in text
     assert "StrokeNet: 3D Local Refinement Network" in text
 

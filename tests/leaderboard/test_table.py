@@ -223,18 +223,28 @@ def test_too_few_resamples_are_said_to_say_nothing(build, resamples, said):
 
 
 def test_published_figures_stand_in_a_column_apart(build):
-    cases = build({"residual_unet": [{"dice": 0.5}], "mine": [{"dice": 0.6}], "fcn3d_crf": [{"dice": 0.4}]})
-    table = rank_methods(cases, resamples=0)
+    dice = {"mine": 0.6, "residual_unet": 0.5, "fcn3d_crf": 0.4, "perfusion_t30": 0.3}
+    table = rank_methods(build({method: [{"dice": value}] for method, value in dice.items()}), resamples=0)
     text = leaderboard_markdown(table)
     lines = text.splitlines()
     assert lines[4].endswith("| As published |")
     assert lines[6].endswith("|  |")
-    assert lines[7].endswith("| 0.55 (4-fold CV) |")
-    assert lines[8].endswith("| none (ISLES 2017 MRI) |")
+    assert lines[7].endswith("| P. Liu: 0.55 (4-fold CV, own folds) |")
+    assert lines[8].endswith("| Monteiro & Oliveira: none published (ISLES 2017 MRI) |")
+    assert lines[9].endswith("| OpenPerfusion: 0.29 (RAPID on training slabs); Hakim 2021: 0.3 (test set) |")
+    assert {line.count("|") for line in lines[4:10]} == {lines[4].count("|")}
     assert "come from other data" in text
     assert "not comparable" in text
-    assert "- residual_unet: Dice 0.5523 (4-fold CV; own folds" in text
-    assert "published" not in leaderboard_csv(table)
+    assert (
+        "- residual_unet: best mean Dice 0.5523 (4-fold CV, own folds; 94 training slabs of ISLES 2018). Source: "
+        in text
+    )
+    assert [line.split(":")[0] for line in lines if line.startswith("- ")] == [
+        "- residual_unet", "- fcn3d_crf", "- perfusion_t30", "- perfusion_t30"
+    ]  # fmt: skip
+    for other in (leaderboard_csv(table), leaderboard_latex(table)):
+        assert "P. Liu" not in other
+        assert "published" not in other
 
 
 def test_no_column_of_published_figures_without_a_figure(build):
