@@ -6,6 +6,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def check_multiples(method: str, x: Tensor, multiple: int) -> None:
+    """Refuse images (..., H, W) whose height or width the network's scales do not divide.
+
+    Raises:
+        ValueError: names the method, the multiple and the size.
+    """
+    height, width = x.shape[-2:]
+    if height % multiple or width % multiple:
+        raise ValueError(f"{method} takes heights and widths that are multiples of {multiple}, not {height} x {width}")
+
+
 class ShallowConv3d(nn.Conv3d):
     """`nn.Conv3d` whose gradient is right, and whose cost is small, for volumes about as deep as its kernel.
 

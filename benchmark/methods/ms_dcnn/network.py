@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from benchmark.methods.layers import check_multiples
+
 #: DenseNet-121 (Huang et al. 2017): units a block, growth rate, width of the bottlenecks, channels of the stem.
 UNITS, GROWTH, BOTTLENECK, STEM = (6, 12, 24, 16), 32, 128, 64
 #: Channels of the up-sampling blocks, deepest first. Our choice: the paper gives none.
@@ -238,10 +240,6 @@ class MSDCNN(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 16.
         """
-        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
-            raise ValueError(
-                f"ms_dcnn takes heights and widths that are multiples of {self.multiple}, not "
-                f"{x.shape[-2]} x {x.shape[-1]}"
-            )
+        check_multiples("ms_dcnn", x, self.multiple)
         both = [self.path_a(x[:, self.maps_a]), self.path_b(x[:, self.maps_b])]
         return self.fusion(torch.cat(both, dim=1))

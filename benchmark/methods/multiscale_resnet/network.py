@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.methods.layers import check_multiples
+
 #: Channels by level. Our choice: half of U-Net's, for 94 cases; the paper gives none.
 WIDTHS = (32, 64, 128, 256, 512)
 
@@ -65,11 +67,7 @@ class MultiScaleResNet(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 16.
         """
-        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
-            raise ValueError(
-                f"multiscale_resnet takes heights and widths that are multiples of {self.multiple}, not "
-                f"{x.shape[-2]} x {x.shape[-1]}"
-            )
+        check_multiples("multiscale_resnet", x, self.multiple)
         skips = []
         for encoder in self.encoders:
             activation = encoder(x)

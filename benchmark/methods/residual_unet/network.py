@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from benchmark.methods.layers import check_multiples
+
 
 class ResidualBlock(nn.Module):
     """conv3-BN-ReLU-conv3-BN, plus the input (through a 1x1 convolution where channels change), then ReLU."""
@@ -70,11 +72,7 @@ class ResidualUNet(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 16.
         """
-        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
-            raise ValueError(
-                f"residual_unet takes heights and widths that are multiples of {self.multiple}, not "
-                f"{x.shape[-2]} x {x.shape[-1]}"
-            )
+        check_multiples("residual_unet", x, self.multiple)
         skips = []
         for encoder in self.encoders[:-1]:
             x = encoder(x)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.methods.layers import ShallowConv3d
+from benchmark.methods.layers import ShallowConv3d, check_multiples
 
 Triple = tuple[int, int, int]
 
@@ -124,11 +124,7 @@ class StrokeNet(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 16.
         """
-        if x.shape[-1] % self.multiple or x.shape[-2] % self.multiple:
-            raise ValueError(
-                f"strokenet takes heights and widths that are multiples of {self.multiple}, not "
-                f"{x.shape[-2]} x {x.shape[-1]}"
-            )
+        check_multiples("strokenet", x, self.multiple)
         full = self.pre(x)
         features = []
         feature = self.stem(full)
