@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,22 @@ def prediction_name(case: Case, submission: str | None = None) -> str:
     return f"SMIR.{submission}.{number}.nii"
 
 
+def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], submission: str | None = None) -> None:
+    """Write a case's masks in its own header, each whole or not at all.
+
+    Args:
+        predictions: folder of the method's own masks; those of its ablation rows go beside it.
+        case: whose they are.
+        masks: (D, H, W) by row, as `Method.predict_step` gives them.
+        submission: see `prediction_name`.
+    """
+    _, _, header = read_geometry(header_image(case))
+    for row, mask in masks.items():
+        folder = row_folder(predictions, row)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_mask(folder / prediction_name(case, submission), native_axes(mask), header)
+
+
 class PredictionWriter(pl.Callback):
     """Writes each predicted mask in its case's own header, whole or not at all.
 
@@ -65,11 +82,7 @@ class PredictionWriter(pl.Callback):
         """Write one case."""
         data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
         case = data.held_out_cases[int(outputs["case"])]
-        _, _, header = read_geometry(header_image(case))
-        for row, mask in outputs["masks"].items():
-            folder = row_folder(self.folder, row)
-            folder.mkdir(parents=True, exist_ok=True)
-            write_mask(folder / prediction_name(case, self.submission), native_axes(mask), header)
+        write_masks(self.folder, case, outputs["masks"], self.submission)
 
 
 class MetricsFile(pl.Callback):

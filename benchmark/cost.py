@@ -6,7 +6,6 @@ case, then everything from the case's NIfTI files to the written mask. Weights a
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import statistics
 import tempfile
@@ -24,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.callbacks import header_image, native_axes
+from benchmark.callbacks import write_masks
 from benchmark.configs import find_config
-from benchmark.job import load, peak_memory_mb
+from benchmark.job import load, peak_memory_mb, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.datamodule import StrokeData
@@ -34,7 +33,6 @@ from benchmark.pipeline.datasets import WholeCases
 from benchmark.suite import method_config, read_suite
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
-from leaderboard.images import read_geometry, write_mask
 
 #: Times are medians of so many runs after one that warms up.
 RUNS = 3
@@ -153,8 +151,7 @@ def _in_a_process(method: str, scratch: Path) -> Cost:
 
 def _measure(method: str, scratch: Path, queue: Any) -> None:
     """Measure one method in this process; puts a `Cost`, or what is wrong, into the queue."""
-    for chatty in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    quiet_lightning()
     try:
         meter = _Meter(method, scratch)
         trainer = {"logger": False, "callbacks": [meter], "enable_checkpointing": False, "limit_predict_batches": 1}
@@ -223,9 +220,7 @@ def _from_files_to_file(method: Method, trainer: pl.Trainer, cohort: Cohort, cac
     (entry,) = build_cache(cohort.cases, cohort.channels, cache)
     item = WholeCases([open_entry(case, entry)], method.method_view)[0]
     masks = method.predict_step(trainer.strategy.batch_to_device(item), 0)["masks"]
-    _, _, header = read_geometry(header_image(case))
-    for row, mask in masks.items():
-        write_mask(cache / f"mask{row}.nii.gz", native_axes(mask), header)
+    write_masks(cache / "predictions", case, masks)
 
 
 def _median_seconds(work: Callable[[int], object], device: torch.device) -> float:

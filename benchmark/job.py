@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import resource
 import sys
@@ -154,6 +155,12 @@ def trainer_defaults() -> dict[str, Any]:
         "enable_model_summary": False,
         "log_every_n_steps": 10,
     }
+
+
+def quiet_lightning() -> None:
+    """Let Lightning speak of what is wrong alone, where its remarks would stand between lines meant for people."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

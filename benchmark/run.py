@@ -116,12 +116,13 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     with Overview(wanted, console) as overview:
         LocalLauncher(_slots(todo)).run(todo, overview.update)
         overview.update()
-    failed = [job for job in wanted if not is_done(job)]
+    undone = [job for job in jobs if not is_done(job)]
+    failed = [job for job in undone if job.method in asked]
     for job in failed:
         reason = job.state.reason or "its results are not whole: run the same command again"
         console.print(f"failed: {job.method} fold {job.fold}: {reason}", style="red", soft_wrap=True, markup=False)
     # Methods of the suite that an earlier call finished stand on the leaderboard too.
-    incomplete = {job.method for job in jobs if not is_done(job)}
+    incomplete = {job.method for job in undone}
     complete = [job for job in jobs if job.method not in incomplete]
     name = "leaderboard" if chosen == _chosen_folds(folds, None) else f"leaderboard-fold{'-'.join(map(str, chosen))}"
     if complete:

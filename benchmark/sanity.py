@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import tempfile
 import time
@@ -24,7 +23,7 @@ import yaml
 from torch import Tensor
 
 from benchmark.configs import find_config
-from benchmark.job import load
+from benchmark.job import load, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.datasets import Batch, WholeCases
 from benchmark.suite import method_config, read_suite
@@ -87,8 +86,7 @@ def check_method(
         path = scratch / "config.yaml"
         path.write_text(yaml.safe_dump({"seed_everything": read.seed} | config))
         watch = _Watch(minutes, progress)
-        for chatty in ("pytorch_lightning", "lightning_fabric"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        quiet_lightning()
         pl.seed_everything(read.seed, verbose=False)
         cli = load(
             path,
