@@ -152,9 +152,9 @@ class ProgressReport(pl.Callback):
         self.run = run
         self._last = -REPORT_EVERY
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Count an epoch."""
-        self._report(trainer, phase="training", done=trainer.current_epoch + 1, total=trainer.max_epochs or 0)
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Count the epochs before this one; the last of them is on disk by now."""
+        self._report(trainer, phase="training", done=trainer.current_epoch, total=trainer.max_epochs or 0)
 
     def on_predict_batch_end(
         self,

@@ -7,32 +7,34 @@ same thing by hand. A job that finds checkpoints continues from the last one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
-import json
 import logging
 import os
+import platform
 import resource
 import sys
 import time
 import traceback
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
 from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
+from benchmark.checkpoints import AtomicCheckpoints, checkpoint_callbacks, newest_checkpoint
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
-from benchmark.outputs import CHECKPOINT, damaged_outputs
+from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.provenance import write_provenance
+from benchmark.provenance import record_provenance
 from benchmark.rows import row_folder
-from benchmark.state import update_state
+from benchmark.state import read_state, update_state
+from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.errors import InputError
 
@@ -43,12 +45,22 @@ def run_job(run: Path) -> int:
     Returns:
         Exit status: 0 done, 1 failed.
     """
-    rank_zero = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    if not is_rank_zero():
+        return _outcome(run)[0]
+    with _alone(run):
+        if read_state(run).status == "done" and not damaged_outputs(run):
+            return 0  # whoever worked here before has finished it
+        update_state(run, status="running", phase="starting", done=0, total=0, reason="")
+        status, reason = _outcome(run)
+        update_state(run, status="failed" if status else "done", phase="", reason=reason)
+    return status
+
+
+def _outcome(run: Path) -> tuple[int, str]:
+    """Exit status of fitting and predicting, and one line about what went wrong."""
     try:
-        if rank_zero:
-            update_state(run, status="running", phase="starting", done=0, total=0, reason="")
         _fit_and_predict(run)
-        reason = ""
+        return 0, ""
     except InputError as error:
         reason = "; ".join(error.problems)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns an interrupt and SIGTERM into SystemExit
@@ -56,44 +68,65 @@ def run_job(run: Path) -> int:
     except Exception as error:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-    if reason:
-        print(reason, file=sys.stderr)
-    if rank_zero:
-        update_state(run, status="failed" if reason else "done", phase="", reason=reason)
-    return 1 if reason else 0
+    print(reason, file=sys.stderr)
+    return 1, reason
+
+
+def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is the first of its job, as what launched it (Lightning, torchrun, srun) says."""
+    if "RANK" in environment:
+        return environment["RANK"] == "0"
+    if "LOCAL_RANK" in environment:
+        return (environment["LOCAL_RANK"], environment.get("NODE_RANK", "0")) == ("0", "0")
+    return environment.get("SLURM_PROCID", "0") == "0"
+
+
+@contextlib.contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Hold the run directory, waiting for a process that works there already; ends with this process.
+
+    A suite that was killed may leave a job behind: two in one directory would mix their files.
+    """
+    with (run / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            print(f"{run}: waits for the end of {lock.read().strip() or 'another process'}", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
 
 
 def _fit_and_predict(run: Path) -> None:
     suite = read_yaml(run / "config.yaml").get("suite", {})
-    started = time.monotonic()
     checkpoints = run / "checkpoints"
     loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
-    every = int(suite.get("checkpoint_every_n_epochs", 1))
+    timer = Timer()
     callbacks = [
-        # At the epoch's end, not after its validation: what was logged and counted by then belongs to the epoch.
-        # Two are kept, so that one is left when the last turns out to be damaged.
-        ModelCheckpoint(
+        *checkpoint_callbacks(
             checkpoints,
-            filename="{epoch}",
-            monitor="epoch",
-            mode="max",
-            save_top_k=2,
-            every_n_epochs=every,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
+            int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS)),
+            float(suite.get("checkpoint_every_minutes", EVERY_MINUTES)),
         ),
         ProgressReport(run),
         MetricsFile(run / "metrics.csv"),
         FiniteLoss(),
         SlicePicture(),
+        timer,
     ]
+    if is_rank_zero():
+        for leftover in checkpoints.glob(".*.tmp"):
+            leftover.unlink()
     cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
     last = run / CHECKPOINT
     fit_seconds = _seconds_of_sound_fit(run)
     if fit_seconds is None:
         trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
-        fit_seconds = round(time.monotonic() - started, 3)
+        fit_seconds = round(timer.time_elapsed(), 3)
         trainer.save_checkpoint(last, weights_only=True)
     fitted = time.monotonic()
     # From the file, so that what predicts is what is kept.
@@ -108,8 +141,8 @@ def _fit_and_predict(run: Path) -> None:
             "cases": len(data.held_out),
             "peak_memory_mb": peak_memory_mb(),
         }
-        write_provenance(run, data, trainer, method.ablations, costs)
-        for path in set(checkpoints.glob("*.ckpt")) - {last}:
+        record_provenance(run, data, trainer, method.ablations, costs)
+        for path in checkpoints.glob("epoch=*.ckpt"):
             path.unlink()
     for logger in loggers:
         logger.finalize("success")
@@ -120,10 +153,9 @@ def _seconds_of_sound_fit(run: Path) -> float | None:
 
     So a finished job of which a prediction was damaged predicts again and does not train again.
     """
-    damaged = damaged_outputs(run)
-    if {"provenance.json", str(CHECKPOINT)} & set(damaged):
+    if needs_training(damaged_outputs(run)):
         return None
-    return float(json.loads((run / "provenance.json").read_text(encoding="utf-8"))["costs"]["fit_seconds"])
+    return float(read_provenance(run)["costs"]["fit_seconds"])
 
 
 def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
@@ -154,6 +186,7 @@ def trainer_defaults() -> dict[str, Any]:
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "log_every_n_steps": 10,
+        "plugins": [AtomicCheckpoints()],
     }
 
 
@@ -161,31 +194,6 @@ def quiet_lightning() -> None:
     """Let Lightning speak of what is wrong alone, where its remarks would stand between lines meant for people."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the latest epoch that is whole, ``epoch=<n>.ckpt``; damaged ones are named on stderr."""
-
-    def epoch(path: Path) -> int:
-        return int(path.stem.partition("=")[2])
-
-    candidates = sorted(folder.glob("epoch=*.ckpt"), key=epoch, reverse=True)
-    return next((path for path in candidates if is_loadable(path)), None)
-
-
-def is_loadable(checkpoint: Path) -> bool:
-    """Whether a checkpoint is there and whole; torch itself does not look at its archive's checksums."""
-    if not checkpoint.exists():
-        return False
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(damaged)
-        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises half a dozen types for a damaged archive
-        print(f"{checkpoint}: is damaged ({type(error).__name__}): not used", file=sys.stderr)
-        return False
-    return True
 
 
 def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:

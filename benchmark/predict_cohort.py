@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 import tempfile
 import zipfile
 from pathlib import Path
 
+from benchmark.checkpoints import is_loadable
 from benchmark.configs import read_yaml
-from benchmark.job import is_loadable, load
-from benchmark.outputs import CHECKPOINT
+from benchmark.job import load
+from benchmark.outputs import CHECKPOINT, PROVENANCE, read_provenance
 from benchmark.rows import row_folder, row_name
 from leaderboard.cohort import Partition, find_partitions, read_cohort
 from leaderboard.errors import InputError
@@ -36,10 +36,10 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     """
     config = run / "config.yaml"
     checkpoint = run / CHECKPOINT
-    if not config.is_file() or not (run / "provenance.json").is_file() or not is_loadable(checkpoint):
+    if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(checkpoint):
         raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
     settings = read_yaml(config)
-    trained_on = json.loads((run / "provenance.json").read_text())["cohort"]["edition"]
+    trained_on = read_provenance(run)["cohort"]["edition"]
     if (edition := read_cohort(cohort, partition).edition) != trained_on:
         raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {trained_on}: give its edition")
     if partition is None:

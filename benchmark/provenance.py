@@ -6,7 +6,6 @@ Times and host names are here and in ``costs.csv``, never in the files that are 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -17,20 +16,21 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from benchmark.callbacks import header_image
 from benchmark.cohort.folds import read_folds
-from benchmark.outputs import digest_outputs
+from benchmark.outputs import digest_outputs, write_provenance
 from benchmark.pipeline.cache import case_digest
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rows import row_folder
 from leaderboard.cohort import read_cohort
-from leaderboard.images import write_text
+from leaderboard.images import read_geometry
 
 _PACKAGES = (
     "isles-benchmark", "torch", "pytorch-lightning", "torchio", "SimpleITK", "numpy", "scipy", "nibabel", "MedPy",
 )  # fmt: skip
 
 
-def write_provenance(
+def record_provenance(
     run: Path, data: StrokeData, trainer: pl.Trainer, ablations: Sequence[str], costs: dict[str, Any]
 ) -> None:
     """Write ``run/provenance.json``.
@@ -43,11 +43,18 @@ def write_provenance(
         costs: time, memory and weights.
     """
     cohort = read_cohort(data.cohort_path, data.partition)
-    digests = {case.name: case_digest(case, cohort.channels, data.cache) for case in cohort.cases}
+    cases = {
+        case.name: {
+            "ids": case.ids,
+            "shape": read_geometry(header_image(case))[0],
+            "sha256": case_digest(case, cohort.channels, data.cache),
+        }
+        for case in cohort.cases
+    }
     folds = None if data.folds_path is None else read_folds(data.folds_path, allow_leaky=data.allow_leaky_folds)
     folders = [row_folder(run / "predictions", ablation) for ablation in ("", *ablations)]
     content = {
-        "cohort": {"edition": cohort.edition, "partition": data.partition, "cases": digests},
+        "cohort": {"edition": cohort.edition, "partition": data.partition, "cases": cases},
         "folds": None if folds is None else folds.digest,
         "fold": data.fold,
         "seed": data.seed,
@@ -60,7 +67,7 @@ def write_provenance(
         "outputs": digest_outputs(run, folders),
         "costs": costs,
     }
-    write_text(run / "provenance.json", json.dumps(content, indent=1) + "\n")
+    write_provenance(run, content)
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.cohort.folds import Folds
+from benchmark.outputs import read_provenance
 from benchmark.rows import row_folder, row_name
 from benchmark.suite import Job
 from leaderboard.cases import sort_cases, write_cases
@@ -72,14 +72,14 @@ def write_results(
 
 def predicted_rows(job: Job) -> dict[str, Path]:
     """The leaderboard rows that a finished job gives, the method's own and its ablations: name -> folder of masks."""
-    ablations = json.loads((job.run / "provenance.json").read_text())["ablations"]
+    ablations = read_provenance(job.run)["ablations"]
     masks = job.run / "predictions"
     return {row_name(job.method, ablation): row_folder(masks, ablation) for ablation in ("", *ablations)}
 
 
 def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict[str, str]:
     """What the page says about where its results come from; nothing dated, so that it can be compared."""
-    provenance = json.loads((jobs[0].run / "provenance.json").read_text())
+    provenance = read_provenance(jobs[0].run)
     versions = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items())
     leaky = (
         "no" if not folds.split_patients else f"YES: patients {', '.join(folds.split_patients)} lie in several folds"
@@ -98,7 +98,7 @@ def costs(jobs: Sequence[Job]) -> pd.DataFrame:
     """What each method cost, over its folds: from the jobs' provenance, timed and so apart from the scores."""
     rows = []
     for method, group in groupby(jobs, key=lambda job: job.method):
-        spent = [json.loads((job.run / "provenance.json").read_text())["costs"] for job in group]
+        spent = [read_provenance(job.run)["costs"] for job in group]
         cases = sum(cost["cases"] for cost in spent)
         rows.append(
             {

@@ -21,7 +21,13 @@ from benchmark.state import State, read_state, write_state
 from leaderboard.errors import InputError
 from leaderboard.images import write_text
 
-_KEYS = {"name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb", "checkpoint_every_n_epochs"}
+#: Epochs, and minutes within one, between two checkpoints.
+EVERY_EPOCHS, EVERY_MINUTES = 1, 10.0
+
+_KEYS = {
+    "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
+    "checkpoint_every_n_epochs", "checkpoint_every_minutes",
+}  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 _TWIN_KEYS = {"cases", "size", "seed"}
 
@@ -41,7 +47,8 @@ class SuiteConfig:
         defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
         overrides: further config by method.
         wandb: whether jobs log to W&B.
-        checkpoint_every_n_epochs: how often a job saves.
+        checkpoint_every_n_epochs: how often a job saves at an epoch's end.
+        checkpoint_every_minutes: how often within an epoch.
     """
 
     path: Path
@@ -54,7 +61,8 @@ class SuiteConfig:
     defaults: dict[str, Any] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     wandb: bool = True
-    checkpoint_every_n_epochs: int = 1
+    checkpoint_every_n_epochs: int = EVERY_EPOCHS
+    checkpoint_every_minutes: float = EVERY_MINUTES
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ def read_suite(path: Path) -> SuiteConfig:
     numbers = {
         "seed": (content.get("seed", 0), 0),
         "folds.number": (sections["folds"].get("number", 5), 2),
-        "checkpoint_every_n_epochs": (content.get("checkpoint_every_n_epochs", 1), 1),
+        "checkpoint_every_n_epochs": (content.get("checkpoint_every_n_epochs", EVERY_EPOCHS), 1),
         **{f"cohort.twin.{key}": (value, 0) for key, value in (twin if isinstance(twin, dict) else {}).items()},
     }
     faults += [
@@ -131,6 +139,9 @@ def read_suite(path: Path) -> SuiteConfig:
         for key, (value, least) in numbers.items()
         if not isinstance(value, int) or isinstance(value, bool) or value < least
     ]
+    minutes = content.get("checkpoint_every_minutes", EVERY_MINUTES)
+    if not isinstance(minutes, int | float) or isinstance(minutes, bool) or minutes <= 0:
+        faults.append("checkpoint_every_minutes must be a number greater than 0: correct it")
     if not isinstance(content.get("wandb", True), bool):
         faults.append("wandb must be true or false: correct it")
     if faults:
@@ -146,7 +157,8 @@ def read_suite(path: Path) -> SuiteConfig:
         defaults=sections["defaults"],
         overrides=sections["overrides"],
         wandb=content.get("wandb", True),
-        checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", 1),
+        checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", EVERY_EPOCHS),
+        checkpoint_every_minutes=minutes,
     )
 
 
@@ -240,6 +252,7 @@ def plan_jobs(
                 "fold": fold,
                 "wandb": suite.wandb,
                 "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
+                "checkpoint_every_minutes": suite.checkpoint_every_minutes,
             }
             config = merge(
                 {"seed_everything": suite.seed},
@@ -272,9 +285,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[
     changed = [job for job in jobs if has_begun(job) and job.state.inputs != job.inputs]
     if changed and not restart_changed:
         raise InputError(
-            f"{job.run}: was made with another config, cohort or fold file: give another --out, "
-            "or --restart-changed to do it again"
-            for job in changed
+            f"{job.run}: {_change(job)}: give another --out, or --restart-changed to do it again" for job in changed
         )
     for job in changed:
         shutil.rmtree(job.run)
@@ -289,6 +300,11 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[
         write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
         write_state(job.run, State(inputs=job.inputs))
     return todo
+
+
+def _change(job: Job) -> str:
+    known = job.state.inputs
+    return "was made with another config, cohort or fold file" if known else "its state.json is missing or damaged"
 
 
 def has_begun(job: Job) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -12,10 +11,11 @@ from typing import Any
 
 import yaml
 
+from benchmark.checkpoints import is_loadable
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
-from benchmark.job import is_loadable, load
-from benchmark.outputs import CHECKPOINT
+from benchmark.job import load
+from benchmark.outputs import CHECKPOINT, PROVENANCE, read_provenance
 from benchmark.pipeline.cache import build_cache, case_digest
 from benchmark.provenance import versions
 from benchmark.rows import row_folder
@@ -48,10 +48,9 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
     Raises:
         InputError: `run` is no finished job, or its cohort or folds are not what they were.
     """
-    provenance_path = run / "provenance.json"
-    if not (run / "config.yaml").is_file() or not provenance_path.is_file() or not is_loadable(run / CHECKPOINT):
+    if not (run / "config.yaml").is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / CHECKPOINT):
         raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
-    config, provenance = read_yaml(run / "config.yaml"), json.loads(provenance_path.read_text())
+    config, provenance = read_yaml(run / "config.yaml"), read_provenance(run)
     _check_inputs(run, config, provenance)
     rows = ("", *provenance["ablations"])
     with tempfile.TemporaryDirectory(prefix=".verify-", dir=run) as folder:
@@ -84,7 +83,7 @@ def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any])
     cache = Path(data["cache"])
     build_cache(cohort.cases, cohort.channels, cache)
     found = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
-    known = provenance["cohort"]["cases"]
+    known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
     changed = sorted(name for name in known.keys() | found.keys() if known.get(name) != found.get(name))
     problems = [f"{data['cohort']}: {name} is not what {run} was made with: restore it" for name in changed]
     folds = None if data.get("folds") is None else read_folds(

@@ -125,7 +125,9 @@ class StrokeData(pl.LightningDataModule):
         ranks = self._ranks()
         sampler = EpochBatches(self._batches(view, self.batch_size * ranks[1]), *ranks)
         samples = TrainingSamples(self.training, view, self.seed, self.augmented)
-        return DataLoader(samples, batch_sampler=sampler, collate_fn=collate, **self._workers())
+        loader = ResumableLoader(samples, batch_sampler=sampler, collate_fn=collate, **self._workers())
+        loader.trainer = self.trainer
+        return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""
@@ -164,6 +166,27 @@ class StrokeData(pl.LightningDataModule):
     def _workers(self) -> dict[str, Any]:
         workers = self.num_workers
         return {"num_workers": workers, "persistent_workers": workers > 0, "worker_init_fn": _one_thread}
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A training loader that goes on within an epoch where a checkpoint of the trainer was taken.
+
+    Attributes:
+        trainer: knows how many batches of the epoch it has trained on (workers may have loaded more).
+    """
+
+    trainer: pl.Trainer | None = None
+
+    def state_dict(self) -> dict[str, int]:
+        """Lightning keeps this in its checkpoints: the epoch, and how many of its batches are done."""
+        assert self.trainer is not None
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return {"epoch": self.trainer.current_epoch, "batches": done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leave out what is done."""
+        sampler: EpochBatches = self.batch_sampler  # type: ignore[assignment]
+        sampler.resume(state["epoch"], state["batches"])
 
 
 def _volume_epoch(depths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[Key]]:

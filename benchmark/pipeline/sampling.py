@@ -122,10 +122,15 @@ class EpochBatches(Sampler[list[Key]]):
         self._rank = rank
         self._ranks = ranks
         self.epoch = 0
+        self._resumed: tuple[int, int] = (-1, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0."""
         self.epoch = epoch
+
+    def resume(self, epoch: int, batches: int) -> None:
+        """Leave out the first batches of one epoch: they were trained on before an interruption."""
+        self._resumed = (epoch, batches)
 
     @property
     def sampler(self) -> EpochBatches:
@@ -133,7 +138,8 @@ class EpochBatches(Sampler[list[Key]]):
         return self
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self._batches(self.epoch):
+        epoch, done = self._resumed
+        for batch in self._batches(self.epoch)[done if epoch == self.epoch else 0 :]:
             yield split_batch(batch, self._rank, self._ranks)
 
     def __len__(self) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from toy import make_project
 
 from benchmark.cohort.twin import write_twin
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
@@ -36,3 +38,18 @@ def cached(cohort: Cohort, cache: Path) -> list[CachedCase]:
     """Every training case of `twin`, preprocessed."""
     entries = build_cache(cohort.cases, cohort.channels, cache)
     return [open_entry(case, entry) for case, entry in zip(cohort.cases, entries, strict=True)]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder with a toy method and a suite."""
+    return make_project(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def tree(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six cases (2 slices each, four patients) of the twin."""
+    root = tmp_path_factory.mktemp("tree")
+    for number in (18, 19, 20, 21, 22, 24):
+        shutil.copytree(twin / "TRAINING" / f"case_{number}", root / "TRAINING" / f"case_{number}")
+    return root

@@ -7,107 +7,20 @@ import json
 import os
 import platform
 import shutil
-import signal
 import zipfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 import yaml
+from toy import CONFIG, SUITE, run
 
 from benchmark.cli import main
-from benchmark.job import is_loadable
 from benchmark.run import _held
 from benchmark.state import read_state
 from leaderboard.cli import main as leaderboard
 from leaderboard.cohort import read_cohort
-
-#: Adding a method: one module ...
-TOY = '''
-import os
-import pathlib
-import time
-import torch
-from torch import nn
-from benchmark.losses import focal
-from benchmark.methods.base import Method
-
-class Toy(Method):
-    """One convolution."""
-    view = "slices"
-    neighbours = 1
-
-    def on_train_epoch_start(self):
-        marker = pathlib.Path("signal")
-        if self.current_epoch == 3 and marker.exists():
-            number = int(marker.read_text())
-            marker.unlink()
-            os.kill(os.getpid(), number)
-            time.sleep(0.5)
-
-    def __init__(self, broken: bool = False, scale: float = 1.0, inverted: bool = False):
-        super().__init__()
-        self.ablations = ("inverted",) if inverted else ()
-        self.broken = broken
-        self.scale = scale
-
-    def postprocess(self, probability, batch):
-        masks = super().postprocess(probability, batch)
-        return masks | {name: ~masks[""] for name in self.ablations}
-
-    def configure_network(self, channels):
-        return nn.Sequential(nn.Conv2d(3 * channels, 4, 3, padding=1), nn.Dropout(0.2), nn.Conv2d(4, 1, 1))
-
-    def loss(self, logits, batch):
-        if self.broken:
-            raise RuntimeError("the toy is broken")
-        return {"loss": self.scale * focal(logits, batch["reference"], batch["valid"], alpha=0.75, gamma=2.0)}
-
-    def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), 1e-2)
-'''
-#: ... and one config.
-CONFIG = """
-model: {class_path: toy_method.Toy, init_args: {broken: %s}}
-trainer: {max_epochs: 2, accelerator: cpu}
-data: {batch_size: 8}
-"""
-SUITE = {
-    "name": "small",
-    "folds": {"number": 2},
-    "methods": ["all_background", "toy"],
-    "wandb": False,
-    "defaults": {"trainer": {"accelerator": "cpu", "check_val_every_n_epoch": 2}},
-}
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder with a toy method and a suite."""
-    (tmp_path / "toy_method.py").write_text(TOY)
-    (tmp_path / "methods").mkdir()
-    (tmp_path / "methods" / "toy.yaml").write_text(CONFIG % "false")
-    (tmp_path / "methods" / "broken.yaml").write_text(CONFIG % "true")
-    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(SUITE))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def tree(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six cases (2 slices each, four patients) of the twin."""
-    root = tmp_path_factory.mktemp("tree")
-    for number in (18, 19, 20, 21, 22, 24):
-        shutil.copytree(twin / "TRAINING" / f"case_{number}", root / "TRAINING" / f"case_{number}")
-    return root
-
-
-def run(tree: Path, *arguments: str, out: str = "runs") -> int:
-    return main(["run", "--config", "suite.yaml", "--cohort", str(tree), "--out", out, *arguments])
 
 
 def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
@@ -204,28 +117,6 @@ def test_a_failed_job_leaves_the_others_and_running_again_continues(
     assert "Traceback" in (project / "runs" / "small" / "broken" / "fold0" / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupted_job_fails_and_continues_from_its_last_epoch_to_the_same_bytes(
-    project: Path, tree: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
-) -> None:
-    arguments = ["--methods", "toy", "--folds", "0", "--set", "trainer.max_epochs=5"]
-    whole, part = (project / out / "small" / "toy" / "fold0" for out in ("whole", "part"))
-    assert run(tree, *arguments, out="whole") == 0
-    (project / "signal").write_text(str(int(number)))
-    assert run(tree, *arguments, out="part") == 1
-    assert not (project / "part" / "small" / "leaderboard-fold0").exists()
-    state = read_state(part)
-    assert state.status == "failed"
-    assert ("SIGKILL" if number == signal.SIGKILL else "interrupted") in state.reason
-    assert run(tree, *arguments, out="part") == 0
-    for path in (whole / "predictions").iterdir():
-        assert path.read_bytes() == (part / "predictions" / path.name).read_bytes()
-    assert (whole / "metrics.csv").read_bytes() == (part / "metrics.csv").read_bytes()
-    assert len((whole / "metrics.csv").read_text().splitlines()) == 6
-    cases = [project / out / "small" / "leaderboard-fold0" / "cases.csv" for out in ("whole", "part")]
-    assert cases[0].read_bytes() == cases[1].read_bytes()
-
-
 def test_verify_predicts_or_trains_again_and_tells_what_differs(
     project: Path, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,68 +146,6 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     assert f"{case.name} is not what" in capsys.readouterr().err
     assert main(["verify", str(project)]) == 1
     assert "holds no finished job" in capsys.readouterr().err
-
-
-def test_what_was_damaged_after_a_job_is_made_again_and_never_scored(
-    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--methods", "toy", "--folds", "0"]
-    assert run(tree, *arguments) == 0
-    job = project / "runs" / "small" / "toy" / "fold0"
-    mask, checkpoint = next((job / "predictions").iterdir()), job / "checkpoints" / "last.ckpt"
-    sound = {path: path.read_bytes() for path in (mask, checkpoint, project / "runs/small/leaderboard-fold0/cases.csv")}
-    provenance = (job / "provenance.json").read_bytes()
-
-    def flipped(content: bytes) -> bytes:
-        middle = len(content) // 2
-        return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-    damages = [(path, damage) for path in (mask, checkpoint) for damage in (flipped, lambda content: content[:50])]
-    trained = []
-    for path, damage in [*damages, (mask, None), (job / "provenance.json", lambda content: content[:50])]:
-        if damage is None:
-            path.unlink()
-        else:
-            path.write_bytes(damage(path.read_bytes()))
-        assert run(tree, *arguments) == 0
-        name = str(path.relative_to(job))
-        assert f"not as its job left it, done again: {name}" in capsys.readouterr().out.replace("\n", ""), name
-        assert all(path.read_bytes() == content for path, content in sound.items()), name
-        trained.append(json.loads((job / "provenance.json").read_text())["costs"]["fit_seconds"])
-        assert len((job / "metrics.csv").read_text().splitlines()) == 3
-    # A damaged mask is predicted again from the same checkpoint; without that, the training is repeated.
-    first = json.loads(provenance)["costs"]["fit_seconds"]
-    assert trained[:2] == [first, first]
-    assert trained[2] != first
-
-
-def test_a_checkpoint_with_a_flipped_bit_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "epoch=1.ckpt"
-    torch.save({"weights": torch.arange(1000.0)}, path)
-    assert is_loadable(path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    assert not is_loadable(path)
-    assert "is damaged" in capsys.readouterr().err
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_end_is_the_same(project: Path, tree: Path) -> None:
-    arguments = ["--methods", "toy", "--folds", "0", "--set", "trainer.max_epochs=5"]
-    whole, part = (project / out / "small" / "toy" / "fold0" for out in ("whole", "part"))
-    assert run(tree, *arguments, out="whole") == 0
-    assert [path.name for path in (whole / "checkpoints").iterdir()] == ["last.ckpt"]
-    (project / "signal").write_text(str(int(signal.SIGKILL)))
-    assert run(tree, *arguments, out="part") == 1
-    checkpoints = sorted((part / "checkpoints").iterdir())
-    assert [path.name for path in checkpoints] == ["epoch=1.ckpt", "epoch=2.ckpt"]
-    content = bytearray(checkpoints[1].read_bytes())
-    checkpoints[1].write_bytes(content[: len(content) // 2])
-    assert run(tree, *arguments, out="part") == 0
-    assert "epoch=2.ckpt: is damaged" in (part / "log.txt").read_text()
-    for path in (whole / "predictions").iterdir():
-        assert path.read_bytes() == (part / "predictions" / path.name).read_bytes()
-    assert (whole / "metrics.csv").read_bytes() == (part / "metrics.csv").read_bytes()
 
 
 def test_an_ablation_is_a_row_of_its_own_from_the_same_training(project: Path, tree: Path) -> None:

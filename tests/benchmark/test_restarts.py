@@ -1,0 +1,224 @@
+"""Interrupted and damaged jobs end with the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from toy import make_project, run
+
+from benchmark.checkpoints import is_loadable, newest_checkpoint
+from benchmark.job import _seconds_of_sound_fit
+from benchmark.outputs import damaged_outputs
+from benchmark.state import read_state, write_state
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def gone(content: bytes) -> None:
+    return None
+
+
+JOB = "toy/fold0"
+#: Files below the suite's folder, what happens to them, and what the next run does: predict again, train again, write
+#: the file again, or refuse to go on until it is told to.
+DAMAGES = {
+    "masks": ([(f"{JOB}/predictions/*.nii.gz", damage) for damage in (flipped, truncated, gone)], "predicts"),
+    "checkpoint": ([(f"{JOB}/checkpoints/last.ckpt", flipped)], "trains"),
+    "provenance": ([(f"{JOB}/provenance.json", truncated)], "trains"),
+    "config": ([(f"{JOB}/config.yaml", truncated)], "predicts"),
+    "state": ([(f"{JOB}/state.json", truncated)], "refuses"),
+    "lost state": ([(f"{JOB}/state.json", gone)], "refuses"),
+    "folds": ([("folds.csv", lambda content: content.replace(b",0,", b",1,", 1))], "refuses"),
+    "cache": (
+        [("../cache/*/image.npy", flipped), ("../cache/*/reference.npy", truncated), ("../cache/*/meta.json", gone)],
+        "writes",
+    ),
+    "scores": ([("leaderboard-fold0/cases.csv", truncated), ("leaderboard-fold0/leaderboard.csv", gone)], "writes"),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a finished job, to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        project = make_project(tmp_path_factory.mktemp("finished"), patch)
+        assert run(tree, "--methods", "toy", "--folds", "0") == 0
+    return project
+
+
+@pytest.mark.parametrize(("damages", "remedy"), DAMAGES.values(), ids=DAMAGES)
+def test_what_was_damaged_after_a_job_is_noticed_and_never_scored(
+    finished: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    damages: list[tuple[str, Callable[[bytes], bytes | None]]], remedy: str,
+) -> None:  # fmt: skip
+    suite = make_project(tmp_path, monkeypatch) / "runs" / "small"
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    compared = [*(suite / JOB / "predictions").iterdir(), *(suite / "leaderboard-fold0").glob("[cl]*.csv")]
+    sound = {path: path.read_bytes() for path in (*compared, suite / JOB / "metrics.csv") if path.name != "costs.csv"}
+    provenance = suite / JOB / "provenance.json"
+    trained = json.loads(provenance.read_text())["costs"]["fit_seconds"]
+    damaged = []
+    for place, (name, damage) in enumerate(damages):
+        found = sorted(suite.glob(name))
+        damaged.append(damage_file(found[place % len(found)].resolve(), damage))
+
+    status = run(tree, "--methods", "toy", "--folds", "0")
+    said = capsys.readouterr()
+    if remedy == "refuses":
+        assert status == 1
+        assert f"{suite / JOB}" in said.err
+        assert "--restart-changed" in said.err
+        return
+    assert status == 0
+    assert all(path.read_bytes() == content for path, content in sound.items())
+    if remedy != "writes":
+        names = ", ".join(str(path.relative_to(suite / JOB)) for path in damaged)
+        assert f"not as its job left it, done again: {names}" in said.out.replace("\n", "")
+        assert (json.loads(provenance.read_text())["costs"]["fit_seconds"] == trained) == (remedy == "predicts")
+
+
+def damage_file(path: Path, damage: Callable[[bytes], bytes | None]) -> Path:
+    content = damage(path.read_bytes())
+    assert content != path.read_bytes()
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.csv", "provenance.json"])
+@pytest.mark.parametrize("damage", [flipped, truncated, gone])
+def test_damage_to_anything_but_a_mask_means_training_again(
+    finished: Path, tmp_path: Path, name: str, damage: Callable[[bytes], bytes | None]
+) -> None:
+    job = tmp_path / "job"
+    shutil.copytree(finished / "runs" / "small" / JOB, job)
+    assert not damaged_outputs(job)
+    assert _seconds_of_sound_fit(job) is not None
+    damage_file(job / name, damage)
+    assert name in damaged_outputs(job)
+    assert _seconds_of_sound_fit(job) is None
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "epoch=1.ckpt"
+    torch.save({"weights": torch.arange(1000.0)}, path)
+    assert is_loadable(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert not is_loadable(path)
+    assert "is damaged" in capsys.readouterr().err
+
+
+#: Batches of two slices give each epoch four steps; so short a time is over at every batch.
+OFTEN = ["--methods", "toy", "--folds", "0", "--set", "data.batch_size=2", "--set", "trainer.max_epochs=4"]
+STEPS = 4
+
+
+def project_that_saves_often(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    project = make_project(folder, patch)
+    suite = yaml.safe_load((project / "suite.yaml").read_text()) | {"checkpoint_every_minutes": 1e-6}
+    (project / "suite.yaml").write_text(yaml.safe_dump(suite))
+    return project / "runs" / "small"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a suite whose job was not disturbed."""
+    with pytest.MonkeyPatch.context() as patch:
+        suite = project_that_saves_often(tmp_path_factory.mktemp("undisturbed"), patch)
+        assert run(tree, *OFTEN) == 0
+    return suite
+
+
+@pytest.mark.parametrize("place", ["KILL step 5", "KILL saving 8", "KILL predicting 1", "TERM epoch 2"])
+def test_a_job_killed_anywhere_continues_from_within_its_epoch_to_the_same_bytes(
+    undisturbed: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    suite = project_that_saves_often(tmp_path, monkeypatch)
+    checkpoints = suite / JOB / "checkpoints"
+    number, kind, count = place.split()
+    (tmp_path / "signal").write_text(f"{int(signal.Signals['SIG' + number])} {kind} {count}")
+    assert run(tree, *OFTEN) == 1
+    assert not (tmp_path / "signal").exists()
+    assert not (suite / "leaderboard-fold0").exists()
+    state = read_state(suite / JOB)
+    assert state.status == "failed"
+    assert ("SIGKILL" if number == "KILL" else "interrupted") in state.reason
+    newest = newest_checkpoint(checkpoints)
+    assert newest is not None
+    expected = {"step": int(count), "saving": int(count) - 1, "epoch": int(count) * STEPS, "predicting": 4 * STEPS}
+    assert step_of(newest) == expected[kind] + (number == "TERM")  # Lightning ends the batch first
+    (checkpoints / f".{newest.name}.12345.tmp").write_bytes(b"half of a file")
+    assert run(tree, *OFTEN) == 0
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert_same_results(undisturbed, suite)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_end_is_the_same(
+    undisturbed: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = project_that_saves_often(tmp_path, monkeypatch)
+    (tmp_path / "signal").write_text(f"{int(signal.SIGKILL)} step 10")
+    assert run(tree, *OFTEN) == 1
+    checkpoints = sorted((suite / JOB / "checkpoints").glob("epoch=*.ckpt"), key=step_of)
+    assert [step_of(path) for path in checkpoints] == [4, 8, 10]
+    damage_file(checkpoints[2], truncated)
+    damage_file(checkpoints[1], truncated)
+    assert run(tree, *OFTEN) == 0
+    log = (suite / JOB / "log.txt").read_text()
+    assert all(f"{path.name}: is damaged" in log for path in checkpoints[1:])
+    assert_same_results(undisturbed, suite)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.stem.rpartition("=")[2])
+
+
+def assert_same_results(undisturbed: Path, suite: Path) -> None:
+    for path in [
+        *undisturbed.glob(f"{JOB}/predictions/*"),
+        undisturbed / JOB / "metrics.csv",
+        undisturbed / "leaderboard-fold0" / "cases.csv",
+    ]:
+        assert path.read_bytes() == (suite / path.relative_to(undisturbed)).read_bytes(), path
+
+
+def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_result(project: Path, tree: Path) -> None:
+    arguments = ["--methods", "toy", "--folds", "0"]
+    assert run(tree, *arguments) == 0
+    job = project / "runs" / "small" / "toy" / "fold0"
+    state, log = read_state(job), job / "log.txt"
+    before = (job / "provenance.json").stat().st_mtime_ns
+    with (job / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_state(job, replace(state, status="running"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmark", "job", str(job)], stderr=subprocess.PIPE, text=True, cwd=project
+        )
+        assert process.stderr is not None
+        assert "waits for the end of process" in process.stderr.readline()
+        write_state(job, state)
+    assert process.wait() == 0
+    assert (job / "provenance.json").stat().st_mtime_ns == before
+    assert log.exists()
