@@ -1,7 +1,8 @@
 """Weights & Biases, a sink and never the truth: offline by default, online with its usual variables.
 
 A job is a run (group = suite, name = method/fold, type ``job``); the suite's end is a run of type ``leaderboard`` with
-the table and the CSVs as an artifact, so that methods can be compared side by side.
+the table and the CSVs as an artifact, so that methods can be compared side by side. Offline runs of all jobs lie together
+in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; those of a job that was restarted share their id.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def run_id(*parts: str) -> str:
 
 
 def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
-    """The logger of one job; its config is the job's."""
+    """The logger of one job, ``<suite's folder>/<method>/fold<k>``; its config is the job's."""
     name = f"{suite.get('method', run.parent.name)}/fold{suite.get('fold', run.name)}"
     return WandbLogger(
         name=name,
@@ -62,7 +63,7 @@ def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
         job_type="job",
         id=run_id(name, read_state(run).inputs),
         resume="allow",
-        save_dir=run,
+        save_dir=run.parents[1],
         config=read_yaml(run / "config.yaml"),
         mode=wandb_mode(),
         settings=_settings(),

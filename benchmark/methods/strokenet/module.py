@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -58,12 +59,18 @@ class StrokeNetMethod(Method):
         gamma: focusing parameter at the end of the curriculum.
         learning_rate: of Adam at the start; falls as (1 - progress)^0.9.
         crop: side of the crops in stages A and B as a share of the slice's.
+        norm: ``group``, or ``batch`` for more than a few volumes a step (see the README).
     """
 
     initial_probability = 0.01  # the head's bias, after Lin et al. 2017
 
     def __init__(
-        self, alpha: float = 0.75, gamma: float = 2.0, learning_rate: float = 1e-3, crop: float = 0.625
+        self,
+        alpha: float = 0.75,
+        gamma: float = 2.0,
+        learning_rate: float = 1e-3,
+        crop: float = 0.625,
+        norm: Literal["group", "batch"] = "group",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -71,11 +78,12 @@ class StrokeNetMethod(Method):
         self.gamma = gamma
         self.learning_rate = learning_rate
         self.crop = crop
+        self.norm = norm
         self.preparation = PadToMultiple(StrokeNet.multiple)
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`."""
-        return StrokeNet(channels)
+        return StrokeNet(channels, self.initial_probability, self.norm)
 
     def curriculum(self, max_epochs: int) -> Callable[[int], Stage]:
         """See `Method`."""

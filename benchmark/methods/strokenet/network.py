@@ -9,6 +9,7 @@ strided: more than half of the ISLES 2018 slabs have two slices.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,40 +18,51 @@ from torch.nn import functional
 from benchmark.methods.layers import ShallowConv3d, check_multiples
 
 Triple = tuple[int, int, int]
+#: Channels -> a normalisation layer for them.
+Norm = Callable[[int], nn.Module]
+GROUPS = 8
+
+
+def group_norm(channels: int) -> nn.Module:
+    """Group normalisation (Wu & He 2018): each volume by its own statistics, whatever else is in the batch."""
+    return nn.GroupNorm(GROUPS, channels)
+
+
+#: What `StrokeNet` may normalise with, by name.
+NORMS: dict[str, Norm] = {"group": group_norm, "batch": nn.BatchNorm3d}
 
 
 def conv_norm(
-    channels_in: int, channels_out: int, kernel: Triple, stride: Triple = (1, 1, 1), dilation: int = 1
+    channels_in: int, channels_out: int, kernel: Triple, norm: Norm, stride: Triple = (1, 1, 1), dilation: int = 1
 ) -> nn.Sequential:
-    """Convolution that keeps the size (before its stride), and batch normalisation; `dilation` acts in-plane."""
+    """Convolution that keeps the size (before its stride), and normalisation; `dilation` acts in-plane."""
     depth, height, width = kernel
     dilations = (1, dilation, dilation)
     padding = ((depth - 1) // 2, dilation * (height - 1) // 2, dilation * (width - 1) // 2)
     return nn.Sequential(
-        ShallowConv3d(channels_in, channels_out, kernel, stride, padding, dilations, bias=False),
-        nn.BatchNorm3d(channels_out),
+        ShallowConv3d(channels_in, channels_out, kernel, stride, padding, dilations, bias=False), norm(channels_out)
     )
 
 
 def conv_norm_relu(
-    channels_in: int, channels_out: int, kernel: Triple, stride: Triple = (1, 1, 1), dilation: int = 1
+    channels_in: int, channels_out: int, kernel: Triple, norm: Norm, stride: Triple = (1, 1, 1), dilation: int = 1
 ) -> nn.Sequential:
     """`conv_norm` and ReLU."""
-    return conv_norm(channels_in, channels_out, kernel, stride, dilation).append(nn.ReLU(inplace=True))
+    return conv_norm(channels_in, channels_out, kernel, norm, stride, dilation).append(nn.ReLU(inplace=True))
 
 
 class ResidualUnit(nn.Module):
-    """Two 3x3x3 convolutions with a shortcut; 1x1x1 with batch normalisation where channels or stride change."""
+    """Two 3x3x3 convolutions with a shortcut; 1x1x1 with normalisation where channels or stride change."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: Triple = (1, 1, 1)) -> None:
+    def __init__(self, channels_in: int, channels_out: int, norm: Norm, stride: Triple = (1, 1, 1)) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *conv_norm_relu(channels_in, channels_out, (3, 3, 3), stride),
-            *conv_norm(channels_out, channels_out, (3, 3, 3)),
+            *conv_norm_relu(channels_in, channels_out, (3, 3, 3), norm, stride),
+            *conv_norm(channels_out, channels_out, (3, 3, 3), norm),
         )
         self.shortcut: nn.Module = nn.Identity()
         if channels_in != channels_out or stride != (1, 1, 1):
-            self.shortcut = conv_norm(channels_in, channels_out, (1, 1, 1), stride)
+            self.shortcut = conv_norm(channels_in, channels_out, (1, 1, 1), norm, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels_in, D, H, W) -> (N, channels_out, D, H/stride, W/stride)."""
@@ -64,16 +76,16 @@ class Refinement(nn.Module):
     dilations, and through the slices) -> merge, add -> residual unit.
     """
 
-    def __init__(self, channels_in: int, channels: int = 64, branch: int = 16) -> None:
+    def __init__(self, channels_in: int, norm: Norm, channels: int = 64, branch: int = 16) -> None:
         super().__init__()
-        self.reduce = conv_norm_relu(channels_in, channels, (1, 1, 1))
-        self.local = ResidualUnit(channels, channels)
+        self.reduce = conv_norm_relu(channels_in, channels, (1, 1, 1), norm)
+        self.local = ResidualUnit(channels, channels, norm)
         self.context = nn.ModuleList(
-            [conv_norm_relu(channels, branch, (1, 3, 3), dilation=dilation) for dilation in (1, 2, 4)]
-            + [conv_norm_relu(channels, branch, (3, 1, 1))]
+            [conv_norm_relu(channels, branch, (1, 3, 3), norm, dilation=dilation) for dilation in (1, 2, 4)]
+            + [conv_norm_relu(channels, branch, (3, 1, 1), norm)]
         )
-        self.merge = conv_norm(4 * branch, channels, (1, 1, 1))
-        self.output = ResidualUnit(channels, channels)
+        self.merge = conv_norm(4 * branch, channels, (1, 1, 1), norm)
+        self.output = ResidualUnit(channels, channels, norm)
 
     def forward(self, feature: Tensor, coarser: Tensor | None) -> Tensor:
         """(N, channels_in, D, H, W) and the coarser refinement (N, 64, D, H/2, W/2) -> (N, 64, D, H, W)."""
@@ -90,26 +102,36 @@ class StrokeNet(nn.Module):
 
     Args:
         channels: input maps.
-        prior: lesion probability that the untrained network gives everywhere (focal loss, Lin et al. 2017, 4.1).
+        prior: lesion probability that the untrained network gives everywhere (Lin et al. 2017, 4.1, as is the spread
+            of the head's weights).
+        norm: one of `NORMS`.
+
+    Raises:
+        ValueError: an unknown normalisation.
     """
 
     #: Height and width must be multiples of this: the stem and three of the four levels halve them.
     multiple = 16
 
-    def __init__(self, channels: int, prior: float = 0.01) -> None:
+    def __init__(self, channels: int, prior: float = 0.01, norm: str = "group") -> None:
         super().__init__()
-        self.pre = conv_norm_relu(channels, 16, (3, 3, 3))
-        self.stem = conv_norm_relu(16, 32, (3, 5, 5), stride=(1, 2, 2))
+        if norm not in NORMS:
+            raise ValueError(f"strokenet: no normalisation is called {norm!r}: choose among {', '.join(NORMS)}")
+        layer = NORMS[norm]
+        self.pre = conv_norm_relu(channels, 16, (3, 3, 3), layer)
+        self.stem = conv_norm_relu(16, 32, (3, 5, 5), layer, stride=(1, 2, 2))
         widths = (32, 64, 128, 256)
         self.levels = nn.ModuleList(
             nn.Sequential(
-                ResidualUnit(before, after, (1, 1, 1) if level == 0 else (1, 2, 2)), ResidualUnit(after, after)
+                ResidualUnit(before, after, layer, (1, 1, 1) if level == 0 else (1, 2, 2)),
+                ResidualUnit(after, after, layer),
             )
             for level, (before, after) in enumerate(zip((32, *widths[:-1]), widths, strict=True))
         )
-        self.refinements = nn.ModuleList(Refinement(width) for width in widths)
-        self.head_unit = ResidualUnit(64 + 16, 32)
+        self.refinements = nn.ModuleList(Refinement(width, layer) for width in widths)
+        self.head_unit = ResidualUnit(64 + 16, 32, layer)
         self.head = nn.Conv3d(32, 1, kernel_size=1)
+        nn.init.normal_(self.head.weight, std=0.01)
         nn.init.constant_(self.head.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from benchmark.methods.strokenet.network import StrokeNet
 
 
 def test_it_has_the_specified_number_of_parameters() -> None:
-    assert sum(p.numel() for p in StrokeNet(5).parameters() if p.requires_grad) == 10_370_097
+    for norm in ("group", "batch"):
+        assert sum(p.numel() for p in StrokeNet(5, norm=norm).parameters() if p.requires_grad) == 10_370_097
 
 
 @pytest.mark.parametrize("depth", [2, 4, 8, 16, 22])
