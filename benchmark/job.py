@@ -7,16 +7,14 @@ same thing by hand. A job that finds checkpoints continues from the last one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import logging
 import os
-import platform
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport, predict
 from benchmark.checkpoints import AtomicCheckpoints, checkpoint_callbacks, newest_checkpoint
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
+from benchmark.locks import hold
 from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
@@ -47,7 +46,11 @@ def run_job(run: Path) -> int:
     """
     if not is_rank_zero():
         return _outcome(run)[0]
-    with _alone(run):
+
+    def busy(owner: str) -> None:  # a suite that was killed may leave a job behind: two here would mix their files
+        print(f"{run}: waits for the end of {owner}", file=sys.stderr)
+
+    with hold(run, busy):
         if read_state(run).status == "done" and not damaged_outputs(run):
             return 0  # whoever worked here before has finished it
         update_state(run, status="running", phase="starting", done=0, total=0, reason="")
@@ -79,25 +82,6 @@ def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
     if "LOCAL_RANK" in environment:
         return (environment["LOCAL_RANK"], environment.get("NODE_RANK", "0")) == ("0", "0")
     return environment.get("SLURM_PROCID", "0") == "0"
-
-
-@contextlib.contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Hold the run directory, waiting for a process that works there already; ends with this process.
-
-    A suite that was killed may leave a job behind: two in one directory would mix their files.
-    """
-    with (run / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            print(f"{run}: waits for the end of {lock.read().strip() or 'another process'}", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {platform.node()}\n")
-        lock.flush()
-        yield
 
 
 def _fit_and_predict(run: Path) -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import os
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ from rich.console import Console
 from benchmark.cohort.folds import Folds, folds_within, make_folds, measure_cohort, read_folds, write_folds
 from benchmark.configs import find_config, shipped_configs
 from benchmark.launch import LocalLauncher
+from benchmark.locks import hold
 from benchmark.outputs import damaged_outputs
 from benchmark.overview import Overview
 from benchmark.progress import counted
@@ -72,7 +68,11 @@ def run(request: Request, console: Console) -> int:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{root}: cannot be created ({error.strerror}): give another --out") from None
-    with _held(root):
+
+    def busy(owner: str) -> None:
+        raise InputError(f"{root}: another benchmark run works here ({owner}): wait for it, or give another --out")
+
+    with hold(root, busy):
         return _run_held(request, suite, root, console)
 
 
@@ -130,28 +130,6 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     for line in missing:
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     return 1 if failed else 0
-
-
-@contextlib.contextmanager
-def _held(root: Path) -> Iterator[None]:
-    """Hold the suite's folder: two runs in it at once would overwrite each other. Ends with the process.
-
-    The lock is the kernel's, so that of a process that is gone holds nobody up; what the file says is for people.
-    """
-    with (root / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "another process"
-            raise InputError(
-                f"{root}: another benchmark run works here ({owner}): wait for it, or give another --out"
-            ) from None
-        lock.truncate(0)
-        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        lock.write(f"host {platform.node()}, process {os.getpid()}, since {since}\n")
-        lock.flush()
-        yield
 
 
 def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:

@@ -16,6 +16,7 @@ import yaml
 
 from benchmark.cohort.folds import Folds
 from benchmark.configs import find_method, merge, read_yaml
+from benchmark.locks import owner
 from benchmark.outputs import damaged_outputs
 from benchmark.state import State, read_state, write_state
 from leaderboard.errors import InputError
@@ -280,12 +281,17 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[
     """Write each job's config and return those that are still to be done.
 
     Raises:
-        InputError: a run directory holds work on other inputs and `restart_changed` is not set; all are listed.
+        InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process is still
+            at it; all are listed.
     """
     changed = [job for job in jobs if has_begun(job) and job.state.inputs != job.inputs]
     if changed and not restart_changed:
         raise InputError(
             f"{job.run}: {_change(job)}: give another --out, or --restart-changed to do it again" for job in changed
+        )
+    if busy := {job.run: who for job in changed if (who := owner(job.run))}:
+        raise InputError(
+            f"{run}: another process works here ({who}): wait for it or end it" for run, who in busy.items()
         )
     for job in changed:
         shutil.rmtree(job.run)

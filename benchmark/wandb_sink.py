@@ -1,8 +1,8 @@
 """Weights & Biases, a sink and never the truth: offline by default, online with its usual variables.
 
 A job is a run (group = suite, name = method/fold, type ``job``); the suite's end is a run of type ``leaderboard`` with
-the table and the CSVs as an artifact, so that methods can be compared side by side. Offline runs of all jobs lie together
-in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; those of a job that was restarted share their id.
+the table and the CSVs as an artifact, so that methods can be compared side by side. Offline runs of all jobs lie
+together in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; those of a job that was restarted share their id.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def jobs(root: Path) -> Iterator[Path]:
 def holder(run: Path) -> int | None:
     """The living process that works in a run directory."""
     lock = run / ".lock"
-    found = re.match(r"process (\d+) on", lock.read_text()) if lock.exists() else None
+    found = re.search(r"process (\d+),", lock.read_text()) if lock.exists() else None
     return int(found[1]) if found and is_alive(int(found[1])) else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import signal
@@ -19,6 +18,7 @@ from toy import make_project, run
 
 from benchmark.checkpoints import is_loadable, newest_checkpoint
 from benchmark.job import _seconds_of_sound_fit
+from benchmark.locks import hold
 from benchmark.outputs import damaged_outputs
 from benchmark.state import read_state, write_state
 
@@ -204,21 +204,23 @@ def assert_same_results(undisturbed: Path, suite: Path) -> None:
         assert path.read_bytes() == (suite / path.relative_to(undisturbed)).read_bytes(), path
 
 
-def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_result(project: Path, tree: Path) -> None:
+def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_result(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--methods", "toy", "--folds", "0"]
     assert run(tree, *arguments) == 0
     job = project / "runs" / "small" / "toy" / "fold0"
-    state, log = read_state(job), job / "log.txt"
+    state = read_state(job)
     before = (job / "provenance.json").stat().st_mtime_ns
-    with (job / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with hold(job, pytest.fail):
         write_state(job, replace(state, status="running"))
+        assert run(tree, *arguments, "--set", "trainer.max_epochs=3", "--restart-changed") == 1
+        assert f"{job}: another process works here (host " in capsys.readouterr().err
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmark", "job", str(job)], stderr=subprocess.PIPE, text=True, cwd=project
         )
         assert process.stderr is not None
-        assert "waits for the end of process" in process.stderr.readline()
+        assert "waits for the end of host" in process.stderr.readline()
         write_state(job, state)
     assert process.wait() == 0
     assert (job / "provenance.json").stat().st_mtime_ns == before
-    assert log.exists()

@@ -17,7 +17,7 @@ import yaml
 from toy import CONFIG, SUITE, run
 
 from benchmark.cli import main
-from benchmark.run import _held
+from benchmark.locks import hold, owner
 from benchmark.state import read_state
 from leaderboard.cli import main as leaderboard
 from leaderboard.cohort import read_cohort
@@ -190,14 +190,17 @@ def test_two_processes_write_every_prediction_once(project: Path, tree: Path) ->
 
 
 def test_two_runs_in_one_folder_are_refused(project: Path, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (project / "runs" / "small").mkdir(parents=True)
-    with _held(project / "runs" / "small"):
+    folder = project / "runs" / "small"
+    folder.mkdir(parents=True)
+    with hold(folder, pytest.fail):
         assert run(tree) == 1
+        assert owner(folder) is not None
     words = f"another benchmark run works here (host {platform.node()}, process {os.getpid()}, since 20"
     assert words in capsys.readouterr().err
     # What a process that is gone has written holds nobody up, and the next owner's line takes its place.
-    with _held(project / "runs" / "small"):
-        assert len((project / "runs" / "small" / ".lock").read_text().splitlines()) == 1
+    assert owner(folder) is None
+    with hold(folder, pytest.fail):
+        assert len((folder / ".lock").read_text().splitlines()) == 1
 
 
 def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard(

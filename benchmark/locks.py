@@ -1,0 +1,52 @@
+"""One process at a time in a folder: a suite's, or a job's.
+
+The lock is the kernel's and ends with its process, so that one that is gone holds nobody up; what the file ``.lock``
+says is for people.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def hold(folder: Path, busy: Callable[[str], None]) -> Iterator[None]:
+    """Hold a folder, waiting while another process does.
+
+    Args:
+        folder: it exists.
+        busy: called with the owner (host, process, since when) where there is one; may raise instead of waiting.
+    """
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy(_written(folder))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        lock.write(f"host {platform.node()}, process {os.getpid()}, since {since}\n")
+        lock.flush()
+        yield
+
+
+def owner(folder: Path) -> str | None:
+    """Who holds a folder now; None where nobody does."""
+    try:
+        with (folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return _written(folder)
+    return None
+
+
+def _written(folder: Path) -> str:
+    return (folder / ".lock").read_text().strip() or "another process"
