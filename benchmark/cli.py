@@ -132,6 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     cost.set_defaults(command=_cost)
 
+    nnunet = commands.add_parser("export-nnunet", help="the training cases as an nnU-Net v2 dataset with our folds")
+    nnunet.add_argument("cohort", type=Path, metavar="COHORT", help="folder that holds TRAINING")
+    nnunet.add_argument("out", type=Path, metavar="OUT", help="folder to write nnUNet_raw and nnUNet_preprocessed in")
+    nnunet.add_argument("--folds", type=Path, required=True, help="fold file: configs/folds/isles2018.csv")
+    nnunet.add_argument("--number", type=int, default=18, help="nnU-Net's dataset id, 1 to 999 (default: 18)")
+    nnunet.add_argument("--allow-leaky-folds", action="store_true", help="accept a fold file that splits a patient")
+    nnunet.set_defaults(command=_export_nnunet)
+
     commands.add_parser("fit", help="LightningCLI for one method: benchmark fit --help", add_help=False)
     commands.add_parser("predict", help="LightningCLI for one method: benchmark predict --help", add_help=False)
 
@@ -301,6 +309,25 @@ def _cost(options: argparse.Namespace) -> int:
     print_costs(table, console)
     if options.out:
         write_text(options.out, table.to_csv(index=False, lineterminator="\n"))
+    return 0
+
+
+def _export_nnunet(options: argparse.Namespace) -> int:
+    from benchmark.cohort.folds import read_folds
+    from benchmark.export_nnunet import export_nnunet
+    from benchmark.progress import counted
+    from leaderboard.cohort import read_cohort
+
+    if not 1 <= options.number <= 999:
+        raise InputError(f"--number {options.number}: nnU-Net's dataset ids go from 1 to 999")
+    cohort = read_cohort(options.cohort, "training")
+    folds = read_folds(options.folds, allow_leaky=options.allow_leaky_folds)
+    with counted("exported", _console()) as progress:
+        written = export_nnunet(cohort, folds, options.out, options.number, progress)
+    print(f"Written to {written.raw / written.name}; train with")
+    print(f"  export nnUNet_raw={written.raw.resolve()} nnUNet_preprocessed={written.preprocessed.resolve()}")
+    print("  export nnUNet_results=...")
+    print(f"  nnUNetv2_plan_and_preprocess -d {options.number}; nnUNetv2_train {options.number} 2d FOLD")
     return 0
 
 
