@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
     run.add_argument("--methods", type=_names, help="only these methods: a,b")
     run.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
-    run.add_argument("--launcher", choices=["local"], default="local", help="where jobs run")
+    run.add_argument(
+        "--launcher", choices=["local", "slurm"], default="local", help="where jobs run (default: local, this machine)"
+    )
     run.add_argument(
         "--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", dest="settings",
         help="change a setting of every job: --set trainer.max_epochs=1",
@@ -76,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--allow-leaky-folds", action="store_true", help="accept a fold file that splits a patient")
     run.add_argument("--restart-changed", action="store_true", help="do jobs again whose inputs changed")
     run.set_defaults(command=_run)
+
+    cancel = commands.add_parser("cancel", help="end a suite's jobs in SLURM; the next run takes them up again")
+    cancel.add_argument("--config", required=True, help="suite config, as for run")
+    cancel.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
+    cancel.add_argument("--methods", type=_names, help="only these methods: a,b")
+    cancel.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
+    cancel.set_defaults(command=_cancel)
 
     twin = commands.add_parser("twin", help="write a synthetic cohort in the ISLES 2018 tree")
     twin.add_argument("out", type=Path, metavar="OUT", help="folder to write")
@@ -210,8 +219,30 @@ def _run(options: argparse.Namespace) -> int:
         settings=merge(*options.settings),
         allow_leaky_folds=options.allow_leaky_folds,
         restart_changed=options.restart_changed,
+        launcher=options.launcher,
     )
     return run(request, _console())
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from benchmark.configs import find_config
+    from benchmark.launchers.slurm import cancel
+    from benchmark.suite import read_suite
+
+    root = options.out / read_suite(find_config(options.config)).name
+    runs = [
+        run
+        for run in sorted(root.glob("*/fold*"))
+        if (options.methods is None or run.parent.name in options.methods)
+        and (options.folds is None or run.name in {f"fold{fold}" for fold in options.folds})
+    ]
+    if not runs:
+        raise InputError(f"{root}: holds no jobs like these: give the --out of benchmark run")
+    ended = cancel(runs)
+    for run in ended:
+        print(f"ended: {run}")
+    print(f"{len(ended)} jobs ended" if ended else "none of the suite's jobs is in SLURM's queue")
+    return 0
 
 
 def _twin(options: argparse.Namespace) -> int:

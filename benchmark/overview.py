@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -31,6 +32,7 @@ class Overview:
         self.jobs = jobs
         self.console = console
         self._states = {job.run: job.state for job in jobs}
+        self._remarks: dict[Path, str] = {}
         self._started: dict[object, float] = {}
         #: When and at which epoch this run saw a job's training first; a continued job does not start at 0.
         self._begun: dict[object, tuple[float, int]] = {}
@@ -49,9 +51,14 @@ class Overview:
         if self._live:
             self._live.stop()
 
-    def update(self) -> None:
-        """Look at every job's state and show what changed."""
+    def update(self, remarks: Mapping[Path, str] | None = None) -> None:
+        """Look at every job's state and show what changed.
+
+        Args:
+            remarks: what the launcher knows of jobs that do not run: ``pending in SLURM as 12_3``, by run directory.
+        """
         now = time.monotonic()
+        self._note(remarks or {})
         for job in self.jobs:
             before, state = self._states[job.run], job.state
             if state == before:
@@ -72,6 +79,15 @@ class Overview:
                 )
         if self._live:
             self._live.update(self._table(now))
+
+    def _note(self, remarks: Mapping[Path, str]) -> None:
+        """Take notice of the launcher's remarks; new ones are news where there is no table."""
+        if not self._live:
+            for job in self.jobs:
+                if (remark := remarks.get(job.run)) and remark != self._remarks.get(job.run):
+                    text = f"{job.method} fold {job.fold}: {remark}"
+                    self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self._remarks = dict(remarks)
 
     def _line(self, job: Job, state: State, now: float) -> str:
         done = sum(other.status == "done" for other in self._states.values())
@@ -107,6 +123,7 @@ class Overview:
         waiting = [entry for entry in zip(self.jobs, states, remaining, strict=True) if entry[1].status == "pending"]
         for job, state, left in shown + waiting[:8]:
             bar = "" if not state.total else f"{'█' * (12 * state.done // state.total):░<12} {_what(state)}"
+            bar = self._remarks.get(job.run) or bar
             table.add_row(job.method, str(job.fold), _MARKS[state.status], bar, duration(left) if left else "")
         if len(waiting) > 8:
             table.add_row(f"[dim]and {len(waiting) - 8} more wait[/]")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmark.cohort.folds import Folds, folds_within, make_folds, measure_cohort, read_folds, write_folds
 from benchmark.configs import find_config, shipped_configs
-from benchmark.launch import LocalLauncher
+from benchmark.launchers import make_launcher
 from benchmark.locks import hold
 from benchmark.outputs import damaged_outputs
 from benchmark.overview import Overview
@@ -37,6 +37,7 @@ class Request:
         settings: config over everything else.
         allow_leaky_folds: accept a fold file that splits patients.
         restart_changed: do jobs again whose config, cohort or folds changed.
+        launcher: where jobs run, one of `benchmark.launchers.NAMES`.
     """
 
     config: str
@@ -47,6 +48,7 @@ class Request:
     settings: dict[str, Any] = field(default_factory=dict)
     allow_leaky_folds: bool = False
     restart_changed: bool = False
+    launcher: str = "local"
 
 
 def run(request: Request, console: Console) -> int:
@@ -110,11 +112,15 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         if job.state.status == "done" and (damaged := damaged_outputs(job.run)):
             line = f"{job.run}: not as its job left it, done again: {', '.join(damaged)}"
             console.print(line, style="yellow", soft_wrap=True, markup=False)
-    todo = prepare_runs(wanted, restart_changed=request.restart_changed)
+    launcher = make_launcher(request.launcher, suite, root.resolve(), _slots(wanted))
+    underway = launcher.underway(wanted)
+    todo = prepare_runs(wanted, restart_changed=request.restart_changed, underway=underway)
     if len(todo) < len(wanted):
         console.print(f"{len(wanted) - len(todo)} of {len(wanted)} jobs are done already")
+    if underway:
+        console.print(f"{len(underway)} of {len(wanted)} jobs are under way from an earlier call")
     with Overview(wanted, console) as overview:
-        LocalLauncher(_slots(todo)).run(todo, overview.update)
+        launcher.run(todo, overview.update)
         overview.update()
     undone = [job for job in jobs if not is_done(job)]
     failed = [job for job in undone if job.method in asked]

@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ EVERY_EPOCHS, EVERY_MINUTES = 1, 10.0
 
 _KEYS = {
     "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
-    "checkpoint_every_n_epochs", "checkpoint_every_minutes",
+    "checkpoint_every_n_epochs", "checkpoint_every_minutes", "slurm",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 _TWIN_KEYS = {"cases", "size", "seed"}
@@ -50,6 +50,7 @@ class SuiteConfig:
         wandb: whether jobs log to W&B.
         checkpoint_every_n_epochs: how often a job saves at an epoch's end.
         checkpoint_every_minutes: how often within an epoch.
+        slurm: settings of the launcher ``slurm``.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class SuiteConfig:
     wandb: bool = True
     checkpoint_every_n_epochs: int = EVERY_EPOCHS
     checkpoint_every_minutes: float = EVERY_MINUTES
+    slurm: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def read_suite(path: Path) -> SuiteConfig:
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         faults.append(f"name {name!r} is no folder name: correct it")
     sections: dict[str, dict[str, Any]] = {}
-    for key in ("cohort", "folds", "defaults", "overrides"):
+    for key in ("cohort", "folds", "defaults", "overrides", "slurm"):
         value = content.get(key) or {}
         if not isinstance(value, dict):
             faults.append(f"{key} must be a mapping: correct it")
@@ -160,6 +162,7 @@ def read_suite(path: Path) -> SuiteConfig:
         wandb=content.get("wandb", True),
         checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", EVERY_EPOCHS),
         checkpoint_every_minutes=minutes,
+        slurm=sections["slurm"],
     )
 
 
@@ -277,18 +280,25 @@ def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[Job]:
+def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway: Collection[Path] = ()) -> list[Job]:
     """Write each job's config and return those that are still to be done.
+
+    Args:
+        jobs: of the suite.
+        restart_changed: do those again that were made with other inputs.
+        underway: run directories of jobs that are queued or running somewhere, which are left as they are.
 
     Raises:
         InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process is still
             at it; all are listed.
     """
-    changed = [job for job in jobs if has_begun(job) and job.state.inputs != job.inputs]
+    changed = [job for job in jobs if job.state.inputs != job.inputs and (has_begun(job) or job.run in underway)]
     if changed and not restart_changed:
         raise InputError(
             f"{job.run}: {_change(job)}: give another --out, or --restart-changed to do it again" for job in changed
         )
+    if queued := [job for job in changed if job.run in underway]:
+        raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
     if busy := {job.run: who for job in changed if (who := owner(job.run))}:
         raise InputError(
             f"{run}: another process works here ({who}): wait for it or end it" for run, who in busy.items()
@@ -296,7 +306,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False) -> list[
     for job in changed:
         shutil.rmtree(job.run)
     todo = [job for job in jobs if not is_done(job)]
-    for job in todo:
+    for job in [job for job in todo if job.run not in underway]:
         try:
             job.run.mkdir(parents=True, exist_ok=True)
         except OSError as error:

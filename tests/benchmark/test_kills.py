@@ -80,19 +80,29 @@ def run_with(kills: list[Kill], suite: Path, out: Path, rng: random.Random) -> l
         while process.poll() is None:
             if planned and (place := find(planned[0].phase, out / "twin")):
                 time.sleep(rng.uniform(0, WAIT[planned[0].phase]))
-                kill = planned.pop(0)
-                if kill.everything:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                else:
-                    os.kill(place, signal.SIGKILL)
-                    while is_alive(place):
-                        time.sleep(0.01)
-                seen.append(kill.phase)
+                if kill_now(planned[0], place, process):
+                    seen.append(planned.pop(0).phase)
             time.sleep(0.002)
         if process.returncode == 0:
             return seen
     raise AssertionError((out / "log.txt").read_text()[-3000:])
+
+
+def kill_now(kill: Kill, place: int, suite: subprocess.Popen[bytes]) -> bool:
+    """Kill as planned; False where the process has ended by itself."""
+    if kill.everything:
+        if not is_alive(place):
+            return False
+        os.killpg(suite.pid, signal.SIGKILL)
+        suite.wait()
+        return True
+    try:
+        os.kill(place, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    while is_alive(place):
+        time.sleep(0.01)
+    return True
 
 
 def find(phase: str, root: Path) -> int | None:

@@ -1,28 +1,31 @@
-"""Where jobs run: processes on this machine. Another place is another class with the same `run`."""
+"""Jobs as processes on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from benchmark.state import update_state
+from benchmark.launchers import Watch
+from benchmark.launchers.ending import describe, note_end
 from benchmark.suite import Job
 
 #: Seconds between two looks at the jobs.
 POLL_EVERY = 0.25
 
 
-class Launcher(Protocol):
-    """Runs jobs and returns when all have ended; the outcome of each stands in its state."""
+def job_command(run: Path) -> list[str]:
+    """What runs a job, wherever it runs."""
+    return [sys.executable, "-m", "benchmark", "job", str(run)]
 
-    def run(self, jobs: Sequence[Job], watch: Callable[[], None]) -> None:
-        """Run the jobs, calling `watch` every now and then."""
+
+def without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Lightning starts its processes itself, inside a SLURM allocation too."""
+    return {name: value for name, value in environment.items() if not name.startswith("SLURM_")}
 
 
 class LocalLauncher:
@@ -35,7 +38,11 @@ class LocalLauncher:
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
 
-    def run(self, jobs: Sequence[Job], watch: Callable[[], None]) -> None:
+    def underway(self, jobs: Sequence[Job]) -> list[Path]:
+        """None: a job that outlived its suite is waited for by the one that is started in its place."""
+        return []
+
+    def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`."""
         waiting = list(jobs)
         free = list(range(self.slots))
@@ -50,8 +57,8 @@ class LocalLauncher:
                     if process.poll() is not None:
                         running.remove(entry)
                         free.append(slot)
-                        note_end(job, process.returncode)
-                watch()
+                        note_end(job.run, describe(process.returncode))
+                watch({})
                 time.sleep(POLL_EVERY)
         finally:
             for _, process, _ in running:
@@ -62,25 +69,11 @@ class LocalLauncher:
                 process.kill()
 
     def _start(self, job: Job, slot: int) -> subprocess.Popen[bytes]:
-        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        environment = without_slurm(os.environ) | {"PYTHONUNBUFFERED": "1"}
         if self.slots > 1:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot] if visible else str(slot)
         with (job.run / "log.txt").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "benchmark", "job", str(job.run)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
+                job_command(job.run), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
             )
-
-
-def note_end(job: Job, status: int) -> None:
-    """Make sure that a job whose process has ended is done or failed, with a reason."""
-    state = job.state
-    if status == 0 and state.status == "done":
-        return
-    if state.status != "failed":
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        update_state(job.run, status="failed", reason=f"its process {how}: see {job.run / 'log.txt'}")

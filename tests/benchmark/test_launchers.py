@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark import launch
-from benchmark.launch import LocalLauncher
+from benchmark.launchers import local
+from benchmark.launchers.local import LocalLauncher
 from benchmark.overview import Overview, duration
 from benchmark.state import State, read_state, update_state, write_state
 from benchmark.suite import Job
@@ -41,19 +41,19 @@ def make_jobs(folder: Path, *whats: str) -> list[Job]:
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = launch.subprocess.Popen
+    real = local.subprocess.Popen
 
     def start(command: list[str], **options: object) -> object:
         return real([sys.executable, "-c", WORKER, command[-1]], **options)
 
-    monkeypatch.setattr(launch.subprocess, "Popen", start)
-    monkeypatch.setattr(launch, "POLL_EVERY", 0.02)
+    monkeypatch.setattr(local.subprocess, "Popen", start)
+    monkeypatch.setattr(local, "POLL_EVERY", 0.02)
 
 
 @pytest.mark.usefixtures("fast")
 def test_a_failed_job_is_reported_with_its_reason_and_does_not_stop_the_others(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, "ok", "kill", "exit", "silent", "ok")
-    LocalLauncher().run(jobs, lambda: None)
+    LocalLauncher().run(jobs, lambda remarks: None)
     states = [read_state(job.run) for job in jobs]
     assert [state.status for state in states] == ["done", "failed", "failed", "failed", "done"]
     assert "SIGKILL" in states[1].reason
@@ -63,13 +63,13 @@ def test_a_failed_job_is_reported_with_its_reason_and_does_not_stop_the_others(t
 
 @pytest.mark.usefixtures("fast")
 def test_one_slot_runs_jobs_in_order(tmp_path: Path) -> None:
-    LocalLauncher().run(make_jobs(tmp_path, "ok", "ok", "ok"), lambda: None)
+    LocalLauncher().run(make_jobs(tmp_path, "ok", "ok", "ok"), lambda remarks: None)
     assert (tmp_path / "order").read_text() == "job0 job1 job2 "
 
 
 @pytest.mark.usefixtures("fast")
 def test_an_interrupt_ends_the_running_processes(tmp_path: Path) -> None:
-    def interrupt() -> None:
+    def interrupt(remarks: object) -> None:
         raise KeyboardInterrupt
 
     jobs = make_jobs(tmp_path, "ok", "ok")
@@ -82,14 +82,14 @@ def test_an_interrupt_ends_the_running_processes(tmp_path: Path) -> None:
 def test_with_several_slots_each_job_sees_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     seen = []
-    real = launch.subprocess.Popen
+    real = local.subprocess.Popen
 
     def spy(command: list[str], **options: dict) -> object:
         seen.append(options["env"]["CUDA_VISIBLE_DEVICES"])
         return real(command, **options)
 
-    monkeypatch.setattr(launch.subprocess, "Popen", spy)
-    LocalLauncher(slots=2).run(make_jobs(tmp_path, "ok", "ok"), lambda: None)
+    monkeypatch.setattr(local.subprocess, "Popen", spy)
+    LocalLauncher(slots=2).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
     assert sorted(seen) == ["4", "7"]
 
 

@@ -1,0 +1,48 @@
+"""Where jobs run. A launcher is one file here with a class of this shape, and one line in `make_launcher`.
+
+Whatever starts it, a job is ``python -m benchmark job RUN``: it says all that there is to say in its run directory, and
+continues there when it is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from benchmark.suite import Job, SuiteConfig
+
+#: Shows the states of the jobs; takes what only the launcher knows, a remark by run directory.
+Watch = Callable[[Mapping[Path, str]], None]
+NAMES = ("local", "slurm")
+
+
+class Launcher(Protocol):
+    """Starts jobs and waits for them; the outcome of each stands in its state."""
+
+    def underway(self, jobs: Sequence[Job]) -> Collection[Path]:
+        """Run directories of those jobs that an earlier call has started and that have not ended."""
+
+    def run(self, jobs: Sequence[Job], watch: Watch) -> None:
+        """Start the jobs that are not under way, wait for all, and call `watch` every now and then."""
+
+
+def make_launcher(name: str, suite: SuiteConfig, root: Path, slots: int) -> Launcher:
+    """The launcher of a name among `NAMES`.
+
+    Args:
+        name: what ``--launcher`` says.
+        suite: its section of the launcher's name has the launcher's settings.
+        root: the suite's folder.
+        slots: jobs at a time on this machine.
+
+    Raises:
+        InputError: it cannot be used here, or its settings are wrong.
+    """
+    if name == "slurm":
+        from benchmark.launchers.slurm import SlurmLauncher
+
+        return SlurmLauncher(suite.slurm, root / "slurm")
+    from benchmark.launchers.local import LocalLauncher
+
+    return LocalLauncher(slots)

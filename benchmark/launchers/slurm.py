@@ -1,0 +1,279 @@
+"""Jobs as one SLURM array, submitted by submitit.
+
+A run directory's ``slurm.json`` holds the id of the array's element that does its job, so that a later call finds it
+again. What is in the queue is asked of squeue: accounting, which submitit's own watcher asks, is not there on every
+cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmark.configs import read_yaml
+from benchmark.launchers import Watch
+from benchmark.launchers.ending import describe, note_end
+from benchmark.launchers.local import job_command, without_slurm
+from benchmark.state import read_state, update_state
+from benchmark.suite import Job
+from leaderboard.errors import InputError
+from leaderboard.images import write_text
+
+#: Seconds between two questions to squeue.
+POLL_EVERY = 2.0
+#: Seconds that a job which has left the queue gets to show its last state (network file systems are slow).
+GRACE = 10.0
+#: Seconds that a job has to end between the signal of its time limit or pre-emption and its requeueing.
+END_WITHIN = 30
+#: How often a job may run into its time limit; each time it continues.
+TIME_LIMITS = 1000
+#: The settings of a suite's section ``slurm``, and submitit's names for them.
+SETTINGS = {
+    "partition": "partition",
+    "time_minutes": "time",
+    "nodes": "nodes",
+    "tasks_per_node": "ntasks_per_node",
+    "cpus_per_task": "cpus_per_task",
+    "gpus_per_node": "gpus_per_node",
+    "memory": "mem",
+    "constraint": "constraint",
+    "account": "account",
+    "qos": "qos",
+    "jobs_at_a_time": "array_parallelism",
+    "setup": "setup",
+    "sbatch": "additional_parameters",
+}
+_ENDED = {
+    "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED",
+}  # fmt: skip
+
+
+class SlurmLauncher:
+    """An array element a job; they outlive the command that submitted them.
+
+    Args:
+        settings: see `SETTINGS`.
+        folder: for submitit's files.
+
+    Raises:
+        InputError: no SLURM here, submitit is missing, or settings that do not exist.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
+        if faults := settings_faults(settings):
+            raise InputError(f"slurm.{fault}" for fault in faults)
+        if find_spec("submitit") is None:
+            raise InputError("--launcher slurm: needs submitit: pip install 'isles-benchmark[slurm]'")
+        _require_slurm("--launcher slurm")
+        self.settings = dict(settings)
+        self.folder = folder
+
+    def underway(self, jobs: Sequence[Job]) -> list[Path]:
+        """See `Launcher`."""
+        ids = job_ids(job.run for job in jobs)
+        queue = read_queue(ids.values())
+        return [run for run, job_id in ids.items() if job_id in queue]
+
+    def run(self, jobs: Sequence[Job], watch: Watch) -> None:
+        """See `Launcher`. Interrupting it leaves the jobs in the queue."""
+        old = set(self.underway(jobs))
+        if new := [job for job in jobs if job.run not in old]:
+            self._submit(new)
+        left = job_ids(job.run for job in jobs)
+        missing_since: dict[Path, float] = {}
+        try:
+            while left:
+                queue = read_queue(left.values())
+                for run, job_id in list(left.items()):
+                    if job_id in queue:
+                        missing_since.pop(run, None)
+                    elif read_state(run).status in ("done", "failed"):
+                        del left[run]
+                    elif time.monotonic() - missing_since.setdefault(run, time.monotonic()) > GRACE:
+                        note_end(run, f"has left SLURM's queue (job {job_id}, {last_state(job_id)})")
+                        del left[run]
+                watch({run: f"{queue[job_id].lower()} in SLURM as {job_id}" for run, job_id in left.items()
+                       if queue.get(job_id, "RUNNING") != "RUNNING"})  # fmt: skip
+                time.sleep(POLL_EVERY if left else 0)
+        except (KeyboardInterrupt, SystemExit):
+            print(f"{len(left)} jobs stay in SLURM's queue: benchmark cancel ends them", file=sys.stderr)
+            raise
+
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        """Submit jobs as one array and note the element of each."""
+        import submitit
+
+        tasks = self.settings.get("nodes", 1) * self.settings.get("tasks_per_node", 1)
+        if misfits := [job for job in jobs if processes(job.config) not in (1, tasks)]:
+            raise InputError(
+                f"{job.method}: trainer.devices x trainer.num_nodes is {processes(job.config)}, slurm.nodes x "
+                f"slurm.tasks_per_node is {tasks}: make them equal"
+                for job in misfits
+            )
+        executor = submitit.SlurmExecutor(self.folder, max_num_timeout=TIME_LIMITS)
+        parameters = {SETTINGS[name]: value for name, value in self.settings.items()}
+        # submitit passes `mem` on as it is here; stdout is for what happens before a job's own log begins.
+        executor.update_parameters(job_name="isles-benchmark", signal_delay_s=2 * END_WITHIN, **parameters)
+        try:
+            with executor.batch():
+                submitted = [executor.submit(RemoteJob(job.run)) for job in jobs]
+        except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
+            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+            raise InputError(f"sbatch refused the jobs ({reason}): correct the suite's section slurm") from None
+        for job, element in zip(jobs, submitted, strict=True):
+            write_text(job.run / "slurm.json", json.dumps({"job": element.job_id}) + "\n")
+
+
+class RemoteJob:
+    """What submitit runs on a node, once a task."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> int:
+        """Run the job: where it has as many processes as there are tasks, each is one, else the first runs it alone."""
+        alone = processes(read_yaml(self.run / "config.yaml")) == 1
+        first = os.environ.get("SLURM_PROCID", "0") == "0"
+        if alone and not first:
+            return 0
+        environment = without_slurm(os.environ) if alone else dict(os.environ)
+        with (self.run / "log.txt").open("ab") as log:
+            self._process = subprocess.Popen(
+                job_command(self.run), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env=environment | {"PYTHONUNBUFFERED": "1"}, preexec_fn=_leave_signal_to_submitit,
+            )  # fmt: skip
+        status = self._process.wait()
+        if first:
+            note_end(self.run, describe(status))
+        return status
+
+    def checkpoint(self) -> Any:
+        """Before the time limit, or pre-empted: end the process, then the same again once requeued."""
+        import submitit
+
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=END_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if read_state(self.run).status != "done":
+            update_state(self.run, status="pending", phase="", reason="")
+        return submitit.helpers.DelayedSubmission(RemoteJob(self.run))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"run": self.run, "_process": None}
+
+
+def _leave_signal_to_submitit() -> None:
+    """SLURM sends the signal before a time limit to every process of the step; the job is ended by `RemoteJob`."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def settings_faults(settings: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a suite's section ``slurm``."""
+    faults = [
+        f"{name}: no such setting: choose among {', '.join(SETTINGS)}" for name in settings if name not in SETTINGS
+    ]
+    numbers = ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "jobs_at_a_time")
+    faults += [
+        f"{name} must be a whole number, at least 1: correct it"
+        for name in numbers
+        if name in settings and (not isinstance(settings[name], int) or settings[name] < 1)
+    ]
+    if not isinstance(settings.get("sbatch", {}), dict):
+        faults.append("sbatch must be a mapping of sbatch's options: correct it")
+    if not isinstance(settings.get("setup", []), list):
+        faults.append("setup must be a list of shell commands: correct it")
+    return faults
+
+
+def processes(config: Mapping[str, Any]) -> int:
+    """How many processes a job's config asks for; 1 where Lightning decides."""
+    trainer = config.get("trainer", {})
+    devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
+    return int(devices) * int(nodes) if str(devices).isdigit() else 1
+
+
+def job_ids(runs: Iterable[Path]) -> dict[Path, str]:
+    """The SLURM job of each run directory that was ever given to SLURM."""
+    found = {}
+    for run in runs:
+        try:
+            found[run] = str(json.loads((run / "slurm.json").read_text(encoding="utf-8"))["job"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def read_queue(ids: Iterable[str]) -> dict[str, str]:
+    """State of those jobs that SLURM has yet to end, by id."""
+    arrays = sorted({job_id.partition("_")[0] for job_id in ids})
+    if not arrays:
+        return {}
+    result = subprocess.run(
+        ["squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise InputError(f"squeue: {result.stderr.strip() or 'failed'}: is SLURM up?")
+    return parse_queue(result.stdout, set(ids))
+
+
+def parse_queue(text: str, ids: set[str]) -> dict[str, str]:
+    """Lines ``id|state`` of squeue -> state by id, of `ids` that have not ended."""
+    states = dict(line.strip().split("|") for line in text.splitlines() if "|" in line)
+    return {job_id: state for job_id, state in states.items() if job_id in ids and state not in _ENDED}
+
+
+def last_state(job_id: str) -> str:
+    """What SLURM still knows of a job that has left the queue, in one word."""
+    result = subprocess.run(
+        ["scontrol", "--oneliner", "show", "job", job_id], capture_output=True, text=True, check=False
+    )
+    words = dict(word.split("=", 1) for word in result.stdout.split() if "=" in word)
+    return words.get("JobState", "forgotten")
+
+
+def cancel(runs: Sequence[Path]) -> list[Path]:
+    """End the jobs of these run directories that are in the queue; they can be taken up again.
+
+    Returns:
+        Those that were ended.
+
+    Raises:
+        InputError: no SLURM here, or it does not let go of a job.
+    """
+    _require_slurm("benchmark cancel")
+    ids = job_ids(runs)
+    queue = read_queue(ids.values())
+    ended = {run: job_id for run, job_id in ids.items() if job_id in queue}
+    if ended:
+        subprocess.run(["scancel", *ended.values()], check=False, capture_output=True)
+    deadline = time.monotonic() + 3 * END_WITHIN
+    while left := read_queue(ended.values()):
+        if time.monotonic() > deadline:
+            raise InputError(f"scancel: {', '.join(left)} do not end: look at squeue")
+        time.sleep(POLL_EVERY)
+    for run in ended:
+        if read_state(run).status != "done":
+            update_state(run, status="pending", phase="", reason="")
+    return list(ended)
+
+
+def _require_slurm(what: str) -> None:
+    if shutil.which("sbatch") is None:
+        raise InputError(f"{what}: no SLURM on this machine (sbatch is missing): run it on a login node")
