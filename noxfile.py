@@ -1,4 +1,4 @@
-"""Sessions: nox -s benchmark | leaderboard | tests | coverage | lint | typecheck | bench; what follows `--` goes on."""
+"""Sessions, `nox --list` shows them; what follows `--` goes on to what they run."""
 
 import shutil
 
@@ -47,6 +47,13 @@ def coverage(session: nox.Session) -> None:
     """Whether the confidence sets of ranks hold the truth: simulated challenges, a few minutes."""
     session.install(*PINS, ".", "pytest", "hypothesis")
     session.run("pytest", "-m", "slow", "-rA", "tests/leaderboard/test_coverage.py", *session.posargs)
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """Suites on the SLURM of this machine or login node; brings up none (.ci/slurm-up does, on Debian)."""
+    session.install(*PINS, f".[train,slurm,dev{CRF}]")
+    session.run("pytest", "-m", "slurm", "tests/slurm", *session.posargs)
 
 
 @nox.session

@@ -162,18 +162,26 @@ class RemoteJob:
         import submitit
 
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=END_WITHIN)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            _end(self._process.pid)
         if read_state(self.run).status != "done":
             update_state(self.run, status="pending", phase="", reason="")
         return submitit.helpers.DelayedSubmission(RemoteJob(self.run))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"run": self.run, "_process": None}
+
+
+def _end(process: int) -> None:
+    """End a child; in a signal handler, which may have interrupted a `Popen.wait` that holds its lock."""
+    deadline = time.monotonic() + END_WITHIN
+    try:
+        os.kill(process, signal.SIGTERM)
+        while os.waitpid(process, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(process, signal.SIGKILL)
+            time.sleep(0.1)
+    except (ProcessLookupError, ChildProcessError):  # it has ended, and was waited for
+        return
 
 
 def _leave_signal_to_submitit() -> None:
