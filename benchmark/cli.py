@@ -69,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--methods", type=_names, help="only these methods: a,b")
     run.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
     run.add_argument(
-        "--launcher", choices=["local", "slurm"], default="local", help="where jobs run (default: local, this machine); docs/slurm.md"
+        "--launcher",
+        choices=["local", "slurm"],
+        default="local",
+        help="where jobs run (default: local, this machine); docs/slurm.md",
     )
     run.add_argument(
         "--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", dest="settings",

@@ -8,10 +8,12 @@ from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # they are Lightning's, not the user's
 
+from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from benchmark.callbacks import PredictionWriter
 from benchmark.methods.base import Method, RuleMethod
+from benchmark.methods.sync_norm import SyncBatchNorms
 from benchmark.pipeline.datamodule import StrokeData
 from leaderboard.errors import InputError
 
@@ -24,6 +26,7 @@ _EXPECTED = (
     ".*does not have many workers.*",
     ".*dirpath has changed from.*",
     ".*Checkpoint directory .* exists and is not empty.*",
+    ".*recommended to use `self.log.*sync_dist=True.*",  # of what is the same in every process
 )
 
 
@@ -42,6 +45,13 @@ class SuiteCLI(LightningCLI):
             **options,
         )
 
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """A trainer whose ``sync_batchnorm`` works on CPUs too."""
+        config = {**self._get(self.config_init, "trainer", default={}), **options}
+        if config.get("sync_batchnorm"):
+            options["plugins"] = [*_as_list(config.get("plugins")), SyncBatchNorms()]
+        return super().instantiate_trainer(**options)
+
     def before_predict(self) -> None:
         """Refuse to predict with a network that nobody has trained."""
         if self.config["predict"]["ckpt_path"] is None and not isinstance(self.model, RuleMethod):
@@ -52,6 +62,13 @@ class SuiteCLI(LightningCLI):
         parser.add_argument("--suite", type=dict, default={}, help="what the suite noted about this job")
         parser.add_argument("--requires", type=dict, default={}, help="modules that the method needs: how to install")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
+
+
+def _as_list(value: Any) -> list[Any]:
+    """One, several or none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def main(arguments: list[str]) -> int:

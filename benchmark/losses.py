@@ -1,5 +1,8 @@
 """The losses of the methods, each computed in float32 whatever the precision of the network.
 
+Those that are quotients of sums over a batch take the sums over the batches of all processes: N processes minimise what
+one process with N times the batch does, and each of them returns it.
+
 Shapes: logits (N, K, ...) for K classes or (N, 1, ...) for a sigmoid; reference (N, ...) with 0 and 1; valid (N, ...)
 bool, False where a sample was padded.
 """
@@ -9,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from benchmark.processes import summed
 
 
 def full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -39,14 +44,16 @@ def generalised_dice(
     (logits,) = full_precision(logits)
     probability = logits.softmax(dim=1)[:, 1]
     lesion, inside = full_precision(reference, valid)
-    voxels = inside.sum().clamp(min=1)
+    classes = ((lesion, probability), (1 - lesion, 1 - probability))
+    by_class = ((r * inside, r * p * inside, (r + p) * inside) for r, p in classes)
+    voxels, *sums = summed(inside.sum(), *(part.sum() for parts in by_class for part in parts))
+    voxels = voxels.clamp(min=1)
     numerator, denominator = logits.new_tensor(smooth), logits.new_tensor(smooth)
-    for r, p in ((lesion, probability), (1 - lesion, 1 - probability)):
-        share = (r * inside).sum() / voxels
-        weight = 1 / share.clamp(min=least_share) ** 2
-        numerator = numerator + 2 * weight * (r * p * inside).sum() / voxels
-        denominator = denominator + weight * ((r + p) * inside).sum() / voxels
-    return (1 - numerator / denominator) * (lesion.sum() > 0)
+    for size, overlap, total in (sums[:3], sums[3:]):
+        weight = 1 / (size / voxels).clamp(min=least_share) ** 2
+        numerator = numerator + 2 * weight * overlap / voxels
+        denominator = denominator + weight * total / voxels
+    return (1 - numerator / denominator) * (sums[0] > 0)
 
 
 def weighted_cross_entropy(
@@ -65,7 +72,8 @@ def weighted_cross_entropy(
     near = functional.max_pool2d(reference[:, None].float(), 2 * margin + 1, stride=1, padding=margin)[:, 0]
     weights = (1 + (weight - 1) * near) * valid
     entropy = functional.cross_entropy(logits, reference.long(), reduction="none")
-    return (weights * entropy).sum() / weights.sum().clamp(min=1)
+    total, weight_sum = summed((weights * entropy).sum(), weights.sum())
+    return total / weight_sum.clamp(min=1)
 
 
 def focal(logits: Tensor, reference: Tensor, valid: Tensor, *, alpha: float, gamma: float) -> Tensor:
@@ -88,5 +96,7 @@ def focal(logits: Tensor, reference: Tensor, valid: Tensor, *, alpha: float, gam
     # 1 - p_t without the cancellation of 1 - sigmoid: sigmoid(-x) for lesion, sigmoid(x) for background.
     wrong = torch.sigmoid(torch.where(lesion > 0, -logits, logits))
     modulation = wrong**gamma if gamma else torch.ones_like(wrong)
-    total = (balance * modulation * entropy * inside).sum()
-    return total / torch.maximum((lesion * inside).sum(), 1e-3 * inside.sum()).clamp(min=1)
+    total, found, voxels = summed(
+        (balance * modulation * entropy * inside).sum(), (lesion * inside).sum(), inside.sum()
+    )
+    return total / torch.maximum(found, 1e-3 * voxels).clamp(min=1)

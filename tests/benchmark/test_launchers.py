@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.launchers import local
+from benchmark.job import is_rank_zero
+from benchmark.launchers import local, slurm
+from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.local import LocalLauncher
 from benchmark.overview import Overview, duration
 from benchmark.state import State, read_state, update_state, write_state
 from benchmark.suite import Job
+from leaderboard.errors import InputError
 
 #: Stands for `python -m benchmark job RUN`: does what its run directory's `do` file says.
 WORKER = """
@@ -91,6 +94,91 @@ def test_with_several_slots_each_job_sees_one_gpu(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(local.subprocess, "Popen", spy)
     LocalLauncher(slots=2).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
     assert sorted(seen) == ["4", "7"]
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_state_that_cannot_be_written_does_not_end_the_suite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = make_jobs(tmp_path, "ok", "ok")
+    (jobs[0].run / "state.json").unlink()
+    (jobs[0].run / "state.json").mkdir()
+    LocalLauncher().run(jobs, lambda remarks: None)
+    assert read_state(jobs[1].run).status == "done"
+    said = capsys.readouterr().err
+    assert "state.json" in said
+    assert "ended with status 1" in said
+
+
+def test_a_job_inside_a_slurm_allocation_does_not_see_it(tmp_path: Path) -> None:
+    assert local.without_slurm({"SLURM_NTASKS": "8", "PATH": "/bin"}) == {"PATH": "/bin"}
+
+
+def test_what_a_killed_job_said_last_comes_back_with_its_failure(tmp_path: Path) -> None:
+    (job,) = make_jobs(tmp_path, "ok")
+    (job.run / "log.txt").write_text("one\n\ntwo\nthree\n  four \n\n")
+    note_end(job.run, describe(-9))
+    state = read_state(job.run)
+    assert state.status == "failed"
+    assert state.reason.endswith(
+        "was killed by SIGKILL: see " + str(job.run / "log.txt") + ", which ends: two | three | four"
+    )
+    update_state(job.run, reason="its own")
+    note_end(job.run, describe(1))
+    assert read_state(job.run).reason == "its own"
+
+
+def test_the_queue_holds_what_has_not_ended() -> None:
+    text = "12_0|RUNNING\n12_1|PENDING\n12_2|COMPLETED\n12_3|CANCELLED\n13|COMPLETING\n14|REQUEUED\n"
+    ids = {"12_0", "12_1", "12_2", "12_3", "13", "15"}
+    assert slurm.parse_queue(text, ids) == {"12_0": "RUNNING", "12_1": "PENDING", "13": "COMPLETING"}
+
+
+def test_the_ids_of_jobs_are_found_again_and_damaged_ones_are_none(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, "ok", "ok", "ok")
+    (jobs[0].run / "slurm.json").write_text('{"job": "12_0"}')
+    (jobs[1].run / "slurm.json").write_text('{"job"')
+    assert slurm.job_ids(job.run for job in jobs) == {jobs[0].run: "12_0"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"partitoin": "gpu"}, "partitoin: no such setting"),
+        ({"nodes": 0}, "nodes must be a whole number"),
+        ({"time_minutes": "1:00"}, "time_minutes must be a whole number"),
+        ({"sbatch": "--x"}, "sbatch must be a mapping"),
+        ({"setup": "module load"}, "setup must be a list"),
+    ],
+)
+def test_wrong_slurm_settings_are_named(settings: dict, fault: str) -> None:
+    assert any(fault in found for found in slurm.settings_faults(settings))
+    assert not slurm.settings_faults({"partition": "gpu", "nodes": 2, "sbatch": {"mail-type": "FAIL"}, "setup": []})
+
+
+def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(slurm, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs submitit"):
+        slurm.SlurmLauncher({}, tmp_path)
+    with pytest.raises(InputError, match="no SLURM on this machine"):
+        slurm.cancel([])
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+)
+def test_rank_zero_is_known_before_lightning_starts(environment: dict[str, str], first: bool) -> None:
+    assert is_rank_zero(environment) is first
 
 
 def test_elsewhere_than_on_a_terminal_each_change_is_a_plain_line(tmp_path: Path) -> None:

@@ -224,3 +224,21 @@ def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_res
         write_state(job, state)
     assert process.wait() == 0
     assert (job / "provenance.json").stat().st_mtime_ns == before
+
+
+def test_a_full_disk_stops_one_job_with_a_clear_error_and_leaves_the_others_results(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "full").touch()
+    assert run(tree, "--methods", "toy,all_background", "--folds", "0") == 1
+    said = capsys.readouterr()
+    assert "toy fold 0" in said.out
+    assert "cannot be written" in said.out
+    assert "check the folder and the disk" in said.out
+    assert "Traceback" not in said.out + said.err
+    leaderboard = project / "runs" / "small" / "leaderboard-fold0" / "leaderboard.csv"
+    assert "all_background" in leaderboard.read_text()
+    assert "toy" not in leaderboard.read_text()
+    (project / "full").unlink()
+    assert run(tree, "--methods", "toy,all_background", "--folds", "0") == 0
+    assert "toy" in leaderboard.read_text()

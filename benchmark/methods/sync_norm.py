@@ -1,0 +1,81 @@
+"""Batch normalisation by the statistics of all processes' batches, on CPUs too: ``trainer.sync_batchnorm``.
+
+torch's own refuses CPUs. Layers and the names of their weights stay what they are: a checkpoint loads either way.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from benchmark.processes import gathered
+
+
+class SyncBatchNorms(TorchSyncBatchNorm):
+    """Lightning's plugin behind ``sync_batchnorm``: torch's layers where there are GPUs, `synchronise` on CPUs.
+
+    Lightning applies it where a fit has several processes, and reverts it after the fit.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Make each batch normalisation of a LightningModule one over all processes."""
+        assert isinstance(model, pl.LightningModule)
+        if model.trainer.strategy.root_device.type != "cpu":
+            return super().apply(model)
+        synchronise(model)
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Make them ordinary ones."""
+        for layer in model.modules():
+            vars(layer).pop("forward", None)
+        return super().revert(model)
+
+
+def synchronise(model: nn.Module) -> None:
+    """Let each batch normalisation of a model use `normalise_together` while it trains."""
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.forward = functools.partial(normalise_together, layer)  # type: ignore[method-assign]
+
+
+def normalise_together(layer: _BatchNorm, batch: Tensor) -> Tensor:
+    """A layer's normalisation by mean and variance over the batches of all processes, in float32.
+
+    Args:
+        layer: its weights, and its running statistics, which follow as in one process.
+        batch: (N, C, ...), N of this process; the others' may differ.
+
+    Returns:
+        The same shape and type.
+    """
+    if not layer.training:
+        return type(layer).forward(layer, batch)
+    channels = batch.shape[1]
+    variance, mean = torch.var_mean(batch.float(), dim=[0, *range(2, batch.ndim)], correction=0)
+    count = mean.new_full((1,), batch.numel() / channels)
+    means, variances, counts = gathered(torch.cat([mean, variance, count])).split([channels, channels, 1], dim=1)
+    share = counts / counts.sum()
+    mean = (share * means).sum(dim=0)
+    variance = (share * (variances + (means - mean) ** 2)).sum(dim=0)  # within the processes and between them
+    _follow(layer, mean.detach(), variance.detach(), float(counts.detach().sum()))
+    scale, shift = (variance + layer.eps).rsqrt(), torch.zeros_like(mean)
+    if layer.affine:
+        scale, shift = scale * layer.weight, layer.bias
+    axes = (channels, *(1,) * (batch.ndim - 2))
+    return ((batch.float() - mean.view(axes)) * scale.view(axes) + shift.view(axes)).to(batch.dtype)
+
+
+def _follow(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: float) -> None:
+    """Update the running statistics; their variance is the unbiased one."""
+    if layer.running_mean is None or layer.running_var is None or layer.num_batches_tracked is None:
+        return
+    layer.num_batches_tracked.add_(1)
+    momentum = 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
+    layer.running_mean.lerp_(mean, momentum)
+    layer.running_var.lerp_(variance * (count / max(count - 1, 1)), momentum)

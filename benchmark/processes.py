@@ -1,0 +1,82 @@
+"""What the processes of one training tell each other: sums that the gradient passes, and sizes.
+
+With these, N processes compute the loss of one process with N times the batch. Every function is to be called by all
+processes alike; a single process gets its own values back, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def processes() -> int:
+    """How many train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over all processes that the gradient passes (nnU-Net gathers its batch Dice likewise).
+
+    Every process minimises the same function of the global sums, so the gradient of this process's part is the sum of
+    all processes' gradients. With the mean that DistributedDataParallel takes, N processes see the gradient of one
+    process with N times the batch.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        """The sum, on every process."""
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """The sum of the processes' gradients."""
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def summed(*parts: Tensor) -> tuple[Tensor, ...]:
+    """Each tensor's sum over all processes, in one exchange.
+
+    Args:
+        parts: of one shape and type.
+    """
+    if processes() == 1:
+        return parts
+    total: Tensor = _SumOverProcesses.apply(torch.stack(parts))
+    return total.unbind()
+
+
+def gathered(part: Tensor) -> Tensor:
+    """Every process's tensor, stacked in their order along a new first axis.
+
+    Args:
+        part: of the same shape and type on every process.
+    """
+    if processes() == 1:
+        return part[None]
+    place = torch.zeros(processes(), device=part.device, dtype=part.dtype)
+    place[distributed.get_rank()] = 1
+    everyones: Tensor = _SumOverProcesses.apply(torch.tensordot(place, part, dims=0))  # the others' places hold zeros
+    return everyones
+
+
+def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
+    """The largest of each size over all processes.
+
+    Args:
+        sizes: as many on every process.
+        device: that the processes exchange tensors of.
+    """
+    if processes() == 1:
+        return list(sizes)
+    sizes_now = torch.tensor(sizes, device=device)
+    distributed.all_reduce(sizes_now, distributed.ReduceOp.MAX)
+    largest_sizes: list[int] = sizes_now.tolist()
+    return largest_sizes
