@@ -30,7 +30,7 @@ from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.pipeline.datasets import WholeCases
-from benchmark.suite import method_config, read_suite
+from benchmark.suite import lacking, method_config, read_suite
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
 
@@ -95,6 +95,8 @@ def measure_costs(
     read = read_suite(find_config(suite))
     names = tuple(methods or read.methods)
     configs = {name: method_config(read, name, settings) for name in names}
+    if missing := {name: lacks for name, config in configs.items() if (lacks := lacking(config))}:
+        raise InputError(f"{name}: needs {', '.join(lacks)}, or leave it out" for name, lacks in missing.items())
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         tree = (cohort or _one_case(Path(folder) / "cohort", size)).resolve()
@@ -155,7 +157,7 @@ def _measure(method: str, scratch: Path, queue: Any) -> None:
     try:
         meter = _Meter(method, scratch)
         trainer = {"logger": False, "callbacks": [meter], "enable_checkpointing": False, "limit_predict_batches": 1}
-        changes = ("--trainer.devices=1", f"--predictions.folder={scratch / 'predictions'}")
+        changes = ("--trainer.devices=1", "--trainer.num_nodes=1", f"--predictions.folder={scratch / 'predictions'}")
         cli = load(scratch / "config.yaml", trainer, *changes)
         cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
         queue.put(meter.cost)

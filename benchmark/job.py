@@ -33,7 +33,7 @@ from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
 from benchmark.rows import row_folder
 from benchmark.state import read_state, update_state
-from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES
+from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES, lacking
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.errors import InputError
 
@@ -146,8 +146,10 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
     """Trainer, method and data of a config, with further arguments of the command line.
 
     Raises:
-        InputError: the config does not fit the classes that it names.
+        InputError: the config does not fit the classes that it names, or the method needs what is not installed.
     """
+    if missing := lacking(read_yaml(config)):
+        raise InputError(f"{config}: its method needs {', '.join(missing)}")
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -159,6 +161,10 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         raise InputError(
             f"{config}: {fault or 'is not a valid config'}: correct the method's or suite's config"
         ) from None
+    except ValueError as error:  # jsonargparse's words about the types that it tried, around what the method raised
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
+        raise InputError(f"{config}: {error.__cause__ or error}: correct the method's or suite's config") from None
 
 
 def trainer_defaults() -> dict[str, Any]:
@@ -197,5 +203,7 @@ def peak_memory_mb() -> int:
 def main(run: Path) -> int:
     """Entry point of ``benchmark job RUN``."""
     torch.set_float32_matmul_precision("high")
+    if not is_rank_zero():
+        quiet_lightning()
     pl.seed_everything(int(read_yaml(run / "config.yaml").get("seed_everything", 0)), workers=True, verbose=False)
     return run_job(run)

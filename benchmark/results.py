@@ -59,15 +59,33 @@ def write_results(
         if (place / TWIN).is_file():
             write_bytes(folder / TWIN, (place / TWIN).read_bytes())
             break
-    write_text(folder / "costs.csv", costs(jobs).to_csv(index=False, lineterminator="\n"))
+    spent = costs(jobs)
+    below = below_bar(analysis.table, spent.loc[spent["parameters"] > 0, "method"].tolist())
+    write_text(folder / "costs.csv", spent.to_csv(index=False, lineterminator="\n"))
+    remarks = {f"not above {BAR} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
     for _, name, masks in rows:
         predictions.setdefault(name, []).append(masks)
     write_report(
-        scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite),
+        scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite) | remarks,
         images=cohort, predictions=predictions, analysis=analysis,
     )  # fmt: skip
     return analysis.table
+
+
+#: The row that any training must beat (a threshold fitted on the same folds).
+BAR = "perfusion_tfit"
+
+
+def below_bar(table: pd.DataFrame, trained: Sequence[str]) -> list[str]:
+    """Trained methods whose mean Dice is not above that of `BAR`; none where that row is missing.
+
+    Args:
+        table: leaderboard.
+        trained: methods with weights.
+    """
+    dice = table.set_index("method")["dice_mean"]
+    return [name for name in trained if BAR in dice and name in dice and not dice[name] > dice[BAR]]
 
 
 def predicted_rows(job: Job) -> dict[str, Path]:

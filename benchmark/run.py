@@ -101,7 +101,9 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         allow_leaky_folds=request.allow_leaky_folds,
     )
     lacking = {job.method: job.lacks for job in jobs if job.method in asked and job.lacks}
-    missing = [f"{method} is left out, it needs {', '.join(lacks)}" for method, lacks in lacking.items()]
+    missing = [
+        f"{method} and its ablation rows are left out, it needs {', '.join(lacks)}" for method, lacks in lacking.items()
+    ]
     if missing and (request.methods or len(lacking) == len(asked)):
         raise InputError(missing)
     for line in missing:

@@ -33,8 +33,6 @@ from leaderboard.images import read_volume
 
 #: Dice on the two cases that counts as learned.
 ENOUGH = 0.9
-#: How far the loss at initialisation may be from the expected one, as a factor.
-NEAR = 2.0
 #: Epochs between two looks at the Dice.
 _LOOK_EVERY = 5
 
@@ -94,6 +92,8 @@ def check_method(
             f"--trainer.max_epochs={epochs}",
             "--trainer.check_val_every_n_epoch=null",
             "--trainer.limit_val_batches=0",
+            "--trainer.devices=1",
+            "--trainer.num_nodes=1",
         )
         if isinstance(cli.model, RuleMethod):
             raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
@@ -124,7 +124,7 @@ class _Watch(pl.Callback):
         self.checks.append(_gradients(method))
         method.zero_grad()
         expected = method.loss(constant_logits(logits, method.initial_probability), batch)["loss"].item()
-        near = expected / NEAR <= loss.item() <= expected * NEAR
+        near = expected / method.initial_loss_within <= loss.item() <= expected * method.initial_loss_within
         seen = f"{loss.item():.4g}, expected about {expected:.4g}"
         self.checks.append(Check("loss at initialisation", math.isfinite(loss.item()) and near, seen))
         method.load_state_dict(state)

@@ -7,7 +7,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,12 +88,8 @@ class Job:
 
     @property
     def lacks(self) -> list[str]:
-        """What the method needs and this machine has not, each with its remedy (the config's section ``requires``)."""
-        return [
-            f"{module} ({remedy})"
-            for module, remedy in self.config.get("requires", {}).items()
-            if importlib.util.find_spec(module) is None
-        ]
+        """See `lacking`."""
+        return lacking(self.config)
 
     @property
     def state(self) -> State:
@@ -269,6 +265,15 @@ def plan_jobs(
     return jobs
 
 
+def lacking(config: Mapping[str, Any]) -> list[str]:
+    """What a method needs and this machine has not, each with its remedy (the config's section ``requires``)."""
+    return [
+        f"{module} ({remedy})"
+        for module, remedy in config.get("requires", {}).items()
+        if importlib.util.find_spec(module) is None
+    ]
+
+
 def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str) -> str:
     """Digest of what decides a job's result: not where files lie, how many workers load them or what is logged."""
     decisive = copy.deepcopy(config)
@@ -293,12 +298,12 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
             at it; all are listed.
     """
     changed = [job for job in jobs if job.state.inputs != job.inputs and (has_begun(job) or job.run in underway)]
+    if queued := [job for job in changed if job.run in underway]:
+        raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
     if changed and not restart_changed:
         raise InputError(
             f"{job.run}: {_change(job)}: give another --out, or --restart-changed to do it again" for job in changed
         )
-    if queued := [job for job in changed if job.run in underway]:
-        raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
     if busy := {job.run: who for job in changed if (who := owner(job.run))}:
         raise InputError(
             f"{run}: another process works here ({who}): wait for it or end it" for run, who in busy.items()

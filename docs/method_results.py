@@ -19,9 +19,12 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from benchmark.configs import read_yaml
+from benchmark.configs import find_method, read_yaml
+from benchmark.outputs import read_provenance
+from benchmark.results import BAR
 from benchmark.rows import row_name
 from leaderboard.images import write_text
+from leaderboard.report import TWIN
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADING = "## Cost, training curve and twin result"
@@ -61,9 +64,9 @@ def text_of(
             f"{cost['gmac']:.0f} GMAC, {cost['network_seconds']:.2f} s for the network, {cost['case_seconds']:.2f} s "
             f"from the case's files to its mask, {cost['peak_memory_mb']} MB at most.\n"
         )
-    names = [name for name in table.index if name == method or name.startswith(row_name(method, ""))]
-    ablations = sorted(name for name in names if name not in spent.index)
-    lines.append(f"**Twin result** (`{command}`; a synthetic cohort, no ISLES result):\n")
+    ablations = [row_name(method, ablation) for ablation in read_provenance(suite / method / "fold0")["ablations"]]
+    cohort = "a synthetic cohort, no ISLES result" if (suite / "leaderboard" / TWIN).exists() else "not a twin"
+    lines.append(f"**Result of {method}** (`{command}`; {cohort}):\n")
     lines += ["| row | rank | Dice | precision | recall | AVD [mL] |", "|---|---:|---:|---:|---:|---:|"]
     for name in (method, *ablations):
         row = table.loc[name]
@@ -73,11 +76,32 @@ def text_of(
         ]
         lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
     if method in costs.index and costs.loc[method, "parameters"]:
+        lines.append(f"\n{recipe_of(method, suite)} {compared(method, table)}".rstrip())
         lines.append(f"\nA training needed {spent.loc[method, 'peak_memory_mb']} MB at most.")
         picture = ROOT / "docs" / "methods" / f"{method}.png"
         draw(sorted((suite / method).glob("fold*/metrics.csv")), picture)
         lines.append(f"\n![Loss and held-out Dice by epoch](../../../docs/methods/{picture.name})")
     return "\n".join(lines)
+
+
+def recipe_of(method: str, suite: Path) -> str:
+    """What the run changed in the method's own config, in words."""
+    ran, own = (read_yaml(path) for path in (suite / method / "fold0" / "config.yaml", find_method(method, suite)))
+    changes = [
+        f"{name} {value} in place of {own['model']['init_args'].get(name, 'the default')}"
+        for name, value in ran["model"].get("init_args", {}).items()
+        if value != own["model"].get("init_args", {}).get(name)
+    ]
+    epochs = f"{ran['trainer']['max_epochs']} of the recipe's {own['trainer']['max_epochs']} epochs"
+    return f"Its recipe here: {', '.join([epochs, *changes])}; the rest is the method's own config."
+
+
+def compared(method: str, table: pd.DataFrame) -> str:
+    """How far above or below the fitted threshold the method's mean Dice lies."""
+    if BAR not in table.index:
+        return ""
+    difference = table.loc[method, "dice_mean"] - table.loc[BAR, "dice_mean"]
+    return f"Its mean Dice is {abs(difference):.2f} {'above' if difference > 0 else 'BELOW'} that of `{BAR}`."
 
 
 def draw(files: Sequence[Path], picture: Path) -> None:

@@ -42,7 +42,7 @@ def make_launcher(name: str, suite: SuiteConfig, root: Path, slots: int) -> Laun
     if name == "slurm":
         from benchmark.launchers.slurm import SlurmLauncher
 
-        return SlurmLauncher(suite.slurm, root / "slurm")
+        return SlurmLauncher(suite.slurm, root / "slurm", suite.checkpoint_every_minutes)
     from benchmark.launchers.local import LocalLauncher
 
     return LocalLauncher(slots)

@@ -7,6 +7,7 @@ cluster.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,18 +25,22 @@ from benchmark.launchers import Watch
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.local import job_command, without_slurm
 from benchmark.state import read_state, update_state
-from benchmark.suite import Job
+from benchmark.suite import EVERY_MINUTES, Job
 from leaderboard.errors import InputError
 from leaderboard.images import write_text
 
 #: Seconds between two questions to squeue.
 POLL_EVERY = 2.0
 #: Seconds that a job which has left the queue gets to show its last state (network file systems are slow).
-GRACE = 10.0
+GRACE = 30.0
+#: Seconds that squeue may be without an answer (a restart of its controller) while jobs are watched.
+PATIENCE = 600.0
 #: Seconds that a job has to end between the signal of its time limit or pre-emption and its requeueing.
 END_WITHIN = 30
 #: How often a job may run into its time limit; each time it continues.
 TIME_LIMITS = 1000
+#: Time limit where the suite sets none; SLURM's or submitit's own may be shorter than an epoch.
+TIME_MINUTES = 240
 #: The settings of a suite's section ``slurm``, and submitit's names for them.
 SETTINGS = {
     "partition": "partition",
@@ -54,7 +59,10 @@ SETTINGS = {
 }
 _ENDED = {
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED",
+    "PREEMPTED",
 }  # fmt: skip
+#: Reasons of squeue's for a job that waits for its turn.
+_TURN = ("", "None", "Priority", "Resources", "JobArrayTaskLimit")
 
 
 class SlurmLauncher:
@@ -63,13 +71,14 @@ class SlurmLauncher:
     Args:
         settings: see `SETTINGS`.
         folder: for submitit's files.
+        checkpoint_minutes: how often a job saves, at least.
 
     Raises:
         InputError: no SLURM here, submitit is missing, or settings that do not exist.
     """
 
-    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
-        if faults := settings_faults(settings):
+    def __init__(self, settings: Mapping[str, Any], folder: Path, checkpoint_minutes: float = EVERY_MINUTES) -> None:
+        if faults := settings_faults(settings, checkpoint_minutes):
             raise InputError(f"slurm.{fault}" for fault in faults)
         if find_spec("submitit") is None:
             raise InputError("--launcher slurm: needs submitit: pip install 'isles-benchmark[slurm]'")
@@ -90,9 +99,17 @@ class SlurmLauncher:
             self._submit(new)
         left = job_ids(job.run for job in jobs)
         missing_since: dict[Path, float] = {}
+        answered = time.monotonic()
         try:
             while left:
-                queue = read_queue(left.values())
+                try:
+                    queue = read_queue(left.values())
+                except InputError:
+                    if time.monotonic() - answered > PATIENCE:
+                        raise
+                    time.sleep(POLL_EVERY)
+                    continue
+                answered = time.monotonic()
                 for run, job_id in list(left.items()):
                     if job_id in queue:
                         missing_since.pop(run, None)
@@ -101,8 +118,8 @@ class SlurmLauncher:
                     elif time.monotonic() - missing_since.setdefault(run, time.monotonic()) > GRACE:
                         note_end(run, f"has left SLURM's queue (job {job_id}, {last_state(job_id)})")
                         del left[run]
-                watch({run: f"{queue[job_id].lower()} in SLURM as {job_id}" for run, job_id in left.items()
-                       if queue.get(job_id, "RUNNING") != "RUNNING"})  # fmt: skip
+                watch({run: f"{queue[job_id]} in SLURM as {job_id}" for run, job_id in left.items()
+                       if queue.get(job_id, "running") != "running"})  # fmt: skip
                 time.sleep(POLL_EVERY if left else 0)
         except (KeyboardInterrupt, SystemExit):
             print(f"{len(left)} jobs stay in SLURM's queue: benchmark cancel ends them", file=sys.stderr)
@@ -113,15 +130,16 @@ class SlurmLauncher:
         import submitit
 
         tasks = self.settings.get("nodes", 1) * self.settings.get("tasks_per_node", 1)
-        if misfits := [job for job in jobs if processes(job.config) not in (1, tasks)]:
+        if misfits := [job for job in jobs if not fits(job.config, tasks)]:
             raise InputError(
                 f"{job.method}: trainer.devices x trainer.num_nodes is {processes(job.config)}, slurm.nodes x "
                 f"slurm.tasks_per_node is {tasks}: make them equal"
                 for job in misfits
             )
         executor = submitit.SlurmExecutor(self.folder, max_num_timeout=TIME_LIMITS)
-        parameters = {SETTINGS[name]: value for name, value in self.settings.items()}
-        # submitit passes `mem` on as it is here; stdout is for what happens before a job's own log begins.
+        settings = {"time_minutes": TIME_MINUTES} | self.settings
+        settings["sbatch"] = {"requeue": True} | settings.get("sbatch", {})  # clusters may not requeue unless asked to
+        parameters = {SETTINGS[name]: value for name, value in settings.items()}
         executor.update_parameters(job_name="isles-benchmark", signal_delay_s=2 * END_WITHIN, **parameters)
         try:
             with executor.batch():
@@ -142,7 +160,8 @@ class RemoteJob:
 
     def __call__(self) -> int:
         """Run the job: where it has as many processes as there are tasks, each is one, else the first runs it alone."""
-        alone = processes(read_yaml(self.run / "config.yaml")) == 1
+        several = int(os.environ.get("SLURM_NTASKS", "1")) > 1
+        alone = not several or processes(read_yaml(self.run / "config.yaml")) == 1
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         if alone and not first:
             return 0
@@ -163,8 +182,8 @@ class RemoteJob:
 
         if self._process is not None:
             _end(self._process.pid)
-        if read_state(self.run).status != "done":
-            update_state(self.run, status="pending", phase="", reason="")
+        with contextlib.suppress(InputError):  # a full disk is no reason not to try again
+            put_back(self.run)
         return submitit.helpers.DelayedSubmission(RemoteJob(self.run))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -189,8 +208,14 @@ def _leave_signal_to_submitit() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
-def settings_faults(settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a suite's section ``slurm``."""
+def put_back(run: Path) -> None:
+    """A job that was ended and is not done waits again."""
+    if read_state(run).status != "done":
+        update_state(run, status="pending", phase="", reason="")
+
+
+def settings_faults(settings: Mapping[str, Any], checkpoint_minutes: float = EVERY_MINUTES) -> list[str]:
+    """What is wrong with a suite's section ``slurm``, for jobs that save every so many minutes."""
     faults = [
         f"{name}: no such setting: choose among {', '.join(SETTINGS)}" for name in settings if name not in SETTINGS
     ]
@@ -200,6 +225,13 @@ def settings_faults(settings: Mapping[str, Any]) -> list[str]:
         for name in numbers
         if name in settings and (not isinstance(settings[name], int) or settings[name] < 1)
     ]
+    # SLURM's signal comes up to a minute before the time that is asked for; starting takes a while too.
+    least = int(checkpoint_minutes + 2 * END_WITHIN / 60 + 4)
+    if isinstance(limit := settings.get("time_minutes"), int) and 1 <= limit < least:
+        faults.append(
+            f"time_minutes is {limit}: a job would end before its first checkpoint "
+            f"(checkpoint_every_minutes is {checkpoint_minutes:g}): give at least {least}"
+        )
     if not isinstance(settings.get("sbatch", {}), dict):
         faults.append("sbatch must be a mapping of sbatch's options: correct it")
     if not isinstance(settings.get("setup", []), list):
@@ -212,6 +244,15 @@ def processes(config: Mapping[str, Any]) -> int:
     trainer = config.get("trainer", {})
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     return int(devices) * int(nodes) if str(devices).isdigit() else 1
+
+
+def fits(config: Mapping[str, Any], tasks: int) -> bool:
+    """Whether a job's processes can run in so many tasks: one in the first, several each in its own.
+
+    Those of one node also run in a single task, where Lightning starts them.
+    """
+    count = processes(config)
+    return count in (1, tasks) or (tasks == 1 and int(config.get("trainer", {}).get("num_nodes", 1)) == 1)
 
 
 def job_ids(runs: Iterable[Path]) -> dict[Path, str]:
@@ -231,7 +272,7 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
     if not arrays:
         return {}
     result = subprocess.run(
-        ["squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T"],
+        ["squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r"],
         capture_output=True,
         text=True,
         check=False,
@@ -242,9 +283,18 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
 
 
 def parse_queue(text: str, ids: set[str]) -> dict[str, str]:
-    """Lines ``id|state`` of squeue -> state by id, of `ids` that have not ended."""
-    states = dict(line.strip().split("|") for line in text.splitlines() if "|" in line)
-    return {job_id: state for job_id, state in states.items() if job_id in ids and state not in _ENDED}
+    """Lines ``id|state|reason`` of squeue -> state by id, of `ids` that have not ended.
+
+    A state is ``running``, or ``pending (PartitionConfig)`` where it waits for something else than its turn.
+    """
+    queue = {}
+    for line in text.splitlines():
+        job_id, _, rest = line.strip().partition("|")
+        state, _, reason = rest.partition("|")
+        if job_id in ids and state not in _ENDED:
+            waits = state == "PENDING" and reason not in _TURN
+            queue[job_id] = f"{state.lower()} ({reason})" if waits else state.lower()
+    return queue
 
 
 def last_state(job_id: str) -> str:
@@ -277,8 +327,7 @@ def cancel(runs: Sequence[Path]) -> list[Path]:
             raise InputError(f"scancel: {', '.join(left)} do not end: look at squeue")
         time.sleep(POLL_EVERY)
     for run in ended:
-        if read_state(run).status != "done":
-            update_state(run, status="pending", phase="", reason="")
+        put_back(run)
     return list(ended)
 
 

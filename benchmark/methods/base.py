@@ -17,8 +17,9 @@ from torch.optim import Optimizer
 
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.augment import derive_seed
-from benchmark.pipeline.datasets import Batch, MethodView, View
+from benchmark.pipeline.datasets import Batch, MethodView, View, padded
 from benchmark.pipeline.preparation import Preparation, with_neighbours
+from benchmark.processes import largest
 
 if TYPE_CHECKING:
     from benchmark.pipeline.datamodule import StrokeData
@@ -39,6 +40,8 @@ class Method(pl.LightningModule):
         raw: the method takes physical units, not z-scores.
         threshold: lesion is where the probability on the case's own grid is greater.
         initial_probability: lesion probability that the untrained network is meant to give.
+        initial_loss_within: how far the untrained network's loss may be from that of `initial_probability` everywhere,
+            as a factor (a check of `benchmark sanity`).
         ablations: names of further rows from the same weights with another post-processing; a row is called
             ``<method>_<name>``.
     """
@@ -48,6 +51,7 @@ class Method(pl.LightningModule):
     raw: bool = False
     threshold: float = 0.5
     initial_probability: float = 0.5
+    initial_loss_within: float = 2.0
     ablations: tuple[str, ...] = ()
     network: nn.Module
 
@@ -138,7 +142,11 @@ class Method(pl.LightningModule):
         torch.manual_seed(derive_seed(self.data.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step; logs every term of the loss."""
+        """One step; logs every term of the loss.
+
+        Samples are padded to the largest of all processes' batches: the global batch is what one process would have.
+        """
+        batch = padded(batch, largest(batch["reference"].shape[1:], self.device))
         logits = self(batch["image"])
         with torch.autocast(self.device.type, enabled=False):
             terms = self.loss(logits, batch)

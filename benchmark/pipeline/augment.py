@@ -18,13 +18,15 @@ import torchio as tio
 # SimpleITK's threads would fight with the workers' and the network's for the cores.
 SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
+#: Heads are turned in plane by as much as this, to either side.
+ROTATION_DEG = 15
 #: Spacings are in mm, intensities in standard deviations of the brain's tissue (the images are z-scored before).
 AUGMENTATION = tio.Compose(
     [
         tio.RandomFlip(axes=(0,), flip_probability=1.0, p=0.5),
         tio.RandomAffine(
             scales=(0.9, 1.1, 0.9, 1.1, 1, 1),
-            degrees=(0, 0, 0, 0, -15, 15),
+            degrees=(0, 0, 0, 0, -ROTATION_DEG, ROTATION_DEG),
             translation=(-8, 8, -8, 8, 0, 0),
             default_pad_value="minimum",
             p=0.8,

@@ -152,18 +152,20 @@ def collate(samples: Sequence[Batch]) -> Batch:
     size = [
         max(sample["reference"].shape[axis] for sample in samples) for axis in range(1, samples[0]["reference"].ndim)
     ]
-    images, references, valid = [], [], []
-    for sample in samples:
-        reference = sample["reference"]
-        padding: list[int] = []
-        for wanted, length in zip(reversed(size), reversed(reference.shape[1:]), strict=True):
-            padding += [0, wanted - length]
-        padded = any(padding)
-        images.append(functional.pad(sample["image"], padding, mode="replicate") if padded else sample["image"])
-        references.append(functional.pad(reference, padding) if padded else reference)
-        ones = torch.ones(reference.shape, dtype=torch.bool)
-        valid.append(functional.pad(ones, padding) if padded else ones)
-    return {"image": torch.cat(images), "reference": torch.cat(references), "valid": torch.cat(valid)}
+    marked = [sample | {"valid": torch.ones(sample["reference"].shape, dtype=torch.bool)} for sample in samples]
+    alike = [padded(sample, size) for sample in marked]
+    return {name: torch.cat([sample[name] for sample in alike]) for name in ("image", "reference", "valid")}
+
+
+def padded(batch: Batch, size: Sequence[int]) -> Batch:
+    """A batch with images of a larger size (D,) h, w: see `collate`."""
+    padding: list[int] = []
+    for wanted, length in zip(reversed(size), reversed(batch["reference"].shape[1:]), strict=True):
+        padding += [0, wanted - length]
+    if not any(padding):
+        return batch
+    fill = {name: functional.pad(batch[name], padding) for name in ("reference", "valid")}
+    return batch | fill | {"image": functional.pad(batch["image"], padding, mode="replicate")}
 
 
 def only(samples: Sequence[Batch]) -> Batch:

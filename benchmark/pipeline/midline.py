@@ -22,8 +22,9 @@ from torch.nn import functional
 LARGEST_SHIFT_MM, LARGEST_ANGLE_DEG = 15.0, 12.0
 #: Below this NCC the two halves have nothing in common and the line is the upright one (our choice).
 LOWEST_CORRELATION = 0.2
-#: Rounds of the search: pixel size in mm, steps in mm and degrees, and how many steps to either side.
-_ROUNDS = ((4.0, 3.0, 3.0, 5, 4), (2.0, 1.0, 1.0, 2, 2), (2.0, 0.25, 0.25, 3, 3))
+#: Rounds of the search: pixel size in mm, steps in mm and degrees, and how many steps to either side (the first goes
+#: through the whole range).
+_ROUNDS = ((4.0, 3.0, 3.0, None), (2.0, 1.0, 1.0, 2), (2.0, 0.25, 0.25, 3))
 #: Slices that take part in the search; more cost time and say nothing new.
 _SLICES = 8
 #: Intensities are cut off so many (robust) standard deviations from the brain's median.
@@ -51,7 +52,10 @@ class Midline:
 
 
 def estimate_midline(
-    image: np.ndarray | Tensor, brain: np.ndarray | Tensor, spacing_mm: Sequence[float] | Tensor
+    image: np.ndarray | Tensor,
+    brain: np.ndarray | Tensor,
+    spacing_mm: Sequence[float] | Tensor,
+    largest_angle_deg: float = LARGEST_ANGLE_DEG,
 ) -> Midline:
     """Find the mid-sagittal line of a volume.
 
@@ -59,6 +63,7 @@ def estimate_midline(
         image: (D, H, W), CT in HU or any map in which the two halves look alike; its scale does not matter.
         brain: (D, H, W), nonzero inside.
         spacing_mm: voxel size along x, y, z (that is W, H, D).
+        largest_angle_deg: how tilted the line may be; more for a head that was turned.
 
     Returns:
         The line of greatest NCC; the upright line through the centre of mass where the brain is empty, the image is
@@ -78,7 +83,7 @@ def estimate_midline(
     scaled = _robust_scale(torch.as_tensor(image).cpu()[pick].float(), inside[pick])
     if scaled is None:
         return fallback
-    best = _search(scaled, inside[pick], (dx, dy), fallback)
+    best = _search(scaled, inside[pick], (dx, dy), fallback, largest_angle_deg)
     return best if best.correlation >= LOWEST_CORRELATION else fallback
 
 
@@ -156,11 +161,15 @@ def _robust_scale(image: Tensor, inside: Tensor) -> Tensor | None:
     return torch.where(inside, scaled, torch.zeros(()))
 
 
-def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start: Midline) -> Midline:
+def _search(
+    scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start: Midline, largest_angle_deg: float
+) -> Midline:
     """The rounds of the search, each about the best line of the one before."""
     both = torch.stack([scaled, inside.float()])
     best = start
-    for size_mm, shift_step, angle_step, shifts, angles in _ROUNDS:
+    for size_mm, shift_step, angle_step, steps in _ROUNDS:
+        shifts = steps or math.ceil(LARGEST_SHIFT_MM / shift_step)
+        angles = steps or math.ceil(largest_angle_deg / angle_step)
         coarse, origin_mm, coarse_mm = _coarsen(both, pixel_mm, size_mm)
         candidates = [
             (best.shift_mm + shift_step * i, best.angle_deg + angle_step * j)
@@ -170,7 +179,7 @@ def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start
         lines = [
             Midline(start.centre_mm, shift, angle)
             for shift, angle in candidates
-            if abs(shift) <= LARGEST_SHIFT_MM and abs(angle) <= LARGEST_ANGLE_DEG
+            if abs(shift) <= LARGEST_SHIFT_MM and abs(angle) <= largest_angle_deg
         ]
         scores = [_self_correlation(coarse, line, origin_mm, coarse_mm) for line in lines]
         winner = int(np.argmax(scores))

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -129,9 +134,18 @@ def test_what_a_killed_job_said_last_comes_back_with_its_failure(tmp_path: Path)
 
 
 def test_the_queue_holds_what_has_not_ended() -> None:
-    text = "12_0|RUNNING\n12_1|PENDING\n12_2|COMPLETED\n12_3|CANCELLED\n13|COMPLETING\n14|REQUEUED\n"
-    ids = {"12_0", "12_1", "12_2", "12_3", "13", "15"}
-    assert slurm.parse_queue(text, ids) == {"12_0": "RUNNING", "12_1": "PENDING", "13": "COMPLETING"}
+    text = """
+12_0|RUNNING|None
+12_1|PENDING|Resources
+12_2|COMPLETED|None
+12_3|CANCELLED|None
+12_4|PENDING|PartitionConfig
+13|COMPLETING|None
+14|REQUEUED|None
+"""
+    ids = {"12_0", "12_1", "12_2", "12_3", "12_4", "13", "15"}
+    queue = {"12_0": "running", "12_1": "pending", "12_4": "pending (PartitionConfig)", "13": "completing"}
+    assert slurm.parse_queue(text, ids) == queue
 
 
 def test_the_ids_of_jobs_are_found_again_and_damaged_ones_are_none(tmp_path: Path) -> None:
@@ -147,6 +161,7 @@ def test_the_ids_of_jobs_are_found_again_and_damaged_ones_are_none(tmp_path: Pat
         ({"partitoin": "gpu"}, "partitoin: no such setting"),
         ({"nodes": 0}, "nodes must be a whole number"),
         ({"time_minutes": "1:00"}, "time_minutes must be a whole number"),
+        ({"time_minutes": 14}, "checkpoint_every_minutes is 10): give at least 15"),
         ({"sbatch": "--x"}, "sbatch must be a mapping"),
         ({"setup": "module load"}, "setup must be a list"),
     ],
@@ -163,6 +178,171 @@ def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.
         slurm.SlurmLauncher({}, tmp_path)
     with pytest.raises(InputError, match="no SLURM on this machine"):
         slurm.cancel([])
+
+
+class FakeCluster:
+    """Stands for squeue: a queue a look, the last one for ever."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *queues: dict[str, str] | None) -> None:
+        self.queues = list(queues)
+        patch.setattr(slurm, "read_queue", self.look)
+        patch.setattr(slurm, "last_state", lambda job_id: "OUT_OF_MEMORY")
+        patch.setattr(slurm, "find_spec", lambda name: True)
+        patch.setattr(slurm, "_require_slurm", lambda what: None)
+        for name, seconds in (("POLL_EVERY", 0.01), ("GRACE", 0.05), ("PATIENCE", 0.2)):
+            patch.setattr(slurm, name, seconds)
+
+    def look(self, ids: object) -> dict[str, str]:
+        queue = self.queues.pop(0) if len(self.queues) > 1 else self.queues[0]
+        if queue is None:
+            raise InputError("squeue: no answer")
+        return queue
+
+
+def in_queue(job: Job, job_id: str) -> Job:
+    (job.run / "slurm.json").write_text(json.dumps({"job": job_id}))
+    return job
+
+
+def test_jobs_in_the_queue_are_watched_and_the_others_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = make_jobs(tmp_path, "ok", "ok")
+    in_queue(jobs[0], "7_0")
+    FakeCluster(monkeypatch, {"7_0": "pending"}, {"7_0": "pending"}, {"7_0": "running", "8_0": "running"}, {})
+    launcher = slurm.SlurmLauncher({}, tmp_path)
+    submitted, remarks = [], []
+
+    def submit(new: list[Job]) -> None:
+        submitted.extend(new)
+        in_queue(new[0], "8_0")
+
+    def watch(remark: dict[Path, str]) -> None:
+        remarks.append(remark)
+        if not remark:
+            for job in jobs:
+                update_state(job.run, status="done")
+
+    monkeypatch.setattr(launcher, "_submit", submit)
+    launcher.run(jobs, watch)
+    assert submitted == [jobs[1]]
+    assert remarks[0] == {jobs[0].run: "pending in SLURM as 7_0"}
+    assert [read_state(job.run).status for job in jobs] == ["done", "done"]
+
+
+def test_a_job_that_slurm_ended_is_failed_with_what_slurm_and_its_log_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = make_jobs(tmp_path, "ok")
+    in_queue(job, "7_0")
+    (job.run / "log.txt").write_text("epoch 3\nepoch 4\n")
+    FakeCluster(monkeypatch, {"7_0": "running"}, {"7_0": "running"}, {})
+    slurm.SlurmLauncher({}, tmp_path).run([job], lambda remarks: None)
+    state = read_state(job.run)
+    assert state.status == "failed"
+    assert "has left SLURM's queue (job 7_0, OUT_OF_MEMORY)" in state.reason
+    assert state.reason.endswith("which ends: epoch 3 | epoch 4")
+
+
+def test_a_silent_controller_is_waited_for_but_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = make_jobs(tmp_path, "ok")
+    in_queue(job, "7_0")
+    running = {"7_0": "running"}
+    FakeCluster(monkeypatch, running, None, None, running, {})
+    seen = []
+    slurm.SlurmLauncher({}, tmp_path).run([job], lambda remarks: seen.append(update_state(job.run, status="done")))
+    assert seen
+    FakeCluster(monkeypatch, running, None)
+    with pytest.raises(InputError, match="no answer"):
+        slurm.SlurmLauncher({}, tmp_path).run([job], lambda remarks: None)
+
+
+def test_an_interrupt_leaves_jobs_in_the_queue_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(remarks: object) -> None:
+        raise KeyboardInterrupt
+
+    (job,) = make_jobs(tmp_path, "ok")
+    in_queue(job, "7_0")
+    FakeCluster(monkeypatch, {"7_0": "running"})
+    with pytest.raises(KeyboardInterrupt):
+        slurm.SlurmLauncher({}, tmp_path).run([job], interrupt)
+    assert "1 jobs stay in SLURM's queue: benchmark cancel ends them" in capsys.readouterr().err
+    assert read_state(job.run).status == "pending"
+
+
+@pytest.mark.parametrize(
+    ("trainer", "tasks", "fit"),
+    [
+        ({}, 1, True),
+        ({"devices": "auto"}, 8, True),
+        ({"devices": 1}, 8, True),
+        ({"devices": 4, "num_nodes": 2}, 8, True),
+        ({"devices": 4}, 1, True),
+        ({"devices": 4, "num_nodes": 2}, 1, False),
+        ({"devices": 4}, 8, False),
+    ],
+)
+def test_a_job_has_a_task_a_process_or_one_task(trainer: dict, tasks: int, fit: bool) -> None:
+    assert slurm.fits({"trainer": trainer}, tasks) is fit
+
+
+@pytest.mark.parametrize(
+    ("devices", "tasks", "task", "starts", "sees_slurm"),
+    [(1, 1, 0, True, False), (1, 2, 0, True, False), (1, 2, 1, False, False), (2, 2, 1, True, True),
+     (2, 1, 0, True, False)],
+)  # fmt: skip
+def test_a_task_is_one_of_the_jobs_processes_or_runs_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int, tasks: int, task: int, starts: bool, sees_slurm: bool
+) -> None:
+    (job,) = make_jobs(tmp_path, "ok")
+    (job.run / "config.yaml").write_text(f"trainer: {{devices: {devices}}}\n")
+    monkeypatch.setenv("SLURM_NTASKS", str(tasks))
+    monkeypatch.setenv("SLURM_PROCID", str(task))
+    script = "import os; print('SLURM_NTASKS' in os.environ)"
+    monkeypatch.setattr(slurm, "job_command", lambda run: [sys.executable, "-c", script])
+    assert slurm.RemoteJob(job.run)() == 0
+    log = job.run / "log.txt"
+    assert (log.read_text().strip() if log.exists() else None) == (str(sees_slurm) if starts else None)
+
+
+def test_a_signalled_job_ends_its_process_and_waits_to_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    (job,) = make_jobs(tmp_path, "ok")
+    (job.run / "config.yaml").write_text("{}\n")
+    # Like a real one it ignores SLURM's signal and dies of SIGTERM.
+    script = "import time; print('up', flush=True); time.sleep(60)"
+    monkeypatch.setattr(slurm, "job_command", lambda run: [sys.executable, "-c", script])
+    remote = slurm.RemoteJob(job.run)
+    again = []
+
+    def on_signal(*_: object) -> None:
+        again.append(remote.checkpoint())
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGUSR2, on_signal)
+
+    def send() -> None:
+        while not (job.run / "log.txt").exists() or not (job.run / "log.txt").read_text():
+            time.sleep(0.01)
+        os.kill(remote._process.pid, signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        with pytest.raises(InterruptedError):  # submitit exits
+            remote()
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR2, before)
+    assert again[0].function.run == job.run
+    assert read_state(job.run).status == "pending"
+    with pytest.raises(ProcessLookupError):
+        os.kill(remote._process.pid, 0)
 
 
 @pytest.mark.parametrize(

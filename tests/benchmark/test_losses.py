@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,3 +187,32 @@ def test_padded_voxels_change_nothing(name: str) -> None:
         pad(logits, (0, 8), value=3.0), pad(reference, (0, 8)), pad(everything(reference), (0, 8), value=False)
     )
     assert padded.item() == pytest.approx(plain.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("lesion", [True, False], ids=["lesion", "none"])
+@pytest.mark.parametrize(
+    ("loss", "classes"),
+    [
+        (generalised_dice, 2),
+        (functools.partial(weighted_cross_entropy, weight=10.0), 2),
+        (functools.partial(focal, alpha=0.75, gamma=2.0), 1),
+    ],
+    ids=["generalised Dice", "weighted cross-entropy", "focal"],
+)
+def test_in_16_bits_and_without_lesion_value_and_gradient_are_finite_and_in_32_bits(
+    loss: Any, classes: int, lesion: bool, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    logits = (20 * torch.randn(2, classes, 16, 16)).to(dtype).requires_grad_()
+    reference = torch.zeros(2, 16, 16)
+    reference[0, 4:9, 4:9] = float(lesion)
+    valid = torch.ones(2, 16, 16, dtype=torch.bool)
+    value = loss(logits, reference, valid)
+    value.backward()
+    assert value.dtype == torch.float32
+    assert torch.isfinite(value)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    exact = loss(logits.detach().double().float(), reference, valid)
+    assert value.item() == pytest.approx(exact.item(), rel=1e-6)

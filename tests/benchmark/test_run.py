@@ -172,7 +172,12 @@ def test_a_method_whose_package_is_missing_is_left_out_with_its_remedy(
     (project / "methods" / "needy.yaml").write_text(yaml.safe_dump(needy))
     (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"methods": ["all_background", "needy"]}))
     assert run(tree) == 0
-    assert capsys.readouterr().out.count("needy is left out, it needs no_such_package (pip install it)") == 2
+    assert (
+        capsys.readouterr().out.count(
+            "needy and its ablation rows are left out, it needs no_such_package (pip install it)"
+        )
+        == 2
+    )
     table = (project / "runs" / "small" / "leaderboard" / "leaderboard.csv").read_text()
     assert "all_background" in table
     assert "needy" not in table

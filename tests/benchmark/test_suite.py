@@ -111,6 +111,21 @@ def test_changed_inputs_are_refused_by_name_and_done_again_on_demand(tmp_path: P
     assert not (jobs[0].run / "predictions").exists()
 
 
+def test_jobs_under_way_elsewhere_are_left_as_they_are(tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path)
+    prepare_runs(jobs)
+    for job in jobs:
+        update_state(job.run, status="running", phase="training", done=3)
+    assert prepare_runs(jobs, underway=[jobs[0].run]) == jobs
+    assert [job.state.status for job in jobs] == ["running", "pending", "pending", "pending"]
+    changed = jobs_of(tmp_path, settings={"trainer": {"max_epochs": 2}})
+    before = (jobs[0].run / "config.yaml").read_text()
+    for restart in (False, True):
+        with pytest.raises(InputError, match="fold0: is under way with other inputs"):
+            prepare_runs(changed, restart_changed=restart, underway=[jobs[0].run])
+    assert (jobs[0].run / "config.yaml").read_text() == before
+
+
 def test_a_job_without_its_predictions_is_not_done(tmp_path: Path) -> None:
     (job, *_) = jobs_of(tmp_path)
     write_state(_made(job.run), State(status="done", inputs=job.inputs))

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from leaderboard.errors import InputError
+
 Units = Literal["voxels", "mm"]
 
 #: Probabilities are at least this before their logarithm is taken (pydensecrf's own default, which the authors used).
@@ -49,11 +51,13 @@ class CRFSettings:
 
     def __post_init__(self) -> None:
         if self.units not in ("voxels", "mm"):
-            raise ValueError(f"the CRF's units are voxels or mm, not {self.units!r}")
+            raise InputError(f"model.init_args.crf_units must be voxels or mm, not {self.units!r}: correct the config")
         if min(self.gaussian_sigma, self.bilateral_sigma, self.intensity_sigma) <= 0:
-            raise ValueError("the CRF's standard deviations must be greater than 0")
+            raise InputError("model.init_args: the CRF's sigmas must be greater than 0: correct the config")
         if min(self.gaussian_weight, self.bilateral_weight, self.iterations) < 0:
-            raise ValueError("the CRF's weights and iterations must not be negative")
+            raise InputError(
+                "model.init_args: the CRF's weights and iterations must not be negative: correct the config"
+            )
 
 
 def dense_crf(

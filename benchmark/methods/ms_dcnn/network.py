@@ -87,12 +87,12 @@ def statistics_frozen(module: nn.Module) -> Iterator[None]:
 
     The second pass over the same batch would: they would then follow the last batches alone (0.81 of the old in place
     of 0.9), and the evaluated network would depend on whether memory was short. They stay in use, with a momentum of
-    0, since the two passes must keep the same tensors for the backward pass.
+    0 and a counter to throw away, since the two passes must keep the same tensors for the backward pass.
     """
     norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+    for norm, (_, batches) in zip(norms, kept, strict=True):
+        norm.momentum, norm.num_batches_tracked = 0.0, None if batches is None else batches.clone()
     try:
         yield
     finally:

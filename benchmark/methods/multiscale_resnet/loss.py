@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmark.processes import summed
+
 
 def multiscale_dice(
     logits: Sequence[Tensor], reference: Tensor, valid: Tensor, *, lesion_prior: float, smooth: float = 1.0
 ) -> Tensor:
     """Sum over levels of ``1 - sum_c w_c D_c`` with ``D_c = (2 sum p g + e) / (sum p^2 + sum g^2 + e)``.
 
-    The sums run over the whole batch and ``w_c = (1 / prior_c) / sum (1 / prior)`` (the first author's public code:
-    `BatchDiceLoss`). At coarser levels g is the share of the pixel that is lesion (average pooling of the one-hot
-    reference): nearest neighbours would drop small lesions. With e = 1 a batch without lesion still has a gradient
-    against false positives (our choice: the public code's 1e-7 leaves none).
+    The sums run over the whole batch, of all processes, and ``w_c = (1 / prior_c) / sum (1 / prior)`` (the first
+    author's public code: `BatchDiceLoss`). At coarser levels g is the share of the pixel that is lesion (average
+    pooling of the one-hot reference): nearest neighbours would drop small lesions. With e = 1 a batch without lesion
+    still has a gradient against false positives (our choice: the public code's 1e-7 leaves none).
 
     Args:
         logits: (N, 2, H / 2^l, W / 2^l) for levels l = 0, 1, ...; the finest first.
@@ -41,5 +43,6 @@ def multiscale_dice(
         probability = at_level.float().softmax(dim=1) * inside
         overlap = (probability * truth).sum(dim=(0, 2, 3))
         size = probability.square().sum(dim=(0, 2, 3)) + truth.square().sum(dim=(0, 2, 3))
+        overlap, size = summed(overlap, size)
         total = total + 1 - (weights * (2 * overlap + smooth) / (size + smooth)).sum()
     return total

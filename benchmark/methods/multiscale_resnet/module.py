@@ -26,7 +26,7 @@ class MultiScaleResNetMethod(Method):
         size: pixels a side of the (cropped or padded) slice; None with `pixel_mm`.
         slice_mm: distance of slices to resample to (the paper's 5 mm); None keeps the case's.
         learning_rate: of Adam.
-        second_beta: of Adam's running averages (0.99 in the first author's public code).
+        first_beta: of Adam's running averages (0.99 in the first author's public code).
         weight_decay: of Adam.
         decay: exponent of a polynomial decay of the learning rate; 0 keeps it constant.
     """
@@ -40,7 +40,7 @@ class MultiScaleResNetMethod(Method):
         size: int | None = 240,
         slice_mm: float | None = None,
         learning_rate: float = 1e-3,
-        second_beta: float = 0.999,
+        first_beta: float = 0.9,
         weight_decay: float = 1e-5,
         decay: float = 0.0,
     ) -> None:
@@ -54,7 +54,7 @@ class MultiScaleResNetMethod(Method):
         if size is not None and size % multiple:
             raise InputError(f"model.init_args.size must be a multiple of {multiple}, not {size}: correct the config")
         self.learning_rate = learning_rate
-        self.second_beta = second_beta
+        self.first_beta = first_beta
         self.weight_decay = weight_decay
         self.decay = decay
         grid = PadToMultiple(multiple) if pixel_mm is None or size is None else ResampleTo(pixel_mm, size, slice_mm)
@@ -78,7 +78,7 @@ class MultiScaleResNetMethod(Method):
         optimizer = torch.optim.Adam(
             self.parameters(),
             lr=self.learning_rate,
-            betas=(0.9, self.second_beta),
+            betas=(self.first_beta, 0.999),
             weight_decay=self.weight_decay,
             fused=True,
         )

@@ -8,8 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.pipeline import midline
+from benchmark.pipeline.augment import ROTATION_DEG
 from benchmark.pipeline.midline import estimate_midline, mirror
 from benchmark.pipeline.preparation import Preparation
+
+#: Heads are tilted, and the augmentation turns them further.
+LARGEST_ANGLE_DEG = midline.LARGEST_ANGLE_DEG + ROTATION_DEG
 
 
 class WithMirrorImage(Preparation):
@@ -27,7 +32,7 @@ class WithMirrorImage(Preparation):
 
     def image(self, image: Tensor, brain: Tensor, spacing_mm: Sequence[float]) -> Tensor:
         """(C, D, H, W) -> (2 C, d, h, w): the maps, then their mirror images."""
-        line = estimate_midline(image[0], brain, spacing_mm)
+        line = estimate_midline(image[0], brain, spacing_mm, LARGEST_ANGLE_DEG)
         both = torch.cat([image, mirror(image, line, spacing_mm)])
         return self.inner.image(both, brain, spacing_mm)
 

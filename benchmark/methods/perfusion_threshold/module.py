@@ -47,9 +47,14 @@ class PerfusionThreshold(RuleMethod):
     ) -> None:
         super().__init__()
         if rcbf_below is None and tmax_above is None:
-            raise ValueError("perfusion_threshold needs rcbf_below, tmax_above or both")
+            raise InputError(
+                "model.init_args: perfusion_threshold needs rcbf_below, tmax_above or both: correct the config"
+            )
         if fitted and (rcbf_below is None or tmax_above is not None or smallest_ml > 0):
-            raise ValueError("perfusion_threshold fits rcbf_below alone: leave tmax_above and smallest_ml out")
+            raise InputError(
+                "model.init_args: perfusion_threshold fits rcbf_below alone, without tmax_above and smallest_ml: "
+                "correct the config"
+            )
         self.save_hyperparameters()
         self.tmax_above = tmax_above
         self.smallest_ml = smallest_ml

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional
+
+from benchmark.processes import summed
 
 
 def supervision_weights(levels: int, lowest: float = 1e-6) -> list[float]:
@@ -44,7 +45,8 @@ def deep_supervision(
         )
         dice = dice + weight * lesion_dice(at_level, truth, inside, batch_dice=batch_dice)
         each = functional.cross_entropy(at_level.float(), truth.long(), reduction="none")
-        entropy = entropy + weight * (each * inside).sum() / inside.sum().clamp(min=1)
+        total, voxels = summed((each * inside).sum(), inside.sum())
+        entropy = entropy + weight * total / voxels.clamp(min=1)
     return {"loss": dice + entropy, "dice": dice, "cross_entropy": entropy}
 
 
@@ -61,29 +63,6 @@ def lesion_dice(logits: Tensor, truth: Tensor, inside: Tensor, *, batch_dice: bo
     axes = tuple(range(0 if batch_dice else 1, truth.ndim))
     p, g = logits.float().softmax(dim=1)[:, 1] * inside, truth * inside
     overlap, size = (p * g).sum(dim=axes), p.sum(dim=axes) + g.sum(dim=axes)
-    if batch_dice and distributed.is_available() and distributed.is_initialized():
-        overlap, size = SumOverProcesses.apply(torch.stack([overlap, size]))
+    if batch_dice:
+        overlap, size = summed(overlap, size)
     return (1 - (2 * overlap + smooth) / (size + smooth).clamp(min=1e-8)).mean()
-
-
-class SumOverProcesses(torch.autograd.Function):
-    """Sum of a tensor over all processes that the gradient passes (nnU-Net gathers its batch Dice likewise).
-
-    Every process minimises the same Dice of the global sums, so the gradient of this process's part is the sum of all
-    processes' gradients. With the mean that DistributedDataParallel takes, N processes see the gradient of one process
-    with N times the batch.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        """The sum, on every process."""
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """The sum of the processes' gradients."""
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total

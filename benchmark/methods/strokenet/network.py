@@ -24,7 +24,10 @@ GROUPS = 8
 
 
 def group_norm(channels: int) -> nn.Module:
-    """Group normalisation (Wu & He 2018): each volume by its own statistics, whatever else is in the batch."""
+    """Group normalisation (Wu & He 2018): each volume by its own statistics, whatever else is in the batch.
+
+    But for the slices that a batch of different depths is padded with: they count.
+    """
     return nn.GroupNorm(GROUPS, channels)
 
 

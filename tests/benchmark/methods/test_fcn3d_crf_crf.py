@@ -20,6 +20,7 @@ from scipy import ndimage
 from benchmark.methods.fcn3d_crf import crf
 from benchmark.methods.fcn3d_crf.crf import CRFSettings, brain_box, dense_crf, dense_crf_in_brain, margin_voxels
 from benchmark.methods.fcn3d_crf.module import FCN3DCRFMethod
+from leaderboard.errors import InputError
 
 pytest.importorskip("pydensecrf", reason="the CRF's package is not installed (the extra crf)")
 
@@ -181,7 +182,7 @@ def test_without_brain_nothing_changes() -> None:
     [{"units": "cm"}, {"gaussian_sigma": 0.0}, {"intensity_sigma": -1.0}, {"iterations": -1}, {"bilateral_weight": -2}],
 )
 def test_settings_without_meaning_are_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match="CRF's"):
+    with pytest.raises(InputError, match=r"crf_units|CRF's"):
         CRFSettings(**wrong)
 
 

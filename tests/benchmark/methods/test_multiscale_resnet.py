@@ -189,11 +189,18 @@ def test_the_recipe_is_adam_with_a_constant_or_a_polynomial_learning_rate(decay:
     assert (factor(0), factor(50)) == pytest.approx((1.0, halfway))
 
 
+def test_the_first_authors_own_momentum_is_an_option() -> None:
+    method = trained(MultiScaleResNetMethod(first_beta=0.99), estimated_stepping_batches=100)
+    method.network = torch.nn.Linear(1, 1)
+    recipe: Any = method.configure_optimizers()
+    assert recipe["optimizer"].defaults["betas"] == (0.99, 0.999)
+
+
 def test_channels_are_maps_then_mirror_images_then_neighbours(cached: list[CachedCase]) -> None:
     item = WholeCases(cached, MultiScaleResNetMethod(pixel_mm=None, size=None).view_of(1))[2]
     plain = WholeCases(cached, MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum()))[2]
     case = cached[2]
-    line = estimate_midline(plain["image"][0], plain["brain"], case.spacing_mm)
+    line = estimate_midline(plain["image"][0], plain["brain"], case.spacing_mm, 27.0)
     assert torch.equal(item["image"][:5], plain["image"])
     assert torch.equal(item["image"][5:], mirror(plain["image"], line, case.spacing_mm))
     stacked = with_neighbours(item["image"], torch.tensor([1]), 1)
@@ -222,9 +229,9 @@ def test_the_mirror_image_is_that_of_the_augmented_sample_about_its_own_line(cac
     for epoch in range(6):
         key = Key(epoch, 20)
         sample, maps, brain = served[key]["image"][0], plain[key]["image"][0], brains[key]["image"][0, 0]
-        line = estimate_midline(maps[0], brain, case.spacing_mm)
+        line = estimate_midline(maps[0], brain, case.spacing_mm, 27.0)
         assert torch.equal(sample, torch.cat([maps, mirror(maps, line, case.spacing_mm)]))
-        moved.append(line != estimate_midline(before[0], brain_before, case.spacing_mm))
+        moved.append(line != estimate_midline(before[0], brain_before, case.spacing_mm, 27.0))
     assert any(moved)  # else the line could as well be that of the case as it was before
 
 

@@ -33,7 +33,7 @@ def test_setup_looks_at_the_cohorts_images() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"rcbf_below": 0.3, "tmax_above": 6.0, "fitted": True}, {"fitted": True}])
 def test_settings_that_make_no_rule_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="perfusion_threshold"):
+    with pytest.raises(InputError, match="perfusion_threshold"):
         PerfusionThreshold(**settings)  # type: ignore[arg-type]
 
 

@@ -12,10 +12,12 @@ def test_it_has_the_specified_number_of_parameters() -> None:
         assert sum(p.numel() for p in StrokeNet(5, norm=norm).parameters() if p.requires_grad) == 10_370_097
 
 
+@pytest.mark.parametrize("size", [64, 160, 256])
 @pytest.mark.parametrize("depth", [2, 4, 8, 16, 22])
-def test_it_takes_every_depth_of_the_cohort(depth: int) -> None:
-    with torch.no_grad():
-        assert StrokeNet(5).eval()(torch.rand(1, 5, depth, 32, 32)).shape == (1, 1, depth, 32, 32)
+def test_it_takes_every_depth_of_the_cohort_at_every_size(depth: int, size: int) -> None:
+    with torch.device("meta"):
+        logits = StrokeNet(5)(torch.rand(1, 5, depth, size, size))
+    assert logits.shape == (1, 1, depth, size, size)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (80, 64)])

@@ -59,6 +59,15 @@ def test_known_shift_and_tilt_are_recovered(shift_mm: float, angle_deg: float) -
     assert 0.5 < line.correlation <= 1.001
 
 
+@pytest.mark.parametrize("angle_deg", [15, -19, 25])
+def test_a_head_that_was_turned_beyond_its_own_tilt_is_recovered_in_a_wider_search(angle_deg: float) -> None:
+    ct, brain = head(4.0, angle_deg)
+    line = estimate_midline(ct, brain, SPACING, largest_angle_deg=27.0)
+    assert line.angle_deg == pytest.approx(angle_deg, abs=1)
+    assert offset_of_middle(line, ct.shape, SPACING) == pytest.approx(-4.0, abs=0.5)
+    assert abs(estimate_midline(ct, brain, SPACING).angle_deg) <= 12.0
+
+
 @pytest.mark.parametrize("spacing_mm", [(0.9, 1.3, 5.0), (3.5, 3.5, 12.0)])
 def test_pose_is_in_millimetres_whatever_the_spacing(spacing_mm: Spacing) -> None:
     shape = (2, round(190 / spacing_mm[1]), round(180 / spacing_mm[0]))
