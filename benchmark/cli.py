@@ -278,10 +278,15 @@ def _check(options: argparse.Namespace) -> int:
 
 def _predict_cohort(options: argparse.Namespace) -> int:
     _require_training("benchmark predict-cohort")
-    from benchmark.predict_cohort import predict_cohort
+    from benchmark.predict_cohort import predict_cohort, training_cases
 
     count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
     print(f"{count} predictions written to {options.out}")
+    if known := training_cases(options.run, options.cohort, options.partition):
+        print(
+            f"note: {options.run} was trained on {len(known)} of these cases: their scores would say nothing",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ def measure_costs(
     """Measure methods one after the other.
 
     Args:
-        methods: their names; None takes the suite's.
+        methods: their names; None takes those of the suite that have all they need.
         suite: suite whose settings the methods take.
         cohort: the first of its training cases is taken; None makes a synthetic one of eight slices.
         size: pixels a side of the synthetic case.
@@ -95,8 +96,12 @@ def measure_costs(
     read = read_suite(find_config(suite))
     names = tuple(methods or read.methods)
     configs = {name: method_config(read, name, settings) for name in names}
-    if missing := {name: lacks for name, config in configs.items() if (lacks := lacking(config))}:
+    missing = {name: lacks for name, config in configs.items() if (lacks := lacking(config))}
+    if methods and missing:
         raise InputError(f"{name}: needs {', '.join(lacks)}, or leave it out" for name, lacks in missing.items())
+    for name, lacks in missing.items():
+        print(f"{name} is left out, it needs {', '.join(lacks)}", file=sys.stderr)
+        del configs[name]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         tree = (cohort or _one_case(Path(folder) / "cohort", size)).resolve()

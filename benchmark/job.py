@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import resource
 import sys
 import time
@@ -28,6 +29,7 @@ from benchmark.checkpoints import AtomicCheckpoints, checkpoint_callbacks, newes
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
 from benchmark.locks import hold
+from benchmark.methods.base import RuleMethod
 from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
@@ -106,6 +108,8 @@ def _fit_and_predict(run: Path) -> None:
             leftover.unlink()
     cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
+    if not isinstance(method, RuleMethod) and trainer.max_epochs == 0:
+        raise InputError(f"{run}: trainer.max_epochs is 0, the network would stay untrained: give at least 1")
     last = run / CHECKPOINT
     fit_seconds = _seconds_of_sound_fit(run)
     if fit_seconds is None:
@@ -158,6 +162,11 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
             )
     except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
+        if unknown := re.search(r"No module named '([\w.]+)'", fault):
+            raise InputError(
+                f"{config}: there is no module {unknown[1]}: give the command where it lies, with PYTHONPATH=., "
+                "or install it"
+            ) from None
         raise InputError(
             f"{config}: {fault or 'is not a valid config'}: correct the method's or suite's config"
         ) from None

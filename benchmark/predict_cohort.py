@@ -8,9 +8,11 @@ import zipfile
 from pathlib import Path
 
 from benchmark.checkpoints import is_loadable
+from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
-from benchmark.job import load
+from benchmark.job import load, quiet_lightning
 from benchmark.outputs import CHECKPOINT, PROVENANCE, read_provenance
+from benchmark.pipeline.cache import case_digest
 from benchmark.rows import row_folder, row_name
 from leaderboard.cohort import Partition, find_partitions, read_cohort
 from leaderboard.errors import InputError
@@ -42,12 +44,13 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     trained_on = read_provenance(run)["cohort"]["edition"]
     if (edition := read_cohort(cohort, partition).edition) != trained_on:
         raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {trained_on}: give its edition")
-    if partition is None:
-        partition = "testing" if "testing" in find_partitions(cohort) else "training"
+    partition = partition or _partition_of(cohort)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out.parent}: cannot be created ({error.strerror}): give another --out") from None
+    _require_free(out)
+    quiet_lightning()
     method = settings.get("suite", {}).get("method", run.parent.name)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         written = Path(scratch) / "masks"
@@ -67,6 +70,40 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
             for row in ("", *cli.model.ablations):
                 _deliver(row_folder(written, row), out.with_name(row_name(out.stem, row) + out.suffix))
     return len(cli.datamodule.held_out)
+
+
+def training_cases(run: Path, cohort: Path, partition: Partition | None) -> list[str]:
+    """Those of a cohort's cases, known by their content, that the job was trained on; none of a job without folds.
+
+    Args:
+        run: run directory of a finished job.
+        cohort: folder of the cases that are predicted.
+        partition: which of them, as for `predict_cohort`.
+    """
+    known = read_provenance(run)["cohort"]["cases"]
+    data = read_yaml(run / "config.yaml")["data"]
+    if not data.get("folds") or not Path(data["folds"]).is_file():
+        return []
+    fold_of = read_folds(Path(data["folds"]), allow_leaky=True).fold_of
+    trained = {case["sha256"] for name, case in known.items() if fold_of.get(name) != data["fold"]}
+    read = read_cohort(cohort, partition or _partition_of(cohort))
+    return [case.name for case in read.cases if case_digest(case, read.channels) in trained]
+
+
+def _partition_of(cohort: Path) -> Partition:
+    return "testing" if "testing" in find_partitions(cohort) else "training"
+
+
+def _require_free(out: Path) -> None:
+    """Refuse an `out` that cannot take the predictions, before an hour is spent on them."""
+    if out.suffix == ".zip":
+        if out.is_dir():
+            raise InputError(f"{out}: is a folder: give another --out")
+        return
+    if out.suffix in (".gz", ".tgz", ".tar", ".7z", ".rar"):
+        raise InputError(f"{out}: an archive must be a .zip: give another --out")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file: give another --out, a folder or a .zip")
 
 
 def _deliver(masks: Path, out: Path) -> None:

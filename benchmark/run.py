@@ -18,7 +18,7 @@ from benchmark.locks import hold
 from benchmark.outputs import damaged_outputs
 from benchmark.overview import Overview
 from benchmark.progress import counted
-from benchmark.suite import Job, SuiteConfig, is_done, plan_jobs, prepare_runs, read_suite
+from benchmark.suite import Job, SuiteConfig, is_done, method_config, plan_jobs, prepare_runs, read_suite
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.images import write_bytes
@@ -80,6 +80,8 @@ def run(request: Request, console: Console) -> int:
 
 def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console) -> int:
     """`run`, once the suite's folder is ours."""
+    for method in request.methods or suite.methods:  # before a cohort is made or read for a name that does not exist
+        method_config(suite, method, request.settings)
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
     cohort = read_cohort(folder, "training")
     folds_path, folds = _folds(suite, cohort, root, request.allow_leaky_folds, console)
@@ -128,7 +130,8 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     failed = [job for job in undone if job.method in asked]
     for job in failed:
         reason = job.state.reason or "its results are not whole: run the same command again"
-        console.print(f"failed: {job.method} fold {job.fold}: {reason}", style="red", soft_wrap=True, markup=False)
+        log = "" if "log.txt" in reason else f" (log: {job.run / 'log.txt'})"
+        console.print(f"failed: {job.method} fold {job.fold}: {reason}{log}", style="red", soft_wrap=True, markup=False)
     # Methods of the suite that an earlier call finished stand on the leaderboard too.
     incomplete = {job.method for job in undone}
     complete = [job for job in jobs if job.method not in incomplete]

@@ -14,7 +14,7 @@ import yaml
 from benchmark.checkpoints import is_loadable
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
-from benchmark.job import load
+from benchmark.job import load, quiet_lightning
 from benchmark.outputs import CHECKPOINT, PROVENANCE, read_provenance
 from benchmark.pipeline.cache import build_cache, case_digest
 from benchmark.provenance import versions
@@ -50,6 +50,7 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
     """
     if not (run / "config.yaml").is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / CHECKPOINT):
         raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
+    quiet_lightning()
     config, provenance = read_yaml(run / "config.yaml"), read_provenance(run)
     _check_inputs(run, config, provenance)
     rows = ("", *provenance["ablations"])

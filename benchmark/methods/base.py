@@ -20,6 +20,7 @@ from benchmark.pipeline.augment import derive_seed
 from benchmark.pipeline.datasets import Batch, MethodView, View, padded
 from benchmark.pipeline.preparation import Preparation, with_neighbours
 from benchmark.processes import largest
+from leaderboard.errors import InputError
 
 if TYPE_CHECKING:
     from benchmark.pipeline.datamodule import StrokeData
@@ -150,6 +151,10 @@ class Method(pl.LightningModule):
         logits = self(batch["image"])
         with torch.autocast(self.device.type, enabled=False):
             terms = self.loss(logits, batch)
+        if "loss" not in terms:
+            raise InputError(
+                f"{type(self).__name__}.loss gives {', '.join(terms)}: call one term loss, it is minimised"
+            )
         for name, value in terms.items():
             size = len(batch["image"])
             self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)

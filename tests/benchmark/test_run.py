@@ -75,6 +75,7 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     names = sorted(path.name for path in (project / "submission").iterdir())
     assert len(names) == 6
     assert all(name.startswith("SMIR.toy.") and name.endswith(".nii") for name in names)
+    assert f"{job} was trained on 3 of these cases: their scores would say nothing" in capsys.readouterr().err
     (project / "submission" / "SMIR.other.1.nii").touch()
     assert main(["predict-cohort", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 1
     assert "holds other files (SMIR.other.1.nii)" in capsys.readouterr().err
@@ -100,8 +101,12 @@ def test_predictions_for_the_testing_tree_are_a_zip_that_the_challenges_check_ac
     assert [len(contents) for contents in archives.values()] == [1, 1]  # the same bytes again
     assert not list(project.glob(".one*"))
     (project / "file").touch()
-    assert main([*arguments, "--out", "file"]) == 1
-    assert "give another --out" in capsys.readouterr().err
+    for name, words in (("file", "is a file"), ("submission.tar.gz", "must be a .zip")):
+        assert main([*arguments, "--out", name]) == 1
+        said = capsys.readouterr().err
+        assert words in said
+        assert "give another --out" in said
+    assert "was trained on" not in said
 
 
 def test_a_failed_job_leaves_the_others_and_running_again_continues(
