@@ -162,6 +162,8 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
             )
     except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
+        if inner := re.search(r"Errors: - (.+) - Expected a <class 'NoneType'>", fault):
+            fault = inner[1]  # without the list of types that it tried
         if unknown := re.search(r"No module named '([\w.]+)'", fault):
             raise InputError(
                 f"{config}: there is no module {unknown[1]}: give the command where it lies, with PYTHONPATH=., "

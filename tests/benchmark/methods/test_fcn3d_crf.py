@@ -251,6 +251,6 @@ def test_training_and_prediction_without_crf_need_no_package(monkeypatch: pytest
 
 def test_the_config_says_what_the_crf_needs_and_how_to_get_it() -> None:
     content = yaml.safe_load(Path(shipped_configs() / "methods" / "fcn3d_crf.yaml").read_text())
-    assert "isles-benchmark[crf]" in content["requires"]["pydensecrf"]
+    assert "pip install pydensecrf2" in content["requires"]["pydensecrf"]
     assert content["trainer"] == {"max_epochs": 300, "gradient_clip_val": 1.0}
     assert content["data"] == {"batch_size": 1}

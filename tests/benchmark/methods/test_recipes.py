@@ -243,11 +243,17 @@ def test_a_method_whose_package_is_missing_is_refused_with_its_remedy(
     )
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"name": "s", "methods": ["all_background", "needy"]}))
     monkeypatch.chdir(tmp_path)
-    for command in (["cost", "--config", "suite.yaml"], ["sanity", "needy", "--config", "suite.yaml"]):
+    for command in (["cost", "--methods", "needy"], ["sanity", "needy"]):
+        command += ["--config", "suite.yaml"]
         assert main(command) == 1
         said = capsys.readouterr().err
         assert "pip install it" in said
         assert "Traceback" not in said
+    # Of a whole suite, what can be measured is.
+    assert main(["cost", "--config", "suite.yaml", "--size", "32"]) == 0
+    said = capsys.readouterr()
+    assert "needy is left out, it needs no_such (pip install it)" in said.err
+    assert "all_background" in said.out
 
 
 def test_the_four_fold_suite_splits_no_patient() -> None:
