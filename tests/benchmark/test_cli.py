@@ -112,13 +112,16 @@ def test_a_leaky_fold_file_is_refused_unless_allowed(
     for number in (18, 19):
         shutil.copytree(twin / "TRAINING" / f"case_{number}", tmp_path / "tree" / "TRAINING" / f"case_{number}")
     (tmp_path / "folds.csv").write_text("case,patient,fold,lesion_ml\ncase_18,14,0,\ncase_19,14,1,\n")
-    (tmp_path / "suite.yaml").write_text("folds: {file: folds.csv}\nmethods: [nothing]\n")
+    (tmp_path / "suite.yaml").write_text("folds: {file: folds.csv}\nmethods: [all_background]\n")
     common = ["run", "--config", str(tmp_path / "suite.yaml"), "--cohort", str(tmp_path / "tree")]
     common += ["--out", str(tmp_path / "runs")]
     status, text = call(capsys, *common)
     assert status == 1
     assert "14" in text
-    assert "unknown method" in call(capsys, *common, "--allow-leaky-folds")[1]  # it got past the folds
+    assert "no such fold" in call(capsys, *common, "--allow-leaky-folds", "--folds", "7")[1]  # it read the file
+    (tmp_path / "suite.yaml").write_text("cohort: {twin: {cases: 94, size: 256}}\nmethods: [nothing]\n")
+    assert "unknown method" in call(capsys, *common[:3], *common[5:])[1]
+    assert not (tmp_path / "runs" / "suite" / "cohort").exists()  # no cohort is made for a name that is none
 
 
 def test_twin_and_check_agree(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_settings_go_over_overrides_over_the_methods_own_over_defaults(tmp_path:
         "cache": tmp_path, "methods": ["residual_unet"], "chosen_folds": [0],
     }  # fmt: skip
     (job,) = plan_jobs(suite, **common, settings={})
-    assert job.config["trainer"] == {"max_epochs": 8, "precision": "32-true"}
+    assert job.config["trainer"] == {"max_epochs": 8, "precision": "32-true", "sync_batchnorm": True}
     assert job.config["data"]["batch_size"] == 16  # the method's own
     (job,) = plan_jobs(suite, **common, settings={"trainer": {"max_epochs": 1}})
     assert job.config["trainer"]["max_epochs"] == 1
