@@ -31,6 +31,7 @@ from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.pipeline.datasets import WholeCases
+from benchmark.precision import slow_precision
 from benchmark.suite import lacking, method_config, read_suite
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
@@ -102,6 +103,8 @@ def measure_costs(
     for name, lacks in missing.items():
         print(f"{name} is left out, it needs {', '.join(lacks)}", file=sys.stderr)
         del configs[name]
+    for line in sorted({slow_precision(config) for config in configs.values()} - {""}):
+        print(line, file=sys.stderr)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         tree = (cohort or _one_case(Path(folder) / "cohort", size)).resolve()

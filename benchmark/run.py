@@ -17,6 +17,7 @@ from benchmark.launchers import make_launcher
 from benchmark.locks import hold
 from benchmark.outputs import damaged_outputs
 from benchmark.overview import Overview
+from benchmark.precision import slow_precision
 from benchmark.progress import counted
 from benchmark.suite import Job, SuiteConfig, is_done, method_config, plan_jobs, prepare_runs, read_suite
 from leaderboard.cohort import Cohort, read_cohort
@@ -112,6 +113,9 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     jobs = [job for job in jobs if job.method not in lacking]
     wanted = [job for job in jobs if job.method in asked]
+    if request.launcher == "local":
+        for line in sorted({slow_precision(job.config) for job in wanted} - {""}):
+            console.print(line, style="yellow", soft_wrap=True, markup=False)
     for job in wanted:
         if job.state.status == "done" and (damaged := damaged_outputs(job.run)):
             line = f"{job.run}: not as its job left it, done again: {', '.join(damaged)}"

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from benchmark.configs import find_config
 from benchmark.job import load, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.datasets import Batch, WholeCases
+from benchmark.precision import slow_precision
 from benchmark.suite import method_config, read_suite
 from leaderboard.cohort import Case, read_cohort
 from leaderboard.errors import InputError
@@ -72,6 +74,8 @@ def check_method(
     """
     read = read_suite(find_config(suite))
     config = method_config(read, method, settings or {})
+    if line := slow_precision(config):
+        print(line, file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         tree = _two_cases(cohort or _small_twin(scratch / "twin"), scratch / "tree")

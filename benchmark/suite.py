@@ -18,6 +18,7 @@ from benchmark.cohort.folds import Folds
 from benchmark.configs import find_method, merge, read_yaml
 from benchmark.locks import owner
 from benchmark.outputs import damaged_outputs
+from benchmark.precision import with_precision
 from benchmark.state import State, read_state, write_state
 from leaderboard.errors import InputError
 from leaderboard.images import write_text
@@ -179,6 +180,8 @@ def section_faults(settings: Any) -> list[str]:
 def method_config(suite: SuiteConfig, method: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A method's config in a suite: the suite's defaults, the method's own, the suite's overrides, then `settings`.
 
+    A precision that is left to the machine is decided here, so that a run directory's config names it.
+
     Raises:
         InputError: an unknown method, or a config of the wrong shape.
     """
@@ -186,7 +189,7 @@ def method_config(suite: SuiteConfig, method: str, settings: dict[str, Any]) -> 
     own = read_yaml(path)
     if faults := section_faults(own):
         raise InputError(f"{path}: {fault}" for fault in faults)
-    return merge(suite.defaults, own, suite.overrides.get(method) or {}, settings)
+    return with_precision(merge(suite.defaults, own, suite.overrides.get(method) or {}, settings))
 
 
 def plan_jobs(
