@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -372,6 +373,7 @@ def _export_nnunet(options: argparse.Namespace) -> int:
 
 def _job(options: argparse.Namespace) -> int:
     _require_training("benchmark job")
+    started = time.monotonic()  # before torch is imported, which is the longest part of starting
     from benchmark.job import main as job
 
-    return job(options.run)
+    return job(options.run, started)

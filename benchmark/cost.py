@@ -22,12 +22,12 @@ import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.callbacks import write_masks
 from benchmark.configs import find_config
 from benchmark.job import load, peak_memory_mb, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
+from benchmark.multiplications import count_gmac
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.pipeline.datasets import WholeCases
@@ -199,12 +199,10 @@ class _Meter(pl.Callback):
             cohort_now = replace(cohort, cases=cohort.cases[:1])
             _from_files_to_file(method, trainer, cohort_now, self.scratch / f"run{run}")
 
-        with torch.inference_mode():
-            gmac, network_seconds = 0.0, 0.0
+        # Lightning sets the precision for its own steps, not for callbacks.
+        with torch.inference_mode(), trainer.precision_plugin.predict_step_context():
+            gmac, network_seconds = count_gmac(trainer, method, batch), 0.0
             if not isinstance(method, RuleMethod):
-                with FlopCounterMode(display=False) as counter:
-                    method.predict_case(batch)
-                gmac = counter.get_total_flops() / 2e9
                 network_seconds = _median_seconds(lambda run: method.predict_case(batch), method.device)
             case_seconds = _median_seconds(whole_case, method.device)
         depth, _, width = batch["brain"].shape

@@ -30,6 +30,7 @@ from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import read_yaml
 from benchmark.locks import hold
 from benchmark.methods.base import RuleMethod
+from benchmark.multiplications import CountMultiplications
 from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
@@ -40,14 +41,19 @@ from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.errors import InputError
 
 
-def run_job(run: Path) -> int:
+def run_job(run: Path, started: float | None = None) -> int:
     """Fit and predict what ``run/config.yaml`` says; the outcome stands in ``run/state.json``.
+
+    Args:
+        run: run directory.
+        started: when the process started, by `time.monotonic`; default now.
 
     Returns:
         Exit status: 0 done, 1 failed.
     """
+    started = time.monotonic() if started is None else started
     if not is_rank_zero():
-        return _outcome(run)[0]
+        return _outcome(run, started)[0]
 
     def busy(owner: str) -> None:  # a suite that was killed may leave a job behind: two here would mix their files
         print(f"{run}: waits for the end of {owner}", file=sys.stderr)
@@ -56,15 +62,15 @@ def run_job(run: Path) -> int:
         if read_state(run).status == "done" and not damaged_outputs(run):
             return 0  # whoever worked here before has finished it
         update_state(run, status="running", phase="starting", done=0, total=0, reason="")
-        status, reason = _outcome(run)
+        status, reason = _outcome(run, started)
         update_state(run, status="failed" if status else "done", phase="", reason=reason)
     return status
 
 
-def _outcome(run: Path) -> tuple[int, str]:
+def _outcome(run: Path, started: float) -> tuple[int, str]:
     """Exit status of fitting and predicting, and one line about what went wrong."""
     try:
-        _fit_and_predict(run)
+        _fit_and_predict(run, started)
         return 0, ""
     except InputError as error:
         reason = "; ".join(error.problems)
@@ -86,11 +92,11 @@ def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("SLURM_PROCID", "0") == "0"
 
 
-def _fit_and_predict(run: Path) -> None:
+def _fit_and_predict(run: Path, started: float) -> None:
     suite = read_yaml(run / "config.yaml").get("suite", {})
     checkpoints = run / "checkpoints"
     loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
-    timer = Timer()
+    timer, counter = Timer(), CountMultiplications()
     callbacks = [
         *checkpoint_callbacks(
             checkpoints,
@@ -102,6 +108,7 @@ def _fit_and_predict(run: Path) -> None:
         FiniteLoss(),
         SlicePicture(),
         timer,
+        counter,
     ]
     if is_rank_zero():
         for leftover in checkpoints.glob(".*.tmp"):
@@ -112,9 +119,11 @@ def _fit_and_predict(run: Path) -> None:
         raise InputError(f"{run}: trainer.max_epochs is 0, the network would stay untrained: give at least 1")
     last = run / CHECKPOINT
     fit_seconds = _seconds_of_sound_fit(run)
+    trained = 0.0
     if fit_seconds is None:
         trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
-        fit_seconds = round(timer.time_elapsed(), 3)
+        fit_seconds = round(timer.time_elapsed(), 3)  # with what earlier calls spent on it
+        trained = (timer.end_time() or 0.0) - (timer.start_time() or 0.0)
         trainer.save_checkpoint(last, weights_only=True)
     fitted = time.monotonic()
     # From the file, so that what predicts is what is kept.
@@ -122,10 +131,13 @@ def _fit_and_predict(run: Path) -> None:
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         _check_predictions(run, data, method.ablations)
+        now = time.monotonic()
         costs = {
             "parameters": method.weights,
+            "gmac_per_slice": round(counter.gmac_per_slice, 3),
             "fit_seconds": fit_seconds,
-            "predict_seconds": round(time.monotonic() - fitted, 3),
+            "predict_seconds": round(now - fitted, 3),
+            "other_seconds": round(fitted - started - trained, 3),
             "cases": len(data.held_out),
             "peak_memory_mb": peak_memory_mb(),
         }
@@ -178,6 +190,12 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         raise InputError(f"{config}: {error.__cause__ or error}: correct the method's or suite's config") from None
 
 
+def use_threads(config: Mapping[str, Any]) -> None:
+    """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
+    if threads := config.get("suite", {}).get("threads"):
+        torch.set_num_threads(int(threads))
+
+
 def trainer_defaults() -> dict[str, Any]:
     """Trainer settings that hold for every job unless its config says otherwise."""
     return {
@@ -211,10 +229,12 @@ def peak_memory_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def main(run: Path) -> int:
-    """Entry point of ``benchmark job RUN``."""
+def main(run: Path, started: float | None = None) -> int:
+    """Entry point of ``benchmark job RUN``; see `run_job`."""
     torch.set_float32_matmul_precision("high")
     if not is_rank_zero():
         quiet_lightning()
-    pl.seed_everything(int(read_yaml(run / "config.yaml").get("seed_everything", 0)), workers=True, verbose=False)
-    return run_job(run)
+    config = read_yaml(run / "config.yaml")
+    use_threads(config)
+    pl.seed_everything(int(config.get("seed_everything", 0)), workers=True, verbose=False)
+    return run_job(run, started)

@@ -128,7 +128,8 @@ class Overview:
         if len(waiting) > 8:
             table.add_row(f"[dim]and {len(waiting) - 8} more wait[/]")
         if known:
-            table.caption = f"about {duration(sum(known))} for the jobs whose pace is known"
+            at_once = max(sum(state.status == "running" for state in states), 1)
+            table.caption = f"about {duration(sum(known) / at_once)} for the jobs whose pace is known"
         return table
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def write_results(
     folder: Path,
     suite: str,
     progress: Callable[[int, int], None] | None = None,
+    spent: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Score and rank finished jobs.
 
@@ -38,10 +40,12 @@ def write_results(
         folder: where the files go.
         suite: its name.
         progress: called with (scored, all).
+        spent: what the suite spent seconds on beside its jobs, for the page.
 
     Returns:
         The leaderboard.
     """
+    started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
     rows = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
@@ -59,9 +63,9 @@ def write_results(
         if (place / TWIN).is_file():
             write_bytes(folder / TWIN, (place / TWIN).read_bytes())
             break
-    spent = costs(jobs)
-    below = below_bar(analysis.table, spent.loc[spent["parameters"] > 0, "method"].tolist())
-    write_text(folder / "costs.csv", spent.to_csv(index=False, lineterminator="\n"))
+    spending = costs(jobs)
+    below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
+    write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
     remarks = {f"not above {BAR} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
     for _, name, masks in rows:
@@ -69,6 +73,7 @@ def write_results(
     write_report(
         scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite) | remarks,
         images=cohort, predictions=predictions, analysis=analysis,
+        costs=spending, spent={**(spent or {}), "scoring and ranking": time.monotonic() - started},
     )  # fmt: skip
     return analysis.table
 
@@ -113,7 +118,10 @@ def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict
 
 
 def costs(jobs: Sequence[Job]) -> pd.DataFrame:
-    """What each method cost, over its folds: from the jobs' provenance, timed and so apart from the scores."""
+    """What each method cost, over its folds: from the jobs' provenance, timed and so apart from the scores.
+
+    ``other_seconds`` is what was neither training nor prediction: starting, reading, looking at what lies there.
+    """
     rows = []
     for method, group in groupby(jobs, key=lambda job: job.method):
         spent = [read_provenance(job.run)["costs"] for job in group]
@@ -123,8 +131,10 @@ def costs(jobs: Sequence[Job]) -> pd.DataFrame:
                 "method": method,
                 "folds": len(spent),
                 "parameters": max(cost["parameters"] for cost in spent),
+                "gmac_per_slice": spent[0]["gmac_per_slice"],
                 "fit_seconds": round(sum(cost["fit_seconds"] for cost in spent), 1),
                 "predict_seconds_per_case": round(sum(cost["predict_seconds"] for cost in spent) / cases, 3),
+                "other_seconds": round(sum(cost["other_seconds"] for cost in spent), 1),
                 "peak_memory_mb": max(cost["peak_memory_mb"] for cost in spent),
             }
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def run(request: Request, console: Console) -> int:
 
 def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console) -> int:
     """`run`, once the suite's folder is ours."""
+    started = time.monotonic()
     for method in request.methods or suite.methods:  # before a cohort is made or read for a name that does not exist
         method_config(suite, method, request.settings)
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
@@ -120,16 +122,18 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         if job.state.status == "done" and (damaged := damaged_outputs(job.run)):
             line = f"{job.run}: not as its job left it, done again: {', '.join(damaged)}"
             console.print(line, style="yellow", soft_wrap=True, markup=False)
-    launcher = make_launcher(request.launcher, suite, root.resolve(), _slots(wanted))
+    launcher = make_launcher(request.launcher, suite, root.resolve(), wanted)
     underway = launcher.underway(wanted)
     todo = prepare_runs(wanted, restart_changed=request.restart_changed, underway=underway)
     if len(todo) < len(wanted):
         console.print(f"{len(wanted) - len(todo)} of {len(wanted)} jobs are done already")
     if underway:
         console.print(f"{len(underway)} of {len(wanted)} jobs are under way from an earlier call")
+    ready = time.monotonic()
     with Overview(wanted, console) as overview:
         launcher.run(todo, overview.update)
         overview.update()
+    spent = {"cohort and preprocessing": ready - started, "jobs": time.monotonic() - ready}
     undone = [job for job in jobs if not is_done(job)]
     failed = [job for job in undone if job.method in asked]
     for job in failed:
@@ -141,7 +145,7 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     complete = [job for job in jobs if job.method not in incomplete]
     name = "leaderboard" if chosen == _chosen_folds(folds, None) else f"leaderboard-fold{'-'.join(map(str, chosen))}"
     if complete:
-        _finish(suite, complete, cohort, folds, root / name, console)
+        _finish(suite, complete, cohort, folds, root / name, spent, console)
     for line in missing:
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     return 1 if failed else 0
@@ -208,24 +212,21 @@ def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def _slots(jobs: Sequence[Job]) -> int:
-    """Jobs at a time: one a GPU where each job takes one of several GPUs, else one."""
-    import torch
-
-    gpus = torch.cuda.device_count()
-    single = all(str(job.config.get("trainer", {}).get("devices", "auto")) == "1" for job in jobs)
-    return gpus if gpus > 1 and single else 1
-
-
 def _finish(
-    suite: SuiteConfig, jobs: Sequence[Job], cohort: Cohort, folds: Folds, folder: Path, console: Console
+    suite: SuiteConfig,
+    jobs: Sequence[Job],
+    cohort: Cohort,
+    folds: Folds,
+    folder: Path,
+    spent: Mapping[str, float],
+    console: Console,
 ) -> None:
     """Score, rank and print the methods whose every fold is done; then tell W&B."""
     from benchmark.results import write_results
     from leaderboard.terminal import print_leaderboard
 
     with counted("scoring", console) as progress:
-        table = write_results(jobs, cohort, folds, folder, suite.name, progress)
+        table = write_results(jobs, cohort, folds, folder, suite.name, progress, spent)
     print_leaderboard(table, console)
     console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False)
     if suite.wandb:

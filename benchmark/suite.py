@@ -28,7 +28,7 @@ EVERY_EPOCHS, EVERY_MINUTES = 1, 10.0
 
 _KEYS = {
     "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
-    "checkpoint_every_n_epochs", "checkpoint_every_minutes", "slurm",
+    "checkpoint_every_n_epochs", "checkpoint_every_minutes", "threads", "slurm",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 _TWIN_KEYS = {"cases", "size", "seed"}
@@ -51,6 +51,7 @@ class SuiteConfig:
         wandb: whether jobs log to W&B.
         checkpoint_every_n_epochs: how often a job saves at an epoch's end.
         checkpoint_every_minutes: how often within an epoch.
+        threads: of a job on CPUs; as many jobs then run at a time as the cores allow. None: one job, all cores.
         slurm: settings of the launcher ``slurm``.
     """
 
@@ -66,6 +67,7 @@ class SuiteConfig:
     wandb: bool = True
     checkpoint_every_n_epochs: int = EVERY_EPOCHS
     checkpoint_every_minutes: float = EVERY_MINUTES
+    threads: int | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
 
 
@@ -132,6 +134,7 @@ def read_suite(path: Path) -> SuiteConfig:
         "seed": (content.get("seed", 0), 0),
         "folds.number": (sections["folds"].get("number", 5), 2),
         "checkpoint_every_n_epochs": (content.get("checkpoint_every_n_epochs", EVERY_EPOCHS), 1),
+        **({"threads": (content["threads"], 1)} if content.get("threads") is not None else {}),
         **{f"cohort.twin.{key}": (value, 0) for key, value in (twin if isinstance(twin, dict) else {}).items()},
     }
     faults += [
@@ -159,6 +162,7 @@ def read_suite(path: Path) -> SuiteConfig:
         wandb=content.get("wandb", True),
         checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", EVERY_EPOCHS),
         checkpoint_every_minutes=minutes,
+        threads=content.get("threads"),
         slurm=sections["slurm"],
     )
 
@@ -256,6 +260,7 @@ def plan_jobs(
                 "wandb": suite.wandb,
                 "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
                 "checkpoint_every_minutes": suite.checkpoint_every_minutes,
+                "threads": suite.threads,
             }
             config = merge(
                 {"seed_everything": suite.seed},
@@ -278,13 +283,17 @@ def lacking(config: Mapping[str, Any]) -> list[str]:
 
 
 def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str) -> str:
-    """Digest of what decides a job's result: not where files lie, how many workers load them or what is logged."""
+    """Digest of what decides a job's result: not where files lie, how many workers load them or what is logged.
+
+    The number of threads does: it is the order in which a sum is taken.
+    """
     decisive = copy.deepcopy(config)
     for key in ("cohort", "folds", "cache", "num_workers"):
         decisive["data"].pop(key, None)
     for section in ("predictions", "suite", "requires"):
         decisive.pop(section, None)
-    content = json.dumps([decisive, cohort_digest, folds_digest], sort_keys=True, default=str)
+    threads = config.get("suite", {}).get("threads")
+    content = json.dumps([decisive, threads, cohort_digest, folds_digest], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

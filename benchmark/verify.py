@@ -14,7 +14,7 @@ import yaml
 from benchmark.checkpoints import is_loadable
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
-from benchmark.job import load, quiet_lightning
+from benchmark.job import load, quiet_lightning, use_threads
 from benchmark.outputs import CHECKPOINT, PROVENANCE, read_provenance
 from benchmark.pipeline.cache import build_cache, case_digest
 from benchmark.provenance import versions
@@ -60,6 +60,7 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
             _train_again(config, again)
         else:
             changes = (f"--predictions.folder={again / 'predictions'}", f"--trainer.default_root_dir={again}")
+            use_threads(config)
             cli = load(run / "config.yaml", {"logger": False}, *changes)
             checkpoint = run / CHECKPOINT
             cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)

@@ -43,7 +43,7 @@ def run_tasks(
         InputError: a process died.
     """
     report = progress or (lambda done, total: None)
-    processes = _cores() if jobs is None else jobs
+    processes = cores() if jobs is None else jobs
     done = 0
     if jobs is None or jobs == 1:
         started = time.perf_counter()
@@ -78,7 +78,8 @@ def _pays(elapsed: float, done: int, total: int, processes: int) -> bool:
     return left > START_SECONDS + left / processes
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

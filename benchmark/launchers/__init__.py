@@ -27,14 +27,14 @@ class Launcher(Protocol):
         """Start the jobs that are not under way, wait for all, and call `watch` every now and then."""
 
 
-def make_launcher(name: str, suite: SuiteConfig, root: Path, slots: int) -> Launcher:
+def make_launcher(name: str, suite: SuiteConfig, root: Path, jobs: Sequence[Job]) -> Launcher:
     """The launcher of a name among `NAMES`.
 
     Args:
         name: what ``--launcher`` says.
         suite: its section of the launcher's name has the launcher's settings.
         root: the suite's folder.
-        slots: jobs at a time on this machine.
+        jobs: what it will have to run.
 
     Raises:
         InputError: it cannot be used here, or its settings are wrong.
@@ -43,6 +43,7 @@ def make_launcher(name: str, suite: SuiteConfig, root: Path, slots: int) -> Laun
         from benchmark.launchers.slurm import SlurmLauncher
 
         return SlurmLauncher(suite.slurm, root / "slurm", suite.checkpoint_every_minutes)
-    from benchmark.launchers.local import LocalLauncher
+    from benchmark.launchers.local import LocalLauncher, slots_for
 
-    return LocalLauncher(slots)
+    slots, gpu_each = slots_for(jobs, suite.threads)
+    return LocalLauncher(slots, gpu_each=gpu_each)

@@ -13,9 +13,33 @@ from pathlib import Path
 from benchmark.launchers import Watch
 from benchmark.launchers.ending import describe, note_end
 from benchmark.suite import Job
+from leaderboard.pool import cores
 
 #: Seconds between two looks at the jobs.
 POLL_EVERY = 0.25
+#: Memory that a job on CPUs may need, in bytes.
+MEMORY = 4 * 2**30
+
+
+def slots_for(jobs: Sequence[Job], threads: int | None) -> tuple[int, bool]:
+    """How many jobs this machine runs at a time, and whether each gets a GPU of its own.
+
+    Args:
+        jobs: a job a GPU where each takes one of several; on CPUs as many as cores and memory allow.
+        threads: of a job on CPUs; None: all cores are one job's.
+    """
+    import torch
+
+    trainers = [job.config.get("trainer", {}) for job in jobs]
+    devices = {str(trainer.get("devices", "auto")) for trainer in trainers}
+    gpus = torch.cuda.device_count()
+    if gpus and any(trainer.get("accelerator") != "cpu" for trainer in trainers):
+        return (gpus, True) if gpus > 1 and devices == {"1"} else (1, False)
+    if threads is None or not all(count.isdigit() for count in devices):
+        return 1, False
+    processes = max(map(int, devices), default=1)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores() // (threads * processes), memory // (MEMORY * processes))), False
 
 
 def job_command(run: Path) -> list[str]:
@@ -32,11 +56,13 @@ class LocalLauncher:
     """A process a job, `slots` at a time.
 
     Args:
-        slots: jobs at a time; with more than one, each sees one GPU.
+        slots: jobs at a time.
+        gpu_each: each sees one GPU, that of its slot.
     """
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, *, gpu_each: bool = False) -> None:
         self.slots = slots
+        self.gpu_each = gpu_each
 
     def underway(self, jobs: Sequence[Job]) -> list[Path]:
         """None: a job that outlived its suite is waited for by the one that is started in its place."""
@@ -70,7 +96,7 @@ class LocalLauncher:
 
     def _start(self, job: Job, slot: int) -> subprocess.Popen[bytes]:
         environment = without_slurm(os.environ) | {"PYTHONUNBUFFERED": "1"}
-        if self.slots > 1:
+        if self.gpu_each:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot] if visible else str(slot)
         with (job.run / "log.txt").open("ab") as log:

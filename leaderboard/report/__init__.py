@@ -48,8 +48,10 @@ def write_report(
     predictions: Mapping[str, Predictions] | None = None,
     analysis: Analysis | None = None,
     published: Published | None = None,
+    costs: pd.DataFrame | None = None,
+    spent: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write the page. The same arguments give the same bytes; nothing of the time or the machine goes in.
+    """Write the page. The same arguments give the same bytes; of the time or the machine nothing else goes in.
 
     Args:
         cases: a row a (method, case), as `cases.read_cases` gives it.
@@ -70,6 +72,8 @@ def write_report(
         analysis: what `ranking.analyse` made of the same cases, scheme, policy and metrics, where it is at hand
             already; resampling is then as it was there.
         published: a quoted table (`published.read_published`), which gets a section of its own.
+        costs: a row a method, columns of `tables.COSTS`, as in ``costs.csv``; gets a section of its own.
+        spent: what else took how many seconds, to be told there.
 
     Returns:
         The file that was written.
@@ -98,6 +102,8 @@ def write_report(
         images=images,
         predictions=predictions,
         published=published,
+        costs=costs,
+        spent=spent or {},
     )
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,8 @@ def render_report(
     images: Cohort | None,
     predictions: Mapping[str, Predictions] | None,
     published: Published | None,
+    costs: pd.DataFrame | None,
+    spent: Mapping[str, float],
 ) -> str:
     """The page's text; arguments as for `report.write_report`, `heading` being its title.
 
@@ -127,6 +129,8 @@ def render_report(
             status_names=status_names,
             statuses=tables.status_rows(content),
             policy_rows=tables.policy_rows(content),
+            costs=tables.cost_table(costs) if costs is not None else None,
+            spent=svg.listed([f"{what} {tables.duration(seconds)}" for what, seconds in spent.items()]),
             facts=tables.facts(content, notes),
             number=tables.number,
         )

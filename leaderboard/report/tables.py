@@ -168,6 +168,36 @@ def policy_rows(content: Content) -> list[tuple[str, list[str]]]:
     return rows
 
 
+#: Columns of ``costs.csv`` that the page knows: heading, unit, decimals.
+COSTS = {
+    "parameters": ("Weights", "", 0),
+    "gmac_per_slice": ("GMAC", "a slice", 2),
+    "gmac": ("GMAC", "a case", 1),
+    "fit_seconds": ("Training", "s, all folds", 0),
+    "predict_seconds_per_case": ("Prediction", "s a case", 3),
+    "network_seconds": ("Network", "s a case", 3),
+    "case_seconds": ("File to file", "s a case", 3),
+    "other_seconds": ("Else", "s, all folds", 0),
+    "peak_memory_mb": ("Peak memory", "MB", 0),
+}
+
+
+def cost_table(costs: pd.DataFrame) -> tuple[list[tuple[str, str]], list[tuple[str, list[Cell]]]]:
+    """Headings with units, and a row a method: of the columns of `COSTS` those that are there."""
+    known = [name for name in COSTS if name in costs.columns]
+    rows = [
+        (str(row["method"]), [Cell(f"{float(row[name]):,.{COSTS[name][2]}f}", sortable(row[name])) for name in known])
+        for row in costs.to_dict("records")
+    ]
+    return [COSTS[name][:2] for name in known], rows
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+
+
 def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
     """What a reader must know to read or repeat the ranking: key and text."""
     patients = content.cases["patient"].replace("", np.nan).dropna().nunique()

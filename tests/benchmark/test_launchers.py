@@ -86,8 +86,41 @@ def test_an_interrupt_ends_the_running_processes(tmp_path: Path) -> None:
     assert read_state(jobs[1].run).status == "pending"
 
 
+@pytest.mark.parametrize(
+    ("gpus", "memory_gb", "threads", "trainer", "expected"),
+    [
+        (0, 64, None, {"devices": 1}, (1, False)),
+        (0, 64, 1, {"devices": 1}, (8, False)),
+        (0, 64, 3, {"devices": 1}, (2, False)),
+        (0, 64, 1, {"devices": 2}, (4, False)),
+        (0, 64, 16, {"devices": 1}, (1, False)),
+        (0, 64, 1, {}, (1, False)),
+        (0, 13, 1, {"devices": 1}, (3, False)),
+        (0, 3, 1, {"devices": 1}, (1, False)),
+        (1, 64, 1, {"devices": 1}, (1, False)),
+        (4, 64, 1, {"devices": 1}, (4, True)),
+        (4, 64, 1, {"devices": "auto"}, (1, False)),
+        (4, 64, 1, {"devices": 1, "accelerator": "cpu"}, (8, False)),
+    ],
+)
+def test_as_many_jobs_run_at_a_time_as_gpus_or_else_cores_and_memory_allow(
+    gpus: int,
+    memory_gb: int,
+    threads: int | None,
+    trainer: dict[str, object],
+    expected: tuple[int, bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr(local, "cores", lambda: 8)
+    monkeypatch.setattr(local.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_gb * 2**18}.get)
+    jobs = [Job("method", fold, tmp_path, {"trainer": trainer}, "") for fold in (0, 1)]
+    assert local.slots_for(jobs, threads) == expected
+
+
 @pytest.mark.usefixtures("fast")
-def test_with_several_slots_each_job_sees_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_gpu_each_a_job_sees_that_of_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     seen = []
     real = local.subprocess.Popen
@@ -97,7 +130,7 @@ def test_with_several_slots_each_job_sees_one_gpu(tmp_path: Path, monkeypatch: p
         return real(command, **options)
 
     monkeypatch.setattr(local.subprocess, "Popen", spy)
-    LocalLauncher(slots=2).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
+    LocalLauncher(slots=2, gpu_each=True).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
     assert sorted(seen) == ["4", "7"]
 
 

@@ -26,6 +26,7 @@ from leaderboard.cohort import read_cohort
 def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (project / "suite.yaml").write_text((project / "suite.yaml").read_text() + "\nthreads: 1\n")
     assert run(tree) == 0
     assert "toy" in capsys.readouterr().out
     folder = project / "runs" / "small" / "leaderboard"
@@ -55,6 +56,13 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     assert provenance["packages"]["torch"]
     assert provenance["folds"]
     assert provenance["costs"]["parameters"] == 3 * 5 * 9 * 4 + 4 + 4 + 1
+    assert provenance["costs"]["gmac_per_slice"] == round(32 * 32 * (3 * 5 * 9 * 4 + 4) / 1e9, 3)
+    assert provenance["hardware"]["threads"] == 1
+    assert 0 < provenance["costs"]["fit_seconds"] < provenance["costs"]["other_seconds"] < 300  # a toy
+    page = (folder / "index.html").read_text()
+    for heading in ("Weights", "GMAC", "Training", "Prediction", "Peak memory"):
+        assert f">{heading}</button>" in page.split('id="h-costs"')[1].split("</section>")[0]
+    assert "cohort and preprocessing" in page
     assert run(tree, out="again") == 0
     for name in ("cases.csv", "leaderboard.csv", "leaderboard.md"):
         again = project / "again" / "small" / "leaderboard" / name

@@ -66,7 +66,9 @@ def test_the_digest_follows_what_decides_a_result_and_nothing_else(tmp_path: Pat
     same["predictions"] = {"folder": "elsewhere"}
     same["suite"]["wandb"] = False
     assert inputs_digest(same, "c", "f") == inputs_digest(config, "c", "f")
-    for section, key, value in (("trainer", "max_epochs", 1), ("data", "seed", 9), ("data", "fold", 1)):
+    for section, key, value in (
+        ("trainer", "max_epochs", 1), ("data", "seed", 9), ("data", "fold", 1), ("suite", "threads", 1),
+    ):  # fmt: skip
         other = yaml.safe_load(yaml.safe_dump(config))
         other[section][key] = value
         assert inputs_digest(other, "c", "f") != inputs_digest(config, "c", "f")

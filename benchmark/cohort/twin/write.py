@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab, patients_o
 from benchmark.cohort.twin.patient import Images, simulate
 from leaderboard.errors import InputError
 from leaderboard.images import write_bytes, write_text
+from leaderboard.pool import cores
 
 #: Raised whenever the same arguments would give other bytes than before.
 GENERATOR_VERSION = 1
@@ -144,7 +144,7 @@ def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tu
 
 def _run(todo: Sequence[Job], jobs: int | None) -> Iterator[int]:
     """Do all jobs, yielding the number of cases that each one wrote."""
-    workers = min(jobs or _processors(), len(todo))
+    workers = min(jobs or cores(), len(todo))
     if workers <= 1:
         with threadpool_limits(1):
             yield from map(_write_patient, todo)
@@ -159,11 +159,6 @@ def _run(todo: Sequence[Job], jobs: int | None) -> Iterator[int]:
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _use_one_thread() -> None:

@@ -1,0 +1,48 @@
+"""How much a network computes for a case: multiply-accumulates, which no clock and no machine changes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.methods.base import Method, RuleMethod
+from benchmark.pipeline.datasets import Batch
+
+
+def count_gmac(trainer: pl.Trainer, method: Method, batch: Batch) -> float:
+    """10^9 multiply-accumulates of the network's pass over one case as `WholeCases` serves it; 0 for rules.
+
+    Those of convolutions and matrix products: torch's counter knows no others.
+    """
+    if isinstance(method, RuleMethod):
+        return 0.0
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), trainer.precision_plugin.predict_step_context(), counter:
+        method.predict_case(batch)
+    return counter.get_total_flops() / 2e9
+
+
+class CountMultiplications(pl.Callback):
+    """Counts on the first predicted case.
+
+    Attributes:
+        gmac_per_slice: what was counted, over the case's slices; 0 before.
+    """
+
+    gmac_per_slice: float = 0.0
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count once."""
+        if batch_idx == 0:
+            self.gmac_per_slice = count_gmac(trainer, cast(Method, module), batch) / len(batch["brain"])
