@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,10 +22,9 @@ from torch.nn import functional
 LARGEST_SHIFT_MM, LARGEST_ANGLE_DEG = 15.0, 12.0
 #: Below this NCC the two halves have nothing in common and the line is the upright one (our choice).
 LOWEST_CORRELATION = 0.2
-#: Rounds of the search: pixel size in mm, steps in mm and degrees, and how many steps to either side (the first goes
-#: through the whole range).
-_ROUNDS = ((4.0, 3.0, 3.0, None), (2.0, 1.0, 1.0, 2), (2.0, 0.25, 0.25, 3))
-#: Slices that take part in the search; more cost time and say nothing new.
+#: Rounds of the search: pixel size in mm, slices that take part, steps in mm and degrees, and how many steps to either
+#: side (the first goes through the whole range). More pixels and slices cost time and say nothing new.
+_ROUNDS = ((4.0, 4, 4.0, 4.0, None), (3.0, 8, 1.5, 1.5, 2), (2.0, 8, 0.5, 0.5, 2), (2.0, 8, 0.25, 0.25, 1))
 _SLICES = 8
 #: Intensities are cut off so many (robust) standard deviations from the brain's median.
 _CUT_OFF = 3.0
@@ -79,11 +78,11 @@ def estimate_midline(
     x = float((columns * torch.arange(width)).sum() / voxels) * dx
     y = float((rows * torch.arange(height)).sum() / voxels) * dy
     fallback = Midline((x, y))
-    pick = torch.linspace(0, len(inside) - 1, min(len(inside), _SLICES)).round().long()
-    scaled = _robust_scale(torch.as_tensor(image).cpu()[pick].float(), inside[pick])
+    inside = _some_slices(inside[None], _SLICES)[0]
+    scaled = _robust_scale(_some_slices(torch.as_tensor(image).cpu()[None], _SLICES)[0].float(), inside)
     if scaled is None:
         return fallback
-    best = _search(scaled, inside[pick], (dx, dy), fallback, largest_angle_deg)
+    best = _search(scaled, inside, (dx, dy), fallback, largest_angle_deg)
     return best if best.correlation >= LOWEST_CORRELATION else fallback
 
 
@@ -107,15 +106,10 @@ def mirror(
         The same shape and type.
     """
     height, width = volume.shape[-2:]
-    x, y = _pixel_positions(height, width, spacing_mm)
-    normal_x, normal_y = _normal(midline)
-    distance = _distance(x, y, midline)
-    column = (x - 2 * distance * normal_x) / float(spacing_mm[0])
-    row = (y - 2 * distance * normal_y) / float(spacing_mm[1])
-    grid = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1)
+    grid = _mirrored_positions(height, width, [midline], spacing_mm)
     flat = volume.reshape(1, -1, height, width)
     flat = flat if flat.is_floating_point() else flat.float()
-    grid = grid.to(flat)[None]
+    grid = grid.to(flat)
     sampled = functional.grid_sample(flat, grid, mode=mode, padding_mode=padding, align_corners=False)
     return sampled.reshape(volume.shape).to(volume.dtype)
 
@@ -136,6 +130,33 @@ def _pixel_positions(height: int, width: int, spacing_mm: Sequence[float] | Tens
     x = torch.arange(width, dtype=torch.float64) * float(spacing_mm[0])
     y = torch.arange(height, dtype=torch.float64) * float(spacing_mm[1])
     return x[None, :], y[:, None]
+
+
+def _mirrored_positions(
+    height: int,
+    width: int,
+    lines: Sequence[Midline],
+    spacing_mm: Sequence[float] | Tensor,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """(L, H, W, 2): where the mirror image of each pixel's centre lies, in grid_sample's units, column first.
+
+    Args:
+        height: H.
+        width: W.
+        lines: L lines with the same centre.
+        spacing_mm: pixel size along x, y.
+        dtype: to compute in.
+    """
+    x, y = (axis.to(dtype) for axis in _pixel_positions(height, width, spacing_mm))
+    normals = torch.tensor([[*_normal(line), line.shift_mm] for line in lines], dtype=dtype)
+    normal_x, normal_y, shift = normals.T[:, :, None, None]
+    centre_x, centre_y = lines[0].centre_mm
+    # Twice the distance from the line: the way to the mirror image, in mm; then in units of half the array.
+    way = 2 * ((x - centre_x) * normal_x + (y - centre_y) * normal_y - shift)
+    column = (2 * x / float(spacing_mm[0]) + 1) / width - 1 - way * (normal_x * 2 / (float(spacing_mm[0]) * width))
+    row = (2 * y / float(spacing_mm[1]) + 1) / height - 1 - way * (normal_y * 2 / (float(spacing_mm[1]) * height))
+    return torch.stack([column, row], dim=-1)
 
 
 def _distance(x: Tensor, y: Tensor, midline: Midline) -> Tensor:
@@ -167,10 +188,10 @@ def _search(
     """The rounds of the search, each about the best line of the one before."""
     both = torch.stack([scaled, inside.float()])
     best = start
-    for size_mm, shift_step, angle_step, steps in _ROUNDS:
+    for size_mm, slices, shift_step, angle_step, steps in _ROUNDS:
         shifts = steps or math.ceil(LARGEST_SHIFT_MM / shift_step)
         angles = steps or math.ceil(largest_angle_deg / angle_step)
-        coarse, origin_mm, coarse_mm = _coarsen(both, pixel_mm, size_mm)
+        coarse, origin_mm, coarse_mm = _coarsen(_some_slices(both, slices), pixel_mm, size_mm)
         candidates = [
             (best.shift_mm + shift_step * i, best.angle_deg + angle_step * j)
             for i in range(-shifts, shifts + 1)
@@ -181,10 +202,16 @@ def _search(
             for shift, angle in candidates
             if abs(shift) <= LARGEST_SHIFT_MM and abs(angle) <= largest_angle_deg
         ]
-        scores = [_self_correlation(coarse, line, origin_mm, coarse_mm) for line in lines]
+        scores = _self_correlations(coarse, lines, origin_mm, coarse_mm)
         winner = int(np.argmax(scores))
-        best = Midline(start.centre_mm, lines[winner].shift_mm, lines[winner].angle_deg, scores[winner])
+        best = replace(lines[winner], correlation=float(scores[winner]))
     return best
+
+
+def _some_slices(volumes: Tensor, most: int) -> Tensor:
+    """(C, D, H, W) with at most so many slices, evenly spread."""
+    depth = volumes.shape[1]
+    return volumes[:, torch.linspace(0, depth - 1, min(depth, most)).round().long()]
 
 
 def _coarsen(
@@ -207,26 +234,38 @@ def _coarsen(
     return coarse, origin, (fold_x * dx, fold_y * dy)
 
 
-def _self_correlation(
-    both: Tensor, line: Midline, origin_mm: tuple[float, float], pixel_mm: tuple[float, float]
-) -> float:
-    """NCC of an image and its mirror over all pixels that are brain in either of them.
+def _self_correlations(
+    both: Tensor, lines: Sequence[Midline], origin_mm: tuple[float, float], pixel_mm: tuple[float, float]
+) -> np.ndarray:
+    """NCC of an image and its mirror about each line, over all pixels that are brain in either of them.
 
     That region is symmetric about the line, so mean and variance in it are the same for both images and follow from
     sums over the image alone; parts of the mirror image that leave the array need no care.
 
     Args:
         both: (2, D, h, w), intensities (0 outside the brain) and the brain's share of each pixel.
-        line: the line.
+        lines: which lines.
         origin_mm: (x, y) of the first pixel.
         pixel_mm: pixel size along x, y.
+
+    Returns:
+        One number a line; -1 where the image does not vary.
     """
-    x, y = line.centre_mm
-    moved = Midline((x - origin_mm[0], y - origin_mm[1]), line.shift_mm, line.angle_deg)
+    _, depth, height, width = both.shape
+    moved = [replace(line, centre_mm=_minus(line.centre_mm, origin_mm)) for line in lines]
+    # All lines in one call, one above the other: of hundreds of small calls most would be overhead.
+    grid = _mirrored_positions(height, width, moved, pixel_mm, both.dtype).reshape(1, -1, width, 2)
+    mirrored = functional.grid_sample(
+        both.reshape(1, 2 * depth, height, width), grid, padding_mode="zeros", align_corners=False
+    ).reshape(2, depth, len(lines), height, width)
+    products = (mirrored * both[:, :, None]).sum(dim=(1, 3, 4), dtype=torch.float64).numpy()
     image, inside = both
-    products = (both * mirror(both, moved, pixel_mm, padding="zeros")).sum(dim=(1, 2, 3), dtype=torch.float64)
-    union = 2 * float(inside.square().sum(dtype=torch.float64)) - float(products[1])
-    total = float(image.sum(dtype=torch.float64))
-    offset = total**2 / union
+    union = 2 * float(inside.square().sum(dtype=torch.float64)) - products[1]
+    offset = float(image.sum(dtype=torch.float64)) ** 2 / union
     variance = float(image.square().sum(dtype=torch.float64)) - offset
-    return (float(products[0]) - offset) / variance if variance > 0 else -1.0
+    varies = variance > 0
+    return np.where(varies, (products[0] - offset) / np.where(varies, variance, 1.0), -1.0)
+
+
+def _minus(point: tuple[float, float], origin: tuple[float, float]) -> tuple[float, float]:
+    return point[0] - origin[0], point[1] - origin[1]

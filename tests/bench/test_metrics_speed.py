@@ -18,6 +18,7 @@ import pytest
 from medpy.metric import binary
 from scipy import ndimage
 
+from leaderboard.cases import write_cases
 from leaderboard.cohort import case_table
 from leaderboard.images import write_mask
 from leaderboard.masks import read_mask
@@ -96,7 +97,7 @@ def seconds(function: Callable[[], object], clock: Callable[[], float] = time.pr
     return clock() - started
 
 
-def test_every_metric_against_plain_medpy_loops(pairs, benchmark, capsys) -> None:
+def test_every_metric_against_plain_medpy_loops(pairs, benchmark, capsys, figure) -> None:
     ways = {
         "medpys_five": lambda: [plain_medpy(*pair) for pair in pairs],
         "medpys_seven": lambda: [plain_medpy_with_surfaces(*pair) for pair in pairs],
@@ -114,12 +115,14 @@ def test_every_metric_against_plain_medpy_loops(pairs, benchmark, capsys) -> Non
     benchmark.extra_info["all_times_faster_than_medpys_five"] = round(best["medpys_five"] / best["ours_all"], 1)
     benchmark.extra_info["all_times_faster_than_medpys_seven"] = round(best["medpys_seven"] / best["ours_all"], 1)
     report(capsys, "94 cases in memory, one core", benchmark.extra_info)
+    for other, what in (("five", "medpy's five metrics"), ("seven", "the seven that medpy has")):
+        figure(f"{what} / all of ours", benchmark.extra_info[f"all_times_faster_than_medpys_{other}"], "")
     for pair, expected in zip(pairs, ways["medpys_seven"](), strict=True):
         found = measure(*pair)
         assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9)
 
 
-def test_scoring_files_over_the_cores(pairs, benchmark, capsys, tmp_path: Path) -> None:
+def test_scoring_files_over_the_cores(pairs, benchmark, capsys, figure, tmp_path: Path) -> None:
     for folder in ("references", "predictions"):
         (tmp_path / folder).mkdir()
     for number, (prediction, reference, spacing) in enumerate(pairs, start=1):
@@ -141,6 +144,8 @@ def test_scoring_files_over_the_cores(pairs, benchmark, capsys, tmp_path: Path) 
         "read_s": seconds(lambda: [read_mask(path) for files in names for path in files], time.perf_counter),
         "compute_s": seconds(lambda: [score_case(*pair) for pair in pairs], time.perf_counter),
     }
+    scored = score_cases(cases, tmp_path / "predictions", "bench", jobs=1)
+    info["write_s"] = seconds(lambda: write_cases(tmp_path / "cases.csv", scored), time.perf_counter)
     cores = len(os.sched_getaffinity(0))
     frames = {}
     for jobs in sorted({1, 2, cores}):
@@ -162,6 +167,10 @@ def test_scoring_files_over_the_cores(pairs, benchmark, capsys, tmp_path: Path) 
         info["jobs_1_processor_s_a_core"] / info[f"jobs_{cores}_processor_s_a_core"], 2
     )
     report(capsys, "94 cases from files", benchmark.extra_info)
+    figure("scoring 94 cases: reading [s]", info["read_s"], "")
+    figure("scoring 94 cases: computing [s]", info["compute_s"], "")
+    figure("scoring 94 cases: writing the table [s]", info["write_s"], "")
+    figure(f"scoring {len(many)} cases: one process / {cores}", benchmark.extra_info["times_faster_on_all_cores"], "")
     assert all(frame.equals(frames[1]) for frame in frames.values())
 
 

@@ -29,8 +29,8 @@ METHODS = tuple(
         "ISLES_BENCH_METHODS", "multiscale_resnet,fcn3d_crf,residual_unet,ms_dcnn,strokenet,plain_unet"
     ).split(",")
 )
-#: Epochs that are timed after one that warms up; training cases.
-ROUNDS, CASES = 4, 12
+#: Epochs that are timed after one that warms up; steps in each; training cases.
+ROUNDS, STEPS, CASES = 3, 6, 12
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,7 @@ def epochs_and_bare_steps(config: dict[str, Any], folder: Path, queue: Any) -> N
             "enable_checkpointing": False,
             "default_root_dir": str(folder),
             "limit_val_batches": 0,
+            "limit_train_batches": STEPS,
         },
         f"--trainer.max_epochs={ROUNDS + 1}",
         "--trainer.devices=1",
@@ -139,6 +140,7 @@ def epochs_and_bare_steps(config: dict[str, Any], folder: Path, queue: Any) -> N
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     full, bare = statistics.median(watch.full[1:]), statistics.median(watch.bare[1:])
     steps = len(watch.batches)
+    assert 0 < steps <= STEPS
     queue.put(
         {
             "share_of_the_network": round(bare / full, 3),
