@@ -18,6 +18,10 @@ from benchmark.pipeline.datasets import Batch, MethodView, TrainingSamples, Whol
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
 from leaderboard.cohort import Case, Partition, read_cohort
 from leaderboard.errors import InputError
+from leaderboard.pool import cores
+
+#: Loader processes of a GPU; more wait for the network with all methods and up to 50 TFLOP/s (docs/scaling.md).
+MOST_WORKERS = 12
 
 
 class StrokeData(pl.LightningDataModule):
@@ -33,7 +37,8 @@ class StrokeData(pl.LightningDataModule):
         batch_size: slices or volumes a process and step.
         lesion_fraction: least share of slices with lesion in a batch (slices only).
         augmented: False leaves the suite's augmentation out (for rules and checks, not for a comparison).
-        num_workers: loader processes.
+        num_workers: loader processes; None takes what the machine has beside its GPUs' own processes, and none on CPUs,
+            where every core has a network to compute. It decides speed, never a sample.
         allow_leaky_folds: accept folds that split a patient.
     """
 
@@ -51,13 +56,13 @@ class StrokeData(pl.LightningDataModule):
         batch_size: int = 1,
         lesion_fraction: float = 0.0,
         augmented: bool = True,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         allow_leaky_folds: bool = False,
     ) -> None:
         super().__init__()
         limits = {
             "batch_size must be at least 1": batch_size >= 1,
-            "num_workers must be at least 0": num_workers >= 0,
+            "num_workers must be at least 0": num_workers is None or num_workers >= 0,
             "lesion_fraction must be between 0 and 1": 0 <= lesion_fraction <= 1,
             "seed must be at least 0": seed >= 0,
         }
@@ -164,8 +169,13 @@ class StrokeData(pl.LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _workers(self) -> dict[str, Any]:
+        assert self.trainer is not None
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
         workers = self.num_workers
-        return {"num_workers": workers, "persistent_workers": workers > 0, "worker_init_fn": _one_thread}
+        if workers is None:
+            workers = workers_for(cores(), self.trainer.num_devices) if on_gpu else 0
+        ahead = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
+        return {"num_workers": workers, "pin_memory": on_gpu, "worker_init_fn": _one_thread, **ahead}
 
 
 class ResumableLoader(DataLoader[Batch]):
@@ -197,6 +207,11 @@ def _slice_epoch(
     lesion: Sequence[Sequence[bool]], batch_size: int, seed: int, lesion_fraction: float, epoch: int
 ) -> list[list[Key]]:
     return slice_batches(lesion, batch_size, seed, epoch, lesion_fraction=lesion_fraction)
+
+
+def workers_for(processors: int, gpus: int) -> int:
+    """Loader processes for each of a machine's GPUs: its share of the cores but one, 1 to `MOST_WORKERS`."""
+    return min(max(processors // gpus - 1, 1), MOST_WORKERS)
 
 
 def _one_thread(worker: int) -> None:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.methods.strokenet.module import Curriculum
 from benchmark.pipeline.cache import CachedCase
+from benchmark.pipeline.datamodule import workers_for
 from benchmark.pipeline.datasets import MethodView, TrainingSamples, WholeCases, collate, crop_size
 from benchmark.pipeline.preparation import PadToMultiple, Preparation
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
@@ -142,3 +143,10 @@ def test_crops_repeat_for_the_same_epoch_and_move_between_epochs(cached: list[Ca
 def test_crop_sizes_are_multiples_of_16_within_the_slice() -> None:
     assert [crop_size(length, 0.625) for length in (256, 96, 64, 32)] == [160, 48, 32, 16]
     assert crop_size(8, 0.5) == 8
+
+
+@pytest.mark.parametrize(
+    ("processors", "gpus", "workers"), [(16, 1, 12), (16, 4, 3), (2, 1, 1), (1, 1, 1), (64, 8, 7), (4, 8, 1)]
+)
+def test_loader_processes_are_a_gpus_share_of_the_cores_but_one(processors: int, gpus: int, workers: int) -> None:
+    assert workers_for(processors, gpus) == workers
