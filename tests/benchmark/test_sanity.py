@@ -107,5 +107,5 @@ def test_the_command_says_what_cannot_be_checked(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("method", LEARNED)
 def test_every_shipped_method_passes(method: str) -> None:
     assert find_method(method, find_config("twin")).is_file()
-    checks = check_method(method, epochs=400)
+    checks = check_method(method, epochs=400, minutes=60)
     assert all(check.passed for check in checks), checks
