@@ -213,6 +213,19 @@ def test_notes_stand_in_their_order(cases, tmp_path):
     assert f"<dd>{folds_digest(cases)}</dd>" in page
 
 
+def test_costs_stand_as_they_were_measured_and_only_where_they_are_given(cases, page, tmp_path):
+    costs = pd.DataFrame(
+        {"method": ["alpha"], "parameters": [8_114_914], "gmac_per_slice": [0.8], "fit_seconds": [181.4], "more": [1]}
+    )
+    spent = {"cohort and preprocessing": 9.04, "jobs": 601.0}
+    text = write_report(cases, tmp_path, resamples=0, costs=costs, spent=spent).read_text()
+    assert Page(text).table("Weights") == [
+        ["Method", "Weights", "GMACa slice", "Trainings, all folds"], ["alpha", "8,114,914", "0.80", "181"],
+    ]  # fmt: skip
+    assert "cohort and preprocessing 9.0 s and jobs 10 min 1 s." in text
+    assert 'id="costs"' not in page
+
+
 @pytest.mark.parametrize("methods", [1, 61])
 def test_any_number_of_methods(build, tmp_path, methods):
     cases = build({f"method_{k:02d}": [{"dice": (k + c) / 99} for c in range(3)] for k in range(methods)})
