@@ -20,8 +20,8 @@ import yaml
 from benchmark.configs import find_config, read_yaml
 from benchmark.state import read_state
 
-#: Nine methods, two folds.
-JOBS = 18
+#: Every method of the default suite, two folds.
+JOBS = 2 * len(read_yaml(find_config("twin"))["methods"])
 #: Longest wait between the moment when a phase is seen and the kill, in seconds.
 WAIT = {"training": 4.0, "saving": 0.5, "predicting": 0.5, "scoring": 6.0}
 
