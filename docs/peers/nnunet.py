@@ -81,9 +81,7 @@ class Work:
         self.environment = os.environ | {name: str(nnunet / name) for name in names} | {
             "OMP_NUM_THREADS": str(threads),
             "nnUNet_extTrainer": str(Path(__file__).resolve().parent / "trainers"),
-            # augmentation in the training's own process, as ours is; one process for the export
-            "nnUNet_n_proc_DA": "0",
-            "nnUNet_def_n_proc": "1",
+            "nnUNet_def_n_proc": "1",  # for the export
         }  # fmt: skip
 
     def run(self, name: str, *command: object, **environment: object) -> float:
@@ -169,8 +167,9 @@ def train_theirs(work: Work, cohort: Path, folds: Path, minutes: float, threads:
     processes = ("-np", threads, "-npfp", threads)
     work.run("nnunet_plan", "nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "2d", *processes, "--no_pbar",
              "--verify_dataset_integrity")  # fmt: skip
-    work.run("nnunet_train", "nnUNetv2_train", DATASET, "2d", FOLD, "-tr", TRAINER, "-device", "cpu",
-             PEERS_MINUTES=minutes, PEERS_THREADS=threads)  # fmt: skip
+    # augmentation in the training's own process, as ours is; planning does not take the 0
+    settings = {"PEERS_MINUTES": minutes, "PEERS_THREADS": threads, "nnUNet_n_proc_DA": 0}
+    work.run("nnunet_train", "nnUNetv2_train", DATASET, "2d", FOLD, "-tr", TRAINER, "-device", "cpu", **settings)
     (run,) = (work.folder / "nnunet" / "nnUNet_results").glob(f"*/{TRAINER}__*/fold_{FOLD}")
     record = json.loads((run / "minutes.json").read_text(encoding="utf-8"))
     fields = {name: record[name] for name in ("epochs", "steps", "batch_size", "seconds", "parameters")}
