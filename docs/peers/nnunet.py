@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -217,11 +216,12 @@ def compare(options: argparse.Namespace) -> str:
     def config(epochs: int) -> dict[str, Any]:
         return suite_config(options.cases, options.size, options.threads, epochs)
 
-    measured, suite = train_ours(work, "measure", config(MEASURED_EPOCHS))
-    cohort, folds = suite / "cohort", suite / "folds.csv"
-    theirs, their_masks = train_theirs(work, cohort, folds, options.minutes, options.threads)
-    epochs = max(1, math.floor(60 * options.minutes / (measured.seconds / MEASURED_EPOCHS)))
+    measured, _ = train_ours(work, "measure", config(MEASURED_EPOCHS))
+    epochs = max(1, round(60 * options.minutes / (measured.seconds / MEASURED_EPOCHS)))
     ours, suite = train_ours(work, "ours", config(epochs))
+    cohort, folds = suite / "cohort", suite / "folds.csv"
+    # what our epochs took in the end, so that both have the same time
+    theirs, their_masks = train_theirs(work, cohort, folds, ours.seconds / 60, options.threads)
     our_masks = suite / OURS / f"fold{FOLD}" / "predictions"
     board = rank(work, cohort, folds, {THEIRS: their_masks, OURS: our_masks})
     text = table([theirs, ours], board)
