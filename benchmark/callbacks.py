@@ -86,7 +86,7 @@ class PredictionWriter(pl.Callback):
 
 
 class MetricsFile(pl.Callback):
-    """Keeps ``metrics.csv``: a row an epoch, every logged metric; a restart keeps the rows before it.
+    """Keeps ``metrics.csv``: a row an epoch, every logged metric; a restart takes up the rows of its checkpoint.
 
     Lightning's CSVLogger would start an empty file at each restart.
 
@@ -96,19 +96,20 @@ class MetricsFile(pl.Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows: list[dict[str, float]] = []
+        self._rows: list[dict[str, Any]] = []
         self._validated = False
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Note that this epoch has validation metrics of its own (the trainer keeps older ones)."""
         self._validated = True
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far go into the checkpoints: the file may be damaged until they are taken up."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of the epochs that are done."""
-        if self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-            self._rows = [row | {"epoch": int(row["epoch"])} for row in rows if row["epoch"] < trainer.current_epoch]
+        self._rows = list(state_dict["rows"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Add the epoch; validation ran before this."""

@@ -19,8 +19,10 @@ import torch
 import torch.distributed
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
 
 from leaderboard.errors import InputError
+from leaderboard.images import sync_folder
 
 
 def checkpoint_callbacks(folder: Path, every_n_epochs: int, every_minutes: float) -> list[pl.Callback]:
@@ -85,6 +87,8 @@ class EpochMeans(pl.Callback):
 
     #: Under this name in a checkpoint: for each process, sum and weight of each metric.
     KEY = "epoch_means"
+    #: Under this one: how many processes there were.
+    PROCESSES = "processes"
 
     def __init__(self) -> None:
         self._carried: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -99,11 +103,23 @@ class EpochMeans(pl.Callback):
             everyones = [None] * trainer.world_size
             torch.distributed.all_gather_object(everyones, own)
         checkpoint[self.KEY] = everyones
+        checkpoint[self.PROCESSES] = trainer.world_size
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the sums up; another number of processes has other shares, and begins anew."""
-        everyones = checkpoint.get(self.KEY, [])
-        self._carried = everyones[trainer.global_rank] if len(everyones) == trainer.world_size else {}
+        """Take the sums up.
+
+        Raises:
+            InputError: a training that another number of processes began; its batches were other ones.
+        """
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        began = checkpoint.get(self.PROCESSES, trainer.world_size)
+        if began != trainer.world_size:
+            raise InputError(
+                f"{trainer.default_root_dir}: {began} processes began this training, now there are "
+                f"{trainer.world_size}: set trainer.devices and num_nodes as they were, or give another --out"
+            )
+        self._carried = checkpoint[self.KEY][trainer.global_rank] if self.KEY in checkpoint else {}
 
     def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
         """After the first batch, when the metrics are there again, add what was before."""
@@ -134,8 +150,12 @@ class AtomicCheckpoints(TorchCheckpointIO):
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, temporary)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(target)
+            sync_folder(target.parent)
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
             temporary.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or "torch could not write it to its end"

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmark.launchers import NAMES as LAUNCHERS
 from leaderboard.errors import InputError
 
 _LIGHTNING = ("fit", "predict")
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
     run.add_argument(
         "--launcher",
-        choices=["local", "slurm"],
+        choices=LAUNCHERS,
         default="local",
         help="where jobs run (default: local, this machine); docs/slurm.md",
     )

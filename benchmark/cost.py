@@ -212,7 +212,7 @@ class _Meter(pl.Callback):
             gmac=round(gmac, 1),
             network_seconds=round(network_seconds, 3),
             case_seconds=round(case_seconds, 3),
-            peak_memory_mb=peak_memory_mb(),
+            peak_memory_mb=peak_memory_mb(method.device),
             slices=depth,
             size=width,
             precision=str(trainer.precision),

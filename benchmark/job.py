@@ -21,23 +21,27 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
 from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
 from benchmark.checkpoints import AtomicCheckpoints, checkpoint_callbacks, newest_checkpoint
 from benchmark.cli_lightning import SuiteCLI
+from benchmark.cohort.folds import folds_within, read_folds
 from benchmark.configs import read_yaml
 from benchmark.locks import hold
 from benchmark.methods.base import RuleMethod
 from benchmark.multiplications import CountMultiplications
 from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
+from benchmark.pipeline.cache import cohort_digest
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
 from benchmark.rows import row_folder
 from benchmark.state import read_state, update_state
 from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES, lacking
 from benchmark.wandb_sink import SlicePicture, wandb_logger
+from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
 
 
@@ -115,6 +119,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
             leftover.unlink()
     cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
+    check_inputs(run, suite, data)
     if not isinstance(method, RuleMethod) and trainer.max_epochs == 0:
         raise InputError(f"{run}: trainer.max_epochs is 0, the network would stay untrained: give at least 1")
     last = run / CHECKPOINT
@@ -139,13 +144,40 @@ def _fit_and_predict(run: Path, started: float) -> None:
             "predict_seconds": round(now - fitted, 3),
             "other_seconds": round(fitted - started - trained, 3),
             "cases": len(data.held_out),
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
         }
-        record_provenance(run, data, trainer, method.ablations, costs)
+        record_provenance(run, data, trainer, method.ablations, costs, resolved_config(cli))
         for path in checkpoints.glob("epoch=*.ckpt"):
             path.unlink()
     for logger in loggers:
         logger.finalize("success")
+
+
+def check_inputs(run: Path, suite: Mapping[str, Any], data: StrokeData) -> None:
+    """The cohort and the folds are those that the suite planned this job with, also when it is started again later.
+
+    Raises:
+        InputError: they are not.
+    """
+    if "cohort_sha256" not in suite:
+        return
+    cohort = read_cohort(data.cohort_path, data.partition)
+    problems = []
+    if cohort_digest(cohort, data.cache) != suite["cohort_sha256"]:
+        problems.append(f"{data.cohort_path}: is not the cohort that {run} was planned with: give the suite's command")
+    folds = folds_within(read_folds(data.folds_path, allow_leaky=True), cohort) if data.folds_path else None
+    if folds is not None and folds.digest != suite["folds_sha256"]:
+        problems.append(f"{data.folds_path}: holds other folds than {run} was planned with: give the suite's command")
+    if problems:
+        raise InputError(problems)
+
+
+def resolved_config(cli: SuiteCLI) -> dict[str, Any]:
+    """Every setting that the job had, defaults of the code included, but for the objects that the suite itself adds."""
+    config: dict[str, Any] = yaml.safe_load(cli.parser.dump(cli.config, skip_validation=True))
+    for name in ("callbacks", "logger", "plugins"):
+        config["trainer"].pop(name, None)
+    return config
 
 
 def _seconds_of_sound_fit(run: Path) -> float | None:
@@ -222,9 +254,9 @@ def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) ->
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
 
 
-def peak_memory_mb() -> int:
-    """Peak memory of this process; of its GPU where it has one."""
-    if torch.cuda.is_available():
+def peak_memory_mb(device: torch.device) -> int:
+    """Peak memory of this process; of its GPU where it computes on one."""
+    if device.type == "cuda":
         return torch.cuda.max_memory_allocated() // 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 

@@ -44,7 +44,7 @@ def damaged_outputs(run: Path) -> list[str]:
 
 def write_provenance(run: Path, content: dict[str, Any]) -> None:
     """Write ``provenance.json`` with a digest of its own content, so that a change to it is noticed too."""
-    write_text(run / PROVENANCE, json.dumps(content | {"sha256": _digest(content)}, indent=1) + "\n")
+    write_text(run / PROVENANCE, json.dumps(content | {"sha256": _digest(content)}, indent=1) + "\n", durable=True)
 
 
 def read_provenance(run: Path) -> dict[str, Any]:

@@ -27,11 +27,17 @@ from leaderboard.images import read_geometry
 
 _PACKAGES = (
     "isles-benchmark", "torch", "pytorch-lightning", "torchio", "SimpleITK", "numpy", "scipy", "nibabel", "MedPy",
+    "pydensecrf2",
 )  # fmt: skip
 
 
 def record_provenance(
-    run: Path, data: StrokeData, trainer: pl.Trainer, ablations: Sequence[str], costs: dict[str, Any]
+    run: Path,
+    data: StrokeData,
+    trainer: pl.Trainer,
+    ablations: Sequence[str],
+    costs: dict[str, Any],
+    config: dict[str, Any],
 ) -> None:
     """Write ``run/provenance.json``.
 
@@ -41,6 +47,7 @@ def record_provenance(
         trainer: with what.
         ablations: names of the further rows that it predicted.
         costs: time, memory and weights.
+        config: every setting, defaults included.
     """
     cohort = read_cohort(data.cohort_path, data.partition)
     cases = {
@@ -54,6 +61,7 @@ def record_provenance(
     folds = None if data.folds_path is None else read_folds(data.folds_path, allow_leaky=data.allow_leaky_folds)
     folders = [row_folder(run / "predictions", ablation) for ablation in ("", *ablations)]
     content = {
+        "config": config,
         "cohort": {"edition": cohort.edition, "partition": data.partition, "cases": cases},
         "folds": None if folds is None else folds.digest,
         "fold": data.fold,
@@ -103,6 +111,7 @@ def git_state() -> dict[str, Any] | None:
         return result.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # inside somebody else's checkout, say in its .venv
         return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
     except (OSError, subprocess.CalledProcessError):
         return None

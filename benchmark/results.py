@@ -52,7 +52,7 @@ def write_results(
     total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in rows)
     for job, name, masks in rows:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        frames.append(score_cases(cases, masks, name, folds=folds.fold_of))
+        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True))
         if progress:
             progress(sum(map(len, frames)), total)
     scored = sort_cases(pd.concat(frames, ignore_index=True))

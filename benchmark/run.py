@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmark.cohort.folds import Folds, folds_within, make_folds, measure_cohort, read_folds, write_folds
+from benchmark.cohort.folds import Folds, folds_bytes, folds_within, make_folds, measure_cohort, read_folds
 from benchmark.configs import find_config, shipped_configs
 from benchmark.launchers import make_launcher
 from benchmark.locks import hold
@@ -20,7 +18,7 @@ from benchmark.outputs import damaged_outputs
 from benchmark.overview import Overview
 from benchmark.precision import slow_precision
 from benchmark.progress import counted
-from benchmark.suite import Job, SuiteConfig, is_done, method_config, plan_jobs, prepare_runs, read_suite
+from benchmark.suite import Job, SuiteConfig, is_done, method_config, plan_jobs, prepare_runs, read_suite, unusable_runs
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.images import write_bytes
@@ -87,7 +85,8 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         method_config(suite, method, request.settings)
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
     cohort = read_cohort(folder, "training")
-    folds_path, folds = _folds(suite, cohort, root, request.allow_leaky_folds, console)
+    folds, fold_rows = _folds(suite, cohort, root, request.allow_leaky_folds, console)
+    folds_path = root / "folds.csv"
     chosen = _chosen_folds(folds, request.folds)
     cache = request.out / "cache"
     digest = _cohort_digest(cohort, cache, console)
@@ -124,9 +123,14 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
             console.print(line, style="yellow", soft_wrap=True, markup=False)
     launcher = make_launcher(request.launcher, suite, root.resolve(), wanted)
     underway = launcher.underway(wanted)
-    todo = prepare_runs(wanted, restart_changed=request.restart_changed, underway=underway)
-    if len(todo) < len(wanted):
-        console.print(f"{len(wanted) - len(todo)} of {len(wanted)} jobs are done already")
+    unusable = unusable_runs(wanted)
+    todo = prepare_runs(
+        [job for job in wanted if job.run not in unusable], restart_changed=request.restart_changed, underway=underway
+    )
+    if not folds_path.is_file() or folds_path.read_bytes() != fold_rows:  # not before the jobs are known to agree
+        write_bytes(folds_path, fold_rows)
+    if len(todo) + len(unusable) < len(wanted):
+        console.print(f"{len(wanted) - len(todo) - len(unusable)} of {len(wanted)} jobs are done already")
     if underway:
         console.print(f"{len(underway)} of {len(wanted)} jobs are under way from an earlier call")
     ready = time.monotonic()
@@ -137,7 +141,7 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     undone = [job for job in jobs if not is_done(job)]
     failed = [job for job in undone if job.method in asked]
     for job in failed:
-        reason = job.state.reason or "its results are not whole: run the same command again"
+        reason = unusable.get(job.run) or job.state.reason or "its results are not whole: run the same command again"
         log = "" if "log.txt" in reason else f" (log: {job.run / 'log.txt'})"
         console.print(f"failed: {job.method} fold {job.fold}: {reason}{log}", style="red", soft_wrap=True, markup=False)
     # Methods of the suite that an earlier call finished stand on the leaderboard too.
@@ -163,29 +167,30 @@ def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
     return folder
 
 
-def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console: Console) -> tuple[Path, Folds]:
-    """The suite's own copy of its fold file (made on the first run), and the folds of the cases that are there."""
+def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console: Console) -> tuple[Folds, bytes]:
+    """The folds of the cases that are there, and what the suite's own copy of its fold file is to hold."""
     path = root / "folds.csv"
     if suite.folds_file is not None:
         source = suite.path.parent / suite.folds_file
         if not source.is_file() and (shipped_configs() / suite.folds_file).is_file():
             source = shipped_configs() / suite.folds_file
-        read_folds(source, allow_leaky=leaky)
-        write_bytes(path, source.read_bytes())
+        folds = read_folds(source, allow_leaky=leaky)
+        rows = source.read_bytes()
     else:
-        made = make_folds(measure_cohort(cohort), suite.folds_number, suite.seed)
-        if not path.exists():
-            write_folds(path, made)
-        elif read_folds(path, allow_leaky=leaky).digest != made.digest:
-            console.print(f"{path} differs from what the config would make; using the file", soft_wrap=True)
-    folds = read_folds(path, allow_leaky=leaky)
+        folds = make_folds(measure_cohort(cohort), suite.folds_number, suite.seed)
+        rows = folds_bytes(folds)
+        if path.exists():
+            known = read_folds(path, allow_leaky=leaky)
+            if known.digest != folds.digest:
+                console.print(f"{path} differs from what the config would make; using the file", soft_wrap=True)
+            folds, rows = known, path.read_bytes()
     present = folds_within(folds, cohort)
     if len(present.fold_of) < len(folds.fold_of):
         console.print(
             f"The fold file names {len(folds.fold_of)} cases, the cohort holds {len(present.fold_of)} of them: "
             "using these"
         )
-    return path, present
+    return present, rows
 
 
 def _chosen_folds(folds: Folds, asked: Sequence[int] | None) -> list[int]:
@@ -204,12 +209,11 @@ def _chosen_folds(folds: Folds, asked: Sequence[int] | None) -> list[int]:
 
 def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:
     """Preprocess every case; digest of the cohort's content."""
-    from benchmark.pipeline.cache import build_cache, case_digest
+    from benchmark.pipeline.cache import build_cache, cohort_digest
 
     with counted("preprocessing", console) as progress:
         build_cache(cohort.cases, cohort.channels, cache, progress)
-    digests = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    return cohort_digest(cohort, cache)
 
 
 def _finish(

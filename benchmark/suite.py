@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -261,13 +262,17 @@ def plan_jobs(
                 "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
                 "checkpoint_every_minutes": suite.checkpoint_every_minutes,
                 "threads": suite.threads,
+                "cohort_sha256": cohort_digest,
+                "folds_sha256": folds.digest,
             }
             config = merge(
                 {"seed_everything": suite.seed},
                 base,
                 {"data": data, "predictions": {"folder": str(run / "predictions")}, "suite": notes},
             )
-            jobs.append(Job(method, fold, run, config, inputs_digest(config, cohort_digest, folds.digest)))
+            inputs = inputs_digest(config, cohort_digest, folds.digest)
+            config["suite"]["inputs"] = inputs
+            jobs.append(Job(method, fold, run, config, inputs))
     if problems:
         raise InputError(problems)
     return jobs
@@ -324,15 +329,25 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
         shutil.rmtree(job.run)
     todo = [job for job in jobs if not is_done(job)]
     for job in [job for job in todo if job.run not in underway]:
-        try:
-            job.run.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{job.run}: cannot be created ({error.strerror}): check the folder, or give another --out"
-            ) from None
+        job.run.mkdir(parents=True, exist_ok=True)
         write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
         write_state(job.run, State(inputs=job.inputs))
     return todo
+
+
+def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
+    """Run directories that cannot be made or written to, with the reason; the other jobs need not wait for them."""
+    found = {}
+    for job in jobs:
+        try:
+            job.run.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=job.run):
+                pass
+        except OSError as error:
+            found[job.run] = (
+                f"{job.run}: cannot be written to ({error.strerror}): check the folder, or give another --out"
+            )
+    return found
 
 
 def _change(job: Job) -> str:

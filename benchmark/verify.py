@@ -15,9 +15,9 @@ from benchmark.checkpoints import is_loadable
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
 from benchmark.job import load, quiet_lightning, use_threads
-from benchmark.outputs import CHECKPOINT, PROVENANCE, read_provenance
+from benchmark.outputs import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
 from benchmark.pipeline.cache import build_cache, case_digest
-from benchmark.provenance import versions
+from benchmark.provenance import git_state, hardware, versions
 from benchmark.rows import row_folder
 from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
@@ -59,23 +59,25 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
         if retrain:
             _train_again(config, again)
         else:
-            changes = (f"--predictions.folder={again / 'predictions'}", f"--trainer.default_root_dir={again}")
+            # One process: Lightning would start others with this very command line.
+            changes = (
+                f"--predictions.folder={again / 'predictions'}", f"--trainer.default_root_dir={again}",
+                "--trainer.devices=1", "--trainer.num_nodes=1",
+            )  # fmt: skip
             use_threads(config)
             cli = load(run / "config.yaml", {"logger": False}, *changes)
             checkpoint = run / CHECKPOINT
             cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
-        pairs = {
-            path.relative_to(run): row_folder(again / "predictions", row) / path.name
-            for row in rows
-            for path in sorted(row_folder(run / "predictions", row).iterdir())
-        }
-        if retrain and (run / "metrics.csv").exists():
-            pairs[Path("metrics.csv")] = again / "metrics.csv"
-        different = [
-            str(name) for name, other in pairs.items()
-            if not other.is_file() or other.read_bytes() != (run / name).read_bytes()
-        ]  # fmt: skip
-    return Verdict(len(pairs), different, _remarks(provenance))
+        names = {Path(name) for name in provenance["outputs"] if name.endswith(".nii.gz")}  # lost ones too
+        for row in rows:
+            for root in (run, again):
+                names |= {path.relative_to(root) for path in row_folder(root / "predictions", row).glob("*")}
+        if retrain and "metrics.csv" in provenance["outputs"]:
+            names.add(Path("metrics.csv"))
+        different = sorted(
+            str(name) for name in names if not (mine := file_digest(run / name)) or file_digest(again / name) != mine
+        )
+    return Verdict(len(names), different, _remarks(run, provenance))
 
 
 def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any]) -> None:
@@ -112,11 +114,20 @@ def _train_again(config: dict[str, Any], again: Path) -> None:
         raise InputError(f"{again}: training again failed: {last}")
 
 
-def _remarks(provenance: dict[str, Any]) -> list[str]:
-    """Versions that are not those of the job."""
-    now = versions()
-    return [
+def _remarks(run: Path, provenance: dict[str, Any]) -> list[str]:
+    """What is not as it was: versions, the commit, the hardware, files that the job left."""
+    now = {**versions(), **_flat(hardware()), "commit": (git_state() or {}).get("commit")}
+    before = {**provenance["packages"], **_flat(provenance["hardware"])}
+    before["commit"] = (provenance["git"] or {}).get("commit")
+    changed = [
         f"{name} was {then}, is {now.get(name, 'not installed')}"
-        for name, then in provenance["packages"].items()
+        for name, then in before.items()
         if now.get(name) != then
     ]
+    files = [name for name in damaged_outputs(run) if not name.endswith(".nii.gz")]
+    return changed + [f"{name} is not as the job left it" for name in files]
+
+
+def _flat(hardware: dict[str, Any]) -> dict[str, str]:
+    """Hardware as texts, but the host's name, which decides nothing."""
+    return {name: str(value) for name, value in hardware.items() if name != "host"}

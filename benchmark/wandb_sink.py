@@ -61,7 +61,7 @@ def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
         project=os.environ.get("WANDB_PROJECT", "isles-benchmark"),
         group=suite.get("name"),
         job_type="job",
-        id=run_id(name, read_state(run).inputs),
+        id=run_id(str(run.resolve()), read_state(run).inputs),
         resume="allow",
         save_dir=run.parents[1],
         config=read_yaml(run / "config.yaml"),

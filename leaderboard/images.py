@@ -230,10 +230,15 @@ def write_mask(path: Path, mask: np.ndarray, like: nib.Nifti1Header) -> None:
     write_bytes(path, content)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file under a temporary name in the same folder, then rename it: it is whole or not there.
 
     A link stays one: what it points to is written.
+
+    Args:
+        path: the file.
+        content: what it is to hold.
+        durable: it is on the disk before this returns, and survives a power cut.
 
     Raises:
         InputError: the file cannot be written, or what is there is no regular file (a device, a pipe, a folder).
@@ -243,14 +248,30 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise InputError(f"{path}: is no regular file, and is left as it is: give the name of another file")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(target)
+        if durable:
+            sync_folder(target.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror}): check the folder and the disk") from None
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """`write_bytes` for UTF-8 text with plain line ends."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), durable=durable)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a power cut, where the system can do that for folders."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -27,7 +27,7 @@ from benchmark.cohort.dealing import deal
 from benchmark.cohort.fold_rows import COLUMNS, read_rows
 from leaderboard.cohort import Cohort, case_table, natural_key
 from leaderboard.errors import InputError
-from leaderboard.images import read_volume, write_text
+from leaderboard.images import read_volume, write_bytes
 
 ISLES2018_FOLDS = 5
 ISLES2018_SEED = 2018
@@ -186,11 +186,16 @@ def read_folds(path: Path | str, *, allow_leaky: bool = False) -> Folds:
 
 
 def write_folds(path: Path | str, folds: Folds) -> None:
-    """Write a fold file, cases in natural order; same folds, same bytes.
+    """Write a fold file, see `folds_bytes`.
 
     Raises:
         InputError: the file cannot be written.
     """
+    write_bytes(Path(path), folds_bytes(folds))
+
+
+def folds_bytes(folds: Folds) -> bytes:
+    """The content of a fold file, cases in natural order; same folds, same bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -198,7 +203,7 @@ def write_folds(path: Path | str, folds: Folds) -> None:
         lesion_ml = folds.lesion_ml_of.get(case)
         volume = "" if lesion_ml is None else f"{lesion_ml:.3f}"
         writer.writerow([case, folds.patient_of[case], folds.fold_of[case], volume])
-    write_text(Path(path), text.getvalue())
+    return text.getvalue().encode()
 
 
 def check_folds_against(folds: Folds, cohort: Cohort) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from benchmark.suite import Job, SuiteConfig
+if TYPE_CHECKING:
+    from benchmark.suite import Job, SuiteConfig
 
 #: Shows the states of the jobs; takes what only the launcher knows, a remark by run directory.
 Watch = Callable[[Mapping[Path, str]], None]

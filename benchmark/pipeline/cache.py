@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmark.pipeline.brain import brain_mask
 from benchmark.pipeline.intensity import brain_statistics, strip_ct
-from leaderboard.cohort import Case
+from leaderboard.cohort import Case, Cohort
 from leaderboard.errors import InputError
 from leaderboard.images import read_volume, write_text
 
@@ -150,14 +150,28 @@ def _file_digest(path: Path, cache: Path | None) -> str:
         if cache is None:
             return _sha256(path)
         identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        remembered = cache / "digests" / hashlib.sha256(identity.encode()).hexdigest()
-        if remembered.exists() and len(digest := remembered.read_text()) == 64:
-            return digest
+        key = hashlib.sha256(identity.encode()).hexdigest()
+        remembered = cache / "digests" / key
+        if remembered.exists():
+            digest, _, guard = remembered.read_text(errors="replace").partition(" ")
+            if guard == _guard(key, digest):
+                return digest
         digest = _sha256(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): check the file and its permissions") from None
-    write_text(remembered, digest)
+    write_text(remembered, f"{digest} {_guard(key, digest)}")
     return digest
+
+
+def _guard(*parts: str) -> str:
+    """What a changed byte of these texts would change."""
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def cohort_digest(cohort: Cohort, cache: Path) -> str:
+    """SHA-256 over the content of every case that the suite reads, by name."""
+    digests = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -177,7 +191,7 @@ def _ensure_entry(case: Case, channels: Sequence[str], cache: Path) -> Path:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
             meta[f"{name}_sha256"] = _sha256(temporary / f"{name}.npy")
-        (temporary / "meta.json").write_text(json.dumps(meta))
+        (temporary / "meta.json").write_text(json.dumps(meta | {"sha256": _guard(json.dumps(meta))}))
         try:
             temporary.rename(entry)
         except OSError:
@@ -193,9 +207,11 @@ def _ensure_entry(case: Case, channels: Sequence[str], cache: Path) -> Path:
 def _is_sound(entry: Path) -> bool:
     try:
         meta = json.loads((entry / "meta.json").read_text())
+        if meta.pop("sha256") != _guard(json.dumps(meta)):
+            return False
         expected = {name: meta[f"{name}_sha256"] for name in _ARRAYS if f"{name}_sha256" in meta}
         return all(_sha256(entry / f"{name}.npy") == checksum for name, checksum in expected.items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
 
 

@@ -10,17 +10,21 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
-from toy import make_project, run
+from toy import SUITE, make_project, run
 
-from benchmark.checkpoints import is_loadable, newest_checkpoint
+from benchmark.checkpoints import EpochMeans, is_loadable, newest_checkpoint
+from benchmark.cli import main
 from benchmark.job import _seconds_of_sound_fit
 from benchmark.locks import hold
 from benchmark.outputs import damaged_outputs
 from benchmark.state import read_state, write_state
+from benchmark.wandb_sink import wandb_logger
+from leaderboard.errors import InputError
 
 
 def flipped(content: bytes) -> bytes:
@@ -38,17 +42,24 @@ def gone(content: bytes) -> None:
 
 JOB = "toy/fold0"
 #: Files below the suite's folder, what happens to them, and what the next run does: predict again, train again, write
-#: the file again, or refuse to go on until it is told to.
+#: the file again, recover what it says from elsewhere, or refuse to go on until it is told to.
 DAMAGES = {
     "masks": ([(f"{JOB}/predictions/*.nii.gz", damage) for damage in (flipped, truncated, gone)], "predicts"),
     "checkpoint": ([(f"{JOB}/checkpoints/last.ckpt", flipped)], "trains"),
     "provenance": ([(f"{JOB}/provenance.json", truncated)], "trains"),
     "config": ([(f"{JOB}/config.yaml", truncated)], "predicts"),
-    "state": ([(f"{JOB}/state.json", truncated)], "refuses"),
-    "lost state": ([(f"{JOB}/state.json", gone)], "refuses"),
+    "state": ([(f"{JOB}/state.json", truncated)], "recovers"),
+    "lost state": ([(f"{JOB}/state.json", gone)], "recovers"),
+    "lost state and config": ([(f"{JOB}/state.json", gone), (f"{JOB}/config.yaml", gone)], "refuses"),
     "folds": ([("folds.csv", lambda content: content.replace(b",0,", b",1,", 1))], "refuses"),
     "cache": (
-        [("../cache/*/image.npy", flipped), ("../cache/*/reference.npy", truncated), ("../cache/*/meta.json", gone)],
+        [
+            ("../cache/*/image.npy", flipped),
+            ("../cache/*/reference.npy", truncated),
+            ("../cache/*/meta.json", gone),
+            ("../cache/*/meta.json", flipped),
+            ("../cache/digests/*", flipped),
+        ],
         "writes",
     ),
     "scores": ([("leaderboard-fold0/cases.csv", truncated), ("leaderboard-fold0/leaderboard.csv", gone)], "writes"),
@@ -89,7 +100,9 @@ def test_what_was_damaged_after_a_job_is_noticed_and_never_scored(
         return
     assert status == 0
     assert all(path.read_bytes() == content for path, content in sound.items())
-    if remedy != "writes":
+    if remedy == "recovers":
+        assert json.loads(provenance.read_text())["costs"]["fit_seconds"] == trained
+    elif remedy != "writes":
         names = ", ".join(str(path.relative_to(suite / JOB)) for path in damaged)
         assert f"not as its job left it, done again: {names}" in said.out.replace("\n", "")
         assert (json.loads(provenance.read_text())["costs"]["fit_seconds"] == trained) == (remedy == "predicts")
@@ -128,6 +141,66 @@ def test_a_checkpoint_with_a_flipped_bit_is_damaged(tmp_path: Path, capsys: pyte
     path.write_bytes(content)
     assert not is_loadable(path)
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_could_run_code_is_not_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "epoch=1.ckpt"
+    torch.save({"weights": Path("anything but numbers, texts and tensors")}, path)
+    assert not is_loadable(path)
+    assert "not used" in capsys.readouterr().err
+
+
+def test_a_training_that_other_processes_began_is_not_continued() -> None:
+    fitting = SimpleNamespace(state=SimpleNamespace(fn="fit"), world_size=2, global_rank=0, default_root_dir="runs/x")
+    predicting = SimpleNamespace(state=SimpleNamespace(fn="predict"), world_size=2, global_rank=0)
+    checkpoint = {EpochMeans.KEY: [{}], EpochMeans.PROCESSES: 1}
+    with pytest.raises(InputError, match="runs/x: 1 processes began this training, now there are 2: set"):
+        EpochMeans().on_load_checkpoint(fitting, None, checkpoint)
+    EpochMeans().on_load_checkpoint(predicting, None, checkpoint)
+    EpochMeans().on_load_checkpoint(fitting, None, checkpoint | {EpochMeans.KEY: [{}, {}], EpochMeans.PROCESSES: 2})
+
+
+def test_a_refused_fold_file_changes_nothing_and_a_job_notices_other_folds_by_itself(
+    finished: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = make_project(tmp_path, monkeypatch) / "runs" / "small"
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    own = (suite / "folds.csv").read_bytes()
+    other = own.replace(b",0,", b",x,").replace(b",1,", b",0,").replace(b",x,", b",1,")
+    (tmp_path / "folds.csv").write_bytes(other)
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"folds": {"file": "folds.csv"}}))
+    assert run(tree, "--methods", "toy", "--folds", "0") == 1
+    assert "--restart-changed" in capsys.readouterr().err
+    assert (suite / "folds.csv").read_bytes() == own
+    # A job that is started again without the suite, as a scheduler does that requeues it.
+    config = yaml.safe_load((suite / JOB / "config.yaml").read_text())
+    config["data"]["folds"] = str(tmp_path / "folds.csv")
+    (suite / JOB / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["job", str(suite / JOB)]) == 1
+    assert "holds other folds than" in read_state(suite / JOB).reason
+
+
+def test_a_folder_that_cannot_be_used_stops_one_method_alone(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "runs" / "small").mkdir(parents=True)
+    (project / "runs" / "small" / "toy").write_text("a file in the folder's place")
+    assert run(tree, "--folds", "0") == 1
+    said = capsys.readouterr().out.replace("\n", "")
+    assert f"failed: toy fold 0: {project / 'runs' / 'small' / JOB}: cannot be written to" in said
+    assert "all_background" in (project / "runs" / "small" / "leaderboard-fold0" / "leaderboard.csv").read_text()
+
+
+def test_a_restarted_job_is_one_run_of_wandb_and_no_other_jobs(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = []
+    monkeypatch.setattr("benchmark.wandb_sink.WandbLogger", lambda **options: ids.append(options["id"]))
+    job = finished / "runs" / "small" / JOB
+    shutil.copytree(job, tmp_path / "other" / JOB)
+    for run_directory in (job, job, tmp_path / "other" / JOB):
+        wandb_logger(run_directory, {"method": "toy", "fold": 0, "name": "small"})
+    assert ids[0] == ids[1] != ids[2]
 
 
 #: Batches of two slices give each epoch four steps; so short a time is over at every batch.
@@ -185,6 +258,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_end_is_the_sam
     assert [step_of(path) for path in checkpoints] == [4, 8, 10]
     damage_file(checkpoints[2], truncated)
     damage_file(checkpoints[1], truncated)
+    damage_file(suite / JOB / "metrics.csv", truncated)  # its rows are in the checkpoints too
     assert run(tree, *OFTEN) == 0
     log = (suite / JOB / "log.txt").read_text()
     assert all(f"{path.name}: is damaged" in log for path in checkpoints[1:])

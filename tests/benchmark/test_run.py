@@ -147,8 +147,13 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
 
     masks = sorted((job / "predictions_inverted").iterdir())
     masks[0].write_bytes(masks[1].read_bytes())
+    masks[2].unlink()
+    (job / "metrics.csv").write_text("epoch\n")
     assert main(["verify", str(job)]) == 1
-    assert f"predictions_inverted/{masks[0].name}: differs" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"predictions_inverted/{masks[0].name}: differs" in said
+    assert f"predictions_inverted/{masks[2].name}: differs" in said
+    assert "note: metrics.csv is not as the job left it" in said
 
     case = next((own / "TRAINING").iterdir())
     image = next(case.glob("*CT_MTT*/*.nii"))

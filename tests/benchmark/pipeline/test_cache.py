@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
+from benchmark.pipeline.cache import CachedCase, _is_sound, build_cache, open_entry
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
 
@@ -66,6 +67,19 @@ def test_a_damaged_entry_is_built_again(twin: Path, tmp_path: Path, damage: str)
     build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
     assert (entry / "image.npy").read_bytes() == sound
     assert open_entry(cohort.cases[0], entry).reference is not None
+
+
+def test_no_byte_of_an_entrys_description_can_change_unnoticed(twin: Path, tmp_path: Path) -> None:
+    shutil.copytree(twin / "TRAINING" / "case_20", tmp_path / "tree" / "TRAINING" / "case_20")
+    cohort = read_cohort(tmp_path / "tree")
+    (entry,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    content = (entry / "meta.json").read_bytes()
+    assert _is_sound(entry)
+    for place in range(len(content)):
+        changed = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        (entry / "meta.json").write_bytes(changed)
+        # Another seventeenth digit may be the same number.
+        assert not _is_sound(entry) or json.loads(changed) == json.loads(content), content[place - 10 : place + 10]
 
 
 BUILD = """
