@@ -254,7 +254,7 @@ def fits(config: Mapping[str, Any], tasks: int) -> bool:
     trainer = config.get("trainer", {})
     sizes = [str(trainer.get(name, 1)) for name in ("devices", "num_nodes")]
     if not all(size.isdigit() for size in sizes):
-        return tasks == 1 and sizes[1] == "1"  # Lightning takes what the node has
+        return sizes[1] == "1"  # in the first task Lightning takes what its node has
     count = processes(config)
     return count in (1, tasks) or (tasks == 1 and int(config.get("trainer", {}).get("num_nodes", 1)) == 1)
 

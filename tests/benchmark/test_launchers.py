@@ -310,6 +310,7 @@ def test_an_interrupt_leaves_jobs_in_the_queue_and_says_so(
     [
         ({}, 1, True),
         ({"devices": "auto"}, 8, True),
+        ({"devices": "auto", "num_nodes": 2}, 8, False),
         ({"devices": 1}, 8, True),
         ({"devices": 4, "num_nodes": 2}, 8, True),
         ({"devices": 4}, 1, True),
