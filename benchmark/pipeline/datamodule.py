@@ -79,6 +79,8 @@ class StrokeData(pl.LightningDataModule):
         self.augmented = augmented
         self.num_workers = num_workers
         self.allow_leaky_folds = allow_leaky_folds
+        self._loader: ResumableLoader | None = None
+        self._carried: dict[str, int] = {}
         self.training: list[CachedCase] = []
         self.held_out: list[CachedCase] = []
         self.held_out_cases: list[Case] = []
@@ -132,7 +134,24 @@ class StrokeData(pl.LightningDataModule):
         samples = TrainingSamples(self.training, view, self.seed, self.augmented)
         loader = ResumableLoader(samples, batch_sampler=sampler, collate_fn=collate, **self._workers())
         loader.trainer = self.trainer
+        if self._carried:
+            loader.load_state_dict(self._carried)
+        self._loader = loader
         return loader
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the training loader is.
+
+        Lightning keeps a loader's own state too, but gives it back only to a loader that is made after the checkpoint
+        was read; a method that asks for the number of steps in `configure_optimizers` has it made before.
+        """
+        return {} if self._loader is None else self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take the training up where it was, in the loader that is there or in the one to come."""
+        self._carried = state_dict
+        if self._loader is not None and state_dict:
+            self._loader.load_state_dict(state_dict)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""

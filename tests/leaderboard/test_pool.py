@@ -50,7 +50,7 @@ def test_every_task_is_done_once_and_told(jobs):
 
 
 def test_all_cores_are_taken_once_that_pays(monkeypatch):
-    monkeypatch.setattr(pool, "_cores", lambda: 2)
+    monkeypatch.setattr(pool, "cores", lambda: 2)
     monkeypatch.setattr(pool, "START_SECONDS", 0.5)
     calls = []
     processes = dict(run_tasks(slow, range(40), progress=lambda *call: calls.append(call)))
@@ -62,7 +62,7 @@ def test_all_cores_are_taken_once_that_pays(monkeypatch):
 
 
 def test_no_process_is_started_for_little_work(monkeypatch):
-    monkeypatch.setattr(pool, "_cores", lambda: 64)
+    monkeypatch.setattr(pool, "cores", lambda: 64)
     assert {process for _, (process, _) in run_tasks(process_and_square, range(90))} == {os.getpid()}
 
 
