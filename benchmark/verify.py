@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,16 @@ from benchmark.checkpoints import is_loadable
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
 from benchmark.job import load, quiet_lightning, use_threads
+from benchmark.locks import hold
 from benchmark.outputs import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
 from benchmark.pipeline.cache import build_cache, case_digest
 from benchmark.provenance import git_state, hardware, versions
 from benchmark.rows import row_folder
 from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
+
+#: Of the folder, in a run directory, that holds what is made again.
+PREFIX = ".verify-"
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,26 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
         retrain: train again from the beginning first; then the training's metrics are compared as well.
 
     Raises:
-        InputError: `run` is no finished job, or its cohort or folds are not what they were.
+        InputError: `run` is no finished job, a process works in it, or its cohort or folds are not what they were.
     """
     if not (run / "config.yaml").is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / CHECKPOINT):
         raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
+
+    def busy(owner: str) -> None:
+        raise InputError(f"{run}: {owner} works in it: wait for its end")
+
+    with hold(run, busy):
+        for left in run.glob(f"{PREFIX}*"):  # of one that was killed
+            shutil.rmtree(left)
+        return _verify(run, retrain)
+
+
+def _verify(run: Path, retrain: bool) -> Verdict:
     quiet_lightning()
     config, provenance = read_yaml(run / "config.yaml"), read_provenance(run)
     _check_inputs(run, config, provenance)
     rows = ("", *provenance["ablations"])
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=run) as folder:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
         again = Path(folder)
         if retrain:
             _train_again(config, again)

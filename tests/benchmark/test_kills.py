@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,17 +18,32 @@ import yaml
 from benchmark.configs import find_config, read_yaml
 from benchmark.state import read_state
 
+TWIN = read_yaml(find_config("twin"))
 #: Every method of the default suite, two folds.
-JOBS = 2 * len(read_yaml(find_config("twin"))["methods"])
-#: Longest wait between the moment when a phase is seen and the kill, in seconds.
-WAIT = {"training": 4.0, "saving": 0.5, "predicting": 0.5, "scoring": 6.0}
+JOBS = 2 * len(TWIN["methods"])
+#: Each that trains is killed in training, and once more: where it saves (large ones take long enough to be caught) or
+#: predicts.
+AGAIN = {
+    "multiscale_resnet": "saving",
+    "fcn3d_crf": "saving",
+    "residual_unet": "predicting",
+    "ms_dcnn": "saving",
+    "strokenet": "predicting",
+    "plain_unet": "predicting",
+}
+#: Longest wait between the moment when a phase is seen and the kill, in seconds; a phase over by then is not killed in.
+WAIT = {"training": 4.0, "saving": 0.003, "predicting": 0.3, "scoring": 10.0}
 
 
 @dataclass(frozen=True)
 class Kill:
-    """Kill a job in a phase, alone or together with the suite that started it (a power cut)."""
+    """Kill a method's job in a phase, alone or together with the suite that started it (a power cut).
+
+    Without a method: the suite, which scores.
+    """
 
     phase: str
+    method: str
     everything: bool
 
 
@@ -47,12 +60,11 @@ def suite(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_default_suite_killed_a_dozen_times_ends_with_the_same_bytes(suite: Path, tmp_path: Path) -> None:
+    assert set(AGAIN) == {method for method in TWIN["methods"] if method in TWIN["overrides"]}
     rng = random.Random(5)
-    in_jobs = ["training"] * 5 + ["saving"] * 3 + ["predicting"] * 3
-    rng.shuffle(in_jobs)
-    kills = [Kill(phase, rng.random() < 0.4) for phase in in_jobs] + [Kill("scoring", True)] * 2
-    seen = run_with(kills, suite, tmp_path / "killed", rng)
-    assert Counter(seen) == Counter(kill.phase for kill in kills)
+    kills = [Kill(phase, method, rng.random() < 0.4) for method in AGAIN for phase in ("training", AGAIN[method])]
+    kills += [Kill("scoring", "", True)] * 2
+    run_with(kills, suite, tmp_path / "killed", rng)
     run_with([], suite, tmp_path / "whole", rng)
     names = [
         path.relative_to(tmp_path / "whole")
@@ -69,58 +81,59 @@ def test_the_default_suite_killed_a_dozen_times_ends_with_the_same_bytes(suite: 
     assert not different
 
 
-def run_with(kills: list[Kill], suite: Path, out: Path, rng: random.Random) -> list[str]:
-    """Give the command again and again until it ends well, killing it as planned; the phases of the kills."""
+def run_with(kills: list[Kill], suite: Path, out: Path, rng: random.Random) -> None:
+    """Give the command again and again until it ends well, killing it as planned."""
     command = [sys.executable, "-m", "benchmark", "run", "--config", str(suite), "--out", str(out)]
-    planned, seen = list(kills), []
+    planned = list(kills)
     out.mkdir()
-    for _ in range(len(kills) + 2):
+    for _ in range(len(kills) + 1):
         with (out / "log.txt").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         while process.poll() is None:
-            if planned and (place := find(planned[0].phase, out / "twin")):
-                time.sleep(rng.uniform(0, WAIT[planned[0].phase]))
-                if kill_now(planned[0], place, process):
-                    seen.append(planned.pop(0).phase)
+            if kill := next((kill for kill in planned if find(kill, out / "twin", process.pid)), None):
+                time.sleep(rng.uniform(0, WAIT[kill.phase]))
+                if kill_now(kill, out / "twin", process):
+                    planned.remove(kill)
             time.sleep(0.002)
         if process.returncode == 0:
-            return seen
+            assert not planned, f"ended before it could be killed: {planned}"
+            return
     raise AssertionError((out / "log.txt").read_text()[-3000:])
 
 
-def kill_now(kill: Kill, place: int, suite: subprocess.Popen[bytes]) -> bool:
-    """Kill as planned; False where the process has ended by itself."""
-    if kill.everything:
-        if not is_alive(place):
-            return False
-        os.killpg(suite.pid, signal.SIGKILL)
-        suite.wait()
-        return True
-    try:
-        os.kill(place, signal.SIGKILL)
-    except ProcessLookupError:
+def kill_now(kill: Kill, root: Path, suite: subprocess.Popen[bytes]) -> bool:
+    """Kill what is in a phase, which is seen while it stands still; False where the phase is over by now."""
+    if (place := find(kill, root, suite.pid)) is None:
         return False
-    while is_alive(place):
+    try:
+        os.kill(place, signal.SIGSTOP)
+        while is_alive(place) and status(place) != "T":
+            time.sleep(0.0001)
+        still = find(kill, root, suite.pid) == place
+        if still and kill.everything:
+            os.killpg(suite.pid, signal.SIGKILL)
+            suite.wait()
+        os.kill(place, signal.SIGKILL if still else signal.SIGCONT)
+    except ProcessLookupError:
+        return kill.everything and suite.returncode == -signal.SIGKILL
+    while still and is_alive(place):
         time.sleep(0.01)
-    return True
+    return still
 
 
-def find(phase: str, root: Path) -> int | None:
-    """The process that is in a phase, or 1 for the suite's own scoring; None where nothing is."""
-    if phase == "scoring":
-        runs = list(jobs(root))
-        return 1 if len(runs) == JOBS and all(read_state(run).status == "done" for run in runs) else None
-    for run in jobs(root):
+def find(kill: Kill, root: Path, suite: int) -> int | None:
+    """A living process in a phase: a job's, or, for scoring, the suite's; None where nothing is in it."""
+    if kill.phase == "scoring":
+        runs = list(root.glob("*/fold*"))
+        over = len(runs) == JOBS and all(read_state(run).status == "done" for run in runs)
+        return suite if over and is_alive(suite) else None
+    for run in root.glob(f"{kill.method}/fold*"):
         state, process = read_state(run), holder(run)
         if state.status == "running" and process:
             writing = any(f".{process}.tmp" in path.name for path in run.glob("checkpoints/.*.tmp"))
-            if (writing and phase == "saving") or state.phase == phase:
+            if writing if kill.phase == "saving" else state.phase == kill.phase:
                 return process
     return None
-
-
-def jobs(root: Path) -> Iterator[Path]:
-    return root.glob("*/fold*")
 
 
 def holder(run: Path) -> int | None:
@@ -131,7 +144,12 @@ def holder(run: Path) -> int | None:
 
 
 def is_alive(process: int) -> bool:
+    return status(process) not in ("", "Z")
+
+
+def status(process: int) -> str:
+    """One letter, as in proc(5); empty where there is no such process."""
     try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return ""

@@ -141,6 +141,10 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     before = sorted(path.name for path in job.iterdir())
     assert main(["verify", str(job)]) == 0
     assert "6 of 6 files are the same after predicting again" in capsys.readouterr().out
+    with hold(job, pytest.fail):
+        assert main(["verify", str(job)]) == 1
+        assert "works in it: wait for its end" in capsys.readouterr().err
+    (job / ".verify-killed" / "predictions").mkdir(parents=True)
     assert main(["verify", str(job), "--retrain"]) == 0
     assert "7 of 7 files are the same after training again" in capsys.readouterr().out
     assert sorted(path.name for path in job.iterdir()) == before
