@@ -16,13 +16,17 @@ from benchmark.launchers import NAMES as LAUNCHERS
 from leaderboard.errors import InputError
 
 _LIGHTNING = ("fit", "predict")
+#: Exit status after SIGTERM.
+_TERMINATED = 143
+_INTERRUPTED = "benchmark: interrupted: run the same command again to continue"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point.
 
     Returns:
-        Exit status: 0 done, 1 the input is at fault, 130 interrupted (argparse exits with 2 on wrong usage).
+        Exit status: 0 done, 1 the input is at fault, 130 interrupted, 143 terminated (argparse exits with 2 on
+        wrong usage).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -39,8 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"benchmark: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("benchmark: interrupted: run the same command again to continue", file=sys.stderr)
+        print(_INTERRUPTED, file=sys.stderr)
         return 130
+    except SystemExit as end:
+        if end.code == _TERMINATED:
+            print(_INTERRUPTED, file=sys.stderr)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -213,8 +221,6 @@ def _run(options: argparse.Namespace) -> int:
     from benchmark.configs import merge
     from benchmark.run import Request, run
 
-    # A polite end, so that the launcher ends its jobs; they continue when the command is given again.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     request = Request(
         config=options.config,
         cohort=options.cohort,
@@ -226,15 +232,23 @@ def _run(options: argparse.Namespace) -> int:
         restart_changed=options.restart_changed,
         launcher=options.launcher,
     )
-    return run(request, _console())
+    # A polite end, so that the launcher ends its jobs; they continue when the command is given again.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    try:
+        return run(request, _console())
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    from benchmark.configs import find_config
+    from benchmark.configs import find_config, find_method
     from benchmark.launchers.slurm import cancel
     from benchmark.suite import read_suite
 
-    root = options.out / read_suite(find_config(options.config)).name
+    path = find_config(options.config)
+    root = options.out / read_suite(path).name
+    for method in options.methods or ():
+        find_method(method, path)
     runs = [
         run
         for run in sorted(root.glob("*/fold*"))
@@ -242,7 +256,7 @@ def _cancel(options: argparse.Namespace) -> int:
         and (options.folds is None or run.name in {f"fold{fold}" for fold in options.folds})
     ]
     if not runs:
-        raise InputError(f"{root}: holds no jobs like these: give the --out of benchmark run")
+        raise InputError(f"{root}: holds no jobs of these methods and folds: give the --out of benchmark run")
     ended = cancel(runs)
     for run in ended:
         print(f"ended: {run}")
@@ -298,7 +312,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     verdict = verify(options.run, retrain=options.retrain)
     for name in verdict.different:
-        print(f"{options.run / name}: differs", file=sys.stderr)
+        print(f"{options.run / name}: differs: benchmark run makes what was damaged again", file=sys.stderr)
     for remark in verdict.remarks:
         print(f"note: {remark}", file=sys.stderr)
     how = "training" if options.retrain else "predicting"
@@ -337,6 +351,8 @@ def _cost(options: argparse.Namespace) -> int:
     from benchmark.progress import counted
     from leaderboard.images import write_text
 
+    if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
+        raise InputError(f"--out {options.out}: is no file in a folder that exists: name a CSV to write")
     console = _console()
     with counted("measured", console, "methods") as progress:
         table = measure_costs(
@@ -363,6 +379,8 @@ def _export_nnunet(options: argparse.Namespace) -> int:
         raise InputError(f"--number {options.number}: nnU-Net's dataset ids go from 1 to 999")
     cohort = read_cohort(options.cohort, "training")
     folds = read_folds(options.folds, allow_leaky=options.allow_leaky_folds)
+    if absent := len(folds.fold_of.keys() - {case.name for case in cohort.cases}):
+        print(f"note: {options.folds} names {absent} cases that {options.cohort} does not hold", file=sys.stderr)
     with counted("exported", _console()) as progress:
         written = export_nnunet(cohort, folds, options.out, options.number, progress)
     print(f"Written to {written.raw / written.name}; train with")

@@ -24,6 +24,7 @@ _EXPECTED = (
     ".*isinstance.treespec, LeafSpec.*",
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
+    ".*`srun` command is available.*",  # a job of a launcher's starts without it
     ".*dirpath has changed from.*",
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*recommended to use `self.log.*sync_dist=True.*",  # of what is the same in every process
@@ -73,7 +74,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def main(arguments: list[str]) -> int:
     """Run ``fit`` or ``predict`` with LightningCLI's arguments."""
-    from benchmark.job import trainer_defaults
+    from benchmark.loading import trainer_defaults
 
     shown = {"enable_progress_bar": True, "enable_model_summary": True}
     SuiteCLI(args=arguments, trainer_defaults=trainer_defaults() | shown)

@@ -40,7 +40,8 @@ def find_config(name: str) -> Path:
             if candidate.is_file():
                 return candidate
     known = ", ".join(sorted(path.stem for path in shipped_configs().glob("*.yaml")))
-    raise InputError(f"{name}: no such config: give a path, or one of {known}")
+    what = "is a folder, no config" if given.is_dir() else "no such config"
+    raise InputError(f"{name}: {what}: give a path, or one of {known}")
 
 
 def find_method(name: str, suite_config: Path) -> Path:
@@ -66,7 +67,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}): check the file") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}): check the file") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}): correct it") from None
     if not isinstance(content, dict):

@@ -25,7 +25,8 @@ from rich.table import Table
 
 from benchmark.callbacks import write_masks
 from benchmark.configs import find_config
-from benchmark.job import load, peak_memory_mb, quiet_lightning
+from benchmark.job import peak_memory_mb
+from benchmark.loading import load, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.multiplications import count_gmac
 from benchmark.pipeline.cache import build_cache, open_entry

@@ -62,7 +62,7 @@ def export_nnunet(
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{place}: cannot be created ({error.strerror}): give another OUT") from None
+            raise InputError(f"{place}: cannot be created ({error.strerror or error}): give another OUT") from None
     for done, case in enumerate(cohort.cases, start=1):
         for channel, kind in enumerate(cohort.channels):
             _write(raw / name / "imagesTr" / f"{case.name}_{channel:04d}.nii.gz", case.images[kind], np.float32)

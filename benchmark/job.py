@@ -6,11 +6,7 @@ same thing by hand. A job that finds checkpoints continues from the last one.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
-import re
 import resource
 import sys
 import time
@@ -26,10 +22,11 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
 from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
-from benchmark.checkpoints import AtomicCheckpoints, checkpoint_callbacks, newest_checkpoint
+from benchmark.checkpoints import checkpoint_callbacks, newest_checkpoint
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.cohort.folds import folds_within, read_folds
 from benchmark.configs import read_yaml
+from benchmark.loading import load, quiet_lightning, use_threads
 from benchmark.locks import hold
 from benchmark.methods.base import RuleMethod
 from benchmark.multiplications import CountMultiplications
@@ -39,7 +36,7 @@ from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
 from benchmark.rows import row_folder
 from benchmark.state import read_state, update_state
-from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES, lacking
+from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
@@ -120,8 +117,8 @@ def _fit_and_predict(run: Path, started: float) -> None:
     cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
     check_inputs(run, suite, data)
-    if not isinstance(method, RuleMethod) and trainer.max_epochs == 0:
-        raise InputError(f"{run}: trainer.max_epochs is 0, the network would stay untrained: give at least 1")
+    if trainer.max_epochs == 0 and (not isinstance(method, RuleMethod) or method.fitted):
+        raise InputError(f"{run}: trainer.max_epochs is 0, the method would stay untrained: give at least 1")
     last = run / CHECKPOINT
     fit_seconds = _seconds_of_sound_fit(run)
     trained = 0.0
@@ -188,63 +185,6 @@ def _seconds_of_sound_fit(run: Path) -> float | None:
     if needs_training(damaged_outputs(run)):
         return None
     return float(read_provenance(run)["costs"]["fit_seconds"])
-
-
-def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
-    """Trainer, method and data of a config, with further arguments of the command line.
-
-    Raises:
-        InputError: the config does not fit the classes that it names, or the method needs what is not installed.
-    """
-    if missing := lacking(read_yaml(config)):
-        raise InputError(f"{config}: its method needs {', '.join(missing)}")
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return SuiteCLI(
-                args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
-            )
-    except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
-        fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
-        if inner := re.search(r"Errors: - (.+) - Expected a <class 'NoneType'>", fault):
-            fault = inner[1]  # without the list of types that it tried
-        if unknown := re.search(r"No module named '([\w.]+)'", fault):
-            raise InputError(
-                f"{config}: there is no module {unknown[1]}: give the command where it lies, with PYTHONPATH=., "
-                "or install it"
-            ) from None
-        raise InputError(
-            f"{config}: {fault or 'is not a valid config'}: correct the method's or suite's config"
-        ) from None
-    except ValueError as error:  # jsonargparse's words about the types that it tried, around what the method raised
-        if isinstance(error.__cause__, InputError):
-            raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
-        raise InputError(f"{config}: {error.__cause__ or error}: correct the method's or suite's config") from None
-
-
-def use_threads(config: Mapping[str, Any]) -> None:
-    """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
-    if threads := config.get("suite", {}).get("threads"):
-        torch.set_num_threads(int(threads))
-
-
-def trainer_defaults() -> dict[str, Any]:
-    """Trainer settings that hold for every job unless its config says otherwise."""
-    return {
-        "deterministic": "warn",
-        "use_distributed_sampler": False,  # our samplers know about ranks; Lightning's would repeat cases
-        "num_sanity_val_steps": 0,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "log_every_n_steps": 10,
-        "plugins": [AtomicCheckpoints()],
-    }
-
-
-def quiet_lightning() -> None:
-    """Let Lightning speak of what is wrong alone, where its remarks would stand between lines meant for people."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmark.checkpoints import is_loadable
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
-from benchmark.job import load, quiet_lightning
+from benchmark.loading import load, quiet_lightning
 from benchmark.outputs import CHECKPOINT, PROVENANCE, read_provenance
 from benchmark.pipeline.cache import case_digest
 from benchmark.rows import row_folder, row_name
@@ -36,6 +36,8 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     Raises:
         InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
     """
+    if name is not None and (not name or Path(name).name != name):
+        raise InputError(f"--name {name!r}: is part of file names: give one without /")
     config = run / "config.yaml"
     checkpoint = run / CHECKPOINT
     if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(checkpoint):
@@ -48,7 +50,7 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out.parent}: cannot be created ({error.strerror}): give another --out") from None
+        raise InputError(f"{out.parent}: cannot be created ({error.strerror or error}): give another --out") from None
     _require_free(out)
     quiet_lightning()
     method = settings.get("suite", {}).get("method", run.parent.name)
@@ -123,4 +125,4 @@ def _deliver(masks: Path, out: Path) -> None:
         for path in files:
             path.replace(out / path.name)
     except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}): give another --out") from None
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}): give another --out") from None

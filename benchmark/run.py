@@ -13,12 +13,24 @@ from rich.console import Console
 from benchmark.cohort.folds import Folds, folds_bytes, folds_within, make_folds, measure_cohort, read_folds
 from benchmark.configs import find_config, shipped_configs
 from benchmark.launchers import make_launcher
-from benchmark.locks import hold
+from benchmark.launchers.slurm import in_queue
+from benchmark.locks import hold, owner
 from benchmark.outputs import damaged_outputs
 from benchmark.overview import Overview
 from benchmark.precision import slow_precision
 from benchmark.progress import counted
-from benchmark.suite import Job, SuiteConfig, is_done, method_config, plan_jobs, prepare_runs, read_suite, unusable_runs
+from benchmark.suite import (
+    Job,
+    SuiteConfig,
+    is_done,
+    lacking,
+    method_config,
+    plan_jobs,
+    prepare_runs,
+    read_suite,
+    settings_faults,
+    unusable_runs,
+)
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.images import write_bytes
@@ -61,15 +73,16 @@ def run(request: Request, console: Console) -> int:
         InputError: nothing can be run.
     """
     suite = read_suite(find_config(request.config))
-    if suite.wandb:
-        from benchmark.wandb_sink import wandb_mode
-
-        wandb_mode()
     root = request.out / suite.name
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{root}: cannot be created ({error.strerror}): give another --out") from None
+        raise InputError(f"{root}: cannot be created ({error.strerror or error}): give another --out") from None
+
+    if suite.wandb:
+        from benchmark.wandb_sink import wandb_mode
+
+        wandb_mode()
 
     def busy(owner: str) -> None:
         raise InputError(f"{root}: another benchmark run works here ({owner}): wait for it, or give another --out")
@@ -81,8 +94,8 @@ def run(request: Request, console: Console) -> int:
 def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console) -> int:
     """`run`, once the suite's folder is ours."""
     started = time.monotonic()
-    for method in request.methods or suite.methods:  # before a cohort is made or read for a name that does not exist
-        method_config(suite, method, request.settings)
+    asked = request.methods or suite.methods
+    _check_configs(suite, asked, request.settings)  # before a cohort is made or read for what cannot run
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
     cohort = read_cohort(folder, "training")
     folds, fold_rows = _folds(suite, cohort, root, request.allow_leaky_folds, console)
@@ -90,7 +103,6 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     chosen = _chosen_folds(folds, request.folds)
     cache = request.out / "cache"
     digest = _cohort_digest(cohort, cache, console)
-    asked = request.methods or suite.methods
     jobs = plan_jobs(
         suite,
         cohort=folder.resolve(),
@@ -104,17 +116,23 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         settings=request.settings,
         allow_leaky_folds=request.allow_leaky_folds,
     )
-    lacking = {job.method: job.lacks for job in jobs if job.method in asked and job.lacks}
+    left_out = {job.method: job.lacks for job in jobs if job.method in asked and job.lacks}
     missing = [
-        f"{method} and its ablation rows are left out, it needs {', '.join(lacks)}" for method, lacks in lacking.items()
+        f"{method} and its ablation rows are left out, it needs {', '.join(lacks)}"
+        for method, lacks in left_out.items()
     ]
-    if missing and (request.methods or len(lacking) == len(asked)):
+    if missing and (request.methods or len(left_out) == len(asked)):
         raise InputError(missing)
     for line in missing:
         console.print(line, style="yellow", soft_wrap=True, markup=False)
-    jobs = [job for job in jobs if job.method not in lacking]
+    jobs = [job for job in jobs if job.method not in left_out]
     wanted = [job for job in jobs if job.method in asked]
     if request.launcher == "local":
+        if queued := in_queue(job.run for job in wanted):
+            raise InputError(
+                f"{run}: is in SLURM's queue as {job_id}: give --launcher slurm, or end it with benchmark cancel"
+                for run, job_id in queued.items()
+            )
         for line in sorted({slow_precision(job.config) for job in wanted} - {""}):
             console.print(line, style="yellow", soft_wrap=True, markup=False)
     for job in wanted:
@@ -133,6 +151,10 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
         console.print(f"{len(wanted) - len(todo) - len(unusable)} of {len(wanted)} jobs are done already")
     if underway:
         console.print(f"{len(underway)} of {len(wanted)} jobs are under way from an earlier call")
+    for job in todo:
+        if job.run not in underway and (who := owner(job.run)):
+            line = f"{job.method} fold {job.fold}: an earlier call's process works on it ({who}): its end is waited for"
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     ready = time.monotonic()
     with Overview(wanted, console) as overview:
         launcher.run(todo, overview.update)
@@ -150,9 +172,31 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     name = "leaderboard" if chosen == _chosen_folds(folds, None) else f"leaderboard-fold{'-'.join(map(str, chosen))}"
     if complete:
         _finish(suite, complete, cohort, folds, root / name, spent, console)
+    if others := list(dict.fromkeys(job.method for job in complete if job.method not in asked)):
+        line = f"Beside what was asked for, the table holds what earlier calls finished: {', '.join(others)}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for line in missing:
         console.print(line, style="yellow", soft_wrap=True, markup=False)
     return 1 if failed else 0
+
+
+def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> None:
+    """Every fault that would stop a method's jobs, told once.
+
+    Raises:
+        InputError: there are some.
+    """
+    problems = [f"--set {fault}" for fault in settings_faults(settings)]
+    configs = {method: method_config(suite, method, settings) for method in methods} if not problems else {}
+    from benchmark.loading import config_faults, quiet_lightning
+
+    quiet_lightning()
+    faulty: dict[str, list[str]] = {}
+    for method, config in configs.items():
+        for fault in config_faults(config) if not lacking(config) else ():
+            faulty.setdefault(fault, []).append(method)
+    if problems := problems + [f"{', '.join(names)}: {fault}" for fault, names in faulty.items()]:
+        raise InputError(problems)
 
 
 def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:

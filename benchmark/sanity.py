@@ -24,7 +24,7 @@ import yaml
 from torch import Tensor
 
 from benchmark.configs import find_config
-from benchmark.job import load, quiet_lightning
+from benchmark.loading import config_faults, load, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.datasets import Batch, WholeCases
 from benchmark.precision import slow_precision
@@ -85,6 +85,8 @@ def check_method(
             "seed": read.seed,
         }
         config["data"] |= {"augmented": False, "num_workers": 0}
+        if faults := config_faults(config):
+            raise InputError(f"{method}: {fault}" for fault in faults)
         path = scratch / "config.yaml"
         path.write_text(yaml.safe_dump({"seed_everything": read.seed} | config))
         watch = _Watch(minutes, progress)

@@ -18,9 +18,10 @@ import yaml
 from benchmark.cohort.folds import Folds
 from benchmark.configs import find_method, merge, read_yaml
 from benchmark.locks import owner
-from benchmark.outputs import damaged_outputs
+from benchmark.outputs import damaged_outputs, read_provenance
 from benchmark.precision import with_precision
 from benchmark.state import State, read_state, write_state
+from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.images import write_text
 
@@ -32,6 +33,17 @@ _KEYS = {
     "checkpoint_every_n_epochs", "checkpoint_every_minutes", "threads", "slurm",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
+#: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
+_OWNED = {
+    "cohort": "give --cohort",
+    "folds": "name a fold file under folds in the suite's config",
+    "fold": "give --folds",
+    "cache": "it lies below --out",
+    "seed": "set seed in the suite's config",
+    "allow_leaky_folds": "give --allow-leaky-folds",
+}
+#: Of the same section, what decides no result.
+_UNDECISIVE = ("cohort", "folds", "cache", "num_workers")
 _TWIN_KEYS = {"cases", "size", "seed"}
 
 
@@ -182,6 +194,13 @@ def section_faults(settings: Any) -> list[str]:
     ]
 
 
+def settings_faults(settings: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the shape of the command line's settings, those that are the suite's own included."""
+    if faults := section_faults(settings):
+        return faults
+    return [f"data.{key}: is the suite's own: {_OWNED[key]}" for key in settings.get("data", {}) if key in _OWNED]
+
+
 def method_config(suite: SuiteConfig, method: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A method's config in a suite: the suite's defaults, the method's own, the suite's overrides, then `settings`.
 
@@ -229,7 +248,7 @@ def plan_jobs(
     Raises:
         InputError: an unknown method or a setting of the wrong shape; all are named.
     """
-    problems = [f"--set {fault}" for fault in section_faults(settings)]
+    problems = [f"--set {fault}" for fault in settings_faults(settings)]
     for method in suite.overrides:  # those of methods that --methods may add are welcome
         try:
             find_method(method, suite.path)
@@ -292,14 +311,17 @@ def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str)
 
     The number of threads does: it is the order in which a sum is taken.
     """
-    decisive = copy.deepcopy(config)
-    for key in ("cohort", "folds", "cache", "num_workers"):
-        decisive["data"].pop(key, None)
-    for section in ("predictions", "suite", "requires"):
-        decisive.pop(section, None)
     threads = config.get("suite", {}).get("threads")
-    content = json.dumps([decisive, threads, cohort_digest, folds_digest], sort_keys=True, default=str)
+    content = json.dumps([decisive(config), threads, cohort_digest, folds_digest], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """That part of a job's config that decides its result."""
+    kept = {name: copy.deepcopy(config[name]) for name in config if name not in ("predictions", "suite", "requires")}
+    for key in _UNDECISIVE:
+        kept.get("data", {}).pop(key, None)
+    return kept
 
 
 def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway: Collection[Path] = ()) -> list[Job]:
@@ -308,7 +330,8 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
     Args:
         jobs: of the suite.
         restart_changed: do those again that were made with other inputs.
-        underway: run directories of jobs that are queued or running somewhere, which are left as they are.
+        underway: run directories of jobs that are queued or running somewhere, which are left as they are; so are
+            those in which a process works.
 
     Raises:
         InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process is still
@@ -319,7 +342,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
         raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
     if changed and not restart_changed:
         raise InputError(
-            f"{job.run}: {_change(job)}: give another --out, or --restart-changed to do it again" for job in changed
+            f"{job.run}: {_change(job)}; or give another --out, or --restart-changed to do it again" for job in changed
         )
     if busy := {job.run: who for job in changed if (who := owner(job.run))}:
         raise InputError(
@@ -328,7 +351,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
     for job in changed:
         shutil.rmtree(job.run)
     todo = [job for job in jobs if not is_done(job)]
-    for job in [job for job in todo if job.run not in underway]:
+    for job in [job for job in todo if job.run not in underway and not owner(job.run)]:
         job.run.mkdir(parents=True, exist_ok=True)
         write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
         write_state(job.run, State(inputs=job.inputs))
@@ -345,14 +368,58 @@ def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
                 pass
         except OSError as error:
             found[job.run] = (
-                f"{job.run}: cannot be written to ({error.strerror}): check the folder, or give another --out"
+                f"{job.run}: cannot be written to ({error.strerror or error}): check the folder, or give another --out"
             )
     return found
 
 
 def _change(job: Job) -> str:
-    known = job.state.inputs
-    return "was made with another config, cohort or fold file" if known else "its state.json is missing or damaged"
+    """What is not as it was when the job was planned, each with its remedy."""
+    if not job.state.inputs:
+        return "its state.json and config.yaml are missing or damaged"
+    try:
+        before = read_yaml(job.run / "config.yaml")
+        notes = before.get("suite", {})
+    except InputError:
+        return "was made with other inputs, and its config.yaml is damaged"
+    changes = [f"{key} {was} (now {now})" for key, was, now in differences(decisive(before), decisive(job.config))]
+    own = job.config["suite"]
+    if notes.get("threads") != own["threads"]:
+        changes.append(f"threads {notes.get('threads')} (now {own['threads']})")
+    if notes.get("folds_sha256") != own["folds_sha256"]:
+        changes.append("other folds")
+    told = f"was made with {', '.join(changes)}: change it back" if changes else ""
+    if notes.get("cohort_sha256") != own["cohort_sha256"]:
+        cases = f" ({', '.join(names)})" if (names := _changed_cases(job)) else ""
+        cohort = job.config["data"]["cohort"]
+        other = f"{cohort} is not what it was{cases}: restore it (a twin that is deleted is written again)"
+        told = f"{told}; {other}" if told else other
+    return told or "was made with another config, cohort or fold file"
+
+
+def _changed_cases(job: Job) -> list[str]:
+    """Cases of the cohort that are not what a finished job had; empty where it left no word of them."""
+    from benchmark.pipeline.cache import changed_cases
+
+    try:
+        cases = read_provenance(job.run)["cohort"]["cases"]
+    except InputError:
+        return []
+    data = job.config["data"]
+    cohort = read_cohort(Path(data["cohort"]), "training")
+    return changed_cases(cohort, Path(data["cache"]), {name: case["sha256"] for name, case in cases.items()})
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[tuple[str, Any, Any]]:
+    """Keys, with dots between levels, whose values differ, and both values; None where there is none."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in dict.fromkeys([*before, *now]):
+        was, is_now = before.get(key), now.get(key)
+        if isinstance(was, Mapping) and isinstance(is_now, Mapping):
+            found += differences(was, is_now, f"{above}{key}.")
+        elif was != is_now:
+            found.append((f"{above}{key}", was, is_now))
+    return found
 
 
 def has_begun(job: Job) -> bool:

@@ -15,10 +15,10 @@ import yaml
 from benchmark.checkpoints import is_loadable
 from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
-from benchmark.job import load, quiet_lightning, use_threads
+from benchmark.loading import load, quiet_lightning, use_threads
 from benchmark.locks import hold
 from benchmark.outputs import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
-from benchmark.pipeline.cache import build_cache, case_digest
+from benchmark.pipeline.cache import build_cache, changed_cases
 from benchmark.provenance import git_state, hardware, versions
 from benchmark.rows import row_folder
 from leaderboard.cohort import read_cohort
@@ -53,8 +53,10 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
     Raises:
         InputError: `run` is no finished job, a process works in it, or its cohort or folds are not what they were.
     """
-    if not (run / "config.yaml").is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / CHECKPOINT):
-        raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
+    if not (run / "config.yaml").is_file() or not (run / PROVENANCE).is_file():
+        raise InputError(f"{run}: holds no finished job (config.yaml, {PROVENANCE}): give .../<method>/fold<k>")
+    if not is_loadable(run / CHECKPOINT):
+        raise InputError(f"{run}: its {CHECKPOINT} is missing or damaged: benchmark run makes it again")
 
     def busy(owner: str) -> None:
         raise InputError(f"{run}: {owner} works in it: wait for its end")
@@ -70,6 +72,7 @@ def _verify(run: Path, retrain: bool) -> Verdict:
     config, provenance = read_yaml(run / "config.yaml"), read_provenance(run)
     _check_inputs(run, config, provenance)
     rows = ("", *provenance["ablations"])
+    use_threads(config)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
         again = Path(folder)
         if retrain:
@@ -80,7 +83,6 @@ def _verify(run: Path, retrain: bool) -> Verdict:
                 f"--predictions.folder={again / 'predictions'}", f"--trainer.default_root_dir={again}",
                 "--trainer.devices=1", "--trainer.num_nodes=1",
             )  # fmt: skip
-            use_threads(config)
             cli = load(run / "config.yaml", {"logger": False}, *changes)
             checkpoint = run / CHECKPOINT
             cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
@@ -102,10 +104,11 @@ def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any])
     cohort = read_cohort(Path(data["cohort"]), provenance["cohort"]["partition"])
     cache = Path(data["cache"])
     build_cache(cohort.cases, cohort.channels, cache)
-    found = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
     known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
-    changed = sorted(name for name in known.keys() | found.keys() if known.get(name) != found.get(name))
-    problems = [f"{data['cohort']}: {name} is not what {run} was made with: restore it" for name in changed]
+    problems = [
+        f"{data['cohort']}: {name} is not what {run} was made with: restore it"
+        for name in changed_cases(cohort, cache, known)
+    ]
     folds = None if data.get("folds") is None else read_folds(
         Path(data["folds"]), allow_leaky=data.get("allow_leaky_folds", False)
     ).digest  # fmt: skip

@@ -109,7 +109,9 @@ def unpack(
                 path.unlink(missing_ok=True)
                 listing.problems.append(f"{archive / member.filename}: is damaged: pack the archive again")
             except OSError as error:
-                raise InputError(f"{archive}: cannot be unpacked ({error.strerror}): make room in {target}") from None
+                raise InputError(
+                    f"{archive}: cannot be unpacked ({error.strerror or error}): make room in {target}"
+                ) from None
             else:
                 files[archive / member.filename] = path
     return files, listing.problems

@@ -113,7 +113,7 @@ def _read_one(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not a text file: give a cases.csv") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): give a cases.csv") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}): give a cases.csv") from None
     except ValueError:
         raise InputError(f"{path}: is not a table: give a cases.csv") from None
     absent = [column for column in CASE_COLUMNS if column not in raw.columns]

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         _close_output()
         where = error.filename or "the output"
-        _complain(f"{where}: cannot be read or written ({error.strerror}): check the disk and the permissions")
+        _complain(f"{where}: cannot be read or written ({error.strerror or error}): check the disk and the permissions")
         return 1
     return status
 
@@ -294,7 +294,7 @@ def _prepare_output(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: its folder cannot be made ({error.strerror}): choose another") from None
+        raise InputError(f"{path}: its folder cannot be made ({error.strerror or error}): choose another") from None
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: its folder may not be written to: change its permissions or choose another")
 

@@ -259,7 +259,9 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror}): check the folder and the disk") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}): check the folder and the disk"
+        ) from None
 
 
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:

@@ -39,7 +39,7 @@ class Journal:
             if ragged:
                 self._file.write("\n")
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}): check the folder") from None
+            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}): check the folder") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +63,7 @@ class Journal:
             self._file.write(json.dumps({"key": _key(content), "measures": measures}) + "\n")
             self._file.flush()
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}): check the disk") from None
+            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}): check the disk") from None
 
 
 def _read(path: Path) -> dict[str, dict[str, float | str]]:
@@ -74,7 +74,7 @@ def _read(path: Path) -> dict[str, dict[str, float | str]]:
     except FileNotFoundError:
         return found
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): remove it") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}): remove it") from None
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             entry = json.loads(line)

@@ -129,7 +129,7 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
         if not masks:
             raise InputError(problems or [_nothing(folder, _folder_with_masks(folder))])
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}): change its permissions") from None
+        raise InputError(f"{folder}: cannot be read ({error.strerror or error}): change its permissions") from None
     return masks, problems
 
 

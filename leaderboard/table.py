@@ -177,7 +177,7 @@ def _write_all(texts: Mapping[Path, str]) -> None:
             try:
                 written[path].replace(target)
             except OSError as error:
-                raise InputError(f"{path}: cannot be written ({error.strerror}): check the folder") from None
+                raise InputError(f"{path}: cannot be written ({error.strerror or error}): check the folder") from None
     finally:
         for temporary in written.values():
             with contextlib.suppress(OSError):

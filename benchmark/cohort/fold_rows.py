@@ -62,6 +62,8 @@ def _read_fields(path: Path) -> list[tuple[int, dict[str, str]]]:
             rows = [(reader.line_num, {key: (row.get(key) or "").strip() for key in COLUMNS}) for row in reader]
     except FileNotFoundError:
         raise InputError(f"{path}: does not exist: check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder: give a fold file") from None
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError(f"{path}: is no CSV file in UTF-8: save it again as one") from None
     absent = [column for column in _NEEDED if column not in columns]

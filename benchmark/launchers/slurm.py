@@ -140,7 +140,9 @@ class SlurmLauncher:
         settings = {"time_minutes": TIME_MINUTES} | self.settings
         settings["sbatch"] = {"requeue": True} | settings.get("sbatch", {})  # clusters may not requeue unless asked to
         parameters = {SETTINGS[name]: value for name, value in settings.items()}
-        executor.update_parameters(job_name="isles-benchmark", signal_delay_s=2 * END_WITHIN, **parameters)
+        executor.update_parameters(
+            job_name=f"isles-{self.folder.parent.name}", signal_delay_s=2 * END_WITHIN, **parameters
+        )
         try:
             with executor.batch():
                 submitted = [executor.submit(RemoteJob(job.run)) for job in jobs]
@@ -284,6 +286,18 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
     if result.returncode:
         raise InputError(f"squeue: {result.stderr.strip() or 'failed'}: is SLURM up?")
     return parse_queue(result.stdout, set(ids))
+
+
+def in_queue(runs: Iterable[Path]) -> dict[Path, str]:
+    """Those run directories whose job is in SLURM's queue, with its id; none where no SLURM answers."""
+    ids = job_ids(runs)
+    if not ids or shutil.which("squeue") is None:
+        return {}
+    try:
+        queue = read_queue(ids.values())
+    except InputError:
+        return {}
+    return {run: job_id for run, job_id in ids.items() if job_id in queue}
 
 
 def parse_queue(text: str, ids: set[str]) -> dict[str, str]:

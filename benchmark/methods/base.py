@@ -225,6 +225,8 @@ class RuleMethod(Method):
     """
 
     raw = True
+    #: Whether there is something to fit.
+    fitted = False
 
     def __init__(self) -> None:
         super().__init__()

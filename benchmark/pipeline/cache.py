@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,9 @@ def build_cache(
     try:
         (cache / "digests").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{cache}: cannot be created ({error.strerror}): choose another cache folder") from None
+        raise InputError(
+            f"{cache}: cannot be created ({error.strerror or error}): choose another cache folder"
+        ) from None
     problems: list[str] = []
     entries: list[Path] = []
 
@@ -158,7 +160,9 @@ def _file_digest(path: Path, cache: Path | None) -> str:
                 return digest
         digest = _sha256(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): check the file and its permissions") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}): check the file and its permissions"
+        ) from None
     write_text(remembered, f"{digest} {_guard(key, digest)}")
     return digest
 
@@ -172,6 +176,12 @@ def cohort_digest(cohort: Cohort, cache: Path) -> str:
     """SHA-256 over the content of every case that the suite reads, by name."""
     digests = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def changed_cases(cohort: Cohort, cache: Path, known: Mapping[str, str]) -> list[str]:
+    """Names of the cases whose content is not `known` (`case_digest` by name), those that came or went included."""
+    found = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
+    return sorted(name for name in known.keys() | found.keys() if known.get(name) != found.get(name))
 
 
 def _sha256(path: Path) -> str:
@@ -198,7 +208,9 @@ def _ensure_entry(case: Case, channels: Sequence[str], cache: Path) -> Path:
             if not entry.exists():  # another process may have been first: then its entry is as good as ours
                 raise
     except OSError as error:
-        raise InputError(f"{entry}: cannot be written ({error.strerror}): check the folder and the disk") from None
+        raise InputError(
+            f"{entry}: cannot be written ({error.strerror or error}): check the folder and the disk"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return entry

@@ -108,6 +108,6 @@ def write_report(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror}): choose another folder") from None
+        raise InputError(f"{out}: cannot be made ({error.strerror or error}): choose another folder") from None
     write_text(out / PAGE, html)
     return out / PAGE

@@ -74,7 +74,7 @@ def epochs_and_bare_steps(config: dict[str, Any], folder: Path, queue: Any) -> N
     import yaml
 
     from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport
-    from benchmark.job import load, quiet_lightning, use_threads
+    from benchmark.loading import load, quiet_lightning, use_threads
     from benchmark.state import State, write_state
 
     class Watch(pl.Callback):

@@ -38,6 +38,15 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["twin", "out", "--cases", "95", "--size", "64"], "cases"),
         (["twin", "out", "--cases", "2", "--size", "1"], "size"),
         (["predict-cohort", "--run", "nowhere", "--cohort", ".", "--out", "out"], "holds no finished job"),
+        (["predict-cohort", "--run", ".", "--cohort", ".", "--out", "out", "--name", "a/b"], "give one without /"),
+        (["run", "--config", "twin", "--set", "data.fold=1"], "--set data.fold: is the suite's own: give --folds"),
+        (["run", "--config", "twin", "--set", "data.cohort=x"], "is the suite's own: give --cohort"),
+        (["run", "--config", "."], "is a folder, no config"),
+        (["cancel", "--config", "twin", "--methods", "nothing"], "unknown method"),
+        (["cost", "--methods", "all_background", "--out", "."], "name a CSV to write"),
+        (["job", "nowhere"], "nowhere/config.yaml: cannot be read (No such file or directory): check the file"),
+        (["export-nnunet", ".", "out", "--folds", "."], "holds no ISLES cases"),
+        (["verify", "."], "holds no finished job"),
     ],
 )
 def test_input_at_fault_is_one_line_and_status_1(

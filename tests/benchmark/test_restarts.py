@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from toy import SUITE, make_project, run
 from benchmark.checkpoints import EpochMeans, is_loadable, newest_checkpoint
 from benchmark.cli import main
 from benchmark.job import _seconds_of_sound_fit
-from benchmark.locks import hold
+from benchmark.locks import hold, owner
 from benchmark.outputs import damaged_outputs
 from benchmark.state import read_state, write_state
 from benchmark.wandb_sink import wandb_logger
@@ -298,6 +300,48 @@ def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_res
         write_state(job, state)
     assert process.wait() == 0
     assert (job / "provenance.json").stat().st_mtime_ns == before
+
+
+def test_a_job_that_a_killed_suite_left_behind_is_told_and_waited_for(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--methods", "toy", "--folds", "0"]
+    assert run(tree, *arguments) == 0
+    job = project / "runs" / "small" / "toy" / "fold0"
+    work = f"""
+import time
+from pathlib import Path
+from benchmark.locks import hold, owner
+from benchmark.state import update_state
+with hold(Path({str(job)!r}), print):
+    update_state(Path({str(job)!r}), status="running", phase="training")
+    print("begun", flush=True)
+    time.sleep(20)
+    update_state(Path({str(job)!r}), status="done", phase="")
+"""
+    process = subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    made = (job / "provenance.json").stat().st_mtime_ns
+    assert run(tree, *arguments) == 0
+    said = capsys.readouterr().out
+    assert f"toy fold 0: an earlier call's process works on it (host {platform.node()}, process {process.pid}," in said
+    assert "pending" not in said
+    assert process.wait() == 0
+    assert (job / "provenance.json").stat().st_mtime_ns == made  # its result is taken
+
+
+def test_a_terminated_suite_says_how_to_go_on(project: Path, tree: Path) -> None:
+    command = [sys.executable, "-m", "benchmark", "run", "--config", "suite.yaml", "--cohort", str(tree)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(project.glob("runs/small/toy/fold*/checkpoints")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    said = process.communicate()[1]
+    assert process.returncode == 143
+    assert said == "benchmark: interrupted: run the same command again to continue\n"
+    assert not [run for run in project.glob("runs/small/*/fold*") if owner(run)]  # no job goes on
 
 
 def test_a_full_disk_stops_one_job_with_a_clear_error_and_leaves_the_others_results(

@@ -76,7 +76,9 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     assert "4 of 4 jobs are done already" in capsys.readouterr().out
     assert before == (job.stat().st_mtime_ns, (job / "checkpoints" / "last.ckpt").stat().st_mtime_ns)
     assert run(tree, "--set", "trainer.max_epochs=3") == 1
-    assert "--restart-changed" in capsys.readouterr().err
+    changed = [line for line in capsys.readouterr().err.splitlines() if "--restart-changed" in line]
+    assert len(changed) == 4
+    assert f"{job.parent / 'fold0'}: was made with trainer.max_epochs 2 (now 3): change it back" in changed[2]
 
     # Predictions of a finished job for new cases, named for submission.
     assert main(["predict-cohort", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 0
@@ -149,6 +151,12 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     assert "7 of 7 files are the same after training again" in capsys.readouterr().out
     assert sorted(path.name for path in job.iterdir()) == before
 
+    checkpoint = (job / "checkpoints" / "last.ckpt").read_bytes()
+    (job / "checkpoints" / "last.ckpt").write_bytes(checkpoint[:-100])
+    assert main(["verify", str(job)]) == 1
+    assert "last.ckpt is missing or damaged: benchmark run makes it again" in capsys.readouterr().err
+    (job / "checkpoints" / "last.ckpt").write_bytes(checkpoint)
+
     masks = sorted((job / "predictions_inverted").iterdir())
     masks[0].write_bytes(masks[1].read_bytes())
     masks[2].unlink()
@@ -166,6 +174,8 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     image.write_bytes(content)
     assert main(["verify", str(job)]) == 1
     assert f"{case.name} is not what" in capsys.readouterr().err
+    assert run(own, "--methods", "toy", "--folds", "0", *inverted) == 1
+    assert f"{own} is not what it was ({case.name}): restore it" in capsys.readouterr().err
     assert main(["verify", str(project)]) == 1
     assert "holds no finished job" in capsys.readouterr().err
 
@@ -263,10 +273,19 @@ def test_a_typo_in_a_setting_is_named_and_does_not_block_its_correction(
     project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["--methods", "toy", "--folds", "0"]
-    assert run(tree, *common, "--set", "trainer.max_epoch=1") == 1
-    assert "max_epoch" in capsys.readouterr().out
-    assert run(tree, *common, "--set", "data.batch_size=0") == 1
-    assert "batch_size must be at least 1" in capsys.readouterr().out
+    for setting, words in {
+        "trainer.max_epoch=1": "Group 'trainer' does not accept option 'max_epoch'",
+        "trainer.max_epochs=many": "trainer.max_epochs: Expected a int, not many",
+        "trainer.max_epochs=-3": "trainer: `max_epochs` must be a non-negative integer",
+        "trainer.precision=foo": "trainer.precision: Expected a",
+        "data.batch_size=0": "data.batch_size must be at least 1",
+        "model.init_args.size=3": "model: Problem with given class_path 'toy_method.Toy': Option 'size' is not",
+    }.items():
+        assert run(tree, *common, "--set", setting) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"benchmark: toy: {words}")
+        assert "correct" in line
+    assert not (project / "runs" / "cache").exists()  # found before anything is done
     assert run(tree, *common, "--set", "trainer.max_epochs=1") == 0
 
 

@@ -221,5 +221,5 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror}): give another folder") from None
+        raise InputError(f"{out}: cannot be made ({error.strerror or error}): give another folder") from None
     write_text(path, json.dumps(manifest, indent=2) + "\n")

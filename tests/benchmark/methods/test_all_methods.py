@@ -18,7 +18,7 @@ from medpy.metric.binary import dc
 
 from benchmark.callbacks import native_axes
 from benchmark.configs import find_config, merge, shipped_configs
-from benchmark.job import load
+from benchmark.loading import load
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import WholeCases
 from benchmark.pipeline.sampling import EpochBatches

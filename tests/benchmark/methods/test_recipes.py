@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmark.cli import main
 from benchmark.configs import merge, read_yaml, shipped_configs
-from benchmark.job import load
+from benchmark.loading import load
 from benchmark.methods.ms_dcnn.module import MSDCNNMethod
 from benchmark.methods.ms_dcnn.network import MSDCNN
 from benchmark.methods.residual_unet.module import ResidualUNetMethod

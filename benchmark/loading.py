@@ -1,0 +1,110 @@
+"""From a job's config to trainer, method and data, and what is wrong with it in words for people."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from benchmark.checkpoints import AtomicCheckpoints
+from benchmark.cli_lightning import SuiteCLI
+from benchmark.configs import merge, read_yaml
+from benchmark.suite import lacking
+from leaderboard.errors import InputError
+
+_REMEDY = "correct it in --set, the method's or the suite's config"
+#: Jobs may run elsewhere: what takes another machine's hardware is not looked at here.
+_ANYWHERE = (
+    "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto",
+    "--trainer.precision=32-true", "--seed_everything=false",
+)  # fmt: skip
+
+
+def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
+    """Trainer, method and data of a config, with further arguments of the command line.
+
+    Raises:
+        InputError: the config does not fit the classes that it names, or the method needs what is not installed.
+    """
+    if missing := lacking(read_yaml(config)):
+        raise InputError(f"{config}: its method needs {', '.join(missing)}")
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return SuiteCLI(
+                args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
+            )
+    except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
+        fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
+        if unknown := re.search(r"No module named '([\w.]+)'", fault):
+            raise InputError(
+                f"{config}: there is no module {unknown[1]}: give the command where it lies, with PYTHONPATH=., "
+                "or install it"
+            ) from None
+        raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
+    except MisconfigurationException as error:
+        raise InputError(f"{config}: trainer: {error}: {_REMEDY}") from None
+    except ValueError as error:  # jsonargparse's words about the types that it tried, around what the method raised
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
+        raise InputError(f"{config}: {error.__cause__ or error}: {_REMEDY}") from None
+
+
+def in_short(fault: str) -> str:
+    """What the parser complains of, in one line, without the list of types that it tried.
+
+    ``Parser key "trainer.max_epochs": ... - Expected a <class 'int'> ... Given value: x`` gives
+    ``trainer.max_epochs: Expected a int, not x``.
+    """
+    found = re.search(r'Parser key "([\w.]+)": .*Errors: - (.+) - Expected a <class \'NoneType\'>(.*)', fault)
+    if found:
+        value = found[3].rpartition("Given value: ")[2]
+        fault = f"{found[1]}: {found[2]}" + (f", not {value}" if "class_path" not in value else "")
+    return re.sub(r"<class '(\w+)'>", r"\1", fault)
+
+
+def config_faults(config: Mapping[str, Any]) -> list[str]:
+    """What would stop every job of a method's config, found without a cohort; devices are not looked at."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        places = {"data": {"cohort": folder}, "predictions": {"folder": folder}}
+        path.write_text(yaml.safe_dump(merge(config, places), sort_keys=False), encoding="utf-8")
+        try:
+            load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE)
+        except InputError as error:
+            return [problem.removeprefix(f"{path}: ") for problem in error.problems]
+    return []
+
+
+def use_threads(config: Mapping[str, Any]) -> None:
+    """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
+    if threads := config.get("suite", {}).get("threads"):
+        torch.set_num_threads(int(threads))
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Trainer settings that hold for every job unless its config says otherwise."""
+    return {
+        "deterministic": "warn",
+        "use_distributed_sampler": False,  # our samplers know about ranks; Lightning's would repeat cases
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 10,
+        "plugins": [AtomicCheckpoints()],
+    }
+
+
+def quiet_lightning() -> None:
+    """Let Lightning speak of what is wrong alone, where its remarks would stand between lines meant for people."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
