@@ -7,7 +7,7 @@ the machine and the number of threads leave no trace in a result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from leaderboard.scores import Scores
 ALPHA = 0.05
 _COMPARED_DIGITS = 12
 _COMPARED_BITS = 40
-#: Differences that one call of SciPy takes; its permutation test holds 2^13 signs of each.
-_TESTS_PER_CALL = 32
+#: Up to so many observations with ties SciPy tries every sign of every difference.
 _PERMUTED = 13
 
 
@@ -130,12 +129,36 @@ def wilcoxon_matrix(values: np.ndarray) -> np.ndarray:
         others = np.flatnonzero(differences.any(axis=1))
         differences = differences[others]
         # SciPy picks the method by the ties in all that it is given: give it one kind at a time
-        plain = ~_has_ties(differences)
-        for kind in (plain, ~plain):
-            for chosen in _portions(np.flatnonzero(kind), observations):
+        tied = _has_ties(differences)
+        for chosen in map(np.flatnonzero, (tied, ~tied)):
+            if not len(chosen):
+                continue
+            if observations <= _PERMUTED and tied[chosen[0]]:
+                p_values[first, others[chosen]] = permuted_p_values(differences[chosen])
+            else:
                 tests = wilcoxon(differences[chosen], axis=1, alternative="greater")
                 p_values[first, others[chosen]] = tests.pvalue
     return p_values
+
+
+def permuted_p_values(differences: np.ndarray) -> np.ndarray:
+    """One-sided signed-rank tests by trying all signs: what SciPy's permutation test gives, hundreds of times faster.
+
+    Args:
+        differences: shape (tests, observations), few observations.
+
+    Returns:
+        Shape (tests,): the share of all signs under which the ranks of the positive differences sum to as much or more.
+    """
+    from scipy.stats import rankdata
+
+    observations = differences.shape[1]
+    zeros = differences == 0
+    # Zeros have the smallest ranks, and count for nothing (Wilcoxon's own treatment).
+    ranks = np.where(zeros, 0.0, rankdata(np.abs(differences), axis=1) - zeros.sum(axis=1, keepdims=True))
+    signs = np.arange(2**observations)[:, None] >> np.arange(observations) & 1
+    found = (ranks * (differences > 0)).sum(axis=1)
+    return np.array([(signs @ row >= sum_of_ranks).mean() for row, sum_of_ranks in zip(ranks, found, strict=True)])
 
 
 def rounded_differences(first: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -149,12 +172,6 @@ def _has_ties(differences: np.ndarray) -> np.ndarray:
     """Whether a row has a zero or two of one size, shape (rows,)."""
     sizes = np.sort(np.abs(differences), axis=1)
     return np.asarray((sizes[:, 0] == 0) | (sizes[:, 1:] == sizes[:, :-1]).any(axis=1))
-
-
-def _portions(rows: np.ndarray, observations: int) -> Iterator[np.ndarray]:
-    size = _TESTS_PER_CALL if observations <= _PERMUTED else max(len(rows), 1)
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
 
 
 def competition_ranks(values: np.ndarray, *, higher_is_better: bool) -> np.ndarray:
