@@ -1,5 +1,6 @@
 """Sessions, `nox --list` shows them; what follows `--` goes on to what they run."""
 
+import os
 import shutil
 
 import nox
@@ -47,7 +48,10 @@ def leaderboard(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel (not the checkout), so that what it needs must ship with it."""
     install(session, ".[train,dev]")
-    session.run("pytest", *session.posargs)
+    # A worker a core, a thread each; what is chosen by hand (-m slow, a file) runs in one process.
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    arguments = session.posargs or ["-n", str(min(workers, 8)), "--dist", "loadfile"]
+    session.run("pytest", *arguments, env={} if session.posargs else {"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
