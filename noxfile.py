@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
     install(session, ".[train,dev]")
     # A worker a core, a thread each; what is chosen by hand (-m slow, a file) runs in one process.
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    arguments = session.posargs or ["-n", str(min(workers, 8)), "--dist", "loadfile"]
+    arguments = session.posargs or ["-n", str(min(workers, 8)), "--dist", "loadfile", "--no-loadscope-reorder"]
     session.run("pytest", *arguments, env={} if session.posargs else {"OMP_NUM_THREADS": "1"})
 
 

@@ -248,7 +248,8 @@ def _cancel(options: argparse.Namespace) -> int:
     path = find_config(options.config)
     root = options.out / read_suite(path).name
     for method in options.methods or ():
-        find_method(method, path)
+        if not (root / method).is_dir():
+            find_method(method, path)
     runs = [
         run
         for run in sorted(root.glob("*/fold*"))
@@ -312,7 +313,8 @@ def _verify(options: argparse.Namespace) -> int:
 
     verdict = verify(options.run, retrain=options.retrain)
     for name in verdict.different:
-        print(f"{options.run / name}: differs: benchmark run makes what was damaged again", file=sys.stderr)
+        remedy = ": it was damaged, benchmark run makes it again" if name in verdict.damaged else ""
+        print(f"{options.run / name}: differs{remedy}", file=sys.stderr)
     for remark in verdict.remarks:
         print(f"note: {remark}", file=sys.stderr)
     how = "training" if options.retrain else "predicting"

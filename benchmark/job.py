@@ -26,9 +26,8 @@ from benchmark.checkpoints import checkpoint_callbacks, newest_checkpoint
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.cohort.folds import folds_within, read_folds
 from benchmark.configs import read_yaml
-from benchmark.loading import load, quiet_lightning, use_threads
+from benchmark.loading import load, quiet_lightning, require_training, use_threads
 from benchmark.locks import hold
-from benchmark.methods.base import RuleMethod
 from benchmark.multiplications import CountMultiplications
 from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
 from benchmark.pipeline.cache import cohort_digest
@@ -117,8 +116,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
     cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
     check_inputs(run, suite, data)
-    if trainer.max_epochs == 0 and (not isinstance(method, RuleMethod) or method.fitted):
-        raise InputError(f"{run}: trainer.max_epochs is 0, the method would stay untrained: give at least 1")
+    require_training(cli)
     last = run / CHECKPOINT
     fit_seconds = _seconds_of_sound_fit(run)
     trained = 0.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,16 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from benchmark.checkpoints import AtomicCheckpoints
 from benchmark.cli_lightning import SuiteCLI
 from benchmark.configs import merge, read_yaml
+from benchmark.launchers.local import without_slurm
+from benchmark.methods.base import RuleMethod
 from benchmark.suite import lacking
 from leaderboard.errors import InputError
 
-_REMEDY = "correct it in --set, the method's or the suite's config"
+_REMEDY = "correct the method's or the suite's config, or what --set says"
 #: Jobs may run elsewhere: what takes another machine's hardware is not looked at here.
 _ANYWHERE = (
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto",
-    "--trainer.precision=32-true", "--seed_everything=false",
+    "--seed_everything=false",
 )  # fmt: skip
 
 
@@ -44,6 +48,8 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
                 args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
             )
     except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
+        if not complaint.getvalue():  # a signal's
+            raise
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
         if unknown := re.search(r"No module named '([\w.]+)'", fault):
             raise InputError(
@@ -52,24 +58,39 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
             ) from None
         raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
     except MisconfigurationException as error:
-        raise InputError(f"{config}: trainer: {error}: {_REMEDY}") from None
+        raise InputError(f"{config}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
     except ValueError as error:  # jsonargparse's words about the types that it tried, around what the method raised
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
-        raise InputError(f"{config}: {error.__cause__ or error}: {_REMEDY}") from None
+        cause = error.__cause__ or error
+        kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
+        raise InputError(f"{config}: {kind}{cause}: {_REMEDY}") from None
 
 
 def in_short(fault: str) -> str:
     """What the parser complains of, in one line, without the list of types that it tried.
 
     ``Parser key "trainer.max_epochs": ... - Expected a <class 'int'> ... Given value: x`` gives
-    ``trainer.max_epochs: Expected a int, not x``.
+    ``trainer.max_epochs: Expected an int, not x``.
     """
     found = re.search(r'Parser key "([\w.]+)": .*Errors: - (.+) - Expected a <class \'NoneType\'>(.*)', fault)
     if found:
         value = found[3].rpartition("Given value: ")[2]
         fault = f"{found[1]}: {found[2]}" + (f", not {value}" if "class_path" not in value else "")
-    return re.sub(r"<class '(\w+)'>", r"\1", fault)
+    elif found := re.search(r'Parser key "([\w.]+)": (Expected .+)\. Got value: (.*)', fault):
+        fault = f"{found[1]}: {found[2]}, not {found[3]}"
+    return re.sub(r"<class '(\w+)'>", r"\1", fault).replace("Expected a int", "Expected an int")
+
+
+def require_training(cli: SuiteCLI) -> None:
+    """Refuse zero epochs for what has something to learn.
+
+    Raises:
+        InputError: so it is.
+    """
+    method = cli.model
+    if cli.trainer.max_epochs == 0 and (not isinstance(method, RuleMethod) or method.fitted):
+        raise InputError("trainer.max_epochs is 0, the method would stay untrained: give at least 1")
 
 
 def config_faults(config: Mapping[str, Any]) -> list[str]:
@@ -78,11 +99,46 @@ def config_faults(config: Mapping[str, Any]) -> list[str]:
         path = Path(folder) / "config.yaml"
         places = {"data": {"cohort": folder}, "predictions": {"folder": folder}}
         path.write_text(yaml.safe_dump(merge(config, places), sort_keys=False), encoding="utf-8")
+        precision = ("--trainer.precision=32-true",) if "precision" in config.get("trainer", {}) else ()
         try:
-            load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE)
+            require_training(load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision))
         except InputError as error:
             return [problem.removeprefix(f"{path}: ") for problem in error.problems]
+        except Exception as error:  # a user's method may do what it likes
+            return [f"cannot be set up ({type(error).__name__}: {error}): {_REMEDY}"]
     return []
+
+
+def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """`config_faults` of several methods, each fault once, as their jobs would meet them.
+
+    Args:
+        configs: by name.
+
+    Returns:
+        Lines ``<names>: <fault>``.
+    """
+    names: dict[str, list[str]] = {}
+    with _like_a_job():
+        for name, config in configs.items():
+            for fault in config_faults(config):
+                names.setdefault(fault, []).append(name)
+    return [f"{', '.join(faulty)}: {fault}" for fault, faulty in names.items()]
+
+
+@contextlib.contextmanager
+def _like_a_job() -> Iterator[None]:
+    """Modules in the working directory are found, and Lightning sees no SLURM allocation."""
+    environment, path = dict(os.environ), list(sys.path)
+    for name in environment.keys() - without_slurm(environment).keys():
+        del os.environ[name]
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[:] = path
 
 
 def use_threads(config: Mapping[str, Any]) -> None:

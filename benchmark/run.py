@@ -73,16 +73,15 @@ def run(request: Request, console: Console) -> int:
         InputError: nothing can be run.
     """
     suite = read_suite(find_config(request.config))
+    if suite.wandb:
+        from benchmark.wandb_sink import wandb_mode
+
+        wandb_mode()
     root = request.out / suite.name
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{root}: cannot be created ({error.strerror or error}): give another --out") from None
-
-    if suite.wandb:
-        from benchmark.wandb_sink import wandb_mode
-
-        wandb_mode()
 
     def busy(owner: str) -> None:
         raise InputError(f"{root}: another benchmark run works here ({owner}): wait for it, or give another --out")
@@ -128,7 +127,7 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     jobs = [job for job in jobs if job.method not in left_out]
     wanted = [job for job in jobs if job.method in asked]
     if request.launcher == "local":
-        if queued := in_queue(job.run for job in wanted):
+        if queued := in_queue(job.run for job in wanted if not is_done(job)):
             raise InputError(
                 f"{run}: is in SLURM's queue as {job_id}: give --launcher slurm, or end it with benchmark cancel"
                 for run, job_id in queued.items()
@@ -173,7 +172,7 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     if complete:
         _finish(suite, complete, cohort, folds, root / name, spent, console)
     if others := list(dict.fromkeys(job.method for job in complete if job.method not in asked)):
-        line = f"Beside what was asked for, the table holds what earlier calls finished: {', '.join(others)}"
+        line = f"Besides what was asked for, the table holds what earlier calls finished: {', '.join(others)}"
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     for line in missing:
         console.print(line, style="yellow", soft_wrap=True, markup=False)
@@ -181,21 +180,18 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
 
 
 def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> None:
-    """Every fault that would stop a method's jobs, told once.
+    """Refuse what would stop every job of a method.
 
     Raises:
-        InputError: there are some.
+        InputError: every fault, once.
     """
-    problems = [f"--set {fault}" for fault in settings_faults(settings)]
-    configs = {method: method_config(suite, method, settings) for method in methods} if not problems else {}
-    from benchmark.loading import config_faults, quiet_lightning
+    from benchmark.loading import check_configs, quiet_lightning
 
     quiet_lightning()
-    faulty: dict[str, list[str]] = {}
-    for method, config in configs.items():
-        for fault in config_faults(config) if not lacking(config) else ():
-            faulty.setdefault(fault, []).append(method)
-    if problems := problems + [f"{', '.join(names)}: {fault}" for fault, names in faulty.items()]:
+    if faults := settings_faults(settings):
+        raise InputError(f"--set {fault}" for fault in faults)
+    configs = {method: method_config(suite, method, settings) for method in methods}
+    if problems := check_configs({method: config for method, config in configs.items() if not lacking(config)}):
         raise InputError(problems)
 
 

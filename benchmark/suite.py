@@ -22,7 +22,7 @@ from benchmark.outputs import damaged_outputs, read_provenance
 from benchmark.precision import with_precision
 from benchmark.state import State, read_state, write_state
 from leaderboard.cohort import read_cohort
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.images import write_text
 
 #: Epochs, and minutes within one, between two checkpoints.
@@ -337,21 +337,25 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
         InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process is still
             at it; all are listed.
     """
-    changed = [job for job in jobs if job.state.inputs != job.inputs and (has_begun(job) or job.run in underway)]
+    owners = {job.run: owner(job.run) for job in jobs}
+    changed = [
+        job
+        for job in jobs
+        if job.state.inputs != job.inputs and (has_begun(job) or owners[job.run] or job.run in underway)
+    ]
     if queued := [job for job in changed if job.run in underway]:
         raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
+    if busy := [job.run for job in changed if owners[job.run]]:
+        raise InputError(f"{run}: another process works here ({owners[run]}): wait for it or end it" for run in busy)
     if changed and not restart_changed:
         raise InputError(
-            f"{job.run}: {_change(job)}; or give another --out, or --restart-changed to do it again" for job in changed
-        )
-    if busy := {job.run: who for job in changed if (who := owner(job.run))}:
-        raise InputError(
-            f"{run}: another process works here ({who}): wait for it or end it" for run, who in busy.items()
+            f"{job.run}: {_change(job)}; else give another --out, or --restart-changed to do it again"
+            for job in changed
         )
     for job in changed:
         shutil.rmtree(job.run)
     todo = [job for job in jobs if not is_done(job)]
-    for job in [job for job in todo if job.run not in underway and not owner(job.run)]:
+    for job in [job for job in todo if job.run not in underway and not owners[job.run]]:
         job.run.mkdir(parents=True, exist_ok=True)
         write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
         write_state(job.run, State(inputs=job.inputs))
@@ -374,40 +378,47 @@ def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
 
 
 def _change(job: Job) -> str:
-    """What is not as it was when the job was planned, each with its remedy."""
-    if not job.state.inputs:
-        return "its state.json and config.yaml are missing or damaged"
+    """What is not as it was when the job was planned, and the remedy."""
     try:
         before = read_yaml(job.run / "config.yaml")
-        notes = before.get("suite", {})
     except InputError:
-        return "was made with other inputs, and its config.yaml is damaged"
-    changes = [f"{key} {was} (now {now})" for key, was, now in differences(decisive(before), decisive(job.config))]
-    own = job.config["suite"]
+        return "its config.yaml is missing or damaged"
+    if not job.state.inputs or any(not isinstance(before.get(name), dict) for name in ("data", "suite")):
+        return "its config.yaml or state.json is damaged"
+    notes, own = before["suite"], job.config["suite"]
+    changes = [
+        f"{key} {_told(was)} (now {_told(now)})"
+        for key, was, now in differences(decisive(before), decisive(job.config))
+    ]
     if notes.get("threads") != own["threads"]:
-        changes.append(f"threads {notes.get('threads')} (now {own['threads']})")
-    if notes.get("folds_sha256") != own["folds_sha256"]:
-        changes.append("other folds")
-    told = f"was made with {', '.join(changes)}: change it back" if changes else ""
-    if notes.get("cohort_sha256") != own["cohort_sha256"]:
-        cases = f" ({', '.join(names)})" if (names := _changed_cases(job)) else ""
-        cohort = job.config["data"]["cohort"]
-        other = f"{cohort} is not what it was{cases}: restore it (a twin that is deleted is written again)"
-        told = f"{told}; {other}" if told else other
-    return told or "was made with another config, cohort or fold file"
+        changes.append(f"threads {_told(notes.get('threads'))} (now {_told(own['threads'])})")
+    cohort = job.config["data"]["cohort"]
+    if notes.get("cohort_sha256") == own["cohort_sha256"]:
+        if notes.get("folds_sha256") != own["folds_sha256"]:
+            changes.append("other folds")
+    elif before["data"].get("cohort") != cohort:
+        changes.append(f"the cohort {before['data'].get('cohort')} (now {cohort})")
+    else:
+        names = _changed_cases(job.run, Path(cohort), Path(job.config["data"]["cache"]))
+        cases = f" ({listed(names)})" if names else ""
+        return f"{cohort} is not what it was{cases}: restore it (a suite's own twin is written again once deleted)"
+    return f"was made with {', '.join(changes) or 'other inputs'}: change it back"
 
 
-def _changed_cases(job: Job) -> list[str]:
+def _told(value: Any) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _changed_cases(run: Path, cohort: Path, cache: Path) -> tuple[str, ...]:
     """Cases of the cohort that are not what a finished job had; empty where it left no word of them."""
     from benchmark.pipeline.cache import changed_cases
 
     try:
-        cases = read_provenance(job.run)["cohort"]["cases"]
+        cases = read_provenance(run)["cohort"]["cases"]
     except InputError:
-        return []
-    data = job.config["data"]
-    cohort = read_cohort(Path(data["cohort"]), "training")
-    return changed_cases(cohort, Path(data["cache"]), {name: case["sha256"] for name, case in cases.items()})
+        return ()
+    known = {name: case["sha256"] for name, case in cases.items()}
+    return tuple(changed_cases(read_cohort(cohort, "training"), cache, known))
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[tuple[str, Any, Any]]:
@@ -417,9 +428,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = 
         was, is_now = before.get(key), now.get(key)
         if isinstance(was, Mapping) and isinstance(is_now, Mapping):
             found += differences(was, is_now, f"{above}{key}.")
-        elif was != is_now:
+        elif _as_json(was) != _as_json(is_now):
             found.append((f"{above}{key}", was, is_now))
     return found
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def has_begun(job: Job) -> bool:

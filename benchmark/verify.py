@@ -35,11 +35,13 @@ class Verdict:
     Attributes:
         compared: how many files were compared.
         different: those of the run that came out otherwise, relative to it.
+        damaged: files of the run, relative to it, that are not what its job left.
         remarks: what is not as it was when the job ran, and may explain a difference.
     """
 
     compared: int
     different: list[str]
+    damaged: list[str]
     remarks: list[str]
 
 
@@ -95,7 +97,8 @@ def _verify(run: Path, retrain: bool) -> Verdict:
         different = sorted(
             str(name) for name in names if not (mine := file_digest(run / name)) or file_digest(again / name) != mine
         )
-    return Verdict(len(names), different, _remarks(run, provenance))
+    damaged = damaged_outputs(run)
+    return Verdict(len(names), different, damaged, _remarks(damaged, provenance))
 
 
 def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any]) -> None:
@@ -133,7 +136,7 @@ def _train_again(config: dict[str, Any], again: Path) -> None:
         raise InputError(f"{again}: training again failed: {last}")
 
 
-def _remarks(run: Path, provenance: dict[str, Any]) -> list[str]:
+def _remarks(damaged: list[str], provenance: dict[str, Any]) -> list[str]:
     """What is not as it was: versions, the commit, the hardware, files that the job left."""
     now = {**versions(), **_flat(hardware()), "commit": (git_state() or {}).get("commit")}
     before = {**provenance["packages"], **_flat(provenance["hardware"])}
@@ -143,7 +146,7 @@ def _remarks(run: Path, provenance: dict[str, Any]) -> list[str]:
         for name, then in before.items()
         if now.get(name) != then
     ]
-    files = [name for name in damaged_outputs(run) if not name.endswith(".nii.gz")]
+    files = [name for name in damaged if not name.endswith(".nii.gz")]
     return changed + [f"{name} is not as the job left it" for name in files]
 
 

@@ -117,8 +117,8 @@ def wilcoxon_matrix(values: np.ndarray) -> np.ndarray:
 
     Returns:
         Shape (methods, methods): entry [a, b] is SciPy's p value of "a is better than b" under its default method
-        (exact for up to 50 observations without ties and zeros, by permutation for up to 13, else normal); 1 where
-        the two are equal in every observation, and on the diagonal.
+        (since 1.15: exact for up to 50 observations without ties and zeros, by permutation for up to 13, else normal);
+        1 where the two are equal in every observation, and on the diagonal.
     """
     from scipy.stats import wilcoxon
 

@@ -32,7 +32,7 @@ AGAIN = {
     "plain_unet": "predicting",
 }
 #: Longest wait between the moment when a phase is seen and the kill, in seconds; a phase over by then is not killed in.
-WAIT = {"training": 4.0, "saving": 0.003, "predicting": 0.3, "scoring": 10.0}
+WAIT = {"training": 4.0, "saving": 0.003, "predicting": 0.3, "scoring": 0.5}
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,12 @@ def run_with(kills: list[Kill], suite: Path, out: Path, rng: random.Random) -> N
     out.mkdir()
     for _ in range(len(kills) + 1):
         with (out / "log.txt").open("ab") as log:
+            already = log.tell()
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         while process.poll() is None:
-            if kill := next((kill for kill in planned if find(kill, out / "twin", process.pid)), None):
+            if kill := next((kill for kill in planned if find(kill, out / "twin", process.pid, already)), None):
                 time.sleep(rng.uniform(0, WAIT[kill.phase]))
-                if kill_now(kill, out / "twin", process):
+                if kill_now(kill, out / "twin", process, already):
                     planned.remove(kill)
             time.sleep(0.002)
         if process.returncode == 0:
@@ -101,32 +102,40 @@ def run_with(kills: list[Kill], suite: Path, out: Path, rng: random.Random) -> N
     raise AssertionError((out / "log.txt").read_text()[-3000:])
 
 
-def kill_now(kill: Kill, root: Path, suite: subprocess.Popen[bytes]) -> bool:
+def kill_now(kill: Kill, root: Path, suite: subprocess.Popen[bytes], already: int) -> bool:
     """Kill what is in a phase, which is seen while it stands still; False where the phase is over by now."""
-    if (place := find(kill, root, suite.pid)) is None:
+    if (place := find(kill, root, suite.pid, already)) is None:
         return False
     try:
         os.kill(place, signal.SIGSTOP)
         while is_alive(place) and status(place) != "T":
             time.sleep(0.0001)
-        still = find(kill, root, suite.pid) == place
-        if still and kill.everything:
+        if find(kill, root, suite.pid, already) != place:
+            os.kill(place, signal.SIGCONT)
+            return False
+        if kill.everything:
             os.killpg(suite.pid, signal.SIGKILL)
             suite.wait()
-        os.kill(place, signal.SIGKILL if still else signal.SIGCONT)
+        else:
+            os.kill(place, signal.SIGKILL)
     except ProcessLookupError:
-        return kill.everything and suite.returncode == -signal.SIGKILL
-    while still and is_alive(place):
+        return False
+    while is_alive(place):
         time.sleep(0.01)
-    return still
+    return True
 
 
-def find(kill: Kill, root: Path, suite: int) -> int | None:
-    """A living process in a phase: a job's, or, for scoring, the suite's; None where nothing is in it."""
+def find(kill: Kill, root: Path, suite: int, already: int) -> int | None:
+    """A living process in a phase: a job's, or, for scoring, the suite's; None where nothing is in it.
+
+    The suite scores once all jobs are done and its log, of which `already` bytes are earlier calls', says so.
+    """
     if kill.phase == "scoring":
-        runs = list(root.glob("*/fold*"))
-        over = len(runs) == JOBS and all(read_state(run).status == "done" for run in runs)
-        return suite if over and is_alive(suite) else None
+        with (root.parent / "log.txt").open("rb") as log:
+            log.seek(already)
+            said = log.read()
+        over = f"{JOBS} of {JOBS} jobs are done already".encode() in said or f"[{JOBS}/{JOBS}]".encode() in said
+        return suite if over and b"Written to" not in said and is_alive(suite) else None
     for run in root.glob(f"{kill.method}/fold*"):
         state, process = read_state(run), holder(run)
         if state.status == "running" and process:

@@ -311,20 +311,32 @@ def test_a_job_that_a_killed_suite_left_behind_is_told_and_waited_for(
     work = f"""
 import time
 from pathlib import Path
-from benchmark.locks import hold, owner
+from benchmark.locks import hold
 from benchmark.state import update_state
 with hold(Path({str(job)!r}), print):
     update_state(Path({str(job)!r}), status="running", phase="training")
     print("begun", flush=True)
-    time.sleep(20)
+    while not Path("end").exists():
+        time.sleep(0.1)
     update_state(Path({str(job)!r}), status="done", phase="")
 """
     process = subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     made = (job / "provenance.json").stat().st_mtime_ns
-    assert run(tree, *arguments) == 0
-    said = capsys.readouterr().out
+    assert run(tree, *arguments, "--set", "trainer.max_epochs=3", "--restart-changed") == 1
+    assert f"{job}: another process works here" in capsys.readouterr().err
+    suite = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "run", "--config", "suite.yaml", "--cohort", str(tree), *arguments],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert suite.stdout is not None
+    said = ""
+    while "toy fold 0" not in said:
+        said += suite.stdout.readline()
+    Path("end").touch()
+    said += suite.communicate()[0]
+    assert suite.returncode == 0
     assert f"toy fold 0: an earlier call's process works on it (host {platform.node()}, process {process.pid}," in said
     assert "pending" not in said
     assert process.wait() == 0

@@ -157,6 +157,8 @@ def test_an_interrupted_command_leaves_its_jobs_which_the_next_one_finds(
     assert job_ids([job])[job] in read_queue(before.values())
     assert run(tree, *LONG, "--set", "trainer.max_epochs=61", "--launcher", "slurm") == 1
     assert "is under way with other inputs: benchmark cancel ends it" in capsys.readouterr().err
+    assert run(tree, *LONG) == 1
+    assert f"{job}: is in SLURM's queue as {before[job]}: give --launcher slurm" in capsys.readouterr().err
     assert run(tree, *LONG, "--launcher", "slurm") == 0
     assert "under way from an earlier call" in capsys.readouterr().out
     assert job_ids(suite.glob("*/fold*")) == before
