@@ -128,7 +128,7 @@ def _boxes(axes: Axes, content: Content, metric: str, middle: float) -> None:
             box = boxplot_stats(values)[0]
         y = row + middle - 0.06
         axes.plot([box["whislo"], box["whishi"]], [y, y], color=colour, linewidth=1, solid_capstyle="butt")
-        axes.add_patch(
+        axes.add_artist(
             Rectangle(
                 (box["q1"], y - 0.11), box["q3"] - box["q1"], 0.22, facecolor=SHADE, edgecolor=colour, linewidth=1.2,
                 zorder=3,

@@ -118,7 +118,7 @@ def dots(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, size: float, opa
     if not len(points):
         return
     codes = np.tile([Outline.MOVETO, Outline.LINETO], len(x))
-    axes.add_patch(
+    axes.add_artist(
         PathPatch(
             Outline(points, codes),
             facecolor="none",
