@@ -127,10 +127,11 @@ def _run_held(request: Request, suite: SuiteConfig, root: Path, console: Console
     jobs = [job for job in jobs if job.method not in left_out]
     wanted = [job for job in jobs if job.method in asked]
     if request.launcher == "local":
-        if queued := in_queue(job.run for job in wanted if not is_done(job)):
+        queue = in_queue(job.run for job in wanted)
+        if queued := [job.run for job in wanted if job.run in queue and not is_done(job)]:
             raise InputError(
-                f"{run}: is in SLURM's queue as {job_id}: give --launcher slurm, or end it with benchmark cancel"
-                for run, job_id in queued.items()
+                f"{run}: is in SLURM's queue as {queue[run]}: give --launcher slurm, or end it with benchmark cancel"
+                for run in queued
             )
         for line in sorted({slow_precision(job.config) for job in wanted} - {""}):
             console.print(line, style="yellow", soft_wrap=True, markup=False)

@@ -399,7 +399,7 @@ def _change(job: Job) -> str:
     elif before["data"].get("cohort") != cohort:
         changes.append(f"the cohort {before['data'].get('cohort')} (now {cohort})")
     else:
-        names = _changed_cases(job.run, Path(cohort), Path(job.config["data"]["cache"]))
+        names = _changed_cases(job)
         cases = f" ({listed(names)})" if names else ""
         return f"{cohort} is not what it was{cases}: restore it (a suite's own twin is written again once deleted)"
     return f"was made with {', '.join(changes) or 'other inputs'}: change it back"
@@ -409,16 +409,16 @@ def _told(value: Any) -> str:
     return "unset" if value is None else str(value)
 
 
-def _changed_cases(run: Path, cohort: Path, cache: Path) -> tuple[str, ...]:
+def _changed_cases(job: Job) -> list[str]:
     """Cases of the cohort that are not what a finished job had; empty where it left no word of them."""
     from benchmark.pipeline.cache import changed_cases
 
     try:
-        cases = read_provenance(run)["cohort"]["cases"]
+        provenance = read_provenance(job.run)
     except InputError:
-        return ()
-    known = {name: case["sha256"] for name, case in cases.items()}
-    return tuple(changed_cases(read_cohort(cohort, "training"), cache, known))
+        return []
+    data = job.config["data"]
+    return changed_cases(read_cohort(Path(data["cohort"]), "training"), Path(data["cache"]), provenance)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[tuple[str, Any, Any]]:

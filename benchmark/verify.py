@@ -107,10 +107,9 @@ def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any])
     cohort = read_cohort(Path(data["cohort"]), provenance["cohort"]["partition"])
     cache = Path(data["cache"])
     build_cache(cohort.cases, cohort.channels, cache)
-    known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
     problems = [
         f"{data['cohort']}: {name} is not what {run} was made with: restore it"
-        for name in changed_cases(cohort, cache, known)
+        for name in changed_cases(cohort, cache, provenance)
     ]
     folds = None if data.get("folds") is None else read_folds(
         Path(data["folds"]), allow_leaky=data.get("allow_leaky_folds", False)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -178,8 +179,9 @@ def cohort_digest(cohort: Cohort, cache: Path) -> str:
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def changed_cases(cohort: Cohort, cache: Path, known: Mapping[str, str]) -> list[str]:
-    """Names of the cases whose content is not `known` (`case_digest` by name), those that came or went included."""
+def changed_cases(cohort: Cohort, cache: Path, provenance: Mapping[str, Any]) -> list[str]:
+    """Names of the cases whose content is not what a job's provenance says, those that came or went included."""
+    known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
     found = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
     return sorted(name for name in known.keys() | found.keys() if known.get(name) != found.get(name))
 
