@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -395,6 +396,9 @@ def _export_nnunet(options: argparse.Namespace) -> int:
 def _job(options: argparse.Namespace) -> int:
     _require_training("benchmark job")
     started = time.monotonic()  # before torch is imported, which is the longest part of starting
+    gc.disable()  # what is imported stays: to look for garbage in it, again and again, takes a second
     from benchmark.job import main as job
 
+    gc.freeze()
+    gc.enable()
     return job(options.run, started)

@@ -7,6 +7,7 @@ case, then everything from the case's NIfTI files to the written mask. Weights a
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
@@ -25,8 +26,9 @@ from rich.table import Table
 
 from benchmark.callbacks import write_masks
 from benchmark.configs import find_config
-from benchmark.job import peak_memory_mb
+from benchmark.job import peak_memory_of
 from benchmark.loading import load, quiet_lightning
+from benchmark.memory import keeping_memory
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.multiplications import count_gmac
 from benchmark.pipeline.cache import build_cache, open_entry
@@ -152,6 +154,7 @@ def _in_a_process(method: str, scratch: Path) -> Cost:
     context = multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
     process = context.Process(target=_measure, args=(method, scratch, queue))
+    os.environ.update(keeping_memory(os.environ))  # as the suite starts its jobs
     process.start()
     process.join()
     outcome = None if queue.empty() else queue.get()
@@ -213,7 +216,7 @@ class _Meter(pl.Callback):
             gmac=round(gmac, 1),
             network_seconds=round(network_seconds, 3),
             case_seconds=round(case_seconds, 3),
-            peak_memory_mb=peak_memory_mb(method.device),
+            peak_memory_mb=peak_memory_of(method.device),
             slices=depth,
             size=width,
             precision=str(trainer.precision),

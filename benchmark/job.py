@@ -7,7 +7,6 @@ same thing by hand. A job that finds checkpoints continues from the last one.
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 import traceback
@@ -28,6 +27,7 @@ from benchmark.cohort.folds import folds_within, read_folds
 from benchmark.configs import read_yaml
 from benchmark.loading import load, quiet_lightning, require_training, use_threads
 from benchmark.locks import hold
+from benchmark.memory import peak_memory_mb
 from benchmark.multiplications import CountMultiplications
 from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
 from benchmark.pipeline.cache import cohort_digest
@@ -139,7 +139,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
             "predict_seconds": round(now - fitted, 3),
             "other_seconds": round(fitted - started - trained, 3),
             "cases": len(data.held_out),
-            "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
+            "peak_memory_mb": peak_memory_of(trainer.strategy.root_device),
         }
         record_provenance(run, data, trainer, method.ablations, costs, resolved_config(cli))
         for path in checkpoints.glob("epoch=*.ckpt"):
@@ -192,11 +192,9 @@ def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) ->
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
 
 
-def peak_memory_mb(device: torch.device) -> int:
-    """Peak memory of this process; of its GPU where it computes on one."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() // 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak_memory_of(device: torch.device) -> int:
+    """Peak memory in MB of this process; of its GPU where it computes on one."""
+    return torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else peak_memory_mb()
 
 
 def main(run: Path, started: float | None = None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmark.launchers import Watch
 from benchmark.launchers.ending import describe, note_end
+from benchmark.memory import keeping_memory
 from benchmark.suite import Job
 from leaderboard.pool import cores
 
@@ -95,7 +96,7 @@ class LocalLauncher:
                 process.kill()
 
     def _start(self, job: Job, slot: int) -> subprocess.Popen[bytes]:
-        environment = without_slurm(os.environ) | {"PYTHONUNBUFFERED": "1"}
+        environment = keeping_memory(without_slurm(os.environ)) | {"PYTHONUNBUFFERED": "1"}
         if self.gpu_each:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot] if visible else str(slot)

@@ -24,6 +24,7 @@ from benchmark.configs import read_yaml
 from benchmark.launchers import Watch
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.local import job_command, without_slurm
+from benchmark.memory import keeping_memory
 from benchmark.state import read_state, update_state
 from benchmark.suite import EVERY_MINUTES, Job
 from leaderboard.errors import InputError
@@ -171,7 +172,7 @@ class RemoteJob:
         with (self.run / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(
                 job_command(self.run), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=environment | {"PYTHONUNBUFFERED": "1"}, preexec_fn=_leave_signal_to_submitit,
+                env=keeping_memory(environment) | {"PYTHONUNBUFFERED": "1"}, preexec_fn=_leave_signal_to_submitit,
             )  # fmt: skip
         status = self._process.wait()
         if first:

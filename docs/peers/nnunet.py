@@ -4,7 +4,7 @@
     pip install -c constraints.txt -e '.[train]' nnunetv2==2.8.1
     python docs/peers/nnunet.py --minutes 10 --work runs/peers
 
-Writes the default suite's twin and folds, exports them for nnU-Net, lets nnU-Net plan and preprocess, trains both in
+Writes a twin and its folds, exports them for nnU-Net, lets nnU-Net plan and preprocess, trains both in
 float32 on the CPU, scores both folders of validation masks with ``leaderboard score``, ranks them over the fold's
 cases, and prints a table. What is changed in nnU-Net: `trainers/minutes.py`. What the commands say is in WORK/logs.
 """
@@ -127,7 +127,8 @@ def suite_config(cases: int, size: int, threads: int, epochs: int) -> dict[str, 
         "name": "peers",
         "cohort": {"twin": {"cases": cases, "size": size}},
         "defaults": {"trainer": {"accelerator": "cpu", "precision": "32-true", "check_val_every_n_epoch": NEVER}},
-        "overrides": {OURS: {"trainer": {"max_epochs": epochs}}},
+        # the batch of the method's own recipe: the default suite has a smaller one, for a short run
+        "overrides": {OURS: {"trainer": {"max_epochs": epochs}, "data": {"batch_size": 16}}},
         "threads": threads,
         "wandb": False,
     }

@@ -73,16 +73,17 @@ def test_the_dense_crf_on_a_full_size_case(tmp_path: Path, benchmark: Any, figur
     assert difference <= 1e-4
 
 
-#: Writes a twin; prints its seconds and the peak memory of this process and of its largest child in kB.
+#: Writes a twin; prints its seconds and the peak memory of this process and of its largest child in MB.
 WRITE = """
 import json, resource, sys, time
 from pathlib import Path
 from benchmark.cohort.twin import write_twin
+from benchmark.memory import peak_memory_mb
 started = time.perf_counter()
 if __name__ == "__main__":
     write_twin(Path(sys.argv[1]), cases=94, size=256, seed=0, jobs=int(sys.argv[2]))
-    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(json.dumps([time.perf_counter() - started, *peaks]))
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    print(json.dumps([time.perf_counter() - started, peak_memory_mb(), child]))
 """
 
 
@@ -93,7 +94,7 @@ def test_a_full_size_twin(tmp_path: Path, benchmark: Any, figure: Figure) -> Non
         command = [sys.executable, str(script), str(tmp_path / name), str(jobs)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         seconds, own, child = json.loads(output.splitlines()[-1])
-        return seconds, (own + jobs * child if jobs > 1 else own) / 1024
+        return seconds, own + jobs * child if jobs > 1 else own
 
     def digests(folder: Path) -> dict[str, str]:
         files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from benchmark.configs import find_config, merge
+from benchmark.memory import keeping_memory
 from benchmark.suite import lacking, method_config, read_suite
 
 pytestmark = pytest.mark.bench
@@ -56,6 +57,7 @@ def test_share_of_the_network_in_a_training_step(
 
     def measure() -> dict[str, float]:
         process = context.Process(target=epochs_and_bare_steps, args=(config, tmp_path, queue))
+        os.environ.update(keeping_memory(os.environ))
         process.start()
         process.join()
         assert process.exitcode == 0

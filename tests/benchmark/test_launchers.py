@@ -16,6 +16,7 @@ from benchmark.job import is_rank_zero
 from benchmark.launchers import local, slurm
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.local import LocalLauncher
+from benchmark.memory import keeping_memory
 from benchmark.overview import Overview, duration
 from benchmark.state import State, read_state, update_state, write_state
 from benchmark.suite import Job
@@ -132,6 +133,20 @@ def test_with_a_gpu_each_a_job_sees_that_of_its_slot(tmp_path: Path, monkeypatch
     monkeypatch.setattr(local.subprocess, "Popen", spy)
     LocalLauncher(slots=2, gpu_each=True).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
     assert sorted(seen) == ["4", "7"]
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_job_is_started_in_an_environment_that_keeps_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = local.subprocess.Popen
+
+    def spy(command: list[str], **options: dict) -> object:
+        seen.append(options["env"])
+        return real(command, **options)
+
+    monkeypatch.setattr(local.subprocess, "Popen", spy)
+    LocalLauncher().run(make_jobs(tmp_path, "ok"), lambda remarks: None)
+    assert seen == [keeping_memory(seen[0])]
 
 
 @pytest.mark.usefixtures("fast")

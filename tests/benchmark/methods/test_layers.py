@@ -16,16 +16,20 @@ def layers(kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 8])
-@pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 5, 5), (5, 5, 5), (3, 1, 1), (1, 3, 3)])
-def test_in_float32_it_is_the_plain_convolution(kernel: tuple[int, int, int], depth: int) -> None:
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 5, 5), (5, 5, 5), (3, 1, 1), (1, 3, 3), (1, 1, 1)])
+@pytest.mark.parametrize("volumes", [1, 2])
+def test_in_float32_it_is_the_plain_convolution(volumes: int, kernel: tuple[int, int, int], depth: int) -> None:
     for stride in ((1, 1, 1), (1, 2, 2), (2, 2, 2)):
         ours, plain = layers(kernel, stride)
-        x = torch.randn(2, 16, depth, 8, 8)
-        outputs = [layer(x) for layer in (ours, plain)]
+        x = torch.randn(volumes, 16, depth, 8, 8)
+        inputs = [x.clone().requires_grad_() for _ in range(2)]
+        outputs = [layer(each) for layer, each in zip((ours, plain), inputs, strict=True)]
         torch.testing.assert_close(*outputs)
         for output in outputs:
             output.square().sum().backward()
-        torch.testing.assert_close(ours.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-4, atol=1e-3)
+        for name in ("weight", "bias"):
+            torch.testing.assert_close(getattr(ours, name).grad, getattr(plain, name).grad, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("depth", range(1, 9))
@@ -58,11 +62,39 @@ def test_taps_that_meet_nothing_but_padding_are_not_convolved_and_have_no_gradie
         return original(x, weight, *rest)
 
     monkeypatch.setattr(nn.functional, "conv3d", spy)
-    ours(torch.randn(1, 16, depth, 6, 6)).square().sum().backward()
+    ours(torch.randn(2, 16, depth, 6, 6)).square().sum().backward()
     assert depths == [taps]
     used = [bool(plane.any()) for plane in ours.weight.grad.unbind(dim=2)]
     beyond = (kernel - taps) // 2
     assert used == [False] * beyond + [True] * taps + [False] * beyond
+
+
+@pytest.mark.parametrize(("depth", "convolutions"), [(1, 1), (2, 3), (3, 5), (8, 5)])
+def test_one_small_volume_is_convolved_slice_by_slice_in_float32(
+    depth: int, convolutions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, _ = layers((5, 3, 3))
+    calls = []
+    for name in ("conv2d", "conv3d"):
+        original = getattr(nn.functional, name)
+        monkeypatch.setattr(
+            nn.functional, name, lambda *given, name=name, original=original: calls.append(name) or original(*given)
+        )
+    ours(torch.randn(1, 16, depth, 6, 6))
+    assert calls == ["conv2d"] * convolutions
+    calls.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        ours(torch.randn(1, 16, depth, 6, 6))
+    ours(torch.randn(1, 16, 8, 200, 2))  # more than torch leaves to its own kernel
+    assert calls == ["conv3d"] * 2
+
+
+def test_slices_are_convolved_with_the_kernel_s_dilation_in_plane() -> None:
+    torch.manual_seed(0)
+    ours, plain = (make(4, 4, 3, padding=(1, 2, 2), dilation=(1, 2, 2)) for make in (ShallowConv3d, nn.Conv3d))
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(1, 4, 3, 8, 8)
+    torch.testing.assert_close(ours(x), plain(x))
 
 
 def test_a_dilated_kernel_keeps_all_its_taps() -> None:
