@@ -397,8 +397,9 @@ def _job(options: argparse.Namespace) -> int:
     _require_training("benchmark job")
     started = time.monotonic()  # before torch is imported, which is the longest part of starting
     gc.disable()  # what is imported stays: to look for garbage in it, again and again, takes a second
-    from benchmark.job import main as job
-
-    gc.freeze()
-    gc.enable()
+    try:
+        from benchmark.job import main as job
+    finally:
+        gc.freeze()
+        gc.enable()
     return job(options.run, started)

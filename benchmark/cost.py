@@ -7,7 +7,6 @@ case, then everything from the case's NIfTI files to the written mask. Weights a
 from __future__ import annotations
 
 import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
@@ -26,9 +25,9 @@ from rich.table import Table
 
 from benchmark.callbacks import write_masks
 from benchmark.configs import find_config
-from benchmark.job import peak_memory_of
+from benchmark.job import peak_memory_mb_of
 from benchmark.loading import load, quiet_lightning
-from benchmark.memory import keeping_memory
+from benchmark.memory import children_keep_memory
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.multiplications import count_gmac
 from benchmark.pipeline.cache import build_cache, open_entry
@@ -154,8 +153,8 @@ def _in_a_process(method: str, scratch: Path) -> Cost:
     context = multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
     process = context.Process(target=_measure, args=(method, scratch, queue))
-    os.environ.update(keeping_memory(os.environ))  # as the suite starts its jobs
-    process.start()
+    with children_keep_memory():  # as the suite's jobs do
+        process.start()
     process.join()
     outcome = None if queue.empty() else queue.get()
     if isinstance(outcome, Cost):
@@ -216,7 +215,7 @@ class _Meter(pl.Callback):
             gmac=round(gmac, 1),
             network_seconds=round(network_seconds, 3),
             case_seconds=round(case_seconds, 3),
-            peak_memory_mb=peak_memory_of(method.device),
+            peak_memory_mb=peak_memory_mb_of(method.device),
             slices=depth,
             size=width,
             precision=str(trainer.precision),

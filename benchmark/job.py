@@ -139,7 +139,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
             "predict_seconds": round(now - fitted, 3),
             "other_seconds": round(fitted - started - trained, 3),
             "cases": len(data.held_out),
-            "peak_memory_mb": peak_memory_of(trainer.strategy.root_device),
+            "peak_memory_mb": peak_memory_mb_of(trainer.strategy.root_device),
         }
         record_provenance(run, data, trainer, method.ablations, costs, resolved_config(cli))
         for path in checkpoints.glob("epoch=*.ckpt"):
@@ -192,7 +192,7 @@ def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) ->
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
 
 
-def peak_memory_of(device: torch.device) -> int:
+def peak_memory_mb_of(device: torch.device) -> int:
     """Peak memory in MB of this process; of its GPU where it computes on one."""
     return torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else peak_memory_mb()
 

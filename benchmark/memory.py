@@ -1,21 +1,24 @@
 """The memory of processes that compute networks: how they take it from the system, and the most that they had.
 
 glibc gives blocks of 32 MB and more back as soon as they are freed, and a network's pass over a full-size case frees
-and takes dozens of them: the kernel then clears every page of 4 kB anew, a quarter of the pass. What is computed does
-not change with `keeping_memory`. Its settings are read when a process starts, so they are for processes that we start;
-other C libraries than glibc (2.35) take no notice.
+and takes dozens of them: the kernel then clears every page of 4 kB anew, a quarter of the pass. A process with
+`keeping_memory` keeps them. The settings are read when a process starts, so they are for processes that we start: the
+jobs of a suite, and what `benchmark cost` measures. They are glibc's (large pages from 2.35 on, where the kernel's mode
+for them is madvise or always); other C libraries take no notice.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 _VARIABLE = "GLIBC_TUNABLES"
-#: Blocks of any size come from the heap, which does not shrink below a terabyte, and lies in large pages.
+#: Blocks of any size come from the main thread's heap, which does not shrink below a terabyte and asks for large pages.
 _SETTINGS = {
     "glibc.malloc.mmap_max": "0",
     "glibc.malloc.trim_threshold": str(2**40),
@@ -29,6 +32,20 @@ def keeping_memory(environment: Mapping[str, str]) -> dict[str, str]:
     names = {setting.partition("=")[0] for setting in present.split(":")}
     added = [f"{name}={value}" for name, value in _SETTINGS.items() if name not in names]
     return {**environment, _VARIABLE: ":".join(filter(None, [present, *added]))}
+
+
+@contextmanager
+def children_keep_memory() -> Iterator[None]:
+    """Processes that are started in this context keep their memory; for those that get no environment of their own."""
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = keeping_memory(os.environ)[_VARIABLE]
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before
 
 
 def peak_memory_mb() -> int:

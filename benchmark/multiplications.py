@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.methods.base import Method, RuleMethod
+from benchmark.methods.layers import whole_volumes
 from benchmark.pipeline.datasets import Batch
 
 
@@ -20,7 +21,7 @@ def count_gmac(trainer: pl.Trainer, method: Method, batch: Batch) -> float:
     if isinstance(method, RuleMethod):
         return 0.0
     counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), trainer.precision_plugin.predict_step_context(), counter:
+    with torch.inference_mode(), trainer.precision_plugin.predict_step_context(), whole_volumes(), counter:
         method.predict_case(batch)
     return counter.get_total_flops() / 2e9
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Along height and width.
-Pair = tuple[int, ...]
+Pair = tuple[int, int]
+
+#: See `_one_small_volume`.
+SMALL_VOLUME = 20480
 
 
 def check_multiples(method: str, x: Tensor, multiple: int) -> None:
@@ -19,11 +24,6 @@ def check_multiples(method: str, x: Tensor, multiple: int) -> None:
     height, width = x.shape[-2:]
     if height % multiple or width % multiple:
         raise ValueError(f"{method} takes heights and widths that are multiples of {multiple}, not {height} x {width}")
-
-
-#: torch 2.13 leaves a float32 convolution of one volume to its own im2col, three to five times slower than oneDNN,
-#: where the volume has no more than so many values in a plane across its width (`use_mkldnn` in Convolution.cpp).
-LEFT_TO_IM2COL = 20480
 
 
 class ShallowConv3d(nn.Conv3d):
@@ -38,16 +38,18 @@ class ShallowConv3d(nn.Conv3d):
     left out (one of five at a depth of one, three of five at two). What they would have added is zero, and so is their
     gradient. Only zero padding is handled.
 
-    One small volume in float32 is convolved slice by slice on CPUs: see `convolve_slices`.
+    One small volume in float32 is convolved slice by slice on CPUs (`convolve_slices`), but for `whole_volumes`.
     """
+
+    by_slices = True
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D, H, W) -> (N, C', D', H', W'), as `nn.Conv3d`."""
         depth, height, width = (int(size) for size in self.padding)
         keeps_depth = self.kernel_size[0] == 2 * depth + 1 and self.dilation[0] == 1
-        if keeps_depth and self.stride[0] == 1 and self.groups == 1 and _left_to_im2col(x):
-            rest = (self.stride[1:], (height, width), self.dilation[1:])
-            return convolve_slices(x, self.weight, self.bias, *rest)
+        if self.by_slices and keeps_depth and self.stride[0] == 1 and self.groups == 1 and _one_small_volume(x):
+            stride, dilation = (self.stride[1], self.stride[2]), (self.dilation[1], self.dilation[2])
+            return convolve_slices(x, self.weight, self.bias, stride, (height, width), dilation)
         weight, slices = self.weight, x.shape[2]
         if slices <= depth and keeps_depth:
             weight = weight[:, :, depth - slices + 1 : depth + slices]
@@ -58,8 +60,24 @@ class ShallowConv3d(nn.Conv3d):
         return functional.conv3d(x, weight, self.bias, self.stride, (depth, height, width), self.dilation, self.groups)
 
 
-def _left_to_im2col(x: Tensor) -> bool:
-    small = x.shape[0] == 1 and x.shape[:4].numel() <= LEFT_TO_IM2COL
+@contextmanager
+def whole_volumes() -> Iterator[None]:
+    """No volume is convolved slice by slice: so that what is counted depends on neither machine nor precision."""
+    ShallowConv3d.by_slices = False
+    try:
+        yield
+    finally:
+        ShallowConv3d.by_slices = True
+
+
+def _one_small_volume(x: Tensor) -> bool:
+    """Whether slices are at least as fast: on CPUs, in float32.
+
+    For kernels of up to 3 x 3 in plane, torch 2.13 leaves such volumes to its own im2col, three to five times slower
+    than oneDNN, which it takes for batches and for more values in a plane across the width (`use_mkldnn` in its
+    Convolution.cpp). Larger kernels gain what is not multiplied with padding.
+    """
+    small = x.shape[0] == 1 and x.shape[:4].numel() <= SMALL_VOLUME
     return small and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
@@ -68,7 +86,7 @@ def convolve_slices(
 ) -> Tensor:
     """One volume's 3D convolution that keeps its depth, as the sum of 2D convolutions: a tap of the depth at a time.
 
-    No tap is multiplied with the padding in front and behind: two slices take four 2D convolutions instead of six.
+    No tap is multiplied with the padding in front and behind: of two slices, four are convolved instead of six.
 
     Args:
         x: (1, C, D, H, W).
@@ -79,7 +97,7 @@ def convolve_slices(
         dilation: in plane; in depth it is 1.
 
     Returns:
-        (1, C', D, H', W').
+        (1, C', D, H', W'), channels last where `x` is.
     """
     slices = x[0].transpose(0, 1)
     taps, middle = weight.unbind(2), weight.shape[2] // 2

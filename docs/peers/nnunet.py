@@ -120,19 +120,18 @@ def unusable() -> str:
 
 
 def suite_config(cases: int, size: int, threads: int, epochs: int) -> dict[str, Any]:
-    """The default suite with `plain_unet` alone, in float32 on the CPU, not validated while it trains."""
+    """The suite twin-64 with `plain_unet` alone, in float32 on the CPU, not validated while it trains."""
     from benchmark.configs import find_config, merge, read_yaml
 
     changes = {
         "name": "peers",
         "cohort": {"twin": {"cases": cases, "size": size}},
         "defaults": {"trainer": {"accelerator": "cpu", "precision": "32-true", "check_val_every_n_epoch": NEVER}},
-        # the batch of the method's own recipe: the default suite has a smaller one, for a short run
-        "overrides": {OURS: {"trainer": {"max_epochs": epochs}, "data": {"batch_size": 16}}},
+        "overrides": {OURS: {"trainer": {"max_epochs": epochs}}},
         "threads": threads,
         "wandb": False,
     }
-    return merge(read_yaml(find_config("twin")), changes) | {"methods": [OURS]}
+    return merge(read_yaml(find_config("twin-64")), changes) | {"methods": [OURS]}
 
 
 def train_ours(work: Work, name: str, config: Mapping[str, Any]) -> tuple[Training, Path]:

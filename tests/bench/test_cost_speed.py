@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ from scipy import ndimage
 
 from benchmark.cohort.twin import write_twin
 from benchmark.cost import measure_costs
+from benchmark.memory import children_keep_memory
 from benchmark.methods.fcn3d_crf.crf import CRFSettings, dense_crf, dense_crf_in_brain
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.intensity import strip_ct, zscore
@@ -50,27 +55,31 @@ def test_cost_of_a_full_size_case(benchmark: Any, figure: Figure) -> None:
 
 def test_the_dense_crf_on_a_full_size_case(tmp_path: Path, benchmark: Any, figure: Figure) -> None:
     write_twin(tmp_path / "cohort", cases=1, size=256, seed=0, jobs=1)
-    cohort = read_cohort(tmp_path / "cohort", "training")
-    (entry,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    with children_keep_memory(), ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as job:
+        seconds, difference = benchmark.pedantic(lambda: job.submit(measure_crf, tmp_path).result(), rounds=1)
+    figure("dense CRF, 256 x 256 x 8, one core [s]", seconds, "<= 2")
+    figure("its largest difference from the whole array's, in the brain", difference, "<= 1e-4")
+    assert difference <= 1e-4
+
+
+def measure_crf(folder: Path) -> tuple[float, float]:
+    """In a process of its own: median seconds of the field in the brain, and its difference from the whole array's."""
+    torch.set_num_threads(1)
+    cohort = read_cohort(folder / "cohort", "training")
+    (entry,) = build_cache(cohort.cases, cohort.channels, folder / "cache")
     case = open_entry(cohort.cases[0], entry)
     images = zscore(strip_ct(case.image, case.brain, case.channels), case.mean, case.sd).transpose(0, 3, 2, 1)
     brain = np.asarray(case.brain).astype(bool).transpose(2, 1, 0)
     lesion = ndimage.gaussian_filter(np.asarray(case.reference, dtype=np.float32).transpose(2, 1, 0), (0.5, 3, 3))
     probability = np.clip(lesion + np.random.default_rng(0).normal(0, 0.1, lesion.shape), 0, 1).astype(np.float32)
     spacing = tuple(reversed(case.spacing_mm))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        found = benchmark.pedantic(
-            dense_crf_in_brain, (probability, images, brain, spacing, CRFSettings()), rounds=3, warmup_rounds=1
-        )
-    finally:
-        torch.set_num_threads(threads)
-    figure("dense CRF, 256 x 256 x 8, one core [s]", benchmark.stats.stats.median, "<= 2")
+    times = []
+    for _ in range(6):
+        started = time.perf_counter()
+        found = dense_crf_in_brain(probability, images, brain, spacing, CRFSettings())
+        times.append(time.perf_counter() - started)
     whole = dense_crf(probability, images, spacing, CRFSettings())
-    difference = float(np.abs(found - whole)[brain].max())
-    figure("its largest difference from the whole array's, in the brain", difference, "<= 1e-4")
-    assert difference <= 1e-4
+    return statistics.median(times[1:]), float(np.abs(found - whole)[brain].max())
 
 
 #: Writes a twin; prints its seconds and the peak memory of this process and of its largest child in MB.
@@ -82,6 +91,7 @@ from benchmark.memory import peak_memory_mb
 started = time.perf_counter()
 if __name__ == "__main__":
     write_twin(Path(sys.argv[1]), cases=94, size=256, seed=0, jobs=int(sys.argv[2]))
+    # a child's peak counts from that of this process, which is smaller: it imports little
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     print(json.dumps([time.perf_counter() - started, peak_memory_mb(), child]))
 """

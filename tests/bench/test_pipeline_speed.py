@@ -2,7 +2,8 @@
 
 Each method is trained in a process of its own as the default suite trains it: reading, augmentation, Lightning, logs.
 Epochs of the pipeline and passes over the batches that they served take turns, so a busy moment meets both.
-ISLES_BENCH_METHODS chooses methods, ISLES_BENCH_SUITE another suite's settings, ISLES_BENCH_SIZE the pixels a side.
+ISLES_BENCH_METHODS chooses methods, ISLES_BENCH_SUITE another suite's settings; ISLES_BENCH_SIZE is the pixels a side
+(default: the suite's).
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from typing import Any
 import pytest
 
 from benchmark.configs import find_config, merge
-from benchmark.memory import keeping_memory
+from benchmark.memory import children_keep_memory
 from benchmark.suite import lacking, method_config, read_suite
 
 pytestmark = pytest.mark.bench
 
 SUITE = os.environ.get("ISLES_BENCH_SUITE", "twin")
-SIZE = int(os.environ.get("ISLES_BENCH_SIZE", "64"))
 METHODS = tuple(
     os.environ.get(
         "ISLES_BENCH_METHODS", "multiscale_resnet,fcn3d_crf,residual_unet,ms_dcnn,strokenet,plain_unet"
@@ -39,7 +39,9 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from benchmark.cohort.twin import write_twin
 
     folder = tmp_path_factory.mktemp("speed")
-    write_twin(folder / "cohort", cases=CASES, size=SIZE, seed=0, jobs=1)
+    suites_own = read_suite(find_config(SUITE)).twin or {}
+    size = int(os.environ.get("ISLES_BENCH_SIZE") or suites_own.get("size", 256))
+    write_twin(folder / "cohort", cases=CASES, size=size, seed=0, jobs=1)
     return folder / "cohort"
 
 
@@ -57,8 +59,8 @@ def test_share_of_the_network_in_a_training_step(
 
     def measure() -> dict[str, float]:
         process = context.Process(target=epochs_and_bare_steps, args=(config, tmp_path, queue))
-        os.environ.update(keeping_memory(os.environ))
-        process.start()
+        with children_keep_memory():  # as jobs do
+            process.start()
         process.join()
         assert process.exitcode == 0
         return queue.get()

@@ -137,16 +137,17 @@ def test_with_a_gpu_each_a_job_sees_that_of_its_slot(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("fast")
 def test_a_job_is_started_in_an_environment_that_keeps_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     seen = []
     real = local.subprocess.Popen
 
     def spy(command: list[str], **options: dict) -> object:
-        seen.append(options["env"])
+        seen.append(options["env"].get("GLIBC_TUNABLES"))
         return real(command, **options)
 
     monkeypatch.setattr(local.subprocess, "Popen", spy)
     LocalLauncher().run(make_jobs(tmp_path, "ok"), lambda remarks: None)
-    assert seen == [keeping_memory(seen[0])]
+    assert seen == [keeping_memory({})["GLIBC_TUNABLES"]]
 
 
 @pytest.mark.usefixtures("fast")
@@ -349,11 +350,14 @@ def test_a_task_is_one_of_the_jobs_processes_or_runs_it_alone(
     (job.run / "config.yaml").write_text(f"trainer: {{devices: {devices}}}\n")
     monkeypatch.setenv("SLURM_NTASKS", str(tasks))
     monkeypatch.setenv("SLURM_PROCID", str(task))
-    script = "import os; print('SLURM_NTASKS' in os.environ)"
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    script = "import os; print('SLURM_NTASKS' in os.environ, os.environ['GLIBC_TUNABLES'])"
     monkeypatch.setattr(slurm, "job_command", lambda run: [sys.executable, "-c", script])
     assert slurm.RemoteJob(job.run)() == 0
     log = job.run / "log.txt"
-    assert (log.read_text().strip() if log.exists() else None) == (str(sees_slurm) if starts else None)
+    assert (log.read_text().strip() if log.exists() else None) == (
+        f"{sees_slurm} {keeping_memory({})['GLIBC_TUNABLES']}" if starts else None
+    )
 
 
 def test_a_signalled_job_ends_its_process_and_waits_to_be_started_again(

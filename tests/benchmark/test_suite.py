@@ -194,7 +194,7 @@ def test_all_unknown_methods_are_named_at_once(tmp_path: Path) -> None:
     assert [problem.split(":")[0] for problem in error.value.problems] == ["foo", "bar"]
 
 
-@pytest.mark.parametrize("name", ["twin", "twin-full", "isles2018"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in shipped_configs().glob("*.yaml")))
 def test_every_shipped_suite_can_be_planned(tmp_path: Path, name: str) -> None:
     suite = read_suite(shipped_configs() / f"{name}.yaml")
     jobs = plan_jobs(

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.methods.layers import ShallowConv3d
+from benchmark.methods import layers as layers_module
+from benchmark.methods.layers import ShallowConv3d, whole_volumes
 
 
 def layers(kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)) -> tuple[nn.Conv3d, nn.Conv3d]:
@@ -87,6 +89,44 @@ def test_one_small_volume_is_convolved_slice_by_slice_in_float32(
         ours(torch.randn(1, 16, depth, 6, 6))
     ours(torch.randn(1, 16, 8, 200, 2))  # more than torch leaves to its own kernel
     assert calls == ["conv3d"] * 2
+
+
+@pytest.mark.parametrize(("width", "small"), [(160, True), (161, False)])
+def test_small_is_what_torch_leaves_to_its_own_im2col(width: int, small: bool) -> None:
+    x = torch.randn(1, 16, 8, width, 4)
+    given = (None, (1, 1, 1), (1, 1, 1), (1, 1, 1), False, (0, 0, 0), 1, None)
+    backend = torch._C._select_conv_backend(x, torch.randn(8, 16, 3, 3, 3), *given)
+    assert (backend == torch._C._ConvBackend.Slow3d) is small
+    assert layers_module._one_small_volume(x) is small
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_slices_keep_the_layout_and_need_neither_bias_nor_gradient(depth: int) -> None:
+    torch.manual_seed(0)
+    ours, plain = (make(16, 8, 3, padding=1, bias=False) for make in (ShallowConv3d, nn.Conv3d))
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(1, 16, depth, 8, 8).contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        found, expected = ours(x), plain(x)
+    torch.testing.assert_close(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+    again = ours(x)
+    assert torch.equal(again, ours(x))
+    assert torch.equal(again, found)
+
+
+def test_whole_volumes_are_convolved_where_multiplications_are_counted() -> None:
+    ours, plain = layers((3, 3, 3))
+    x = torch.randn(1, 16, 4, 8, 8)
+    counts = []
+    for layer in (ours, plain):
+        with FlopCounterMode(display=False) as counter, whole_volumes():
+            layer(x)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1]
+    with FlopCounterMode(display=False) as counter:
+        ours(x)
+    assert counter.get_total_flops() < counts[0]
 
 
 def test_slices_are_convolved_with_the_kernel_s_dilation_in_plane() -> None:
