@@ -92,6 +92,9 @@ def recipe_of(method: str, suite: Path) -> str:
         for name, value in ran["model"].get("init_args", {}).items()
         if value != own["model"].get("init_args", {}).get(name)
     ]
+    batches = [config.get("data", {}).get("batch_size") for config in (ran, own)]
+    if batches[0] != batches[1]:
+        changes.append(f"batch size {batches[0]} in place of {batches[1]}")
     epochs = f"{ran['trainer']['max_epochs']} of the recipe's {own['trainer']['max_epochs']} epochs"
     return f"Its recipe here: {', '.join([epochs, *changes])}; the rest is the method's own config."
 
