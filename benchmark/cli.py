@@ -158,7 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     nnunet = commands.add_parser("export-nnunet", help="the training cases as an nnU-Net v2 dataset with our folds")
     nnunet.add_argument("cohort", type=Path, metavar="COHORT", help="folder that holds TRAINING")
     nnunet.add_argument("out", type=Path, metavar="OUT", help="folder to write nnUNet_raw and nnUNet_preprocessed in")
-    nnunet.add_argument("--folds", type=Path, required=True, help="fold file: configs/folds/isles2018.csv")
+    nnunet.add_argument(
+        "--folds",
+        type=Path,
+        required=True,
+        help="fold file: configs/folds/isles2018.csv, or the folds.csv of a suite's folder",
+    )
     nnunet.add_argument("--number", type=int, default=18, help="nnU-Net's dataset id, 1 to 999 (default: 18)")
     nnunet.add_argument("--allow-leaky-folds", action="store_true", help="accept a fold file that splits a patient")
     nnunet.set_defaults(command=_export_nnunet)

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.callbacks import write_masks
-from benchmark.configs import find_config
+from benchmark.configs import find_config, merge
 from benchmark.job import peak_memory_mb_of
 from benchmark.loading import load, quiet_lightning
 from benchmark.memory import children_keep_memory
@@ -87,7 +87,7 @@ def measure_costs(
         suite: suite whose settings the methods take.
         cohort: the first of its training cases is taken; None makes a synthetic one of eight slices.
         size: pixels a side of the synthetic case.
-        settings: config over everything else.
+        settings: config over everything else. The precision is what the machine is fast in (auto) unless it is here.
         progress: called with (done, all).
 
     Returns:
@@ -98,6 +98,7 @@ def measure_costs(
     """
     read = read_suite(find_config(suite))
     names = tuple(methods or read.methods)
+    settings = merge({"trainer": {"precision": "auto"}}, settings)
     configs = {name: method_config(read, name, settings) for name in names}
     missing = {name: lacks for name, config in configs.items() if (lacks := lacking(config))}
     if methods and missing:
@@ -172,8 +173,8 @@ def _measure(method: str, scratch: Path, queue: Any) -> None:
         cli = load(scratch / "config.yaml", trainer, *changes)
         cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
         queue.put(meter.cost)
-    except InputError as error:
-        queue.put("; ".join(error.problems))
+    except InputError as error:  # the config is a temporary file, which nobody can correct
+        queue.put("; ".join(error.problems).replace(f"{scratch / 'config.yaml'}: ", ""))
 
 
 class _Meter(pl.Callback):
@@ -204,16 +205,17 @@ class _Meter(pl.Callback):
 
         # Lightning sets the precision for its own steps, not for callbacks.
         with torch.inference_mode(), trainer.precision_plugin.predict_step_context():
-            gmac, network_seconds = count_gmac(trainer, method, batch), 0.0
+            gmac = count_gmac(trainer, method, batch)
+            works: list[Callable[[int], object]] = [whole_case]
             if not isinstance(method, RuleMethod):
-                network_seconds = _median_seconds(lambda run: method.predict_case(batch), method.device)
-            case_seconds = _median_seconds(whole_case, method.device)
+                works.append(lambda run: method.predict_case(batch))
+            case_seconds, *network_seconds = _median_seconds(works, method.device)
         depth, _, width = batch["brain"].shape
         self.cost = Cost(
             method=self.method,
             parameters=method.weights,
             gmac=round(gmac, 1),
-            network_seconds=round(network_seconds, 3),
+            network_seconds=round(network_seconds[0], 3) if network_seconds else 0.0,
             case_seconds=round(case_seconds, 3),
             peak_memory_mb=peak_memory_mb_of(method.device),
             slices=depth,
@@ -234,13 +236,19 @@ def _from_files_to_file(method: Method, trainer: pl.Trainer, cohort: Cohort, cac
     write_masks(cache / "predictions", case, masks)
 
 
-def _median_seconds(work: Callable[[int], object], device: torch.device) -> float:
-    """Median time of `RUNS` runs after one that is not counted; the GPU has finished when the clock stops."""
-    times = []
+def _median_seconds(works: Sequence[Callable[[int], object]], device: torch.device) -> list[float]:
+    """Median time of each in `RUNS` rounds after one that is not counted.
+
+    They take turns, so that a busy moment meets all; the GPU has finished when the clock stops.
+    """
+    rounds = []
     for run in range(RUNS + 1):
-        started = time.perf_counter()
-        work(run)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+        times = []
+        for work in works:
+            started = time.perf_counter()
+            work(run)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+        rounds.append(times)
+    return [statistics.median(times) for times in zip(*rounds[1:], strict=True)]

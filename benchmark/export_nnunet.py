@@ -41,7 +41,7 @@ def export_nnunet(
     """Write images, references, ``dataset.json`` and ``splits_final.json``.
 
     Images are float32 in physical units; the affine is made of the spacing, which the ISLES headers keep apart from it
-    and nnU-Net would not see.
+    and nnU-Net would not see. An earlier export of the same number is replaced.
 
     Args:
         cohort: with references.
@@ -63,6 +63,11 @@ def export_nnunet(
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{place}: cannot be created ({error.strerror or error}): give another OUT") from None
+    channels = range(len(cohort.channels))
+    _keep(
+        raw / name / "imagesTr", {f"{case.name}_{channel:04d}.nii.gz" for case in cohort.cases for channel in channels}
+    )
+    _keep(raw / name / "labelsTr", {f"{case.name}.nii.gz" for case in cohort.cases})
     for done, case in enumerate(cohort.cases, start=1):
         for channel, kind in enumerate(cohort.channels):
             _write(raw / name / "imagesTr" / f"{case.name}_{channel:04d}.nii.gz", case.images[kind], np.float32)
@@ -83,6 +88,13 @@ def export_nnunet(
     write_text(raw / name / "dataset.json", json.dumps(dataset, indent=1) + "\n")
     write_text(preprocessed / name / "splits_final.json", json.dumps(splits, indent=1) + "\n")
     return Exported(raw, preprocessed, name)
+
+
+def _keep(folder: Path, names: set[str]) -> None:
+    """Remove what an earlier export left of cases that are not in this one: nnU-Net would train on them."""
+    for path in folder.glob("*.nii.gz"):
+        if path.name not in names:
+            path.unlink()
 
 
 def _write(path: Path, source: Path, dtype: type) -> None:

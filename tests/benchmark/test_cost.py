@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from benchmark.cli import main
+from benchmark.precision import multiplies_bf16
 
 
 def test_weights_and_multiplications_are_those_of_the_specification(
@@ -36,3 +37,18 @@ def test_unknown_methods_and_missing_cohorts_are_named(tmp_path: Path, capsys: p
     assert "nowhere" in capsys.readouterr().err
     assert main(["cost", "--methods", "all_background", "--size", "7"]) == 1
     assert "size" in capsys.readouterr().err
+
+
+def test_a_setting_that_does_not_exist_is_named_without_the_temporary_file_that_held_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["cost", "--methods", "all_background", "--size", "32", "--set", "trainer.nosuch=3"]) == 1
+    said = capsys.readouterr().err
+    assert "nosuch" in said
+    assert "config.yaml" not in said
+
+
+def test_without_a_precision_it_is_what_the_machine_is_fast_in(tmp_path: Path) -> None:
+    out = tmp_path / "costs.csv"
+    assert main(["cost", "--methods", "all_background", "--size", "32", "--out", str(out)]) == 0
+    assert pd.read_csv(out)["precision"].tolist() == ["bf16-mixed" if multiplies_bf16("auto") else "32-true"]

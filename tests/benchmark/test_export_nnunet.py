@@ -84,3 +84,14 @@ def test_wrong_arguments_are_named(
     (tmp_path / "file").touch()
     assert main(["export-nnunet", str(twin), str(tmp_path / "file"), "--folds", str(folds_file)]) == 1
     assert "give another OUT" in capsys.readouterr().err
+
+
+def test_an_export_replaces_an_earlier_one_of_more_cases(twin: Path, folds_file: Path, tmp_path: Path) -> None:
+    arguments = ["export-nnunet", str(twin), str(tmp_path / "out"), "--folds", str(folds_file)]
+    assert main(arguments) == 0
+    dataset = tmp_path / "out" / "nnUNet_raw" / "Dataset018_ISLES2018"
+    files = sorted(path.relative_to(dataset) for path in dataset.rglob("*"))
+    for stale in ("imagesTr/case_99_0000.nii.gz", "labelsTr/case_99.nii.gz"):
+        shutil.copy(dataset / "labelsTr" / "case_1.nii.gz", dataset / stale)
+    assert main(arguments) == 0
+    assert sorted(path.relative_to(dataset) for path in dataset.rglob("*")) == files
