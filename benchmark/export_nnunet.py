@@ -58,23 +58,27 @@ def export_nnunet(
     folds = folds_within(folds, cohort)
     name = f"Dataset{number:03d}_{cohort.edition.upper()}"
     raw, preprocessed = out / "nnUNet_raw", out / "nnUNet_preprocessed"
-    for place in (raw / name / "imagesTr", raw / name / "labelsTr", preprocessed / name):
+    images, labels = raw / name / "imagesTr", raw / name / "labelsTr"
+    for place in (images, labels, preprocessed / name):
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{place}: cannot be created ({error.strerror or error}): give another OUT") from None
-    channels = range(len(cohort.channels))
-    _keep(
-        raw / name / "imagesTr", {f"{case.name}_{channel:04d}.nii.gz" for case in cohort.cases for channel in channels}
-    )
-    _keep(raw / name / "labelsTr", {f"{case.name}.nii.gz" for case in cohort.cases})
+    stale = {*images.glob("*.nii.gz"), *labels.glob("*.nii.gz")}
     for done, case in enumerate(cohort.cases, start=1):
-        for channel, kind in enumerate(cohort.channels):
-            _write(raw / name / "imagesTr" / f"{case.name}_{channel:04d}.nii.gz", case.images[kind], np.float32)
         assert case.reference is not None
-        _write(raw / name / "labelsTr" / f"{case.name}.nii.gz", case.reference, np.uint8)
+        files = {
+            images / f"{case.name}_{channel:04d}.nii.gz": case.images[kind]
+            for channel, kind in enumerate(cohort.channels)
+        }
+        for path, source in files.items():
+            _write(path, source, np.float32)
+        _write(labels / f"{case.name}.nii.gz", case.reference, np.uint8)
+        stale -= {*files, labels / f"{case.name}.nii.gz"}
         if progress:
             progress(done, len(cohort.cases))
+    for path in stale:  # of cases that only an earlier export had: nnU-Net would train on them
+        path.unlink()
     dataset = {
         "channel_names": {str(channel): kind for channel, kind in enumerate(cohort.channels)},
         "labels": {"background": 0, "lesion": 1},
@@ -88,13 +92,6 @@ def export_nnunet(
     write_text(raw / name / "dataset.json", json.dumps(dataset, indent=1) + "\n")
     write_text(preprocessed / name / "splits_final.json", json.dumps(splits, indent=1) + "\n")
     return Exported(raw, preprocessed, name)
-
-
-def _keep(folder: Path, names: set[str]) -> None:
-    """Remove what an earlier export left of cases that are not in this one: nnU-Net would train on them."""
-    for path in folder.glob("*.nii.gz"):
-        if path.name not in names:
-            path.unlink()
 
 
 def _write(path: Path, source: Path, dtype: type) -> None:
