@@ -18,6 +18,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.configs import find_method, read_yaml
 from benchmark.outputs import read_provenance
@@ -109,7 +110,7 @@ def compared(method: str, table: pd.DataFrame) -> str:
 
 def draw(files: Sequence[Path], picture: Path) -> None:
     """Loss and held-out Dice by epoch, one line a fold."""
-    figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+    figure, axes = plt.subplots(1, 2, sharex=True, figsize=(8, 2.8), layout="constrained")
     for file in files:
         metrics = pd.read_csv(file)
         metrics = metrics.reindex(columns=["epoch", "train/loss", "val/dice"])  # a short training validates never
@@ -118,6 +119,7 @@ def draw(files: Sequence[Path], picture: Path) -> None:
         axes[1].plot(dice["epoch"], dice["val/dice"], marker="o", label=file.parent.name)
     for axis, label in zip(axes, ("training loss", "Dice of held-out cases"), strict=True):
         axis.set(xlabel="epoch", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[1].set_ylim(0, 1)
