@@ -12,20 +12,10 @@ nox.options.reuse_existing_virtualenvs = True
 PINS = ("-c", "constraints.txt")
 
 
-def install(session: nox.Session, project: str) -> None:
-    """Install the project; and the dense CRF, which is built from source, where that can be done.
-
-    Without it the suite leaves its rows out and says so.
-    """
-    session.install(*PINS, *project.split())
-    if any(map(shutil.which, ("c++", "g++", "clang++"))):
-        session.install(*PINS, "pydensecrf2", success_codes=[0, 1])
-
-
 @nox.session
 def benchmark(session: nox.Session) -> None:
     """Train, predict, score and rank a suite; the embedded synthetic twin unless --config says otherwise."""
-    install(session, "-e .[train]")
+    session.install(*PINS, "-e", ".[train]")
     arguments = list(session.posargs)
     if not any(argument.split("=")[0] == "--config" for argument in arguments):
         arguments = ["--config", "configs/twin.yaml", *arguments]
@@ -47,7 +37,9 @@ def leaderboard(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel (not the checkout), so that what it needs must ship with it."""
-    install(session, ".[train,dev]")
+    session.install(*PINS, ".[train,dev]")
+    if any(map(shutil.which, ("c++", "g++", "clang++"))):  # what our dense CRF is compared with is built from source
+        session.install(*PINS, "pydensecrf2", success_codes=[0, 1])
     # A worker a core, a thread each; what is chosen by hand (-m slow, a file) runs in one process.
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     arguments = session.posargs or ["-n", str(min(workers, 8)), "--dist", "loadfile", "--no-loadscope-reorder"]
@@ -66,7 +58,7 @@ def slurm(session: nox.Session) -> None:
     """Suites on the SLURM of this machine or login node; brings up none (.ci/slurm-up does, on Debian)."""
     if shutil.which("sbatch") is None:
         session.error("no SLURM here: run .ci/slurm-up as root on Debian, or go to a login node")
-    install(session, ".[train,slurm,dev]")
+    session.install(*PINS, ".[train,slurm,dev]")
     session.run("pytest", "-m", "slurm", "tests/slurm", *session.posargs)
 
 
@@ -81,12 +73,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typecheck(session: nox.Session) -> None:
     """Types: mypy on both packages."""
-    install(session, "-e .[train,dev]")
+    session.install(*PINS, "-e", ".[train,dev]")
     session.run("mypy", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Speed, as ratios within one run; writes .benchmarks/bench.json."""
-    install(session, "-e .[train,dev]")
+    session.install(*PINS, "-e", ".[train,dev]")
     session.run("pytest", "-m", "bench", "--benchmark-json=.benchmarks/bench.json", *session.posargs)

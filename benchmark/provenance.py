@@ -27,7 +27,6 @@ from leaderboard.images import read_geometry
 
 _PACKAGES = (
     "isles-benchmark", "torch", "pytorch-lightning", "torchio", "SimpleITK", "numpy", "scipy", "nibabel", "MedPy",
-    "pydensecrf2",
 )  # fmt: skip
 
 

@@ -23,8 +23,7 @@ PAPER_RATE, PAPER_ACCUMULATOR = 0.01, 0.1
 class FCN3DCRFMethod(Method):
     """V-Net on whole volumes, cross-entropy plus soft Dice, threshold 0.5 and a dense CRF.
 
-    The row ``<method>_without_crf`` has the same weights and no CRF. Validation during training has none either, so
-    the CRF's package is needed for predictions alone.
+    The row ``<method>_without_crf`` has the same weights and no CRF. Validation during training has none either.
 
     Args:
         learning_rate: of Adam at the start; falls as 0.95^(step / 200).

@@ -50,8 +50,6 @@ def test_it_trains_and_predicts_on_the_native_grid(
     config: Path, tree: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = small_config(config.stem)
-    for module in content.get("requires", {}):
-        pytest.importorskip(module)
     own = content["trainer"]["max_epochs"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
     epochs = []

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -230,27 +229,7 @@ def test_the_paper_flag_chooses_the_authors_optimiser(paper: bool, kind: type, r
     assert optimizer.param_groups[0]["lr"] == rate
 
 
-def test_training_and_prediction_without_crf_need_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("pydensecrf", "pydensecrf.densecrf"):
-        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
-    method = FCN3DCRFMethod()
-    method.network = nn.Conv3d(5, 1, 1)
-    brain = torch.ones(2, 8, 8, dtype=torch.uint8)
-    batch = {
-        "image": torch.randn(5, 2, 8, 8), "brain": brain, "reference": brain, "spacing_mm": torch.tensor([1.0, 1, 12]),
-        "valid": everything(brain),
-    }  # fmt: skip
-    loss = method.loss(method(batch["image"][None]), {**batch, "reference": brain[None], "valid": brain[None].bool()})
-    loss["loss"].backward()
-    with torch.no_grad():
-        probability = method.predict_case(batch)
-    assert probability.shape == (2, 8, 8)
-    with pytest.raises(ModuleNotFoundError, match="pydensecrf"):
-        method.postprocess(probability, batch)
-
-
-def test_the_config_says_what_the_crf_needs_and_how_to_get_it() -> None:
+def test_the_config_trains_single_volumes_with_bounded_gradients() -> None:
     content = yaml.safe_load(Path(shipped_configs() / "methods" / "fcn3d_crf.yaml").read_text())
-    assert "pip install pydensecrf2" in content["requires"]["pydensecrf"]
     assert content["trainer"] == {"max_epochs": 300, "gradient_clip_val": 1.0}
     assert content["data"] == {"batch_size": 1}

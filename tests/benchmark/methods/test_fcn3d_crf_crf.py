@@ -1,11 +1,12 @@
 """The dense CRF against its definition.
 
-The package applies the kernels on a permutohedral lattice: values are spread to the corners of simplices, blurred with
-[1/2, 1, 1/2] along the lattice's axes and read back (Adams et al. 2010). That is a Gaussian convolved with the
-lattice's own interpolation, so single entries of G are off by several percent of the peak, more so where the points
-of the bilateral kernel lie sparsely and the blur finds corners that do not exist. Through five iterations this moves
-single probabilities by up to 0.15 where they are near 0.5, and their mean by less than 0.015, where the CRF itself
-moves them by 0.25 on average. Where the lattice is exact (voxels alone, voxels in one place), so are the tests.
+The kernels are applied on a permutohedral lattice (test_fcn3d_crf_lattice.py): values are spread to the corners of
+simplices, blurred with [1/2, 1, 1/2] along the lattice's axes and read back (Adams et al. 2010).
+That is a Gaussian convolved with the lattice's own interpolation, so single entries of G are off by several percent of
+the peak, more so where the points of the bilateral kernel lie sparsely and the blur finds corners that do not exist.
+Through five iterations this moves single probabilities by up to 0.15 where they are near 0.5, and their mean by less
+than 0.015, where the CRF itself moves them by 0.25 on average. Where the lattice is exact (voxels alone, voxels in one
+place), so are the tests.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from benchmark.methods.fcn3d_crf import crf
 from benchmark.methods.fcn3d_crf.crf import CRFSettings, brain_box, dense_crf, dense_crf_in_brain, margin_voxels
 from benchmark.methods.fcn3d_crf.module import FCN3DCRFMethod
 from leaderboard.errors import InputError
-
-pytest.importorskip("pydensecrf", reason="the CRF's package is not installed (the extra crf)")
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 SLAB = (12.0, 1.0, 1.0)
@@ -89,6 +88,32 @@ def test_it_is_the_definition_within_the_lattices_error(shape: tuple[int, ...], 
     assert np.abs(expected - probability).mean() > 8 * error.mean()
 
 
+@pytest.mark.parametrize(
+    "settings", [CRFSettings(), CRFSettings(bilateral_weight=0), CRFSettings(units="mm"), CRFSettings(iterations=0)]
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_is_that_of_the_authors_code(settings: CRFSettings, seed: int) -> None:
+    package = pytest.importorskip("pydensecrf.densecrf", reason="the authors' code is not installed (the extra crf)")
+    probability, images = noisy((3, 40, 40), seed)
+    images[:, :, :, 25:] = images[0, 0, 0, 0]  # as outside the brain: points on a regular grid
+    spacing = (5.0, 1.5, 1.5)
+    field = package.DenseCRF(probability.size, 2)
+    both = np.stack([1 - probability.ravel().astype(float), probability.ravel()]).clip(1e-5, 1)
+    field.setUnaryEnergy(np.ascontiguousarray(-np.log(both), dtype=np.float32))
+    places = np.indices(probability.shape).reshape(3, -1).astype(np.float32)
+    if settings.units == "mm":
+        places *= np.array(spacing, dtype=np.float32)[:, None]
+    colours = images.reshape(len(images), -1) / settings.intensity_sigma
+    terms = [(settings.gaussian_weight, places / settings.gaussian_sigma)]
+    if settings.bilateral_weight:
+        terms.append((settings.bilateral_weight, np.concatenate([places / settings.bilateral_sigma, colours])))
+    for weight, features in terms:
+        features = np.ascontiguousarray(features, dtype=np.float32)
+        field.addPairwiseEnergy(features, weight, package.DIAG_KERNEL, package.NORMALIZE_SYMMETRIC)
+    expected = np.array(field.inference(settings.iterations))[1].reshape(probability.shape)
+    np.testing.assert_allclose(dense_crf(probability, images, spacing, settings), expected, atol=2e-6)
+
+
 @pytest.mark.parametrize("name", ["gaussian_sigma", "bilateral_sigma", "intensity_sigma"])
 @pytest.mark.parametrize("factor", [0.7, 1.4])
 def test_no_other_sigma_fits_better(name: str, factor: float) -> None:
@@ -104,8 +129,8 @@ def test_no_other_sigma_fits_better(name: str, factor: float) -> None:
 
 @pytest.mark.parametrize("iterations", [0, 1, 2, 5])
 def test_a_voxel_like_no_other_is_tied_to_itself_alone(iterations: int) -> None:
-    # K is the identity then, exactly: this shows that the package counts the voxel itself, and its weights, number of
-    # iterations and least probability.
+    # K is the identity then, exactly: this shows that the voxel itself counts, the weights, the number of iterations
+    # and the least probability.
     probability = np.array([0.0, 0.001, 0.3, 0.45, 0.6, 0.9, 0.999, 1.0], dtype=np.float32).reshape(2, 2, 2)
     images = 50.0 * np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
     settings = CRFSettings(iterations=iterations, gaussian_weight=0, bilateral_weight=1.7)
