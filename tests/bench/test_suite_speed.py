@@ -1,4 +1,4 @@
-"""What of a job of the default suite is neither training nor prediction: of the jobs that train for the shortest time."""
+"""What of a job of the default suite is neither training nor prediction: of those that train for the shortest time."""
 
 from __future__ import annotations
 
