@@ -120,7 +120,8 @@ def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict
 def costs(jobs: Sequence[Job]) -> pd.DataFrame:
     """What each method cost, over its folds: from the jobs' provenance, timed and so apart from the scores.
 
-    ``other_seconds`` is what was neither training nor prediction: starting, reading, looking at what lies there.
+    ``other_seconds`` is what came before the prediction and was no training: importing, reading, looking at what lies
+    there.
     """
     rows = []
     for method, group in groupby(jobs, key=lambda job: job.method):

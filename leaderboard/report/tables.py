@@ -177,7 +177,7 @@ COSTS = {
     "predict_seconds_per_case": ("Prediction", "s a case", 3),
     "network_seconds": ("Network", "s a case", 3),
     "case_seconds": ("File to file", "s a case", 3),
-    "other_seconds": ("Start and end", "s, all folds", 0),
+    "other_seconds": ("Importing, reading", "s, all folds", 0),
     "peak_memory_mb": ("Peak memory", "MB", 0),
 }
 

@@ -144,10 +144,11 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     assert call(capsys, command, "--help")[0] == 0
 
 
-def test_help_does_not_import_torch() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["cost", "--methods", "no_such_method"]], ids=" ".join)
+def test_help_and_refusals_do_not_wait_for_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from benchmark.cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: sys.exit(main({arguments}))\n"
         "except SystemExit: print('torch' in sys.modules)"
     )
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))

@@ -2,7 +2,7 @@
 
 Every voxel is tied to every other one by two Gaussian kernels, one over positions (smoothness) and one over positions
 and intensities (appearance); mean-field inference is fast because the kernels are applied on a permutohedral lattice.
-The result is that of the authors' C++ code (in the package pydensecrf2) but for float32's last digits.
+The result is that of the authors' C++ code (in the package pydensecrf2), see `lattice`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def dense_crf(
         (D, H, W) of the box, float32.
 
     Raises:
-        InputError: the standard deviation along the images is too small for the lattice.
+        InputError: a standard deviation is too small for what the images span.
     """
     inside = probability[box]
     lesion = inside.astype(np.float64).ravel()
@@ -117,7 +117,13 @@ def dense_crf(
 
 def _kernel(features: np.ndarray, weight: float) -> Callable[[np.ndarray], np.ndarray]:
     """``x -> weight K x`` for features (F, N) in standard deviations, normalised from both sides."""
-    lattice = PermutohedralLattice(features)
+    try:
+        lattice = PermutohedralLattice(features)
+    except OverflowError as error:
+        raise InputError(
+            f"the dense CRF would need {error}: model.init_args.crf_intensity_sigma or a spatial sigma is too small "
+            "for these images: raise it"
+        ) from error
     norm = 1 / np.sqrt(lattice(np.ones(features.shape[1], dtype=np.float32)))
     return lambda values: np.float32(weight) * norm * lattice(norm * values)
 

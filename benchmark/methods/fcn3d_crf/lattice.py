@@ -7,9 +7,10 @@ to corner, and read back. Corners that no point touches do not exist. Work grows
 points squared.
 
 Arithmetic and order are those of Krähenbühl & Koltun's C++ code (in the package pydensecrf2), in float32: on a regular
-grid many points lie on the border of two simplices, and the last digit decides which corners exist. That code looks up
-each corner in one large hash table and waits for memory; here corners are integers in sorted arrays, one for each of
-the d + 1 classes of corners, and a neighbour lies in the class before or after, at a fixed distance.
+grid many points lie on the border of two simplices, and the last digit decides which corners exist. (That code fills up
+the last block of four points with points at the origin, whose corners then exist too; here they do not.) It looks up
+each corner in one large hash table and waits for memory; here corners are numbers in sorted arrays, one for each of the
+d + 1 classes of corners, and a neighbour lies in the class before or after, at a fixed distance.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import math
 
 import numpy as np
 
-from leaderboard.errors import InputError
+#: Numbers of corners are below this as whole numbers; in pairs, that is complex numbers, below this each.
+WHOLE, PAIR = 2**63, 2**53
 
 
 class PermutohedralLattice:
@@ -31,7 +33,7 @@ class PermutohedralLattice:
         corners: how many the points touch.
 
     Raises:
-        InputError: the points spread so wide that the lattice's cells cannot be numbered.
+        OverflowError: the points spread so wide that the lattice's cells cannot be numbered.
     """
 
     def __init__(self, features: np.ndarray) -> None:
@@ -39,9 +41,9 @@ class PermutohedralLattice:
         classes = len(cell)
         code, steps = _numbering(cell)
         present, self._corner = [], []
-        for number in range(classes):
-            if number:
-                code = code - steps[lowered[number - 1]]
+        for kind in range(classes):
+            if kind:
+                code = code - steps[lowered[kind - 1]]
             corners, corner = np.unique(code, return_inverse=True)
             present.append(corners)
             self._corner.append(corner.astype(np.int32))
@@ -60,14 +62,14 @@ class PermutohedralLattice:
         classes = len(present)
         before = np.full((classes, self.corners), self.corners, dtype=np.int32)
         after = before.copy()
-        for number, corners in enumerate(present):
-            there = present[number - 1]
+        for kind, corners in enumerate(present):
+            there = present[kind - 1]
             for axis in range(classes):
-                wanted = corners + steps[axis] - (steps.sum() if number == 0 else 0)
+                wanted = corners + steps[axis] - (steps.sum() if kind == 0 else 0)
                 place = np.searchsorted(there, wanted)
                 found = np.flatnonzero(there.take(place, mode="clip") == wanted)
-                here = found + self._classes[number].start
-                neighbour = place[found] + self._classes[number - 1].start
+                here = found + self._classes[kind].start
+                neighbour = place[found] + self._classes[kind - 1].start
                 before[axis, here] = neighbour
                 after[axis, neighbour] = here
         return before, after
@@ -108,9 +110,9 @@ def simplices(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     classes = dimensions + 1
     features = features.astype(np.float32)
     # y = E x (p. 5 of the paper), scaled so that the blur is a Gaussian with a standard deviation of 1 (p. 6)
-    number = np.arange(1, classes)
+    axes = np.arange(1, classes)
     deviation = np.float32(math.sqrt(2 / 3) * classes)
-    scale = (1 / np.sqrt(number * (number + 1)) * deviation).astype(np.float32)
+    scale = (1 / np.sqrt(axes * (axes + 1)) * deviation).astype(np.float32)
     lifted = np.empty((classes, count), dtype=np.float32)
     total = np.zeros(count, dtype=np.float32)
     for axis in range(dimensions, 0, -1):
@@ -145,26 +147,21 @@ def _numbering(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A number for each simplex's first corner, and (d + 1,) what one cell more along each axis adds to it.
 
     Corners lie up to one cell below the first one, their neighbours up to one above. The last axis follows from the
-    others.
+    others. Where whole numbers do not suffice (many images, single points far out), the first axes are counted in a
+    complex number's real part and the others in its imaginary part: these add and sort just as well, only slower.
     """
     digits = cell[:-1] - cell[:-1].min(axis=1, keepdims=True) + 1
-    if _count(digits) >= 2**63:  # a few points far out: longer stretches than neighbours can bridge need not be counted
-        digits = np.stack([_without_gaps(axis) for axis in digits])
-    if _count(digits) >= 2**63:
-        raise InputError(
-            "the dense CRF's lattice has more cells than can be numbered: model.init_args.crf_intensity_sigma is too "
-            "small for these images: raise it"
-        )
     lengths = [int(length) for length in digits.max(axis=1) + 2]
-    steps = [math.prod(lengths[axis + 1 :]) for axis in range(len(lengths))]
+    if math.prod(lengths) < WHOLE:
+        steps = _products(lengths)
+    else:
+        cut = next(cut for cut in range(len(lengths) + 1) if math.prod(lengths[cut:]) < PAIR)
+        if math.prod(lengths[:cut]) >= PAIR:
+            raise OverflowError(f"a lattice of {' x '.join(map(str, lengths))} cells")
+        steps = _products(lengths[:cut]) + [1j * step for step in _products(lengths[cut:])]
     return np.array(steps) @ digits, np.array([*steps, 0])
 
 
-def _count(digits: np.ndarray) -> int:
-    return math.prod(int(length) for length in digits.max(axis=1) + 2)
-
-
-def _without_gaps(digits: np.ndarray) -> np.ndarray:
-    """The same order, the same steps of one and two, three for more; the first is 1."""
-    values, place = np.unique(digits, return_inverse=True)
-    return np.diff(values, prepend=values[0] - 1).clip(max=3).cumsum()[place]
+def _products(lengths: list[int]) -> list[complex]:
+    """What one step along each axis adds to a number with digits of these lengths; the last axis counts ones."""
+    return [math.prod(lengths[axis + 1 :]) for axis in range(len(lengths))]

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from benchmark.methods.fcn3d_crf import lattice
 from benchmark.methods.fcn3d_crf.lattice import PermutohedralLattice, simplices
-from leaderboard.errors import InputError
 
 
 def scattered(dimensions: int, count: int = 200) -> np.ndarray:
@@ -48,40 +48,56 @@ def test_a_point_is_the_weighted_mean_of_its_simplexs_corners(dimensions: int) -
     np.testing.assert_allclose(lifted, scale * apart, atol=1e-4 * scale)
 
 
-def with_points_far_out(dimensions: int) -> np.ndarray:
-    features = scattered(dimensions)
-    features[:, :dimensions] += np.diag(np.full(dimensions, 2e3, dtype=np.float32))
-    return features
-
-
-@pytest.mark.parametrize(
-    "features",
-    [*map(scattered, (1, 2, 3, 8)), with_points_far_out(8)],
-    ids=["1", "2", "3", "8", "8, cells that cannot be counted through"],
-)
-def test_it_filters_as_a_walk_from_corner_to_corner_does(features: np.ndarray) -> None:
-    dimensions = len(features)
-    values = np.random.default_rng(0).normal(0, 1, features.shape[1]).astype(np.float32)
+def walked(features: np.ndarray, values: np.ndarray) -> tuple[int, np.ndarray]:
+    """Number of corners, and the filtered values, by definition."""
     _, _, weights = simplices(features)
     corners = [[tuple(corner) for corner in simplex] for simplex in corners_of(features).tolist()]
     held = dict.fromkeys((corner for simplex in corners for corner in simplex), 0.0)
     for simplex, weight, value in zip(corners, weights.T.tolist(), values.tolist(), strict=True):
         for corner, share in zip(simplex, weight, strict=True):
             held[corner] += share * value
-    for axis in range(dimensions + 1):
-        step = np.full(dimensions + 1, -1)
-        step[axis] = dimensions
+    for axis in range(len(features) + 1):
+        step = np.full(len(features) + 1, -1)
+        step[axis] = len(features)
         held = {
             corner: here + 0.5 * sum(held.get(tuple((corner + sign * step).tolist()), 0.0) for sign in (1, -1))
             for corner, here in held.items()
         }
-    expected = [
+    filtered = [
         sum(share * held[corner] for corner, share in zip(simplex, weight, strict=True))
         for simplex, weight in zip(corners, weights.T.tolist(), strict=True)
     ]
-    lattice = PermutohedralLattice(features)
-    assert lattice.corners == len(held)
-    np.testing.assert_allclose(lattice(values), expected, rtol=1e-4, atol=1e-4)
+    return len(held), np.array(filtered)
+
+
+@pytest.mark.parametrize("whole", [lattice.WHOLE, 1], ids=["whole numbers", "pairs"])
+def test_it_filters_as_a_walk_from_corner_to_corner_does(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Few points in little space: so that every kind of neighbour, and of wrong neighbour, comes about.
+    monkeypatch.setattr(lattice, "WHOLE", whole)
+    for seed in range(250):
+        rng = np.random.default_rng(seed)
+        dimensions, count, spread = int(rng.integers(1, 6)), int(rng.integers(1, 60)), rng.choice([0.5, 1, 2, 4])
+        features = rng.normal(0, spread, (dimensions, count)).astype(np.float32)
+        if seed % 3 == 0:
+            features = np.round(features)  # a grid: ties, and points in one place
+        values = rng.normal(0, 1, count).astype(np.float32)
+        corners, expected = walked(features, values)
+        found = PermutohedralLattice(features)
+        assert found.corners == corners, seed
+        np.testing.assert_allclose(found(values), expected, rtol=1e-4, atol=1e-4, err_msg=str(seed))
+
+
+def test_single_points_far_out_in_every_direction_leave_the_others_as_they_are() -> None:
+    features = scattered(8)
+    features[:, :8] += np.diag(np.full(8, 2e3, dtype=np.float32))  # more cells than whole numbers can count
+    values = np.random.default_rng(0).normal(0, 1, features.shape[1]).astype(np.float32)
+    corners, expected = walked(features, values)
+    found = PermutohedralLattice(features)
+    assert found.corners == corners
+    np.testing.assert_allclose(found(values), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        found(values)[8:], PermutohedralLattice(features[:, 8:])(values[8:]), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
@@ -101,6 +117,6 @@ def test_what_it_gives_for_a_single_value_is_a_gaussian_of_the_distance(dimensio
     assert deviation == pytest.approx(1, abs=0.15)
 
 
-def test_points_that_fill_more_cells_than_can_be_numbered_are_an_error_that_names_the_setting() -> None:
-    with pytest.raises(InputError, match="crf_intensity_sigma is too small"):
-        PermutohedralLattice(1000 * scattered(8, 2000))
+def test_points_that_fill_more_cells_than_can_be_numbered_are_an_error() -> None:
+    with pytest.raises(OverflowError, match="cells"):
+        PermutohedralLattice(1e5 * scattered(8))

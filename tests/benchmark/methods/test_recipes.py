@@ -222,7 +222,6 @@ def test_what_a_method_refuses_is_told_in_its_own_words(
     method: str, settings: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
     config = read_yaml(shipped_configs() / "methods" / f"{method}.yaml")
-    config.pop("requires", None)
     config = merge(config, {"model": {"init_args": settings}, "data": {"cohort": str(tmp_path)}})
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(InputError) as refused:
