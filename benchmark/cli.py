@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] and arguments[0] in _LIGHTNING:
             _require_training("benchmark " + arguments[0])
             from benchmark.cli_lightning import main as lightning
+            from benchmark.memory import keep_memory
 
+            keep_memory()
             return lightning(arguments)
         options = _parser().parse_args(arguments)
         status: int = options.command(options)
@@ -301,8 +303,10 @@ def _check(options: argparse.Namespace) -> int:
 
 def _predict_cohort(options: argparse.Namespace) -> int:
     _require_training("benchmark predict-cohort")
+    from benchmark.memory import keep_memory
     from benchmark.predict_cohort import predict_cohort, training_cases
 
+    keep_memory()
     count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
     print(f"{count} predictions written to {options.out}")
     if known := training_cases(options.run, options.cohort, options.partition):
@@ -315,8 +319,10 @@ def _predict_cohort(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     _require_training("benchmark verify")
+    from benchmark.memory import keep_memory
     from benchmark.verify import verify
 
+    keep_memory()
     verdict = verify(options.run, retrain=options.retrain)
     for name in verdict.different:
         remedy = ": it was damaged, benchmark run makes it again" if name in verdict.damaged else ""
@@ -331,9 +337,11 @@ def _verify(options: argparse.Namespace) -> int:
 def _sanity(options: argparse.Namespace) -> int:
     _require_training("benchmark sanity")
     from benchmark.configs import merge
+    from benchmark.memory import keep_memory
     from benchmark.progress import counted
     from benchmark.sanity import check_method
 
+    keep_memory()
     if options.epochs < 1 or options.minutes <= 0:
         raise InputError("benchmark sanity: --epochs and --minutes must be greater than 0")
     console = _console()

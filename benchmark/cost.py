@@ -117,7 +117,7 @@ def print_costs(table: pd.DataFrame, console: Console) -> None:
         f"One case of {first['size']} x {first['size']} x {first['slices']} ({first['device']}, {first['precision']})"
     )
     printed = Table(title=title)
-    for heading in ("method", "weights", "GMAC", "network s", "file to file s", "peak MB"):
+    for heading in ("method", "weights", "GMAC", "network\ns", "file to file\ns", "peak\nMB"):
         printed.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
     for row in table.itertuples():
         printed.add_row(

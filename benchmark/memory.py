@@ -1,14 +1,15 @@
 """The memory of processes that compute networks: how they take it from the system, and the most that they had.
 
 glibc gives blocks of 32 MB and more back as soon as they are freed, and a network's pass over a full-size case frees
-and takes dozens of them: the kernel then clears every page of 4 kB anew, a quarter of the pass. A process with
-`keeping_memory` keeps them. The settings are read when a process starts, so they are for processes that we start: the
-jobs of a suite, and what `benchmark cost` measures. They are glibc's (large pages from 2.35 on, where the kernel's mode
-for them is madvise or always); other C libraries take no notice.
+and takes dozens of them: the kernel then clears every page of 4 kB anew, a quarter of the pass. Processes that we start
+(the jobs of a suite, what `benchmark cost` measures) keep them by their environment (`keeping_memory`), which also asks
+for large pages; the user's own process can only be told to keep them (`keep_memory`). All this is glibc's (large pages
+from 2.35 on, where the kernel's mode for them is madvise or always); other C libraries take no notice.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -24,6 +25,8 @@ _SETTINGS = {
     "glibc.malloc.trim_threshold": str(2**40),
     "glibc.malloc.hugetlb": "1",
 }
+#: M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h, the latter an int in bytes.
+_MALLOPT = {-4: 0, -1: 2**31 - 1}
 
 
 def keeping_memory(environment: Mapping[str, str]) -> dict[str, str]:
@@ -32,6 +35,16 @@ def keeping_memory(environment: Mapping[str, str]) -> dict[str, str]:
     names = {setting.partition("=")[0] for setting in present.split(":")}
     added = [f"{name}={value}" for name, value in _SETTINGS.items() if name not in names]
     return {**environment, _VARIABLE: ":".join(filter(None, [present, *added]))}
+
+
+def keep_memory() -> None:
+    """From now on this process keeps the memory that it freed (up to 2 GB at the end of its heap)."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return
+    for option, value in _MALLOPT.items():
+        mallopt(option, value)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from benchmark.cohort.folds import read_folds
 from benchmark.configs import read_yaml
 from benchmark.loading import load, quiet_lightning, use_threads
 from benchmark.locks import hold
+from benchmark.memory import keeping_memory
 from benchmark.outputs import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
 from benchmark.pipeline.cache import build_cache, changed_cases
 from benchmark.provenance import git_state, hardware, versions
@@ -128,8 +130,9 @@ def _train_again(config: dict[str, Any], again: Path) -> None:
     }
     (again / "config.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
     result = subprocess.run(
-        [sys.executable, "-m", "benchmark", "job", str(again)], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "benchmark", "job", str(again)],
+        env=keeping_memory(os.environ), capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"{again}: training again failed: {last}")
