@@ -27,7 +27,12 @@ NOTABLE = 0.05
 def main(first: Path, second: Path) -> None:
     """Print the table: a row for each method that both files hold."""
     tables = {side: read_cases(path) for side, path in enumerate((first, second))}
-    common = set(tables[0]["method"]) & set(tables[1]["method"])
+    names = [set(table["method"]) for table in tables.values()]
+    common = names[0] & names[1]
+    if not common:
+        raise InputError(
+            f"{first} holds {', '.join(sorted(names[0]))}, {second} {', '.join(sorted(names[1]))}: no method in common"
+        )
     cases = pd.concat(
         table[table["method"].isin(common)].assign(method=lambda rows, side=side: rows["method"] + f"/{side}")
         for side, table in tables.items()

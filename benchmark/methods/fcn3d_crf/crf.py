@@ -21,6 +21,9 @@ Units = Literal["voxels", "mm"]
 
 #: Probabilities are at least this before their logarithm is taken (pydensecrf's own default, which the authors used).
 LEAST_PROBABILITY = 1e-5
+#: Standard deviations are at least this, so that no training ends in a field that cannot be computed. Images are
+#: z-scored and positions count voxels or mm: with less, no two voxels would be alike.
+LEAST_SIGMA = 0.01
 #: How far the box reaches beyond the brain, in standard deviations of the wider kernel. What is cut off changes the
 #: norm of the voxels at the box's edge and travels inwards, a kernel's width in each iteration, fading. With 9, the
 #: brain differs by less than 2e-5 where every voxel, background too, is as good as undecided, the hardest case; by
@@ -54,12 +57,12 @@ class CRFSettings:
     def __post_init__(self) -> None:
         if self.units not in ("voxels", "mm"):
             raise InputError(f"model.init_args.crf_units must be voxels or mm, not {self.units!r}: correct the config")
-        if min(self.gaussian_sigma, self.bilateral_sigma, self.intensity_sigma) <= 0:
-            raise InputError("model.init_args: the CRF's sigmas must be greater than 0: correct the config")
-        if min(self.gaussian_weight, self.bilateral_weight, self.iterations) < 0:
-            raise InputError(
-                "model.init_args: the CRF's weights and iterations must not be negative: correct the config"
-            )
+        least = {"gaussian_sigma": LEAST_SIGMA, "bilateral_sigma": LEAST_SIGMA, "intensity_sigma": LEAST_SIGMA}
+        least |= {"gaussian_weight": 0, "bilateral_weight": 0, "iterations": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is None or not value >= bound:
+                raise InputError(f"model.init_args.crf_{name} must be at least {bound}, not {value}: correct it")
 
 
 def dense_crf(
@@ -121,8 +124,8 @@ def _kernel(features: np.ndarray, weight: float) -> Callable[[np.ndarray], np.nd
         lattice = PermutohedralLattice(features)
     except OverflowError as error:
         raise InputError(
-            f"the dense CRF would need {error}: model.init_args.crf_intensity_sigma or a spatial sigma is too small "
-            "for these images: raise it"
+            f"the dense CRF would need {error}: model.init_args.crf_intensity_sigma is too small for these images: "
+            "raise it"
         ) from error
     norm = 1 / np.sqrt(lattice(np.ones(features.shape[1], dtype=np.float32)))
     return lambda values: np.float32(weight) * norm * lattice(norm * values)

@@ -157,7 +157,7 @@ def _numbering(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     else:
         cut = next(cut for cut in range(len(lengths) + 1) if math.prod(lengths[cut:]) < PAIR)
         if math.prod(lengths[:cut]) >= PAIR:
-            raise OverflowError(f"a lattice of {' x '.join(map(str, lengths))} cells")
+            raise OverflowError(f"a lattice of more than 10^{len(str(math.prod(lengths))) - 1} cells")
         steps = _products(lengths[:cut]) + [1j * step for step in _products(lengths[cut:])]
     return np.array(steps) @ digits, np.array([*steps, 0])
 

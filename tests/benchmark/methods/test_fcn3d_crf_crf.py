@@ -149,7 +149,7 @@ def test_it_is_what_the_authors_code_gives(settings: CRFSettings) -> None:
 def test_a_sigma_too_small_for_the_images_is_refused_by_its_name() -> None:
     probability, images = noisy((2, 10, 10))
     with pytest.raises(InputError, match="crf_intensity_sigma"):
-        dense_crf(probability, images, ISOTROPIC, CRFSettings(intensity_sigma=1e-5))
+        dense_crf(probability, 1e5 * images, ISOTROPIC, CRFSettings(intensity_sigma=0.01))
 
 
 @pytest.mark.parametrize("name", ["gaussian_sigma", "bilateral_sigma", "intensity_sigma"])
@@ -242,10 +242,13 @@ def test_without_brain_nothing_changes() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"units": "cm"}, {"gaussian_sigma": 0.0}, {"intensity_sigma": -1.0}, {"iterations": -1}, {"bilateral_weight": -2}],
-)
-def test_settings_without_meaning_are_refused(wrong: dict) -> None:
-    with pytest.raises(InputError, match=r"crf_units|CRF's"):
+    [
+        {"units": "cm"}, {"gaussian_sigma": 0.0}, {"intensity_sigma": 1e-9}, {"bilateral_sigma": None},
+        {"intensity_sigma": float("nan")}, {"iterations": -1}, {"bilateral_weight": -2},
+    ],
+)  # fmt: skip
+def test_settings_without_meaning_are_refused_by_their_names(wrong: dict) -> None:
+    with pytest.raises(InputError, match=f"model.init_args.crf_{next(iter(wrong))} must be"):
         CRFSettings(**wrong)
 
 

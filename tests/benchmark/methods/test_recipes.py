@@ -211,7 +211,7 @@ REFUSED = [
     ("ms_dcnn", {"median": 4}, "median must be odd and positive, not 4"),
     ("ms_dcnn", {"size": 100}, "size must be a multiple of 16, not 100"),
     ("multiscale_resnet", {"size": None}, "pixel_mm and size go together"),
-    ("fcn3d_crf", {"crf_iterations": -1}, "iterations must not be negative"),
+    ("fcn3d_crf", {"crf_iterations": -1}, "crf_iterations must be at least 0"),
     ("perfusion_rapid", {"fitted": True}, "fits rcbf_below alone"),
     ("residual_unet", {"base": "wide"}, "base"),
 ]
