@@ -32,11 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] and arguments[0] in _LIGHTNING:
-            _require_training("benchmark " + arguments[0])
+            _compute_here("benchmark " + arguments[0])
             from benchmark.cli_lightning import main as lightning
-            from benchmark.memory import keep_memory
 
-            keep_memory()
             return lightning(arguments)
         options = _parser().parse_args(arguments)
         status: int = options.command(options)
@@ -218,6 +216,14 @@ def _require_training(command: str) -> None:
         raise InputError(f"{command}: needs {', '.join(missing)}: pip install 'isles-benchmark[train]'")
 
 
+def _compute_here(command: str) -> None:
+    """What a command needs that computes networks in this process, and not in jobs that it starts."""
+    _require_training(command)
+    from benchmark.memory import keep_memory
+
+    keep_memory()
+
+
 def _console() -> Any:
     from rich.console import Console
 
@@ -302,11 +308,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _predict_cohort(options: argparse.Namespace) -> int:
-    _require_training("benchmark predict-cohort")
-    from benchmark.memory import keep_memory
+    _compute_here("benchmark predict-cohort")
     from benchmark.predict_cohort import predict_cohort, training_cases
 
-    keep_memory()
     count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
     print(f"{count} predictions written to {options.out}")
     if known := training_cases(options.run, options.cohort, options.partition):
@@ -318,11 +322,9 @@ def _predict_cohort(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    _require_training("benchmark verify")
-    from benchmark.memory import keep_memory
+    _compute_here("benchmark verify")
     from benchmark.verify import verify
 
-    keep_memory()
     verdict = verify(options.run, retrain=options.retrain)
     for name in verdict.different:
         remedy = ": it was damaged, benchmark run makes it again" if name in verdict.damaged else ""
@@ -335,13 +337,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _sanity(options: argparse.Namespace) -> int:
-    _require_training("benchmark sanity")
+    _compute_here("benchmark sanity")
     from benchmark.configs import merge
-    from benchmark.memory import keep_memory
     from benchmark.progress import counted
     from benchmark.sanity import check_method
 
-    keep_memory()
     if options.epochs < 1 or options.minutes <= 0:
         raise InputError("benchmark sanity: --epochs and --minutes must be greater than 0")
     console = _console()

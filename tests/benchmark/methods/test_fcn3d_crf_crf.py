@@ -44,20 +44,26 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=0)
 
 
+def weighted_features(
+    shape: tuple[int, ...], images: np.ndarray, spacing: tuple[float, ...], settings: CRFSettings
+) -> list[tuple[float, np.ndarray]]:
+    """Weight of each kernel and the voxels' features for it, in standard deviations."""
+    places = np.indices(shape).reshape(3, -1).astype(np.float32)
+    if settings.units == "mm":
+        places *= np.array(spacing, dtype=np.float32)[:, None]
+    colours = images.reshape(len(images), -1) / settings.intensity_sigma
+    appearance = np.concatenate([places / settings.bilateral_sigma, colours])
+    return [(settings.gaussian_weight, places / settings.gaussian_sigma), (settings.bilateral_weight, appearance)]
+
+
 def by_definition(
     probability: np.ndarray, images: np.ndarray, spacing: tuple[float, ...], settings: CRFSettings
 ) -> np.ndarray:
     lesion = probability.ravel().astype(float)
     log_p = np.log(np.stack([1 - lesion, lesion]).clip(1e-5, 1))
-    places = np.indices(probability.shape).reshape(3, -1).astype(float)
-    if settings.units == "mm":
-        places *= np.array(spacing)[:, None]
-    colours = images.reshape(len(images), -1) / settings.intensity_sigma
     kernels = []
-    for weight, features in (
-        (settings.gaussian_weight, places / settings.gaussian_sigma),
-        (settings.bilateral_weight, np.concatenate([places / settings.bilateral_sigma, colours])),
-    ):
+    for weight, features in weighted_features(probability.shape, images, spacing, settings):
+        features = features.astype(float)
         g = np.exp(-((features[:, :, None] - features[:, None]) ** 2).sum(axis=0) / 2)
         norm = g.sum(axis=1)
         kernels.append(weight * g / np.sqrt(norm[:, None] * norm[None]))
@@ -112,14 +118,7 @@ def by_the_authors_code(probability: np.ndarray, images: np.ndarray, settings: C
     field = package.DenseCRF(probability.size, 2)
     both = np.stack([1 - probability.ravel().astype(float), probability.ravel()]).clip(1e-5, 1)
     field.setUnaryEnergy(np.ascontiguousarray(-np.log(both), dtype=np.float32))
-    places = np.indices(probability.shape).reshape(3, -1).astype(np.float32)
-    if settings.units == "mm":
-        places *= np.array(COMPARED_SPACING, dtype=np.float32)[:, None]
-    colours = images.reshape(len(images), -1) / settings.intensity_sigma
-    terms = [(settings.gaussian_weight, places / settings.gaussian_sigma)]
-    if settings.bilateral_weight:
-        terms.append((settings.bilateral_weight, np.concatenate([places / settings.bilateral_sigma, colours])))
-    for weight, features in terms:
+    for weight, features in weighted_features(probability.shape, images, COMPARED_SPACING, settings):
         features = np.ascontiguousarray(features, dtype=np.float32)
         field.addPairwiseEnergy(features, weight, package.DIAG_KERNEL, package.NORMALIZE_SYMMETRIC)
     return np.array(field.inference(settings.iterations))[1].reshape(probability.shape)
