@@ -101,7 +101,6 @@ def measure_costs(
             config["data"] = config.get("data", {}) | {
                 "cohort": str(tree),
                 "cache": str(scratch / "cache"),
-                "num_workers": 0,
             }
             (scratch / "config.yaml").write_text(yaml.safe_dump(config))
             rows.append(_in_a_process(name, scratch))

@@ -20,6 +20,7 @@ from benchmark.multiplications import count_gmac
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.pipeline.datasets import WholeCases
+from benchmark.pipeline.store import Store
 from leaderboard.cohort import Cohort, read_cohort
 
 #: Times are medians of so many runs after one that warms up.
@@ -58,7 +59,7 @@ class CostMeter(pl.Callback):
 
         def whole_case(run: int) -> None:
             cohort_now = replace(cohort, cases=cohort.cases[:1])
-            _from_files_to_file(method, trainer, cohort_now, self.scratch / f"run{run}")
+            _from_files_to_file(method, cohort_now, self.scratch / f"run{run}")
 
         # Lightning sets the precision for its own steps, not for callbacks.
         with torch.inference_mode(), trainer.precision_plugin.predict_step_context():
@@ -84,12 +85,12 @@ class CostMeter(pl.Callback):
         )
 
 
-def _from_files_to_file(method: Method, trainer: pl.Trainer, cohort: Cohort, cache: Path) -> None:
+def _from_files_to_file(method: Method, cohort: Cohort, cache: Path) -> None:
     """Everything that the prediction of a new case takes, preprocessing included."""
     (case,) = cohort.cases
     (entry,) = build_cache(cohort.cases, cohort.channels, cache)
-    item = WholeCases([open_entry(case, entry)], method.method_view)[0]
-    masks = method.predict_step(trainer.strategy.batch_to_device(item), 0)["masks"]
+    item = WholeCases(Store([open_entry(case, entry)], method.device), method.method_view)[0]
+    masks = method.predict_step(item, 0)["masks"]
     write_masks(cache / "predictions", case, masks)
 
 

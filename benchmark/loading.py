@@ -41,6 +41,8 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
     """
     if missing := lacking(read_yaml(config)):
         raise InputError(f"{config}: its method needs {', '.join(missing)}")
+    # torch would fill what an operation is about to write; ours read nothing before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -150,7 +152,7 @@ def use_threads(config: Mapping[str, Any]) -> None:
 def trainer_defaults() -> dict[str, Any]:
     """Trainer settings that hold for every job unless its config says otherwise."""
     return {
-        "deterministic": "warn",
+        "deterministic": True,
         "use_distributed_sampler": False,  # our samplers know about ranks; Lightning's would repeat cases
         "num_sanity_val_steps": 0,
         "enable_progress_bar": False,

@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmark.configs import find_config
 from benchmark.loading import config_faults, load, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
-from benchmark.pipeline.datasets import Batch, WholeCases
+from benchmark.pipeline.datasets import Batch
 from benchmark.precision import slow_precision
 from benchmark.suite import method_config, read_suite
 from leaderboard.cohort import Case, read_cohort
@@ -84,7 +84,7 @@ def check_method(
             "cache": str(scratch / "cache"),
             "seed": read.seed,
         }
-        config["data"] |= {"augmented": False, "num_workers": 0}
+        config["data"] |= {"augmented": False}
         if faults := config_faults(config):
             raise InputError(f"{method}: {fault}" for fault in faults)
         path = scratch / "config.yaml"
@@ -121,7 +121,6 @@ class _Watch(pl.Callback):
         method = cast(Method, module)
         state = {name: value.clone() for name, value in method.state_dict().items()}
         batch: Batch = next(iter(trainer.train_dataloader))  # type: ignore[arg-type]
-        batch = trainer.strategy.batch_to_device(batch)
         method.train()
         with trainer.precision_plugin.forward_context():
             logits = method(batch["image"])
@@ -143,10 +142,9 @@ class _Watch(pl.Callback):
         last = trainer.current_epoch + 1 == trainer.max_epochs or time.monotonic() > self._until
         if last or (trainer.current_epoch + 1) % _LOOK_EVERY == 0:
             method = cast(Method, module)
-            held = method.data.held_out
             predicted = [probability > method.threshold for probability in self._probabilities(trainer, method)]
-            whole = WholeCases(held, method.method_view)
-            self._dice = [_dice(mask.cpu(), whole[place]["reference"].bool()) for place, mask in enumerate(predicted)]
+            cases = method.data.predict_dataloader()
+            self._dice = [_dice(mask, case["reference"].bool()) for mask, case in zip(predicted, cases, strict=True)]
             trainer.should_stop = last or min(self._dice) > ENOUGH
         if self._progress:
             done = trainer.current_epoch + 1
@@ -160,11 +158,10 @@ class _Watch(pl.Callback):
     @staticmethod
     def _probabilities(trainer: pl.Trainer, method: Method) -> list[Tensor]:
         """Lesion probability of each case, in evaluation mode; the method's mode is restored."""
-        whole = WholeCases(method.data.held_out, method.method_view)
         training = method.training
         method.eval()
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            found = [method.predict_case(trainer.strategy.batch_to_device(whole[place])) for place in range(len(whole))]
+            found = [method.predict_case(case) for case in method.data.predict_dataloader()]
         method.train(training)
         return found
 

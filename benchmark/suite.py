@@ -43,7 +43,7 @@ _OWNED = {
     "allow_leaky_folds": "give --allow-leaky-folds",
 }
 #: Of the same section, what decides no result.
-_UNDECISIVE = ("cohort", "folds", "cache", "num_workers")
+_UNDECISIVE = ("cohort", "folds", "cache")
 _TWIN_KEYS = {"cases", "size", "seed"}
 
 

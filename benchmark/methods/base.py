@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -59,6 +60,8 @@ class Method(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.preparation: Preparation = Preparation()
+        #: Of this epoch's steps so far: each term of the loss, and the learning rate.
+        self._sums: dict[str, Any] = {}
 
     # ---- what a method says of itself -------------------------------------------------------------------------
 
@@ -87,7 +90,7 @@ class Method(pl.LightningModule):
         return {"": probability > self.threshold}
 
     def curriculum(self, max_epochs: int) -> Callable[[int], Stage]:
-        """Epoch -> stage in a training of so many epochs; picklable, since loader processes call it."""
+        """Epoch -> stage in a training of so many epochs."""
         return ConstantCurriculum()
 
     # ---- what is the same for all -----------------------------------------------------------------------------
@@ -143,7 +146,7 @@ class Method(pl.LightningModule):
         torch.manual_seed(derive_seed(self.data.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step; logs every term of the loss.
+        """One step; logs the epoch's mean of every term of the loss with its last one.
 
         Samples are padded to the largest of all processes' batches: the global batch is what one process would have.
         """
@@ -155,10 +158,13 @@ class Method(pl.LightningModule):
             raise InputError(
                 f"{type(self).__name__}.loss gives {', '.join(terms)}: call one term loss, it is minimised"
             )
-        for name, value in terms.items():
-            size = len(batch["image"])
-            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=False, on_epoch=True)
+        # Sums stay on the device: nothing in a step waits for it.
+        seen = {name: value.detach() for name, value in terms.items()}
+        seen["learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self._sums = {name: value + (self._sums[name] if batch_index else 0) for name, value in seen.items()}
+        if self.trainer.is_last_batch:
+            means = {f"train/{name}": total / (batch_index + 1) for name, total in self._sums.items()}
+            self.log_dict(means, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return terms["loss"]
 
     def configure_gradient_clipping(
@@ -182,8 +188,8 @@ class Method(pl.LightningModule):
         mask = self.predict_case(batch) > self.threshold
         reference = batch["reference"].bool()
         overlap, total = (mask & reference).sum(), mask.sum() + reference.sum()
-        dice = 2 * overlap / total if total > 0 else torch.ones_like(total)
-        self.log("val/dice", dice.float(), on_epoch=True, batch_size=1, sync_dist=True)
+        dice = torch.where(total > 0, 2 * overlap / total, 1.0)
+        self.log("val/dice", dice, on_epoch=True, batch_size=1, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         """``case`` (its place among the held-out cases) and ``masks`` (D, H, W) on the case's own grid by row."""
@@ -198,8 +204,18 @@ class Method(pl.LightningModule):
             slices = torch.arange(image.shape[1], device=image.device).split(SLICES_AT_ONCE)
             parts = [self.predict_images(with_neighbours(image, part, self.neighbours)) for part in slices]
             probability = torch.cat(parts)
-        spacing_mm = batch["spacing_mm"].tolist()
-        return self.preparation.inverse(probability.float(), tuple(batch["brain"].shape), spacing_mm)
+        return self.preparation.inverse(probability.float(), tuple(batch["brain"].shape), batch["spacing_mm"])
+
+
+def on_host(function: Callable[..., np.ndarray], *tensors: Tensor) -> Tensor:
+    """What a NumPy function makes of tensors, on the device of the first: the one place where a step leaves it.
+
+    Args:
+        function: takes the tensors as arrays, gives an array of the first one's shape.
+        tensors: its arguments.
+    """
+    array = function(*(tensor.cpu().numpy() for tensor in tensors))
+    return torch.from_numpy(array).to(tensors[0].device)
 
 
 def scheduled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,63 @@ def check_multiples(method: str, x: Tensor, multiple: int) -> None:
     height, width = x.shape[-2:]
     if height % multiple or width % multiple:
         raise ValueError(f"{method} takes heights and widths that are multiples of {multiple}, not {height} x {width}")
+
+
+def upsample_twice(x: Tensor) -> Tensor:
+    """Height and width twice as large by bilinear interpolation, pixel centres aligned at the borders.
+
+    What `functional.interpolate(scale_factor=2, mode="bilinear", align_corners=False)` gives, in plane. Its gradient on
+    a GPU adds up in an order that is never the same twice, and torch's way round that is slow; ours is sums of slices,
+    always in one order. CPUs take torch's, which repeats.
+
+    Args:
+        x: (N, C, ..., H, W).
+
+    Returns:
+        (N, C, ..., 2 H, 2 W), channels last where `x` is.
+    """
+    if x.device.type != "cpu":
+        twice: Tensor = _UpsampleTwice.apply(x)
+        return twice
+    if x.ndim == 4:
+        return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    return functional.interpolate(x, scale_factor=(1, 2, 2), mode="trilinear", align_corners=False)
+
+
+class _UpsampleTwice(torch.autograd.Function):
+    """`upsample_twice` on any device: axis by axis, a quarter of either neighbour."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """See `upsample_twice`."""
+        last = x.movedim(1, -1)  # channels last, as networks have them: so that slices stay in one piece
+        return _doubled(_doubled(last, last.ndim - 3), last.ndim - 2).movedim(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Each pixel gets back what it gave to its four of a row and column."""
+        last = gradient.movedim(1, -1)
+        return _gathered(_gathered(last, last.ndim - 2), last.ndim - 3).movedim(-1, 1)
+
+
+def _doubled(x: Tensor, axis: int) -> Tensor:
+    """Twice the length along an axis: three quarters of the nearest, one of the next; the border repeats."""
+    length = x.shape[axis]
+    before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, length - 1)], axis)
+    after = torch.cat([x.narrow(axis, 1, length - 1), x.narrow(axis, length - 1, 1)], axis)
+    return torch.stack([x.lerp(before, 0.25), x.lerp(after, 0.25)], axis + 1).flatten(axis, axis + 1)
+
+
+def _gathered(gradient: Tensor, axis: int) -> Tensor:
+    """The transpose of `_doubled`."""
+    even, odd = gradient.unflatten(axis, (-1, 2)).unbind(axis + 1)
+    length = even.shape[axis]
+    total = 0.75 * (even + odd)
+    for given, source, target, count in (
+        (even, 1, 0, length - 1), (even, 0, 0, 1), (odd, 0, 1, length - 1), (odd, length - 1, length - 1, 1)
+    ):  # fmt: skip
+        total.narrow(axis, target, count).add_(given.narrow(axis, source, count), alpha=0.25)
+    return total
 
 
 class ShallowConv3d(nn.Conv3d):

@@ -1,32 +1,38 @@
 """THE augmentation: one TorchIO Compose for every method, on the case's own grid.
 
 What a case looks like depends on (seed, epoch, case) alone: each transform of the Compose draws from a generator of
-its own, seeded from these three and its place in the list. So the number of workers, of processes and of restarts
-changes nothing, and neither does a curriculum that switches single transforms off: the others draw what they always
+its own, seeded from these three and its place in the list. So the number of processes and of restarts and the device
+change nothing, and neither does a curriculum that switches single transforms off: the others draw what they always
 draw. All transforms act in the slice plane, because slices are 4 to 12 mm apart.
+
+TorchIO defines and draws; what is drawn is applied here, on whatever device the slices lie, to those slices alone that
+a batch wants. The result is that of TorchIO's own application within rounding (`tests/benchmark/pipeline/
+test_augment.py` has the tolerances), which resamples a channel at a time on one core.
 """
 
 from __future__ import annotations
 
-import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
-import SimpleITK
 import torch
 import torchio as tio
+from torch import Tensor
+from torch.nn import functional
 
-# SimpleITK's threads would fight with the workers' and the network's for the cores.
-SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+from benchmark.pipeline.inplane import IDENTITY, chained, grid_of, moved
 
-#: Heads are turned in plane by as much as this, to either side.
-ROTATION_DEG = 15
 #: Spacings are in mm, intensities in standard deviations of the brain's tissue (the images are z-scored before).
 AUGMENTATION = tio.Compose(
     [
         tio.RandomFlip(axes=(0,), flip_probability=1.0, p=0.5),
         tio.RandomAffine(
             scales=(0.9, 1.1, 0.9, 1.1, 1, 1),
-            degrees=(0, 0, 0, 0, -ROTATION_DEG, ROTATION_DEG),
+            degrees=(0, 0, 0, 0, -15, 15),
             translation=(-8, 8, -8, 8, 0, 0),
             default_pad_value="minimum",
             p=0.8,
@@ -37,26 +43,211 @@ AUGMENTATION = tio.Compose(
 )
 
 
-def augment(subject: tio.Subject, *, seed: int, epoch: int, case: int, strength: float = 1.0) -> tio.Subject:
-    """The subject as every method sees it in this epoch.
+@dataclass(frozen=True)
+class Noise:
+    """Gaussian noise, as TorchIO draws it: mean, standard deviation, and the seed of the field."""
+
+    mean: float
+    sd: float
+    seed: int
+
+    def field(self, channels: int, shape: tuple[int, int, int]) -> Tensor:
+        """(C, X, Y, Z) float32 from the CPU's generator, so that every device adds the same."""
+        values = torch.randn(channels, *shape, generator=torch.Generator().manual_seed(self.seed))
+        return values.mul_(self.sd).add_(self.mean)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Scaling, rotation and shift in the slice plane, as TorchIO draws them.
+
+    Attributes:
+        scales: along x and y; 1.1 makes things look larger by a tenth.
+        degrees: about the axis of the slices.
+        translation_mm: along x and y.
+    """
+
+    scales: tuple[float, float]
+    degrees: float
+    translation_mm: tuple[float, float]
+
+    def pixels(self, size: tuple[int, int], pixel_mm: tuple[float, float]) -> np.ndarray:
+        """The map (see `inplane`) from the deformed slice to the original one, about the slice's centre.
+
+        Args:
+            size: (height, width).
+            pixel_mm: pixel size along x and y.
+        """
+        height, width = size
+        angle = math.radians(self.degrees)
+        turned = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        mm, centre = np.array(pixel_mm), np.array([(width - 1) / 2, (height - 1) / 2])
+        # From the result's offset in mm: scale, then shift, then turn, all backwards.
+        linear = turned @ np.diag(mm / np.array(self.scales)) / mm[:, None]
+        offset = centre - linear @ centre - turned @ np.array(self.translation_mm) / mm
+        return np.column_stack([linear, offset])
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What the augmentation does to one case in one epoch.
+
+    Attributes:
+        flip: left and right change sides.
+        affine: None leaves it out.
+        gammas: exponent of each image's magnitude; None leaves it out.
+        noise: None leaves it out.
+    """
+
+    flip: bool = False
+    affine: Affine | None = None
+    gammas: tuple[float, ...] | None = None
+    noise: Noise | None = None
+
+    def pixels(self, size: tuple[int, int], pixel_mm: tuple[float, float]) -> np.ndarray:
+        """The map (see `inplane`) from the augmented slice of a size to the original one."""
+        flipped = np.array([[-1.0, 0.0, size[1] - 1], [0.0, 1.0, 0.0]]) if self.flip else IDENTITY
+        return flipped if self.affine is None else chained(self.affine.pixels(size, pixel_mm), flipped)
+
+
+def draw(channels: int, *, seed: int, epoch: int, case: int, strength: float = 1.0) -> Draw:
+    """What every method's augmentation does to a case in this epoch.
 
     Args:
-        subject: images of one case in (C, X, Y, Z), z-scored.
+        channels: how many images a case has.
         seed: the suite's seed.
         epoch: counted from 0.
         case: the case's number.
         strength: factor on each transform's probability, flips excepted (they cost no detail); a curriculum may
             lower it, the transforms that remain are those of strength 1.
     """
+    drawn: dict[str, Any] = {}
     for place, transform in enumerate(AUGMENTATION.transforms):
-        scaled = copy.copy(transform)
-        if not isinstance(transform, tio.RandomFlip):
-            scaled.probability = transform.probability * strength
         with torch.random.fork_rng(devices=[]):
             # The CPU's generator alone: TorchIO draws from no other, and torch.manual_seed costs more than a flip.
             torch.default_generator.manual_seed(derive_seed(seed, epoch, case, place))
-            subject = scaled(subject)
-    return subject
+            factor = 1.0 if isinstance(transform, tio.RandomFlip) else strength
+            if torch.rand(1).item() <= transform.probability * factor:  # as `tio.RandomTransform.__call__` decides
+                name, parameters = _parameters(transform, channels)
+                drawn[name] = parameters
+    return Draw(**drawn)
+
+
+def _parameters(transform: tio.Transform, channels: int) -> tuple[str, object]:
+    """What a transform draws by its own `get_params`, and the attribute of `Draw` that it is."""
+    if isinstance(transform, tio.RandomFlip):
+        return "flip", transform.get_params(transform.flip_probability)[0]
+    if isinstance(transform, tio.RandomAffine):
+        scales, degrees, shift = (
+            values.tolist()
+            for values in transform.get_params(
+                transform.scales, transform.degrees, transform.translation, transform.isotropic
+            )
+        )
+        return "affine", Affine((scales[0], scales[1]), degrees[2], (shift[0], shift[1]))
+    if isinstance(transform, tio.RandomGamma):
+        return "gammas", tuple(float(transform.get_params(transform.log_gamma_range)) for _ in range(channels))
+    if isinstance(transform, tio.RandomNoise):
+        return "noise", Noise(*transform.get_params(transform.mean_range, transform.std_range))
+    raise TypeError(f"{type(transform).__name__}: the suite's augmentation does not know how to apply it")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the slice: first row and column, height and width."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Slices of one case that are augmented alike, one after the other among those of a batch.
+
+    Attributes:
+        slices: how many.
+        draw: what happens to them.
+        pixel_mm: pixel size along x and y.
+        window: what of the augmented slice is wanted; of one size in a batch. None: all of it.
+        noise: (slices, C, h, w), the window's part of the noise's field; None where there is none.
+    """
+
+    slices: int
+    draw: Draw
+    pixel_mm: tuple[float, float]
+    window: Window | None = None
+    noise: Tensor | None = None
+
+
+def augmented(images: Tensor, labels: Tensor, lowest: Tensor, parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
+    """Apply what was drawn to slices, on their device; one resampling for all channels and masks of a batch.
+
+    Args:
+        images: (S, C, H, W) float32, z-scored.
+        labels: (S, H, W) uint8, masks as bits; taken by nearest neighbours, 0 from outside the slice.
+        lowest: (S, C), each image's lowest value in its case, which lies outside the slice.
+        parts: S slices in all, in order.
+
+    Returns:
+        Images (S, C, h, w) float32 and labels (S, h, w) uint8.
+    """
+    starts = [0, *accumulate(part.slices for part in parts)]
+    places = [slice(start, stop) for start, stop in pairwise(starts)]
+    resampled = _resampled(images, labels, lowest, parts, places) if any(part.draw.affine for part in parts) else None
+    blocks = []
+    for part, place in zip(parts, places, strict=True):
+        if resampled and part.draw.affine:
+            block, masks = next(resampled)
+        else:
+            block, masks = (_cut(values[place], part) for values in (images, labels))
+        blocks.append((_intensities(block, part), masks))
+    return torch.cat([block for block, _ in blocks]), torch.cat([masks for _, masks in blocks])
+
+
+def _cut(slices: Tensor, part: Part) -> Tensor:
+    """Slices (..., H, W) whose part is not resampled: flipped where it is, and the window."""
+    flipped = slices.flip(-1) if part.draw.flip else slices
+    if part.window is None:
+        return flipped
+    top, left, height, width = astuple(part.window)
+    return flipped[..., top : top + height, left : left + width]
+
+
+def _resampled(
+    images: Tensor, labels: Tensor, lowest: Tensor, parts: Sequence[Part], places: Sequence[slice]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and labels of each part that is resampled, in order."""
+    chosen = [(part, place) for part, place in zip(parts, places, strict=True) if part.draw.affine]
+    source, masks, outside = (torch.cat([values[place] for _, place in chosen]) for values in (images, labels, lowest))
+    full = (images.shape[-2], images.shape[-1])
+    maps, size = [], full
+    for part, _ in chosen:
+        pixels = part.draw.pixels(full, part.pixel_mm)
+        if part.window:
+            pixels = chained(moved(part.window.left, part.window.top), pixels)
+            size = part.window.height, part.window.width
+        maps += [pixels] * part.slices
+    grid = grid_of(maps, size, source)
+    inside = (grid.abs() <= 1).all(dim=-1)[:, None]
+    sampled = functional.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    sampled = torch.where(inside, sampled, outside[:, :, None, None])
+    nearest = functional.grid_sample(
+        masks[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
+    )
+    counts = [part.slices for part, _ in chosen]
+    return zip(sampled.split(counts), nearest[:, 0].byte().split(counts), strict=True)
+
+
+def _intensities(block: Tensor, part: Part) -> Tensor:
+    """Gamma and noise of one part (S, C, h, w)."""
+    if part.draw.gammas is not None:
+        exponents = torch.tensor(part.draw.gammas).to(block.device, non_blocking=True)[:, None, None]
+        block = block.sign() * block.abs() ** exponents
+    if part.noise is not None:
+        block = block + part.noise.to(block.device, non_blocking=True)
+    return block
 
 
 def derive_seed(*numbers: int) -> int:

@@ -1,13 +1,15 @@
 """Preprocessing, done once: a case's images stacked into one memory-mapped array, keyed by their content.
 
-An entry is a folder ``<cache>/<key>/`` with ``image.npy`` (C, X, Y, Z; float32; physical units), ``brain.npy`` and
-``reference.npy`` (X, Y, Z; uint8), and ``meta.json`` with the spacing, the statistics of each map inside the brain
-and the checksums of the arrays. The key is a digest of the content of the case's files, so an entry is never stale.
-An entry is built in a temporary folder and renamed: two processes may build it at once, the second one's is dropped.
+An entry is a folder ``<cache>/<key>/`` with ``image.npy`` (D, C, H, W; float32; physical units), ``brain.npy`` and
+``reference.npy`` (D, H, W; uint8), and ``meta.json`` with the spacing, the statistics of each map inside the brain, the
+head's midline and the checksums of the arrays. The key is a digest of the content of the case's files, so an entry is
+never stale. An entry is built in a temporary folder and renamed: two processes may build it at once, the second one's
+is dropped.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -15,20 +17,21 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmark.pipeline.brain import brain_mask
-from benchmark.pipeline.intensity import brain_statistics, strip_ct
+from benchmark.pipeline.intensity import brain_statistics, strip_ct, zscore
+from benchmark.pipeline.midline import Midline, estimate_midline
 from leaderboard.cohort import Case, Cohort
 from leaderboard.errors import InputError
 from leaderboard.images import read_volume, write_text
 
 #: Part of every key: raise it when what is stored changes.
-_LAYOUT = "1"
+_LAYOUT = "2"
 _ARRAYS = ("image", "brain", "reference")
 
 
@@ -40,12 +43,14 @@ class CachedCase:
         name: ``case_<k>``.
         number: k.
         channels: the kind of each image.
-        image: (C, X, Y, Z) float32 in physical units, memory-mapped.
-        brain: (X, Y, Z) uint8 brain mask, memory-mapped.
-        reference: (X, Y, Z) uint8 ground truth, memory-mapped; None where the case has none.
+        image: (D, C, H, W) float32 in physical units, memory-mapped; D is Z of the file, H is Y and W is X.
+        brain: (D, H, W) uint8 brain mask, memory-mapped.
+        reference: (D, H, W) uint8 ground truth, memory-mapped; None where the case has none.
         spacing_mm: size of a voxel along X, Y, Z.
         mean: (C,) mean of each map inside the brain, as `intensity.zscore` takes it.
         sd: (C,) standard deviation likewise (at least 1e-3).
+        lowest: (C,) lowest value of each z-scored map.
+        midline: where the head's two halves meet.
     """
 
     name: str
@@ -57,13 +62,41 @@ class CachedCase:
     spacing_mm: tuple[float, float, float]
     mean: np.ndarray
     sd: np.ndarray
+    lowest: np.ndarray
+    midline: Midline
+
+    @property
+    def depth(self) -> int:
+        """How many slices there are."""
+        return len(self.brain)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a slice."""
+        return self.brain.shape[1], self.brain.shape[2]
+
+    @property
+    def pixel_mm(self) -> tuple[float, float]:
+        """Pixel size along X and Y."""
+        return self.spacing_mm[0], self.spacing_mm[1]
 
     @property
     def lesion_slices(self) -> np.ndarray:
-        """(Z,) bool: which slices hold lesion."""
+        """(D,) bool: which slices hold lesion."""
         if self.reference is None:
-            return np.zeros(self.brain.shape[2], dtype=bool)
-        return np.asarray(self.reference.any(axis=(0, 1)))
+            return np.zeros(self.depth, dtype=bool)
+        return np.asarray(self.reference.any(axis=(1, 2)))
+
+    @functools.cached_property
+    def lesion_pixels(self) -> np.ndarray:
+        """(K, 2): row and column of each pixel that is lesion in any slice."""
+        empty = np.zeros((0, 2), dtype=int)
+        return empty if self.reference is None else np.argwhere(self.reference.any(axis=0))
+
+    def zscored(self, slices: Sequence[int] | slice = slice(None)) -> np.ndarray:
+        """(S, C, H, W) of the chosen slices in standard deviations of the brain, see `intensity.zscore`."""
+        stripped = strip_ct(self.image[slices].swapaxes(0, 1), self.brain[slices], self.channels)
+        return zscore(stripped, self.mean, self.sd).swapaxes(0, 1)
 
 
 def build_cache(
@@ -128,6 +161,8 @@ def open_entry(case: Case, entry: Path) -> CachedCase:
         (dx, dy, dz),
         np.asarray(meta["mean"], dtype=np.float32),
         np.asarray(meta["sd"], dtype=np.float32),
+        np.asarray(meta["lowest"], dtype=np.float32),
+        Midline(**meta["midline"] | {"centre_mm": tuple(meta["midline"]["centre_mm"])}),
     )
 
 
@@ -260,12 +295,21 @@ def preprocess(case: Case, channels: Sequence[str]) -> tuple[dict[str, np.ndarra
     brain = brain_mask(image[[index for index, kind in enumerate(channels) if kind != "CT"]])
     if not brain.any():
         raise InputError(f"{case.images[channels[1]].parent.parent}: every map is zero: replace the case's images")
-    mean, sd = brain_statistics(strip_ct(image, brain, channels), brain)
-    arrays |= {"image": image, "brain": brain.astype(np.uint8)}
+    # From X, Y, Z as on disk to D, H, W as networks have it, so that a slice lies in one piece.
+    image, brain = image.transpose(0, 3, 2, 1), brain.transpose(2, 1, 0)
+    stripped = strip_ct(image, brain, channels)
+    mean, sd = brain_statistics(stripped, brain)
+    spacing_mm = tuple(float(size) for size in first.spacing_mm)
+    arrays = {name: array.transpose(2, 1, 0) for name, array in arrays.items()}
+    arrays |= {"image": image.swapaxes(0, 1), "brain": brain.astype(np.uint8)}
+    lowest = zscore(stripped, mean.astype(np.float32), sd.astype(np.float32)).min(axis=(1, 2, 3))
     meta: dict[str, object] = {
         "channels": list(channels),
-        "spacing_mm": first.spacing_mm,
+        "spacing_mm": spacing_mm,
         "mean": mean.tolist(),
         "sd": sd.tolist(),
+        "lowest": lowest.tolist(),
+        # On the first image (CT; of ISLES 2017, ADC), in which the halves look most alike.
+        "midline": asdict(estimate_midline(stripped[0], brain, spacing_mm)),
     }
-    return arrays, meta
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, meta

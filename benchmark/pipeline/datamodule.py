@@ -1,27 +1,25 @@
-"""The data module: a fold of a cohort, served as slices or volumes to whatever method the trainer has."""
+"""The data module: a fold of a cohort, served as slices or volumes on the device of whatever method the trainer has."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
+import torch
 
 from benchmark.cohort.folds import folds_within, read_folds
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
-from benchmark.pipeline.datasets import Batch, MethodView, TrainingSamples, WholeCases, collate, only
+from benchmark.pipeline.datasets import Batch, MethodView, TrainingBatches, TrainingSamples, WholeCases
+from benchmark.pipeline.preparation import nearest_slices
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
+from benchmark.pipeline.store import Store
 from leaderboard.cohort import Case, Partition, read_cohort
 from leaderboard.errors import InputError
-from leaderboard.pool import cores
-
-#: Loader processes of a GPU; more wait for the network with all methods and up to 50 TFLOP/s (docs/scaling.md).
-MOST_WORKERS = 12
 
 
 class StrokeData(pl.LightningDataModule):
@@ -37,8 +35,6 @@ class StrokeData(pl.LightningDataModule):
         batch_size: slices or volumes a process and step.
         lesion_fraction: least share of slices with lesion in a batch (slices only).
         augmented: False leaves the suite's augmentation out (for rules and checks, not for a comparison).
-        num_workers: loader processes; None takes what the machine has beside its GPUs' own processes, and none on CPUs,
-            where every core has a network to compute. It decides speed, never a sample.
         allow_leaky_folds: accept folds that split a patient.
     """
 
@@ -56,13 +52,11 @@ class StrokeData(pl.LightningDataModule):
         batch_size: int = 1,
         lesion_fraction: float = 0.0,
         augmented: bool = True,
-        num_workers: int | None = None,
         allow_leaky_folds: bool = False,
     ) -> None:
         super().__init__()
         limits = {
             "batch_size must be at least 1": batch_size >= 1,
-            "num_workers must be at least 0": num_workers is None or num_workers >= 0,
             "lesion_fraction must be between 0 and 1": 0 <= lesion_fraction <= 1,
             "seed must be at least 0": seed >= 0,
         }
@@ -77,10 +71,8 @@ class StrokeData(pl.LightningDataModule):
         self.batch_size = batch_size
         self.lesion_fraction = lesion_fraction
         self.augmented = augmented
-        self.num_workers = num_workers
         self.allow_leaky_folds = allow_leaky_folds
-        self._loader: ResumableLoader | None = None
-        self._carried: dict[str, int] = {}
+        self._stores: dict[Any, Store] = {}
         self.training: list[CachedCase] = []
         self.held_out: list[CachedCase] = []
         self.held_out_cases: list[Case] = []
@@ -124,58 +116,55 @@ class StrokeData(pl.LightningDataModule):
         voxels = sum(case.brain.size for case in self.training)
         return (voxels - lesion) / max(lesion, 1)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> TrainingBatches | Served:
         """Batches of augmented samples; an epoch serves every slice or volume once."""
         view = self._view()
         if view.raw:  # a rule looks at its training cases as they are, each once
             return self._whole_cases(self.training)
-        ranks = self._ranks()
-        sampler = EpochBatches(self._batches(view, self.batch_size * ranks[1]), *ranks)
-        samples = TrainingSamples(self.training, view, self.seed, self.augmented)
-        loader = ResumableLoader(samples, batch_sampler=sampler, collate_fn=collate, **self._workers())
-        loader.trainer = self.trainer
-        if self._carried:
-            loader.load_state_dict(self._carried)
-        self._loader = loader
-        return loader
+        rank, ranks = self._ranks()
+        sampler = EpochBatches(self._batches(view, self.batch_size * ranks), rank, ranks)
+        samples = TrainingSamples(self._store(self.training), view, self.seed, self.augmented)
+        return TrainingBatches(samples, sampler)
 
-    def state_dict(self) -> dict[str, int]:
-        """How far the training loader is.
-
-        Lightning keeps a loader's own state too, but gives it back only to a loader that is made after the checkpoint
-        was read; a method that asks for the number of steps in `configure_optimizers` has it made before.
-        """
-        return {} if self._loader is None else self._loader.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take the training up where it was, in the loader that is there or in the one to come."""
-        self._carried = state_dict
-        if self._loader is not None and state_dict:
-            self._loader.load_state_dict(state_dict)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Served:
         """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""
         fill = -len(self.held_out) % self._ranks()[1]
-        return self._whole_cases((self.held_out * (fill + 1))[: len(self.held_out) + fill])
+        return self._whole_cases(self.held_out, fill)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> Served:
         """The held-out cases, one at a time, shared out to the ranks without duplicates."""
         return self._whole_cases(self.held_out)
 
-    def _whole_cases(self, cached: Sequence[CachedCase]) -> DataLoader[Batch]:
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches are made where they are needed."""
+        return batch
+
+    def _whole_cases(self, cached: Sequence[CachedCase], fill: int = 0) -> Served:
         rank, ranks = self._ranks()
-        share = range(rank, len(cached), ranks)
-        cases = WholeCases(cached, self._view())
-        return DataLoader(cases, batch_size=1, sampler=share, collate_fn=only, **self._workers())
+        places = [place % len(cached) for place in range(len(cached) + fill)]
+        return Served(WholeCases(self._store(cached), self._view()), places[rank::ranks])
+
+    def _store(self, cached: Sequence[CachedCase]) -> Store:
+        """The cases on the trainer's device; those of one fold stay there until the trainer is another."""
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        key = (device, tuple(case.name for case in cached))
+        if key not in self._stores:
+            # Rules look at each case once or twice, in physical units.
+            self._stores[key] = Store(cached, device, resident=False if self._view().raw else None)
+        return self._stores[key]
 
     def _batches(self, view: MethodView, batch_size: int) -> Callable[[int], list[list[Key]]]:
         lesion = [
-            view.preparation.lesion_slices(case.lesion_slices, case.spacing_mm).tolist() for case in self.training
+            case.lesion_slices[nearest_slices(view.preparation, case.depth, case.spacing_mm)].tolist()
+            for case in self.training
         ]
         if view.view == "volumes":
             depths = [len(slices) for slices in lesion]
-            return functools.partial(_volume_epoch, depths, batch_size, self.seed)
-        return functools.partial(_slice_epoch, lesion, batch_size, self.seed, self.lesion_fraction)
+            return functools.lru_cache(1)(lambda epoch: volume_batches(depths, batch_size, self.seed, epoch))
+        return functools.lru_cache(1)(
+            lambda epoch: slice_batches(lesion, batch_size, self.seed, epoch, lesion_fraction=self.lesion_fraction)
+        )
 
     def _view(self) -> MethodView:
         assert self.trainer is not None
@@ -187,59 +176,19 @@ class StrokeData(pl.LightningDataModule):
         assert self.trainer is not None
         return self.trainer.global_rank, self.trainer.world_size
 
-    def _workers(self) -> dict[str, Any]:
-        assert self.trainer is not None
-        on_gpu = self.trainer.strategy.root_device.type == "cuda"
-        workers = self.num_workers
-        if workers is None:
-            workers = workers_for(cores(), self.trainer.num_devices) if on_gpu else 0
-        ahead = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
-        return {"num_workers": workers, "pin_memory": on_gpu, "worker_init_fn": _one_thread, **ahead}
 
+class Served:
+    """Some of the cases, made when they are asked for, in an order; what Lightning iterates over."""
 
-class ResumableLoader(DataLoader[Batch]):
-    """A training loader that goes on within an epoch where a checkpoint of the trainer was taken.
+    def __init__(self, cases: WholeCases, places: Sequence[int]) -> None:
+        self.cases = cases
+        self.places = places
 
-    Attributes:
-        trainer: knows how many batches of the epoch it has trained on (workers may have loaded more).
-    """
+    def __len__(self) -> int:
+        return len(self.places)
 
-    trainer: pl.Trainer | None = None
-
-    def state_dict(self) -> dict[str, int]:
-        """Lightning keeps this in its checkpoints: the epoch, and how many of its batches are done."""
-        assert self.trainer is not None
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        return {"epoch": self.trainer.current_epoch, "batches": done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out what is done."""
-        sampler: EpochBatches = self.batch_sampler  # type: ignore[assignment]
-        sampler.resume(state["epoch"], state["batches"])
-
-
-def _volume_epoch(depths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[Key]]:
-    return volume_batches(depths, batch_size, seed, epoch)
-
-
-def _slice_epoch(
-    lesion: Sequence[Sequence[bool]], batch_size: int, seed: int, lesion_fraction: float, epoch: int
-) -> list[list[Key]]:
-    return slice_batches(lesion, batch_size, seed, epoch, lesion_fraction=lesion_fraction)
-
-
-def workers_for(processors: int, gpus: int) -> int:
-    """Loader processes for each of a machine's GPUs: its share of the cores but one, 1 to `MOST_WORKERS`."""
-    return min(max(processors // gpus - 1, 1), MOST_WORKERS)
-
-
-def _one_thread(worker: int) -> None:
-    """Loader processes resample with one thread each; the network has the other cores."""
-    import SimpleITK
-    import torch
-
-    torch.set_num_threads(1)
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    def __iter__(self) -> Iterator[Batch]:
+        return (self.cases[place] for place in self.places)
 
 
 def default_cache() -> Path:

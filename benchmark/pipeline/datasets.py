@@ -1,27 +1,40 @@
-"""Data sets without state: a key says which case, which epoch and which slices, and that decides the sample."""
+"""From keys to samples on the device: a key says which case, which epoch and which slices, and that decides the sample.
+
+No loader processes: cases lie on the device (`store`), where they are augmented and prepared. What the host has to do
+for a batch (draws, noise, reading) is planned a few batches ahead where a GPU works through them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import torchio as tio
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from benchmark.methods.curriculum import Stage
-from benchmark.pipeline.augment import augment, derive_seed
+from benchmark.pipeline.augment import Draw, Part, Window, augmented, derive_seed, draw
 from benchmark.pipeline.cache import CachedCase
-from benchmark.pipeline.intensity import strip_ct, zscore
-from benchmark.pipeline.preparation import Preparation, with_neighbours
-from benchmark.pipeline.sampling import Key
+from benchmark.pipeline.inplane import IDENTITY, chained, inverted, mapped, moved
+from benchmark.pipeline.midline import mirror_map
+from benchmark.pipeline.preparation import Plane, Preparation, between_slices, nearest_slices, prepared_case
+from benchmark.pipeline.sampling import EpochBatches, Key
+from benchmark.pipeline.store import Slices, Store, Wanted
 
 View = Literal["slices", "volumes"]
-Batch = dict[str, Tensor]
+#: Tensors on the device, and what is the host's: see `TrainingSamples` and `WholeCases`.
+Batch = dict[str, Any]
+
+#: Batches that are planned ahead of a GPU, and threads that make noise and read files for them.
+AHEAD, THREADS = 3, 4
 
 
 @dataclass(frozen=True)
@@ -43,99 +56,223 @@ class MethodView:
     raw: bool = False
 
 
-class TrainingSamples(Dataset[Batch]):
-    """Augmented samples, each with a leading batch axis: several slices of a case, or one volume.
+@dataclass(frozen=True)
+class _Planned:
+    """What a batch takes of one case.
+
+    Attributes:
+        place: of the case among the cases.
+        native: its slices that are needed, ascending.
+        positions: of the wanted slices (and their neighbours: a second axis) among the native ones.
+        nearest: of the wanted slices' references among the native ones.
+        part: what is done to the native slices; its noise comes later.
+        noise: the part's noise, once it is made.
+        plane: the augmented slices'.
+    """
+
+    place: int
+    native: list[int]
+    positions: np.ndarray
+    nearest: np.ndarray
+    part: Part
+    noise: Future[Tensor] | None
+    plane: Plane
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A batch before it is on the device: of each size of slice, what it takes and what was read for it."""
+
+    groups: list[tuple[list[_Planned], Future[Slices | None]]]
+
+
+class TrainingSamples:
+    """Augmented batches on the device.
 
     Args:
-        cases: the training cases.
+        store: the training cases.
         view: how the method looks at them.
         seed: the suite's seed.
         augmented: False leaves the augmentation out.
     """
 
-    def __init__(self, cases: Sequence[CachedCase], view: MethodView, seed: int, augmented: bool = True) -> None:
-        self.cases = cases
+    def __init__(self, store: Store, view: MethodView, seed: int, augmented: bool = True) -> None:
+        self.store = store
         self.view = view
         self.seed = seed
-        self.augmented = augmented and not view.raw
+        self.augmented = augmented
+        # A case comes in several batches of an epoch, which draw the same.
+        self._draw = functools.lru_cache(maxsize=4096)(self._draw_anew)
 
-    def __len__(self) -> int:
-        return len(self.cases)
+    def __getitem__(self, keys: Sequence[Key]) -> Batch:
+        """A batch: ``image`` (N, C', [D,] h, w) float32, ``reference`` and ``valid`` (N, [D,] h, w) uint8 and bool.
 
-    def __getitem__(self, key: Key) -> Batch:
-        """``image`` (N, C', [D,] h, w) float32 and ``reference`` (N, [D,] h, w) uint8."""
-        case = self.cases[key.case]
+        ``valid`` is False where a sample was padded to the size of the others.
+        """
+        return self.build(self.plan(keys, _AtOnce()))
+
+    def plan(self, keys: Sequence[Key], executor: Executor) -> Plan:
+        """Draw for a batch, and have the executor make the noise and read the files.
+
+        Draws are made in the calling thread: TorchIO takes them from the process's one generator.
+        """
+        groups: dict[tuple[int, int], list[_Planned]] = {}
+        for key in keys:
+            groups.setdefault(self.store.cases[key.case].size, []).append(self._planned(key, executor))
+        return Plan([(planned, executor.submit(self.store.fetch, _wanted(planned))) for planned in groups.values()])
+
+    def build(self, plan: Plan) -> Batch:
+        """The batch on the device; waits for nothing that the device does."""
+        return collate([sample for group in plan.groups for sample in self._samples(*group)])
+
+    def _planned(self, key: Key, executor: Executor) -> _Planned:
+        case, preparation = self.store.cases[key.case], self.view.preparation
         stage = self.view.curriculum(key.epoch)
-        image, reference, brain = self._augmented(case, key.epoch, stage)
-        if stage.crop < 1:
-            window = self._window(reference, case.number, key.epoch, stage)
-            image, reference, brain = image[window], reference[window], brain[window]
-        image = self.view.preparation.image(image, brain, case.spacing_mm)
-        reference = self.view.preparation.reference(reference, case.spacing_mm)
-        if key.slices is None:
-            return {"image": image[None], "reference": reference[None]}
-        slices = torch.tensor(key.slices)
-        return {"image": with_neighbours(image, slices, self.view.neighbours), "reference": reference[slices]}
-
-    def _augmented(self, case: CachedCase, epoch: int, stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
-        """Image (C, D, H, W), reference and brain mask (D, H, W) of an epoch."""
-        assert case.reference is not None
-        # Both masks in one label map, a bit each: one resampling instead of two.
-        masks = np.array(case.reference) | np.array(case.brain) << 1
-        affine = np.diag([*case.spacing_mm, 1.0])
-        subject = tio.Subject(
-            image=tio.ScalarImage(tensor=torch.from_numpy(_intensities(case, self.view.raw)), affine=affine),
-            masks=tio.LabelMap(tensor=torch.from_numpy(masks[None]), affine=affine),
+        drawn = self._draw(len(case.channels), key.epoch, case.number, stage.augmentation) if self.augmented else Draw()
+        positions = preparation.positions(case.depth, case.spacing_mm)
+        nearest = nearest_slices(preparation, case.depth, case.spacing_mm)
+        if key.slices is not None:
+            chosen = np.array(key.slices)
+            offsets = np.arange(-self.view.neighbours, self.view.neighbours + 1)
+            positions = positions[(chosen[:, None] + offsets).clip(0, len(positions) - 1)]
+            nearest = nearest[chosen]
+        below = np.floor(positions).astype(int)
+        needed = np.unique(np.concatenate([below.ravel(), np.ceil(positions).astype(int).ravel(), nearest]))
+        window = self._window(case, drawn, key.epoch, stage) if stage.crop < 1 else None
+        noise = executor.submit(_noise, drawn, case, needed, window) if drawn.noise else None
+        return _Planned(
+            key.case,
+            needed.tolist(),
+            np.searchsorted(needed, below) + (positions - below),
+            np.searchsorted(needed, nearest),
+            Part(len(needed), drawn, case.pixel_mm, window),
+            noise,
+            _plane(case, drawn, window),
         )
-        if self.augmented:
-            subject = augment(subject, seed=self.seed, epoch=epoch, case=case.number, strength=stage.augmentation)
-        masks_now = _network_axes(subject["masks"].data)[0].byte()
-        return _network_axes(subject["image"].data.float()), masks_now & 1, masks_now >> 1
 
-    def _window(self, reference: Tensor, case: int, epoch: int, stage: Stage) -> tuple[Any, ...]:
-        """Index of an in-plane crop about a lesion voxel or anywhere, decided by (seed, epoch, case)."""
-        rng = np.random.default_rng(derive_seed(self.seed, epoch, case, 1000))
+    def _draw_anew(self, channels: int, epoch: int, case: int, strength: float) -> Draw:
+        return draw(channels, seed=self.seed, epoch=epoch, case=case, strength=strength)
+
+    def _samples(self, planned: list[_Planned], read: Future[Slices | None]) -> Iterator[Batch]:
+        """Samples from cases whose slices have one size: each with a leading batch axis."""
+        slices = self.store.deliver(_wanted(planned), read.result())
+        lowest = np.concatenate([np.tile(self.store.cases[p.place].lowest, (len(p.native), 1)) for p in planned])
+        fill = torch.from_numpy(lowest).to(slices.images.device, non_blocking=True)
+        parts = [p.part if p.noise is None else replace(p.part, noise=p.noise.result()) for p in planned]
+        slices = Slices(*augmented(*slices, fill, parts))
+        planes = [p.plane for p in planned for _ in p.native]
+        image = self.view.preparation.image(slices.images, slices.brain, planes)
+        reference = self.view.preparation.reference(slices.reference, planes)
+        starts = [0, *accumulate(len(p.native) for p in planned)]
+        positions = [start + p.positions for start, p in zip(starts, planned, strict=False)]
+        nearest = [start + p.nearest for start, p in zip(starts, planned, strict=False)]
+        if self.view.view == "slices":
+            chosen = between_slices(image, np.concatenate(positions))  # (N, O, C', h, w)
+            yield {"image": chosen.flatten(1, 2), "reference": between_slices(reference, np.concatenate(nearest))}
+            return
+        for here, at in zip(positions, nearest, strict=True):
+            yield {
+                "image": between_slices(image, here).transpose(0, 1)[None],
+                "reference": between_slices(reference, at)[None],
+            }
+
+    def _window(self, case: CachedCase, drawn: Draw, epoch: int, stage: Stage) -> Window:
+        """A crop in plane about a lesion's pixel or anywhere, decided by (seed, epoch, case).
+
+        The pixel is one of the case's own reference, carried to where the augmentation puts it.
+        """
+        rng = np.random.default_rng(derive_seed(self.seed, epoch, case.number, 1000))
         about_lesion = rng.random() < stage.lesion_crops
-        rows, columns = torch.nonzero(reference.any(dim=0), as_tuple=True)
-        window: list[Any] = [...]
-        pick = int(rng.integers(max(len(rows), 1)))
-        for length, lesion in zip(reference.shape[-2:], (rows, columns), strict=True):
+        lesion = case.lesion_pixels
+        pick = int(rng.integers(max(len(lesion), 1)))
+        anywhere, sizes = [], []
+        for length in case.size:
             size = crop_size(length, stage.crop)
-            anywhere = int(rng.integers(length - size + 1))
-            centred = int(lesion[pick]) - size // 2 if len(lesion) else anywhere
-            start = min(max(centred, 0), length - size) if about_lesion else anywhere
-            window.append(slice(start, start + size))
-        return tuple(window)
+            sizes.append(size)
+            anywhere.append(int(rng.integers(length - size + 1)))
+        top, left = anywhere
+        if about_lesion and len(lesion):
+            row, column = lesion[pick].tolist()
+            column, row = mapped(inverted(drawn.pixels(case.size, case.pixel_mm)), (column, row))
+            top, left = (
+                min(max(round(centre) - size // 2, 0), length - size)
+                for centre, size, length in zip((row, column), sizes, case.size, strict=True)
+            )
+        return Window(top, left, *sizes)
 
 
-class WholeCases(Dataset[Batch]):
-    """Cases as they are, for validation and prediction; index -> one case.
+class TrainingBatches:
+    """The batches of the current epoch, one after the other; Lightning tells the epoch to `sampler`.
 
-    An item holds ``image`` (C', D, h, w) as the network takes it, ``case`` (its place in `cases`), and, on the case's
-    own grid, ``brain`` (D, H, W) and, where there is one, ``reference`` (D, H, W).
+    Args:
+        samples: what makes a batch of keys.
+        sampler: the keys of each batch.
     """
 
-    def __init__(self, cases: Sequence[CachedCase], view: MethodView) -> None:
-        self.cases = cases
+    def __init__(self, samples: TrainingSamples, sampler: EpochBatches) -> None:
+        self.samples = samples
+        self.sampler = sampler
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # On CPUs every core has a network to compute, and nobody gains from what is ready early.
+        ahead = AHEAD if self.samples.store.device.type == "cuda" else 0
+        planned: deque[Plan] = deque()
+        with ThreadPoolExecutor(THREADS) if ahead else nullcontext(_AtOnce()) as executor:
+            for keys in self.sampler:
+                planned.append(self.samples.plan(keys, executor))
+                if len(planned) > ahead:
+                    yield self.samples.build(planned.popleft())
+            for plan in planned:
+                yield self.samples.build(plan)
+
+
+class _AtOnce(Executor):
+    """An executor that does what it is given at once."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `Executor`."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class WholeCases:
+    """Cases as they are, for validation and prediction; index -> one case.
+
+    An item holds ``image`` (C', d, h, w) as the network takes it, on the case's own grid ``brain`` (D, H, W) and, where
+    there is one, ``reference`` (D, H, W), all on the device; and on the host ``case`` (its place among the cases),
+    ``spacing_mm`` and ``midline``.
+
+    Args:
+        store: the cases.
+        view: how the method looks at them.
+    """
+
+    def __init__(self, store: Store, view: MethodView) -> None:
+        self.store = store
         self.view = view
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self.store.cases)
 
     def __getitem__(self, index: int) -> Batch:
         """See the class."""
-        case = self.cases[index]
-        image = _network_axes(torch.from_numpy(_intensities(case, self.view.raw)))
-        brain = _network_axes(torch.from_numpy(np.array(case.brain)[None]))[0]
-        item = {
-            "image": self.view.preparation.image(image, brain, case.spacing_mm),
-            "case": torch.tensor(index),
-            "brain": brain,
-            "spacing_mm": torch.tensor(case.spacing_mm),
-        }
-        if case.reference is not None:
-            item["reference"] = _network_axes(torch.from_numpy(np.array(case.reference)[None]))[0]
-        return item
+        case = self.store.cases[index]
+        item: Batch = {"case": index, "spacing_mm": case.spacing_mm, "midline": case.midline}
+        if self.view.raw:
+            image = torch.from_numpy(np.array(case.image.swapaxes(0, 1)))
+            masks = {"brain": case.brain, "reference": case.reference}
+            tensors = {name: torch.from_numpy(np.array(mask)) for name, mask in masks.items() if mask is not None}
+            return item | {name: tensor.to(self.store.device) for name, tensor in {"image": image, **tensors}.items()}
+        wanted = [(index, range(case.depth))]
+        slices = self.store.deliver(wanted, self.store.fetch(wanted))
+        plane = _plane(case, Draw(), None)
+        image = prepared_case(self.view.preparation, slices.images, slices.brain, plane, case.spacing_mm)
+        item |= {"image": image, "brain": slices.brain}
+        return item if case.reference is None else item | {"reference": slices.reference}
 
 
 def crop_size(length: int, share: float) -> int:
@@ -152,7 +289,7 @@ def collate(samples: Sequence[Batch]) -> Batch:
     size = [
         max(sample["reference"].shape[axis] for sample in samples) for axis in range(1, samples[0]["reference"].ndim)
     ]
-    marked = [sample | {"valid": torch.ones(sample["reference"].shape, dtype=torch.bool)} for sample in samples]
+    marked = [sample | {"valid": torch.ones_like(sample["reference"], dtype=torch.bool)} for sample in samples]
     alike = [padded(sample, size) for sample in marked]
     return {name: torch.cat([sample[name] for sample in alike]) for name in ("image", "reference", "valid")}
 
@@ -168,18 +305,25 @@ def padded(batch: Batch, size: Sequence[int]) -> Batch:
     return batch | fill | {"image": functional.pad(batch["image"], padding, mode="replicate")}
 
 
-def only(samples: Sequence[Batch]) -> Batch:
-    """Collate for loaders that serve one case at a time."""
-    (sample,) = samples
-    return sample
+def _wanted(planned: Sequence[_Planned]) -> list[Wanted]:
+    return [(p.place, p.native) for p in planned]
 
 
-def _intensities(case: CachedCase, raw: bool) -> np.ndarray:
-    if raw:
-        return np.array(case.image)
-    return zscore(strip_ct(case.image, case.brain, case.channels), case.mean, case.sd)
+def _noise(drawn: Draw, case: CachedCase, slices: np.ndarray, window: Window | None) -> Tensor:
+    """(S, C, h, w): what the drawn noise adds to some slices of a case."""
+    assert drawn.noise is not None
+    height, width = case.size
+    field = drawn.noise.field(len(case.channels), (width, height, case.depth))
+    seen = field.permute(3, 0, 2, 1)[torch.from_numpy(slices)]
+    if window is not None:
+        seen = seen[..., window.top : window.top + window.height, window.left : window.left + window.width]
+    return seen.contiguous()
 
 
-def _network_axes(array: Tensor) -> Tensor:
-    """(C, X, Y, Z) as on disk -> (C, D, H, W) as networks have it: D = Z, H = Y, W = X."""
-    return array.permute(0, 3, 2, 1).contiguous()
+def _plane(case: CachedCase, drawn: Draw, window: Window | None) -> Plane:
+    """The plane of a case's slices after the augmentation and the crop."""
+    back = drawn.pixels(case.size, case.pixel_mm) if drawn.flip or drawn.affine else IDENTITY
+    if window is not None:
+        back = chained(moved(window.left, window.top), back)
+    there = chained(back, mirror_map(case.midline, case.spacing_mm))
+    return Plane(case.pixel_mm, chained(there, inverted(back)))

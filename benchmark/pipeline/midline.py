@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from benchmark.pipeline.inplane import grid_of
 
 #: How far from the brain's centre of mass, and how tilted, the line may be.
 LARGEST_SHIFT_MM, LARGEST_ANGLE_DEG = 15.0, 12.0
@@ -54,7 +55,6 @@ def estimate_midline(
     image: np.ndarray | Tensor,
     brain: np.ndarray | Tensor,
     spacing_mm: Sequence[float] | Tensor,
-    largest_angle_deg: float = LARGEST_ANGLE_DEG,
 ) -> Midline:
     """Find the mid-sagittal line of a volume.
 
@@ -62,7 +62,6 @@ def estimate_midline(
         image: (D, H, W), CT in HU or any map in which the two halves look alike; its scale does not matter.
         brain: (D, H, W), nonzero inside.
         spacing_mm: voxel size along x, y, z (that is W, H, D).
-        largest_angle_deg: how tilted the line may be; more for a head that was turned.
 
     Returns:
         The line of greatest NCC; the upright line through the centre of mass where the brain is empty, the image is
@@ -82,36 +81,21 @@ def estimate_midline(
     scaled = _robust_scale(_some_slices(torch.as_tensor(image).cpu()[None], _SLICES)[0].float(), inside)
     if scaled is None:
         return fallback
-    best = _search(scaled, inside, (dx, dy), fallback, largest_angle_deg)
+    best = _search(scaled, inside, (dx, dy), fallback)
     return best if best.correlation >= LOWEST_CORRELATION else fallback
 
 
-def mirror(
-    volume: Tensor,
-    midline: Midline,
-    spacing_mm: Sequence[float] | Tensor,
-    mode: Literal["bilinear", "nearest"] = "bilinear",
-    padding: Literal["border", "zeros"] = "border",
-) -> Tensor:
-    """The mirror image about a line, slice by slice.
+def mirror_map(midline: Midline, pixel_mm: Sequence[float]) -> np.ndarray:
+    """The map (see `inplane`) from each pixel to its mirror image about a line.
 
     Args:
-        volume: (..., H, W).
         midline: the line.
-        spacing_mm: voxel size along x, y (and z).
-        mode: how values between pixels are found; ``nearest`` for masks.
-        padding: what lies outside the array: its border, or zeros.
-
-    Returns:
-        The same shape and type.
+        pixel_mm: pixel size along x, y (and z).
     """
-    height, width = volume.shape[-2:]
-    grid = _mirrored_positions(height, width, [midline], spacing_mm)
-    flat = volume.reshape(1, -1, height, width)
-    flat = flat if flat.is_floating_point() else flat.float()
-    grid = grid.to(flat)
-    sampled = functional.grid_sample(flat, grid, mode=mode, padding_mode=padding, align_corners=False)
-    return sampled.reshape(volume.shape).to(volume.dtype)
+    mm, normal = np.array([float(size) for size in pixel_mm[:2]]), np.array(_normal(midline))
+    linear = (np.eye(2) - 2 * np.outer(normal, normal)) * mm / mm[:, None]
+    way = 2 * (normal @ np.array(midline.centre_mm) + midline.shift_mm)
+    return np.column_stack([linear, way * normal / mm])
 
 
 def positive_side(height: int, width: int, midline: Midline, spacing_mm: Sequence[float] | Tensor) -> np.ndarray:
@@ -130,33 +114,6 @@ def _pixel_positions(height: int, width: int, spacing_mm: Sequence[float] | Tens
     x = torch.arange(width, dtype=torch.float64) * float(spacing_mm[0])
     y = torch.arange(height, dtype=torch.float64) * float(spacing_mm[1])
     return x[None, :], y[:, None]
-
-
-def _mirrored_positions(
-    height: int,
-    width: int,
-    lines: Sequence[Midline],
-    spacing_mm: Sequence[float] | Tensor,
-    dtype: torch.dtype = torch.float64,
-) -> Tensor:
-    """(L, H, W, 2): where the mirror image of each pixel's centre lies, in grid_sample's units, column first.
-
-    Args:
-        height: H.
-        width: W.
-        lines: L lines with the same centre.
-        spacing_mm: pixel size along x, y.
-        dtype: to compute in.
-    """
-    x, y = (axis.to(dtype) for axis in _pixel_positions(height, width, spacing_mm))
-    normals = torch.tensor([[*_normal(line), line.shift_mm] for line in lines], dtype=dtype)
-    normal_x, normal_y, shift = normals.T[:, :, None, None]
-    centre_x, centre_y = lines[0].centre_mm
-    # Twice the distance from the line: the way to the mirror image, in mm; then in units of half the array.
-    way = 2 * ((x - centre_x) * normal_x + (y - centre_y) * normal_y - shift)
-    column = (2 * x / float(spacing_mm[0]) + 1) / width - 1 - way * (normal_x * 2 / (float(spacing_mm[0]) * width))
-    row = (2 * y / float(spacing_mm[1]) + 1) / height - 1 - way * (normal_y * 2 / (float(spacing_mm[1]) * height))
-    return torch.stack([column, row], dim=-1)
 
 
 def _distance(x: Tensor, y: Tensor, midline: Midline) -> Tensor:
@@ -182,15 +139,13 @@ def _robust_scale(image: Tensor, inside: Tensor) -> Tensor | None:
     return torch.where(inside, scaled, torch.zeros(()))
 
 
-def _search(
-    scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start: Midline, largest_angle_deg: float
-) -> Midline:
+def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start: Midline) -> Midline:
     """The rounds of the search, each about the best line of the one before."""
     both = torch.stack([scaled, inside.float()])
     best = start
     for size_mm, slices, shift_step, angle_step, steps in _ROUNDS:
         shifts = steps or math.ceil(LARGEST_SHIFT_MM / shift_step)
-        angles = steps or math.ceil(largest_angle_deg / angle_step)
+        angles = steps or math.ceil(LARGEST_ANGLE_DEG / angle_step)
         coarse, origin_mm, coarse_mm = _coarsen(_some_slices(both, slices), pixel_mm, size_mm)
         candidates = [
             (best.shift_mm + shift_step * i, best.angle_deg + angle_step * j)
@@ -200,7 +155,7 @@ def _search(
         lines = [
             Midline(start.centre_mm, shift, angle)
             for shift, angle in candidates
-            if abs(shift) <= LARGEST_SHIFT_MM and abs(angle) <= largest_angle_deg
+            if abs(shift) <= LARGEST_SHIFT_MM and abs(angle) <= LARGEST_ANGLE_DEG
         ]
         scores = _self_correlations(coarse, lines, origin_mm, coarse_mm)
         winner = int(np.argmax(scores))
@@ -254,10 +209,10 @@ def _self_correlations(
     _, depth, height, width = both.shape
     moved = [replace(line, centre_mm=_minus(line.centre_mm, origin_mm)) for line in lines]
     # All lines in one call, one above the other: of hundreds of small calls most would be overhead.
-    grid = _mirrored_positions(height, width, moved, pixel_mm, both.dtype).reshape(1, -1, width, 2)
-    mirrored = functional.grid_sample(
-        both.reshape(1, 2 * depth, height, width), grid, padding_mode="zeros", align_corners=False
-    ).reshape(2, depth, len(lines), height, width)
+    flat = both.reshape(1, 2 * depth, height, width)
+    grid = grid_of([mirror_map(line, pixel_mm) for line in moved], (height, width), flat).reshape(1, -1, width, 2)
+    mirrored = functional.grid_sample(flat, grid, padding_mode="zeros", align_corners=False)
+    mirrored = mirrored.reshape(2, depth, len(lines), height, width)
     products = (mirrored * both[:, :, None]).sum(dim=(1, 3, 4), dtype=torch.float64).numpy()
     image, inside = both
     union = 2 * float(inside.square().sum(dtype=torch.float64)) - products[1]

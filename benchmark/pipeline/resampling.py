@@ -14,13 +14,14 @@ For the reference, the nearest pixel is the alternative. Measured there and back
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.pipeline.preparation import Preparation
+from benchmark.pipeline.inplane import sample, scaled
+from benchmark.pipeline.preparation import Plane, Preparation, between_slices
 
 
 class ResizeTo(Preparation):
@@ -33,13 +34,13 @@ class ResizeTo(Preparation):
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def image(self, image: Tensor, brain: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    def image(self, image: Tensor, brain: Tensor, planes: Sequence[Plane]) -> Tensor:
         """See `Preparation`."""
         return _resized(image, (self.size, self.size))
 
-    def reference(self, reference: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    def reference(self, reference: Tensor, planes: Sequence[Plane]) -> Tensor:
         """See `Preparation`."""
-        return (_resized(reference[None].float(), (self.size, self.size))[0] >= 0.5).to(reference.dtype)
+        return (_resized(reference[:, None].float(), (self.size, self.size))[:, 0] >= 0.5).to(reference.dtype)
 
     def inverse(self, probability: Tensor, shape: tuple[int, ...], spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`."""
@@ -63,78 +64,42 @@ class ResampleTo(Preparation):
         self.size = size
         self.slice_mm = slice_mm
 
-    def image(self, image: Tensor, brain: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    def positions(self, depth: int, spacing_mm: Sequence[float]) -> np.ndarray:
         """See `Preparation`."""
-        return self._in_plane(_between_slices(image, self._slices(image.shape[1], spacing_mm)), spacing_mm, "border")
-
-    def reference(self, reference: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-        """See `Preparation`."""
-        nearest = reference[torch.from_numpy(self._nearest(len(reference), spacing_mm))]
-        return (self._in_plane(nearest[None].float(), spacing_mm, "zeros")[0] >= 0.5).to(reference.dtype)
-
-    def lesion_slices(self, lesion: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-        """See `Preparation`."""
-        return lesion[self._nearest(len(lesion), spacing_mm)]
-
-    def inverse(self, probability: Tensor, shape: tuple[int, ...], spacing_mm: Sequence[float]) -> Tensor:
-        """See `Preparation`."""
-        factors = (self.pixel_mm / spacing_mm[1], self.pixel_mm / spacing_mm[0])
-        native = _sampled(probability[None], (shape[-2], shape[-1]), factors, "zeros")
-        if self.slice_mm is not None:
-            native = _between_slices(native, _centred(shape[0], spacing_mm[2] / self.slice_mm, native.shape[1]))
-        return native[0]
-
-    def _in_plane(self, volume: Tensor, spacing_mm: Sequence[float], padding: str) -> Tensor:
-        factors = (spacing_mm[1] / self.pixel_mm, spacing_mm[0] / self.pixel_mm)
-        return _sampled(volume, (self.size, self.size), factors, padding)
-
-    def _slices(self, depth: int, spacing_mm: Sequence[float]) -> np.ndarray:
-        """Where the new slices lie, in indices of the case's own."""
         if self.slice_mm is None:
-            return np.arange(depth, dtype=float)
+            return super().positions(depth, spacing_mm)
         new = max(1, round(depth * spacing_mm[2] / self.slice_mm))
         return _centred(new, self.slice_mm / spacing_mm[2], depth)
 
-    def _nearest(self, depth: int, spacing_mm: Sequence[float]) -> np.ndarray:
-        return np.floor(self._slices(depth, spacing_mm) + 0.5).astype(int).clip(0, depth - 1)
+    def image(self, image: Tensor, brain: Tensor, planes: Sequence[Plane]) -> Tensor:
+        """See `Preparation`."""
+        return self._in_plane(image, planes, "border")
+
+    def reference(self, reference: Tensor, planes: Sequence[Plane]) -> Tensor:
+        """See `Preparation`."""
+        return (self._in_plane(reference[:, None].float(), planes, "zeros")[:, 0] >= 0.5).to(reference.dtype)
+
+    def inverse(self, probability: Tensor, shape: tuple[int, ...], spacing_mm: Sequence[float]) -> Tensor:
+        """See `Preparation`."""
+        size = (shape[-2], shape[-1])
+        factors = (spacing_mm[1] / self.pixel_mm, spacing_mm[0] / self.pixel_mm)
+        pixels = scaled(size, factors, (probability.shape[-2], probability.shape[-1]))
+        native = sample(probability[None], [pixels], size, "zeros")[0]
+        if self.slice_mm is None:
+            return native
+        return between_slices(native, _centred(shape[0], spacing_mm[2] / self.slice_mm, len(native)))
+
+    def _in_plane(self, slices: Tensor, planes: Sequence[Plane], padding: Literal["border", "zeros"]) -> Tensor:
+        size, source = (self.size, self.size), (slices.shape[-2], slices.shape[-1])
+        maps = [scaled(size, (self.pixel_mm / y, self.pixel_mm / x), source) for x, y in (p.pixel_mm for p in planes)]
+        return sample(slices, maps, size, padding)
 
 
-def _resized(volume: Tensor, size: tuple[int, int]) -> Tensor:
-    """(C, D, H, W) -> (C, D, *size), slice by slice, pixel centres aligned at the field of view's borders."""
-    return functional.interpolate(volume, size, mode="bilinear", align_corners=False, antialias=True)
+def _resized(slices: Tensor, size: tuple[int, int]) -> Tensor:
+    """(S, C, H, W) -> (S, C, *size), pixel centres aligned at the field of view's borders."""
+    return functional.interpolate(slices, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _centred(length: int, step: float, others: int) -> np.ndarray:
     """Positions of `length` points, `step` apart and centred on an axis of `others` points, kept within it."""
     return ((np.arange(length) - (length - 1) / 2) * step + (others - 1) / 2).clip(0, others - 1)
-
-
-def _between_slices(volume: Tensor, positions: np.ndarray) -> Tensor:
-    """(C, D, H, W) -> (C, len(positions), H, W) by linear interpolation along D."""
-    below = np.floor(positions).astype(int)
-    above = np.minimum(below + 1, volume.shape[1] - 1)
-    share = torch.from_numpy(positions - below).to(volume)[:, None, None]
-    if not share.any():
-        return volume[:, torch.from_numpy(below)]
-    return volume[:, torch.from_numpy(below)] * (1 - share) + volume[:, torch.from_numpy(above)] * share
-
-
-def _sampled(volume: Tensor, size: tuple[int, int], factors: tuple[float, float], padding: str) -> Tensor:
-    """(C, D, H, W) -> (C, D, *size), bilinear, about the centre.
-
-    Args:
-        volume: what to sample.
-        size: rows and columns of the result.
-        factors: for rows and columns, the pixel size of `volume` over that of the result.
-        padding: ``border`` or ``zeros``.
-    """
-    axes = [
-        # In grid_sample's units: -1 and 1 are the borders of the field of view.
-        2 * (torch.arange(new, dtype=torch.float64) - (new - 1) / 2) / factor / old
-        for new, factor, old in zip(size, factors, volume.shape[-2:], strict=True)
-    ]
-    rows, columns = torch.meshgrid(*axes, indexing="ij")
-    grid = torch.stack([columns, rows], dim=-1).to(volume)[None]
-    flat = volume.reshape(1, -1, *volume.shape[-2:])
-    sampled = functional.grid_sample(flat, grid, mode="bilinear", padding_mode=padding, align_corners=False)
-    return sampled.reshape(*volume.shape[:2], *size)

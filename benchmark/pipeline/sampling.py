@@ -1,8 +1,7 @@
-"""Which cases and slices make up each batch: pure functions of (seed, epoch), the same on every worker and rank.
+"""Which cases and slices make up each batch: pure functions of (seed, epoch), the same on every rank.
 
-A batch is a list of keys; a key carries its epoch, so that a data set needs no state and a worker cannot be out of
-date. Across ranks a *global* batch is drawn and split, so N processes see what one process with N times the batch
-size sees.
+A batch is a list of keys; a key carries its epoch, so that what makes a sample of it needs no state. Across ranks a
+*global* batch is drawn and split, so N processes see what one process with N times the batch size sees.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import Sampler
 
 
 class Key(NamedTuple):
@@ -113,33 +111,22 @@ def split_batch(batch: list[Key], rank: int, ranks: int) -> list[Key]:
     return _as_keys([(case, index) for case, index in part if index is not None], epoch)
 
 
-class EpochBatches(Sampler[list[Key]]):
-    """Batches of the current epoch; Lightning calls `set_epoch` before each."""
+class EpochBatches:
+    """The keys of each batch of the current epoch; Lightning calls `set_epoch` before each."""
 
     def __init__(self, batches: Callable[[int], list[list[Key]]], rank: int = 0, ranks: int = 1) -> None:
-        """Take `batches`: a picklable function epoch -> list of global batches."""
+        """Take `batches`: a function epoch -> list of global batches."""
         self._batches = batches
         self._rank = rank
         self._ranks = ranks
         self.epoch = 0
-        self._resumed: tuple[int, int] = (-1, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0."""
         self.epoch = epoch
 
-    def resume(self, epoch: int, batches: int) -> None:
-        """Leave out the first batches of one epoch: they were trained on before an interruption."""
-        self._resumed = (epoch, batches)
-
-    @property
-    def sampler(self) -> EpochBatches:
-        """Itself: Lightning tells the epoch to a batch sampler's `sampler`, not to the batch sampler."""
-        return self
-
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch, done = self._resumed
-        for batch in self._batches(self.epoch)[done if epoch == self.epoch else 0 :]:
+        for batch in self._batches(self.epoch):
             yield split_batch(batch, self._rank, self._ranks)
 
     def __len__(self) -> int:

@@ -235,7 +235,7 @@ def work(runs: Iterable[Path]) -> None:
     from benchmark import callbacks, job
     from benchmark.pipeline.datasets import TrainingSamples
 
-    write, serve = callbacks.write_masks, TrainingSamples.__getitem__
+    write, serve = callbacks.write_masks, TrainingSamples.plan
     for run in runs:
         notes = run / f"notes{os.environ.get('LOCAL_RANK', '0')}.txt"
 
@@ -243,12 +243,13 @@ def work(runs: Iterable[Path]) -> None:
             note(notes, "wrote", case.name)
             write(folder, case, *others)
 
-        def noted_serve(samples: TrainingSamples, key: Any, notes: Path = notes) -> Any:
-            for index in key.slices or (None,):
-                note(notes, "served", key.epoch, key.case, index)
-            return serve(samples, key)
+        def noted_serve(samples: TrainingSamples, keys: Any, executor: Any, notes: Path = notes) -> Any:
+            for key in keys:
+                for index in key.slices or (None,):
+                    note(notes, "served", key.epoch, key.case, index)
+            return serve(samples, keys, executor)
 
-        callbacks.write_masks, TrainingSamples.__getitem__ = noted_write, noted_serve  # type: ignore[assignment]
+        callbacks.write_masks, TrainingSamples.plan = noted_write, noted_serve  # type: ignore[method-assign]
         job.main(run)
 
 

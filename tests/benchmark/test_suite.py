@@ -62,7 +62,7 @@ def test_settings_go_over_overrides_over_the_methods_own_over_defaults(tmp_path:
 def test_the_digest_follows_what_decides_a_result_and_nothing_else(tmp_path: Path) -> None:
     config = jobs_of(tmp_path)[2].config
     same = yaml.safe_load(yaml.safe_dump(config))
-    same["data"] |= {"cohort": "elsewhere", "cache": "elsewhere", "folds": "elsewhere", "num_workers": 5}
+    same["data"] |= {"cohort": "elsewhere", "cache": "elsewhere", "folds": "elsewhere"}
     same["predictions"] = {"folder": "elsewhere"}
     same["suite"]["wandb"] = False
     assert inputs_digest(same, "c", "f") == inputs_digest(config, "c", "f")

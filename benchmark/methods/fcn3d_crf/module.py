@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from benchmark.methods.base import Method
+from benchmark.methods.base import Method, on_host
 from benchmark.methods.fcn3d_crf.crf import CRFSettings, Units, dense_crf_in_brain
 from benchmark.methods.fcn3d_crf.loss import cross_entropy_and_soft_dice
 from benchmark.methods.fcn3d_crf.network import FCN3D
@@ -78,16 +79,13 @@ class FCN3DCRFMethod(Method):
 
     def postprocess(self, probability: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The CRF sees the z-scored images on the case's own grid, which is this method's grid."""
-        spacing_x, spacing_y, spacing_z = batch["spacing_mm"].tolist()
-        refined = dense_crf_in_brain(
-            probability.float().cpu().numpy(),
-            batch["image"].float().cpu().numpy(),
-            batch["brain"].bool().cpu().numpy(),
-            (spacing_z, spacing_y, spacing_x),
-            self.crf,
-        )
-        masks = {"": torch.from_numpy(refined), "without_crf": probability}
-        return {name: (lesion > self.threshold).to(probability.device) for name, lesion in masks.items()}
+        spacing_x, spacing_y, spacing_z = batch["spacing_mm"]
+
+        def refine(probability: np.ndarray, image: np.ndarray, brain: np.ndarray) -> np.ndarray:
+            return dense_crf_in_brain(probability, image, brain, (spacing_z, spacing_y, spacing_x), self.crf)
+
+        refined = on_host(refine, probability.float(), batch["image"].float(), batch["brain"].bool())
+        return {"": refined > self.threshold, "without_crf": probability > self.threshold}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, or Adagrad as submitted; the rate falls smoothly, step by step, as TensorFlow's exponential decay."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from scipy import ndimage
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmark.methods.base import Method
 from benchmark.methods.ms_dcnn.loss import cross_entropy, dice
@@ -113,5 +113,7 @@ def median_filtered(probability: Tensor, side: int) -> Tensor:
         probability: (D, H, W).
         side: odd.
     """
-    filtered = ndimage.median_filter(probability.cpu().numpy(), size=(1, side, side), mode="nearest")
-    return torch.from_numpy(filtered).to(probability.device)
+    around = functional.pad(probability[None], (side // 2,) * 4, mode="replicate")[0]
+    windows = around.unfold(1, side, 1).unfold(2, side, 1).flatten(-2)
+    # Sorted whole: torch's median has no order of its own on a GPU.
+    return windows.sort(dim=-1).values[..., side * side // 2]

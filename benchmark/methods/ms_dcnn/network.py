@@ -13,10 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from benchmark.methods.layers import check_multiples
+from benchmark.methods.layers import check_multiples, upsample_twice
 
 #: DenseNet-121 (Huang et al. 2017): units a block, growth rate, width of the bottlenecks, channels of the stem.
 UNITS, GROWTH, BOTTLENECK, STEM = (6, 12, 24, 16), 32, 128, 64
@@ -135,8 +134,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(N, C, H, W) and (N, C', 2 H, 2 W) -> (N, channels_out, 2 H, 2 W)."""
-        raised = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        return self.body(torch.cat([raised, skip], dim=1))
+        return self.body(torch.cat([upsample_twice(x), skip], dim=1))
 
 
 class DensePath(nn.Module):

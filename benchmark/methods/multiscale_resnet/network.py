@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.methods.layers import check_multiples
+from benchmark.methods.layers import check_multiples, upsample_twice
 
 #: Channels by level. Our choice: half of U-Net's, for 94 cases; the paper gives none.
 WIDTHS = (32, 64, 128, 256, 512)
@@ -77,7 +77,6 @@ class MultiScaleResNet(nn.Module):
         x = self.lowest(x)
         logits = []
         for decoder, head in zip(self.decoders, self.heads, strict=True):
-            raised = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = decoder(torch.cat([raised, skips.pop()], dim=1))
+            x = decoder(torch.cat([upsample_twice(x), skips.pop()], dim=1))
             logits.append(head(x))
         return logits[::-1]

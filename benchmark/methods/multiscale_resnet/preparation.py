@@ -8,20 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.pipeline import midline
-from benchmark.pipeline.augment import ROTATION_DEG
-from benchmark.pipeline.midline import estimate_midline, mirror
-from benchmark.pipeline.preparation import Preparation
-
-#: Heads are tilted, and the augmentation turns them further.
-LARGEST_ANGLE_DEG = midline.LARGEST_ANGLE_DEG + ROTATION_DEG
+from benchmark.pipeline.inplane import sample
+from benchmark.pipeline.preparation import Plane, Preparation
 
 
 class WithMirrorImage(Preparation):
-    """Adds to each map its mirror image about the head's mid-sagittal line; the rest is another preparation's.
+    """Adds to each map its mirror image about the head's midline; the rest is another preparation's.
 
-    The line is estimated on the first map (CT; of ISLES 2017, ADC) of the sample as it is after augmentation, on the
-    case's own grid, and the mirror images go through the inner preparation like the maps themselves.
+    The midline is that of the case, carried through the augmentation, so that each pixel lies beside the place in the
+    other half of the head that it belongs to. The mirror images go through the inner preparation like the maps.
 
     Args:
         inner: what brings the maps to the network's grid.
@@ -30,19 +25,19 @@ class WithMirrorImage(Preparation):
     def __init__(self, inner: Preparation) -> None:
         self.inner = inner
 
-    def image(self, image: Tensor, brain: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-        """(C, D, H, W) -> (2 C, d, h, w): the maps, then their mirror images."""
-        line = estimate_midline(image[0], brain, spacing_mm, LARGEST_ANGLE_DEG)
-        both = torch.cat([image, mirror(image, line, spacing_mm)])
-        return self.inner.image(both, brain, spacing_mm)
-
-    def reference(self, reference: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+    def positions(self, depth: int, spacing_mm: Sequence[float]) -> np.ndarray:
         """See `Preparation`."""
-        return self.inner.reference(reference, spacing_mm)
+        return self.inner.positions(depth, spacing_mm)
 
-    def lesion_slices(self, lesion: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    def image(self, image: Tensor, brain: Tensor, planes: Sequence[Plane]) -> Tensor:
+        """(S, C, H, W) -> (S, 2 C, h, w): the maps, then their mirror images."""
+        size = (image.shape[-2], image.shape[-1])
+        mirrored = sample(image, [plane.mirror for plane in planes], size, "border")
+        return self.inner.image(torch.cat([image, mirrored], dim=1), brain, planes)
+
+    def reference(self, reference: Tensor, planes: Sequence[Plane]) -> Tensor:
         """See `Preparation`."""
-        return self.inner.lesion_slices(lesion, spacing_mm)
+        return self.inner.reference(reference, planes)
 
     def inverse(self, probability: Tensor, shape: tuple[int, ...], spacing_mm: Sequence[float]) -> Tensor:
         """See `Preparation`."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.methods.base import RuleMethod
+from benchmark.methods.base import RuleMethod, on_host
 from benchmark.methods.perfusion_threshold import rules
 from benchmark.pipeline.datasets import Batch
 from leaderboard.cohort import CHANNELS
@@ -74,15 +74,17 @@ class PerfusionThreshold(RuleMethod):
 
     def rule(self, batch: Batch) -> Tensor:
         """See `RuleMethod`."""
-        rcbf = float(self.rcbf)
-        mask = rules.segment(
-            _flow(batch),
-            batch["spacing_mm"].tolist(),
-            rcbf_below=None if np.isnan(rcbf) else rcbf,
-            tmax_above=self.tmax_above,
-            smallest_ml=self.smallest_ml,
-        )
-        return torch.from_numpy(mask).to(batch["image"].device)
+
+        def segment(brain: np.ndarray, image: np.ndarray, rcbf: np.ndarray) -> np.ndarray:
+            return rules.segment(
+                _flow(brain, image, batch),
+                batch["spacing_mm"],
+                rcbf_below=None if np.isnan(rcbf) else float(rcbf),
+                tmax_above=self.tmax_above,
+                smallest_ml=self.smallest_ml,
+            )
+
+        return on_host(segment, batch["brain"], batch["image"], self.rcbf).bool()
 
     def on_train_epoch_start(self) -> None:
         """An epoch that was interrupted begins anew."""
@@ -91,9 +93,8 @@ class PerfusionThreshold(RuleMethod):
     def fit_case(self, batch: Batch) -> None:
         """Dice of every candidate on one case."""
         if self.fitted:
-            self.dice_sums = self.dice_sums + rules.dice_by_threshold(
-                _flow(batch), batch["reference"].cpu().numpy(), CANDIDATES
-            )
+            brain, image, reference = (batch[name].cpu().numpy() for name in ("brain", "image", "reference"))
+            self.dice_sums = self.dice_sums + rules.dice_by_threshold(_flow(brain, image, batch), reference, CANDIDATES)
             self.cases += 1
 
     def fit_finish(self) -> None:
@@ -130,13 +131,7 @@ def check_kinds(kinds: Sequence[str], cohort: str) -> None:
         )
 
 
-def _flow(batch: Batch) -> rules.Flow:
+def _flow(brain: np.ndarray, image: np.ndarray, batch: Batch) -> rules.Flow:
     """`rules.measure_flow` of a case as `WholeCases` serves it, in physical units."""
-    image = dict(zip(KINDS, batch["image"].cpu().numpy(), strict=True))
-    return rules.measure_flow(
-        image["CT"],
-        image["CT_CBF"],
-        image["CT_Tmax"],
-        batch["brain"].cpu().numpy(),
-        batch["spacing_mm"].tolist(),
-    )
+    maps = dict(zip(KINDS, image, strict=True))
+    return rules.measure_flow(maps["CT"], maps["CT_CBF"], maps["CT_Tmax"], brain, batch["spacing_mm"], batch["midline"])

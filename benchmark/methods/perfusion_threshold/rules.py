@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from benchmark.pipeline.intensity import CT_WINDOW
-from benchmark.pipeline.midline import estimate_midline, positive_side
+from benchmark.pipeline.midline import Midline, positive_side
 
 #: Pixels of ISLES 2018 measure 0.80 to 1.04 mm (median 0.88); the sources give margins in such pixels.
 _PIXEL_MM = 0.88
@@ -45,7 +45,12 @@ class Flow:
 
 
 def measure_flow(
-    ct: np.ndarray, cbf: np.ndarray, tmax: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[float]
+    ct: np.ndarray,
+    cbf: np.ndarray,
+    tmax: np.ndarray,
+    brain: np.ndarray,
+    spacing_mm: Sequence[float],
+    midline: Midline,
 ) -> Flow:
     """Masks, smoothing and the ratio to the opposite hemisphere (steps 1 to 3).
 
@@ -55,10 +60,10 @@ def measure_flow(
         tmax: (D, H, W) in s.
         brain: (D, H, W), nonzero inside.
         spacing_mm: voxel size along x, y, z.
+        midline: where the halves meet.
     """
     brain = brain.astype(bool)
     valid = valid_tissue(ct, cbf, brain, spacing_mm)
-    midline = estimate_midline(np.clip(ct, *CT_WINDOW), brain, spacing_mm)
     height, width = brain.shape[-2:]
     side = positive_side(height, width, midline, spacing_mm)
     sd_mm = SMOOTHING_FWHM_MM / _FWHM_PER_SD

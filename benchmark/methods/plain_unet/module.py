@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from benchmark.methods.base import Method, scheduled
 from benchmark.methods.plain_unet.loss import deep_supervision
 from benchmark.methods.plain_unet.network import PlainUNet, Size
-from benchmark.methods.plain_unet.preparation import RepeatSlices
 from benchmark.pipeline.datasets import Batch
+from benchmark.pipeline.preparation import PadToMultiple
 from leaderboard.errors import InputError
 
 #: What nnU-Net plans for ISLES 2018: channels (base 32, doubled up to a cap), kernels and strides by stage.
@@ -62,7 +62,7 @@ class PlainUNetMethod(Method):
         strides = STRIDES[dimensions][: self.stages]
         in_plane = math.prod(stride[-1] for stride in strides)
         through_plane = math.prod(stride[0] for stride in strides) if dimensions == 3 else 1
-        self.preparation = RepeatSlices(in_plane, slices=through_plane)
+        self.preparation = PadToMultiple(in_plane, slices=through_plane)
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`."""

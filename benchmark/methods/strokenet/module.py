@@ -89,12 +89,11 @@ class StrokeNetMethod(Method):
         """See `Method`."""
         return Curriculum(max_epochs, self.crop)
 
-    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Log the stage; in every batch, since a restarted job may begin within an epoch."""
-        super().on_train_batch_start(batch, batch_index)
+    def on_train_epoch_start(self) -> None:
+        """Log the stage."""
         stage = "ABC".index(self.curriculum(self.max_epochs)(self.current_epoch).name)
         values = {"curriculum/stage": float(stage), "curriculum/gamma": focusing(self.progress, self.gamma)}
-        self.log_dict(values, on_step=False, on_epoch=True, reduce_fx="max", batch_size=1)
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
 
     def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Focal loss with this epoch's focusing parameter."""

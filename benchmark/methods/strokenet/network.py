@@ -13,9 +13,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from benchmark.methods.layers import ShallowConv3d, check_multiples
+from benchmark.methods.layers import ShallowConv3d, check_multiples, upsample_twice
 
 Triple = tuple[int, int, int]
 #: Channels -> a normalisation layer for them.
@@ -94,7 +93,7 @@ class Refinement(nn.Module):
         """(N, channels_in, D, H, W) and the coarser refinement (N, 64, D, H/2, W/2) -> (N, 64, D, H, W)."""
         x = self.reduce(feature)
         if coarser is not None:
-            x = x + functional.interpolate(coarser, size=x.shape[2:], mode="trilinear", align_corners=False)
+            x = x + upsample_twice(coarser)
         x = self.local(x)
         context = torch.cat([branch(x) for branch in self.context], dim=1)
         return self.output(torch.relu(x + self.merge(context)))
@@ -160,5 +159,4 @@ class StrokeNet(nn.Module):
         for feature, refinement in zip(reversed(features), reversed(self.refinements), strict=True):
             refined = refinement(feature, refined)
         assert refined is not None
-        upsampled = functional.interpolate(refined, size=full.shape[2:], mode="trilinear", align_corners=False)
-        return self.head(self.head_unit(torch.cat([upsampled, full], dim=1)))
+        return self.head(self.head_unit(torch.cat([upsample_twice(refined), full], dim=1)))

@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from medpy.metric.binary import dc
+from slabs import prepare_reference
 
 from benchmark.callbacks import native_axes
 from benchmark.configs import find_config, merge, shipped_configs
@@ -22,6 +23,7 @@ from benchmark.loading import load
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import WholeCases
 from benchmark.pipeline.sampling import EpochBatches
+from benchmark.pipeline.store import Store
 from benchmark.suite import method_config, read_suite
 from leaderboard.cohort import read_cohort
 from leaderboard.images import read_volume
@@ -86,16 +88,16 @@ def test_a_prediction_that_equals_the_reference_comes_back(config: Path, cached:
     model = yaml.safe_load(config.read_text())["model"]
     module, _, name = model["class_path"].rpartition(".")
     method = getattr(importlib.import_module(module), name)(**model.get("init_args", {}))
-    whole = WholeCases(cached, method.view_of(max_epochs=1))
+    whole = WholeCases(Store(cached, torch.device("cpu")), method.view_of(max_epochs=1))
     resampled = bool({"size", "pixel_mm"} & model.get("init_args", {}).keys())
     returned, references = [], []
     for index, case in enumerate(cached):
         item = whole[index]
-        prepared = method.preparation.reference(item["reference"], case.spacing_mm)
+        prepared = prepare_reference(method.preparation, item["reference"], case.spacing_mm)
         assert prepared.shape == item["image"].shape[1:]
         back = method.preparation.inverse(prepared.float(), tuple(item["reference"].shape), case.spacing_mm)
         returned.append(native_axes(back > method.threshold).ravel())
-        references.append(np.asarray(case.reference).ravel())
+        references.append(native_axes(torch.from_numpy(np.array(case.reference))).ravel())
     dice = dc(np.concatenate(returned), np.concatenate(references))
     assert dice > 0.9 if resampled else dice == 1.0
 

@@ -12,6 +12,8 @@ from scipy import ndimage
 from benchmark.methods.perfusion_threshold import PerfusionThreshold, rules
 from benchmark.methods.perfusion_threshold.module import CANDIDATES
 from benchmark.pipeline.datasets import Batch
+from benchmark.pipeline.intensity import CT_WINDOW
+from benchmark.pipeline.midline import estimate_midline
 
 FOV_MM = 200.0
 
@@ -38,7 +40,8 @@ class Phantom:
             "image": torch.from_numpy(self.maps.astype(np.float32)),
             "brain": torch.from_numpy(self.brain.astype(np.uint8)),
             "reference": torch.from_numpy(self.regions["core"].astype(np.uint8)),
-            "spacing_mm": torch.tensor(self.spacing_mm),
+            "spacing_mm": self.spacing_mm,
+            "midline": estimate_midline(np.clip(self.maps[0], *CT_WINDOW), self.brain, self.spacing_mm),
         }
 
     def predict(self, **settings: float) -> np.ndarray:

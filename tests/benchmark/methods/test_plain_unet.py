@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from slabs import prepare, prepare_reference
 from torch import nn
 
 from benchmark.methods.plain_unet import PlainUNetMethod, loss
@@ -70,8 +71,8 @@ def test_odd_depths_repeat_their_last_slice_in_image_and_reference_and_the_inver
     preparation, spacing_mm = PlainUNetMethod(3).preparation, (1.0, 1.0, 5.0)
     image, reference = torch.rand(5, 3, 64, 40), (torch.rand(3, 64, 40) > 0.5).byte()
     prepared, truth = (
-        preparation.image(image, torch.ones(3, 64, 40), spacing_mm),
-        preparation.reference(reference, spacing_mm),
+        prepare(preparation, image, spacing_mm),
+        prepare_reference(preparation, reference, spacing_mm),
     )
     assert prepared.shape == (5, 4, 64, 64)
     assert torch.equal(prepared[:, :3, :, :40], image)
@@ -81,8 +82,6 @@ def test_odd_depths_repeat_their_last_slice_in_image_and_reference_and_the_inver
     assert torch.equal(truth[3], truth[2])
     assert not truth[:, :, 40:].any()
     assert torch.equal(preparation.inverse(truth, (3, 64, 40), spacing_mm), reference)
-    lesion = truth.flatten(1).any(dim=1).numpy()
-    assert np.array_equal(preparation.lesion_slices(reference.flatten(1).any(dim=1).numpy(), spacing_mm), lesion)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmark.pipeline.cache import CachedCase, _is_sound, build_cache, open_entry
+from benchmark.pipeline.midline import estimate_midline
 from leaderboard.cohort import Cohort, read_cohort
 from leaderboard.errors import InputError
 
@@ -19,18 +21,32 @@ def test_a_cached_case_holds_what_the_files_hold(cohort: Cohort, cached: list[Ca
     case, entry = cohort.cases[17], cached[17]
     for index, kind in enumerate(cohort.channels):
         stored = np.asanyarray(nib.load(case.images[kind]).dataobj)
-        np.testing.assert_allclose(entry.image[index], stored, rtol=1e-6)
-    np.testing.assert_array_equal(entry.reference, np.asanyarray(nib.load(case.reference).dataobj))
+        np.testing.assert_allclose(entry.image[:, index].transpose(2, 1, 0), stored, rtol=1e-6)
+    stored = np.asanyarray(nib.load(case.reference).dataobj)
+    np.testing.assert_array_equal(np.asarray(entry.reference).transpose(2, 1, 0), stored)
     assert entry.spacing_mm == pytest.approx(nib.load(case.images["CT"]).header.get_zooms())
     assert isinstance(entry.image, np.memmap)
 
 
 def test_statistics_are_those_of_the_brain(cached: list[CachedCase]) -> None:
     entry = cached[3]
-    inside = entry.image[:, np.asarray(entry.brain, bool)].astype(np.float64)
+    inside = entry.image.swapaxes(0, 1)[:, np.asarray(entry.brain, bool)].astype(np.float64)
     np.testing.assert_allclose(entry.mean[1:], inside[1:].mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(entry.sd[1:], inside[1:].std(axis=1), rtol=1e-5)
     assert entry.mean[0] == pytest.approx(inside[0].clip(0, 100).mean(), rel=1e-5)
+    np.testing.assert_array_equal(entry.lowest, entry.zscored().min(axis=(0, 2, 3)))
+
+
+def test_the_midline_of_a_case_is_kept_with_it(cached: list[CachedCase]) -> None:
+    for case in (cached[3], cached[23]):
+        line = estimate_midline(case.zscored()[:, 0], np.array(case.brain), case.spacing_mm)
+        assert line.centre_mm == pytest.approx(case.midline.centre_mm)
+        assert astuple(line)[1:] == pytest.approx(astuple(case.midline)[1:], abs=1e-4, nan_ok=True)
+    assert cached[23].midline.correlation > 0.2  # found, while cached[3] is too coarse and has the upright line
+
+
+def test_slices_are_z_scored_one_by_one_as_all_at_once(cached: list[CachedCase]) -> None:
+    np.testing.assert_array_equal(cached[3].zscored([0, 1]), cached[3].zscored()[:2])
 
 
 def test_the_second_build_reads_no_image(cohort: Cohort, cached: list[CachedCase], cache: Path, monkeypatch) -> None:

@@ -1,42 +1,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.methods.strokenet.module import Curriculum
+from benchmark.pipeline.augment import draw
 from benchmark.pipeline.cache import CachedCase
-from benchmark.pipeline.datamodule import workers_for
-from benchmark.pipeline.datasets import MethodView, TrainingSamples, WholeCases, collate, crop_size
-from benchmark.pipeline.preparation import PadToMultiple, Preparation
+from benchmark.pipeline.datasets import (
+    Batch,
+    MethodView,
+    TrainingBatches,
+    TrainingSamples,
+    WholeCases,
+    collate,
+    crop_size,
+)
+from benchmark.pipeline.inplane import inverted, mapped
+from benchmark.pipeline.preparation import PadToMultiple, Plane, Preparation, with_neighbours
+from benchmark.pipeline.resampling import ResampleTo
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
+from benchmark.pipeline.store import Store
 
+CPU = torch.device("cpu")
 SLICES = MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum())
 VOLUMES = MethodView("volumes", 0, PadToMultiple(16), ConstantCurriculum())
+
+
+def samples(cached: Sequence[CachedCase], view: MethodView, seed: int = 0, **options: bool) -> TrainingSamples:
+    return TrainingSamples(Store(cached, CPU), view, seed, **options)
+
+
+def whole(cached: Sequence[CachedCase], view: MethodView) -> WholeCases:
+    return WholeCases(Store(cached, CPU), view)
 
 
 def test_2d_and_3d_methods_see_a_case_deformed_the_same_way(cached: list[CachedCase]) -> None:
     for epoch in (0, 3):
         for case in (0, 12, 20):
-            volume = TrainingSamples(cached, VOLUMES, seed=5)[Key(epoch, case)]
+            volume = samples(cached, VOLUMES, 5)[[Key(epoch, case)]]
             depth = volume["image"].shape[2]
-            slices = TrainingSamples(cached, SLICES, seed=5)[Key(epoch, case, tuple(range(depth)))]
+            slices = samples(cached, SLICES, 5)[[Key(epoch, case, tuple(range(depth)))]]
             assert torch.equal(volume["image"][0].transpose(0, 1), slices["image"])
             assert torch.equal(volume["reference"][0], slices["reference"])
 
 
-def test_the_brain_mask_is_deformed_with_the_image(cached: list[CachedCase]) -> None:
-    class Brain(Preparation):
-        def image(self, image: torch.Tensor, brain: torch.Tensor, spacing_mm: Sequence[float]) -> torch.Tensor:
-            return torch.cat([image, brain[None].float()])
+def test_a_slice_is_the_same_whatever_else_is_in_its_batch(cached: list[CachedCase]) -> None:
+    view = replace(SLICES, neighbours=1)
+    alone = samples(cached, view)[[Key(2, 5, (1, 3))]]
+    among = samples(cached, view)[[Key(2, 3, (0,)), Key(2, 5, (1, 2, 3)), Key(2, 20, (1,))]]
+    assert torch.equal(among["image"][[1, 3]], alone["image"])
+    assert torch.equal(among["reference"][[1, 3]], alone["reference"])
 
-    samples = TrainingSamples(cached, MethodView("volumes", 0, Brain(), ConstantCurriculum()), seed=0)
+
+def test_neighbours_are_those_of_the_augmented_and_prepared_case(cached: list[CachedCase]) -> None:
+    case = next(place for place, entry in enumerate(cached) if entry.depth == 8)
+    for preparation in (PadToMultiple(16), ResampleTo(3.0, 64, slice_mm=3.0)):
+        view = replace(VOLUMES, preparation=preparation)
+        volume = samples(cached, view)[[Key(1, case)]]
+        depth = volume["reference"].shape[1]
+        chosen = (depth - 1, 0, 3)
+        slices = samples(cached, replace(view, view="slices", neighbours=2))[[Key(1, case, chosen)]]
+        expected = with_neighbours(volume["image"][0], torch.tensor(chosen), 2)
+        torch.testing.assert_close(slices["image"], expected, rtol=0, atol=1e-6)
+        assert torch.equal(slices["reference"], volume["reference"][0][list(chosen)])
+
+
+class Brain(Preparation):
+    """The brain mask beside the images."""
+
+    def image(self, image: torch.Tensor, brain: torch.Tensor, planes: Sequence[Plane]) -> torch.Tensor:
+        return torch.cat([image, brain[:, None].float()], dim=1)
+
+
+def test_the_brain_mask_is_deformed_with_the_image(cached: list[CachedCase]) -> None:
+    served = samples(cached, MethodView("volumes", 0, Brain(), ConstantCurriculum()))
     for epoch in range(3):
-        sample = samples[Key(epoch, 20)]
+        sample = served[[Key(epoch, 20)]]
         image, brain = sample["image"][0, :-1], sample["image"][0, -1].bool()
         assert image[1:, brain].mean() > image[1:, ~brain].mean() + 0.5  # maps are 0 outside the brain
         assert set(brain.unique().tolist()) == {False, True}
@@ -44,54 +88,106 @@ def test_the_brain_mask_is_deformed_with_the_image(cached: list[CachedCase]) -> 
 
 
 def test_samples_differ_between_epochs(cached: list[CachedCase]) -> None:
-    samples = TrainingSamples(cached, VOLUMES, seed=0)
-    assert not torch.equal(samples[Key(0, 3)]["image"], samples[Key(1, 3)]["image"])
+    served = samples(cached, VOLUMES)
+    assert not torch.equal(served[[Key(0, 3)]]["image"], served[[Key(1, 3)]]["image"])
 
 
-def _epoch(loader: DataLoader, epoch: int) -> list[dict[str, torch.Tensor]]:
-    loader.batch_sampler.set_epoch(epoch)
-    return list(loader)
-
-
-@pytest.mark.parametrize("view", [SLICES, VOLUMES], ids=["slices", "volumes"])
-def test_an_epoch_is_the_same_with_and_without_workers_and_after_a_restart(
-    cached: list[CachedCase], view: MethodView
-) -> None:
-    depths = [case.brain.shape[2] for case in cached]
+def batches_of(cached: Sequence[CachedCase], view: MethodView, rank: int = 0, ranks: int = 1) -> EpochBatches:
     lesion = [case.lesion_slices.tolist() for case in cached]
 
     def batches(epoch: int) -> list[list[Key]]:
-        if view is VOLUMES:
-            return volume_batches(depths, 2, 0, epoch)
+        if view.view == "volumes":
+            return volume_batches([len(slices) for slices in lesion], 2, 0, epoch)
         return slice_batches(lesion, 16, 0, epoch, lesion_fraction=0.5)
 
-    def loader(workers: int) -> DataLoader:
-        samples = TrainingSamples(cached, view, seed=0)
-        persistent = workers > 0
-        return DataLoader(
-            samples, batch_sampler=EpochBatches(batches), collate_fn=collate, num_workers=workers,
-            persistent_workers=persistent,
-        )  # fmt: skip
+    return EpochBatches(batches, rank, ranks)
 
-    running = loader(0)
-    _epoch(running, 0)
-    expected = _epoch(running, 1)  # the second epoch of a run
-    for restarted in (loader(0), loader(2)):
-        torch.manual_seed(123)
-        for one, other in zip(expected, _epoch(restarted, 1), strict=True):
-            for name in one:
-                assert torch.equal(one[name], other[name]), name
+
+def epoch_of(served: TrainingBatches, epoch: int) -> list[Batch]:
+    served.sampler.set_epoch(epoch)
+    return list(served)
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    for name in ("image", "reference", "valid"):
+        assert torch.equal(one[name], other[name]), name
+
+
+@pytest.mark.parametrize("view", [SLICES, VOLUMES], ids=["slices", "volumes"])
+def test_an_epoch_is_the_same_after_a_restart_and_however_far_batches_are_planned_ahead(
+    cached: list[CachedCase], view: MethodView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = TrainingBatches(samples(cached, view), batches_of(cached, view))
+    epoch_of(running, 0)
+    expected = epoch_of(running, 1)  # the second epoch of a run
+    assert len(expected) == len(running)
+    torch.manual_seed(123)
+    restarted = TrainingBatches(samples(cached, view), batches_of(cached, view))
+    for one, other in zip(expected, epoch_of(restarted, 1), strict=True):
+        assert_same(one, other)
+    # What a GPU gets: planned ahead, noise from threads. The store's device is asked for that alone here.
+    ahead = TrainingBatches(samples(cached, view), batches_of(cached, view))
+    monkeypatch.setattr(ahead.samples.store, "device", torch.device("cuda"))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: tensor)
+    for one, other in zip(expected, epoch_of(ahead, 1), strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("view", [SLICES, VOLUMES], ids=["slices", "volumes"])
+def test_two_processes_together_see_what_one_sees(cached: list[CachedCase], view: MethodView) -> None:
+    single = epoch_of(TrainingBatches(samples(cached, view), batches_of(cached, view)), 1)
+    parts = [epoch_of(TrainingBatches(samples(cached, view), batches_of(cached, view, rank, 2)), 1) for rank in (0, 1)]
+    for batch, *shared in zip(single, *parts, strict=True):
+        images = [image for part in shared for image in part["image"]]
+        for image in batch["image"]:  # a process pads its volumes to the deepest of its own
+            assert any(torch.equal(image[:, : other.shape[1]], other[:, : image.shape[1]]) for other in images)
+
+
+def test_cases_read_batch_by_batch_and_cases_in_memory_give_the_same_bits(cached: list[CachedCase]) -> None:
+    for view in (SLICES, VOLUMES):
+        sampler = batches_of(cached, view)
+        resident, read = (
+            TrainingBatches(TrainingSamples(Store(cached, CPU, resident=kept), view, 0), sampler)
+            for kept in (True, False)
+        )
+        for one, other in zip(epoch_of(resident, 2), epoch_of(read, 2), strict=True):
+            assert_same(one, other)
+        items = [WholeCases(Store(cached, CPU, resident=kept), view)[4] for kept in (True, False)]
+        assert torch.equal(items[0]["image"], items[1]["image"])
+
+
+def test_cases_stay_in_memory_where_they_take_an_eighth_of_it(
+    cached: list[CachedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(case.image.nbytes + case.brain.nbytes for case in cached)
+    for memory, fits in ((8 * size, True), (8 * size - 1, False)):
+        monkeypatch.setattr("benchmark.pipeline.store.memory_of", lambda device, memory=memory: memory)
+        assert (Store(cached, CPU).resident is not None) == fits
+
+
+def test_slices_of_other_sizes_are_padded_and_marked(cached: list[CachedCase]) -> None:
+    small = replace(
+        cached[20],
+        image=cached[20].image[..., :24, :28],
+        brain=cached[20].brain[..., :24, :28],
+        reference=cached[20].reference[..., :24, :28],  # type: ignore[index]
+    )
+    mixed = [cached[18], small, cached[19]]
+    batch = samples(mixed, MethodView("slices", 0, Preparation(), ConstantCurriculum()))[
+        [Key(0, 0, (0, 1)), Key(0, 1, (0,)), Key(0, 2, (1,))]
+    ]
+    assert batch["image"].shape == (4, 5, 32, 32)
+    assert batch["valid"].sum(dim=(1, 2)).tolist() == [1024, 1024, 1024, 24 * 28]  # sizes come one after the other
 
 
 def test_axes_are_depth_height_width(cached: list[CachedCase]) -> None:
-    case = cached[20]
-    item = WholeCases(cached, VOLUMES)[20]
-    assert item["reference"].shape == case.brain.shape[::-1]
-    np.testing.assert_array_equal(item["reference"].numpy(), np.asarray(case.reference).transpose(2, 1, 0))
+    item = whole(cached, VOLUMES)[20]
+    np.testing.assert_array_equal(item["reference"].numpy(), cached[20].reference)
+    assert item["image"].shape == (5, *item["reference"].shape)
 
 
 def test_images_are_z_scores_inside_the_brain_and_the_background_stays_apart(cached: list[CachedCase]) -> None:
-    item = WholeCases(cached, VOLUMES)[5]
+    item = whole(cached, VOLUMES)[5]
     brain = item["brain"].bool()
     for image in item["image"]:
         assert image[brain].mean().item() == pytest.approx(0, abs=1e-3)
@@ -99,15 +195,22 @@ def test_images_are_z_scores_inside_the_brain_and_the_background_stays_apart(cac
         assert image[~brain].max() < 0  # the raw value 0, below the brain's mean
 
 
-def test_raw_views_have_physical_units_and_no_augmentation(cached: list[CachedCase]) -> None:
+def test_raw_views_have_physical_units(cached: list[CachedCase]) -> None:
     raw = MethodView("volumes", 0, PadToMultiple(1), ConstantCurriculum(), raw=True)
-    expected = torch.from_numpy(np.asarray(cached[2].image).transpose(0, 3, 2, 1).copy())
-    assert torch.equal(WholeCases(cached, raw)[2]["image"], expected)
-    assert torch.equal(TrainingSamples(cached, raw, seed=0)[Key(3, 2)]["image"][0], expected)
+    item = whole(cached, raw)[2]
+    np.testing.assert_array_equal(item["image"].numpy(), cached[2].image.swapaxes(0, 1))
+    np.testing.assert_array_equal(item["brain"].numpy(), cached[2].brain)
+    np.testing.assert_array_equal(item["reference"].numpy(), cached[2].reference)
+
+
+def test_without_augmentation_a_sample_is_the_case_as_it_is(cached: list[CachedCase]) -> None:
+    item, sample = whole(cached, VOLUMES)[4], samples(cached, VOLUMES, augmented=False)[[Key(7, 4)]]
+    assert torch.equal(sample["image"][0], item["image"])
+    assert torch.equal(sample["reference"][0], item["reference"])
 
 
 def test_collate_pads_depth_and_marks_what_is_real() -> None:
-    def sample(depth: int, value: float) -> dict[str, torch.Tensor]:
+    def sample(depth: int, value: float) -> Batch:
         return {
             "image": torch.full((1, 5, depth, 8, 8), value),
             "reference": torch.ones(1, depth, 8, 8, dtype=torch.uint8),
@@ -121,32 +224,69 @@ def test_collate_pads_depth_and_marks_what_is_real() -> None:
 
 
 def test_lesion_crops_hold_lesion_and_fit_the_network(cached: list[CachedCase]) -> None:
-    view = MethodView("volumes", 0, PadToMultiple(16), Curriculum(10, crop=0.625))
-    samples = TrainingSamples(cached, view, seed=0)
+    served = samples(cached, MethodView("volumes", 0, PadToMultiple(16), Curriculum(10, crop=0.625)))
     for case in range(len(cached)):
-        sample = samples[Key(0, case)]
+        sample = served[[Key(0, case)]]
         assert sample["image"].shape[-2:] == (16, 16)
         assert sample["reference"].any()
-        assert samples[Key(9, case)]["image"].shape[-2:] == (32, 32)  # stage C: the whole slice
+        assert served[[Key(9, case)]]["image"].shape[-2:] == (32, 32)  # stage C: the whole slice
 
 
-def test_crops_repeat_for_the_same_epoch_and_move_between_epochs(cached: list[CachedCase]) -> None:
+def test_a_crop_about_lesion_follows_it_through_the_augmentation(cached: list[CachedCase]) -> None:
+    def about_lesion(epoch: int) -> Stage:
+        return Stage("B", augmentation=1.0, lesion_crops=1.0, crop=0.5)
+
+    served = samples(cached, MethodView("volumes", 0, PadToMultiple(16), about_lesion))
+    uncropped = samples(cached, MethodView("volumes", 0, PadToMultiple(16), ConstantCurriculum()))
+    found = 0
+    for epoch in range(6):
+        for case in range(0, len(cached), 4):
+            kept = uncropped[[Key(epoch, case)]]["reference"].any()
+            found += bool(kept) == bool(served[[Key(epoch, case)]]["reference"].any())
+    assert found == 36
+
+
+def test_crops_are_parts_of_the_whole_slice_and_move_between_epochs(cached: list[CachedCase]) -> None:
     def anywhere(epoch: int) -> Stage:
-        return Stage("B", augmentation=0.0, crop=0.5)
+        return Stage("B", crop=0.5)
 
-    samples = TrainingSamples(cached, MethodView("volumes", 0, PadToMultiple(16), anywhere), seed=0, augmented=False)
-    assert torch.equal(samples[Key(0, 1)]["image"], samples[Key(0, 1)]["image"])
-    crops = [samples[Key(epoch, 1)]["image"] for epoch in range(4)]
-    assert any(not torch.equal(crops[0], other) for other in crops[1:])
+    cropped = samples(cached, MethodView("volumes", 0, PadToMultiple(16), anywhere))
+    full = samples(cached, MethodView("volumes", 0, PadToMultiple(16), ConstantCurriculum()))
+    places = set()
+    for epoch in range(5):
+        crop, slices = cropped[[Key(epoch, 1)]]["image"][0, 1, 0], full[[Key(epoch, 1)]]["image"][0, 1, 0]
+        assert crop.shape == (16, 16)
+        windows = slices.unfold(0, 16, 1).unfold(1, 16, 1)
+        apart = (windows - crop).abs().amax(dim=(2, 3))
+        assert apart.min() < 1e-4
+        places.add(int(apart.argmin()))
+    assert len(places) > 1
+
+
+def test_the_mirror_of_a_plane_is_the_cases_own_seen_through_the_augmentation(cached: list[CachedCase]) -> None:
+    """A pixel, taken to the original, mirrored there and taken back, is where the plane's mirror takes it."""
+    planes: list[Plane] = []
+
+    class Noted(Preparation):
+        def image(self, image: torch.Tensor, brain: torch.Tensor, given: Sequence[Plane]) -> torch.Tensor:
+            planes.extend(given)
+            return image
+
+    served = samples(cached, MethodView("volumes", 0, Noted(), ConstantCurriculum()))
+    case = cached[20]
+    line = case.midline
+    angle = np.radians(line.angle_deg)
+    normal, mm = np.array([np.cos(angle), np.sin(angle)]), np.array(case.pixel_mm)
+    for epoch in range(6):
+        planes.clear()
+        served[[Key(epoch, 20)]]
+        pixels = draw(5, seed=0, epoch=epoch, case=case.number).pixels(case.size, case.pixel_mm)
+        original = np.array(mapped(pixels, (9.0, 21.0))) * mm
+        away = normal @ (original - np.array(line.centre_mm)) - line.shift_mm
+        expected = mapped(inverted(pixels), tuple((original - 2 * away * normal) / mm))
+        assert mapped(planes[0].mirror, (9.0, 21.0)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_crop_sizes_are_multiples_of_16_within_the_slice() -> None:
     assert [crop_size(length, 0.625) for length in (256, 96, 64, 32)] == [160, 48, 32, 16]
     assert crop_size(8, 0.5) == 8
-
-
-@pytest.mark.parametrize(
-    ("processors", "gpus", "workers"), [(16, 1, 12), (16, 4, 3), (2, 1, 1), (1, 1, 1), (64, 8, 7), (4, 8, 1)]
-)
-def test_loader_processes_are_a_gpus_share_of_the_cores_but_one(processors: int, gpus: int, workers: int) -> None:
-    assert workers_for(processors, gpus) == workers

@@ -1,0 +1,111 @@
+"""Where the slices of a fold's cases lie while a job works: all in the device's memory, or read batch by batch.
+
+ISLES 2018 takes 0.66 GB as z-scores, which any GPU has to spare. What is larger than an eighth of the device's memory
+(jobs may share it) stays in the memory-mapped cache; its slices are read ahead into pinned memory. Either way the same
+values come out, to the bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.pipeline.cache import CachedCase
+
+#: Largest share of a device's memory that cases may lie in.
+SHARE = 1 / 8
+
+#: Place of a case among a store's cases, and which of its slices.
+Wanted = tuple[int, Sequence[int]]
+
+
+class Slices(NamedTuple):
+    """Slices of cases, one after the other.
+
+    Attributes:
+        images: (S, C, H, W) float32, z-scored.
+        labels: (S, H, W) uint8: the reference in the lowest bit, the brain in the next.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    @property
+    def reference(self) -> Tensor:
+        """(S, H, W) uint8."""
+        return self.labels & 1
+
+    @property
+    def brain(self) -> Tensor:
+        """(S, H, W) uint8."""
+        return self.labels >> 1
+
+
+class Store:
+    """Slices of cases on a device.
+
+    Args:
+        cases: whose.
+        device: where they are wanted.
+        resident: whether they all lie there; None decides by the device's memory.
+    """
+
+    def __init__(self, cases: Sequence[CachedCase], device: torch.device, resident: bool | None = None) -> None:
+        self.cases = cases
+        self.device = device
+        if resident is None:
+            resident = sum(case.image.nbytes + case.brain.nbytes for case in cases) <= SHARE * memory_of(device)
+        self.resident = [_to(device, _read(case, slice(None))) for case in cases] if resident else None
+
+    def fetch(self, wanted: Sequence[Wanted]) -> Slices | None:
+        """What is to be read from files for these slices, in any thread; None where they lie on the device already."""
+        if self.resident is not None:
+            return None
+        read = [_read(self.cases[place], list(slices)) for place, slices in wanted]
+        joined = Slices(*(torch.cat(parts) for parts in zip(*read, strict=True)))
+        return Slices(*(part.pin_memory() for part in joined)) if self.device.type == "cuda" else joined
+
+    def deliver(self, wanted: Sequence[Wanted], fetched: Slices | None) -> Slices:
+        """The slices on the device, case after case in the order of `wanted`; all of one size.
+
+        Args:
+            wanted: what `fetch` was asked for.
+            fetched: what it gave.
+        """
+        if fetched is not None:
+            return _to(self.device, fetched)
+        assert self.resident is not None
+        parts = [_chosen(self.resident[place], slices) for place, slices in wanted]
+        return Slices(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory that a device has in all."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _read(case: CachedCase, slices: Sequence[int] | slice) -> Slices:
+    labels = np.asarray(case.brain[slices]) << 1
+    if case.reference is not None:
+        labels = labels | case.reference[slices]
+    return Slices(torch.from_numpy(np.ascontiguousarray(case.zscored(slices))), torch.from_numpy(labels))
+
+
+def _to(device: torch.device, slices: Slices) -> Slices:
+    return Slices(*(part.to(device, non_blocking=True) for part in slices))
+
+
+def _chosen(case: Slices, slices: Sequence[int]) -> Slices:
+    """Some slices of a case, in ascending order; a view where they follow one another."""
+    first, last = slices[0], slices[-1]
+    if last - first + 1 == len(slices):
+        return Slices(*(part[first : last + 1] for part in case))
+    places = torch.tensor(slices).to(case.labels.device, non_blocking=True)
+    return Slices(*(part[places] for part in case))
