@@ -35,7 +35,7 @@ from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
 from benchmark.rows import row_folder
 from benchmark.state import read_state, update_state
-from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES
+from benchmark.suite import EVERY_EPOCHS
 from benchmark.wandb_sink import SlicePicture, wandb_logger
 from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
@@ -98,11 +98,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
     loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
     timer, counter = Timer(), CountMultiplications()
     callbacks = [
-        *checkpoint_callbacks(
-            checkpoints,
-            int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS)),
-            float(suite.get("checkpoint_every_minutes", EVERY_MINUTES)),
-        ),
+        *checkpoint_callbacks(checkpoints, int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS))),
         ProgressReport(run),
         MetricsFile(run / "metrics.csv"),
         FiniteLoss(),

@@ -25,12 +25,12 @@ from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError, listed
 from leaderboard.images import write_text
 
-#: Epochs, and minutes within one, between two checkpoints.
-EVERY_EPOCHS, EVERY_MINUTES = 1, 10.0
+#: Epochs between two checkpoints.
+EVERY_EPOCHS = 1
 
 _KEYS = {
     "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
-    "checkpoint_every_n_epochs", "checkpoint_every_minutes", "threads", "slurm",
+    "checkpoint_every_n_epochs", "threads", "slurm",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 #: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
@@ -62,8 +62,7 @@ class SuiteConfig:
         defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
         overrides: further config by method.
         wandb: whether jobs log to W&B.
-        checkpoint_every_n_epochs: how often a job saves at an epoch's end.
-        checkpoint_every_minutes: how often within an epoch.
+        checkpoint_every_n_epochs: how often a job saves, at an epoch's end.
         threads: of a job on CPUs; as many jobs then run at a time as the cores allow. None: one job, all cores.
         slurm: settings of the launcher ``slurm``.
     """
@@ -79,7 +78,6 @@ class SuiteConfig:
     overrides: dict[str, Any] = field(default_factory=dict)
     wandb: bool = True
     checkpoint_every_n_epochs: int = EVERY_EPOCHS
-    checkpoint_every_minutes: float = EVERY_MINUTES
     threads: int | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
 
@@ -155,9 +153,6 @@ def read_suite(path: Path) -> SuiteConfig:
         for key, (value, least) in numbers.items()
         if not isinstance(value, int) or isinstance(value, bool) or value < least
     ]
-    minutes = content.get("checkpoint_every_minutes", EVERY_MINUTES)
-    if not isinstance(minutes, int | float) or isinstance(minutes, bool) or minutes <= 0:
-        faults.append("checkpoint_every_minutes must be a number greater than 0: correct it")
     if not isinstance(content.get("wandb", True), bool):
         faults.append("wandb must be true or false: correct it")
     if faults:
@@ -174,7 +169,6 @@ def read_suite(path: Path) -> SuiteConfig:
         overrides=sections["overrides"],
         wandb=content.get("wandb", True),
         checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", EVERY_EPOCHS),
-        checkpoint_every_minutes=minutes,
         threads=content.get("threads"),
         slurm=sections["slurm"],
     )
@@ -279,7 +273,6 @@ def plan_jobs(
                 "fold": fold,
                 "wandb": suite.wandb,
                 "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
-                "checkpoint_every_minutes": suite.checkpoint_every_minutes,
                 "threads": suite.threads,
                 "cohort_sha256": cohort_digest,
                 "folds_sha256": folds.digest,

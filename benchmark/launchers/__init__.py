@@ -43,7 +43,7 @@ def make_launcher(name: str, suite: SuiteConfig, root: Path, jobs: Sequence[Job]
     if name == "slurm":
         from benchmark.launchers.slurm import SlurmLauncher
 
-        return SlurmLauncher(suite.slurm, root / "slurm", suite.checkpoint_every_minutes)
+        return SlurmLauncher(suite.slurm, root / "slurm")
     from benchmark.launchers.local import LocalLauncher, slots_for
 
     slots, gpu_each = slots_for(jobs, suite.threads)

@@ -210,7 +210,7 @@ def test_the_ids_of_jobs_are_found_again_and_damaged_ones_are_none(tmp_path: Pat
         ({"partitoin": "gpu"}, "partitoin: no such setting"),
         ({"nodes": 0}, "nodes must be a whole number"),
         ({"time_minutes": "1:00"}, "time_minutes must be a whole number"),
-        ({"time_minutes": 14}, "checkpoint_every_minutes is 10): give at least 15"),
+        ({"time_minutes": 9}, "time_minutes is 9: a job would end before its first epoch"),
         ({"sbatch": "--x"}, "sbatch must be a mapping"),
         ({"setup": "module load"}, "setup must be a list"),
     ],
