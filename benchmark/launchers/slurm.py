@@ -173,7 +173,7 @@ class RemoteJob:
         environment = without_slurm(os.environ) if alone else dict(os.environ)
         with (self.run / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(
-                job_command(self.run), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                job_command([self.run]), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=keeping_memory(environment) | {"PYTHONUNBUFFERED": "1"}, preexec_fn=_leave_signal_to_submitit,
             )  # fmt: skip
         status = self._process.wait()

@@ -192,6 +192,23 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     assert "holds no finished job" in capsys.readouterr().err
 
 
+def test_the_rules_of_a_fold_share_a_process_and_give_what_each_gives_alone(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = ["all_background", "perfusion_t38", "perfusion_tfit", "toy"]
+    assert run(tree, "--methods", ",".join(methods), "--folds", "0") == 0
+    jobs = [project / "runs" / "small" / method / "fold0" for method in methods]
+    processes = [(job / ".lock").read_text().split("process ")[1].split(",")[0] for job in jobs]
+    assert len(set(processes[:3])) == 1
+    assert processes[3] != processes[0]
+    for job in jobs[:3]:
+        assert "`Trainer.fit` stopped" in (job / "log.txt").read_text()
+        assert json.loads((job / "provenance.json").read_text())["costs"]["other_seconds"] > 0
+        capsys.readouterr()
+        assert main(["verify", str(job), "--retrain"]) == 0  # in a process of its own
+        assert "files are the same after training again" in capsys.readouterr().out
+
+
 def test_an_ablation_is_a_row_of_its_own_from_the_same_training(project: Path, tree: Path) -> None:
     assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.inverted=true") == 0
     job = project / "runs" / "small" / "toy" / "fold0"
