@@ -378,7 +378,7 @@ def _cost(options: argparse.Namespace) -> int:
         raise InputError(f"--out {options.out}: is no file in a folder that exists: name a CSV to write")
     console = _console()
     with counted("measured", console, "methods") as progress:
-        table = measure_costs(
+        table, problems = measure_costs(
             options.methods,
             suite=options.config,
             cohort=options.cohort,
@@ -389,6 +389,8 @@ def _cost(options: argparse.Namespace) -> int:
     print_costs(table, console)
     if options.out:
         write_text(options.out, table.to_csv(index=False, lineterminator="\n"))
+    if problems:
+        raise InputError(problems)
     return 0
 
 
