@@ -5,8 +5,9 @@ serve``) imports them once and forks a process a job, which then is as if it had
 job RUN ...``: with the environment, the log and the signals of one. The server itself computes nothing and asks for
 no GPU, since neither OpenMP's threads nor CUDA would survive the fork.
 
-It answers on a socket, a line of JSON each way: what to start is answered with the process's number, a number with how
-that process ended, or null. It ends when the launcher does; the jobs go on without it, and hold their locks.
+It says on a socket when it is ready, and then answers there, a line of JSON each way: what to start with the process's
+number, a number with how that process ended, or null. It ends when the launcher does; the jobs go on without it, and
+hold their locks.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ class ForkServer:
             )  # fmt: skip
         self._socket = ours
         self._lines = ours.makefile("rw", encoding="utf-8")
+        self._ready = False
 
     def start(self, runs: Sequence[Path], environment: Mapping[str, str], log: Path) -> ForkedProcess:
         """A process that does the jobs of these run directories; waits until the server has imported everything.
@@ -63,18 +66,27 @@ class ForkServer:
         Raises:
             ConnectionError: the server is gone, or could not start.
         """
+        if not self._ready:
+            self._ready = bool(self._answer())
         request = {"runs": [str(run) for run in runs], "environment": dict(environment), "log": str(log)}
         return ForkedProcess(self, int(self.ask(request)))
 
     def ask(self, request: object) -> Any:
-        """The server's answer to one request.
+        """The server's answer to one request; Ctrl-C waits for it, else it would be taken for the next one's.
 
         Raises:
             ConnectionError: it is gone.
         """
+        with _uninterrupted():
+            try:
+                self._lines.write(json.dumps(request) + "\n")
+                self._lines.flush()
+            except (OSError, ValueError) as error:
+                raise ConnectionError(f"the fork server is gone: {error}") from None
+            return self._answer()
+
+    def _answer(self) -> Any:
         try:
-            self._lines.write(json.dumps(request) + "\n")
-            self._lines.flush()
             answer = self._lines.readline()
         except (OSError, ValueError) as error:
             raise ConnectionError(f"the fork server is gone: {error}") from None
@@ -139,6 +151,26 @@ class ForkedProcess:
                 os.kill(self.pid, number)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """SIGINT and SIGTERM are handled at the end of this context."""
+    if threading.current_thread() is not threading.main_thread():  # which alone handles signals
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
+
+
 def _is_there(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -170,6 +202,8 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
             import_module(name)
     gc.freeze()
     with socket.socket(fileno=connection) as link, link.makefile("rw", encoding="utf-8") as lines:
+        lines.write("true\n")
+        lines.flush()
         for line in lines:
             request = json.loads(line)
             if isinstance(request, int):

@@ -152,6 +152,24 @@ def test_an_interrupt_from_the_terminal_leaves_the_server_to_tell_how_its_jobs_e
     assert read_state(run).reason.startswith("interrupted")
 
 
+def test_an_interrupt_amid_a_question_comes_after_its_answer(
+    server: ForkServer, run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = server.start([run], environment(SPY="wait"), run / "log.txt")
+    answer = server._answer
+
+    def interrupted() -> object:
+        signal.raise_signal(signal.SIGINT)
+        return answer()
+
+    monkeypatch.setattr(server, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        process.poll()
+    monkeypatch.undo()
+    (folder / "end").touch()
+    assert process.wait(60) == 1
+
+
 def test_jobs_outlive_their_server_and_the_launcher_sees_their_end(folder: Path, run: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
