@@ -1,6 +1,6 @@
 """What a job keeps so that it can go on after it was killed, and how it finds out what of that is whole.
 
-A job saves at every epoch's end, keeping the last two, and within an epoch every few minutes. A file is written under
+A job saves at every epoch's end and keeps the last two: an epoch is the unit of a restart. A file is written under
 another name first, so what bears a checkpoint's name was written to its end; what was damaged afterwards is found out
 by the archive's own checksums, and the one before is used.
 """
@@ -10,13 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
@@ -25,17 +23,16 @@ from leaderboard.errors import InputError
 from leaderboard.images import sync_folder
 
 
-def checkpoint_callbacks(folder: Path, every_n_epochs: int, every_minutes: float) -> list[pl.Callback]:
+def checkpoint_callbacks(folder: Path, every_n_epochs: int) -> list[pl.Callback]:
     """What saves while a job trains.
 
     Args:
         folder: where to.
         every_n_epochs: how often at an epoch's end: ``epoch=<epoch>-step=<global step>.ckpt``, the last two.
-        every_minutes: how often in between, likewise named, the last one.
 
     Returns:
-        Callbacks; besides these two one for ``best.ckpt``, the weights with the best validation Dice (to look at: the
-        last ones predict, since choosing by a score on the held-out fold would leak), and one for the means of metrics.
+        Callbacks: for these checkpoints; for ``best.ckpt``, the weights with the best validation Dice (to look at: the
+        last ones predict, since choosing by a score on the held-out fold would leak); `SameProcesses`.
     """
     common: dict[str, Any] = {"dirpath": folder, "mode": "max", "enable_version_counter": False}
     return [
@@ -49,28 +46,11 @@ def checkpoint_callbacks(folder: Path, every_n_epochs: int, every_minutes: float
             save_on_train_epoch_end=True,
             **common,
         ),
-        _WithinEpoch(
-            filename="{epoch}-{step}",
-            monitor="step",
-            save_top_k=1,
-            train_time_interval=timedelta(minutes=every_minutes),
-            **common,
-        ),
         _Best(
             filename="best", monitor="val/dice", save_weights_only=True, save_on_train_epoch_end=False, **common
         ),
-        EpochMeans(),
+        SameProcesses(),
     ]  # fmt: skip
-
-
-class _WithinEpoch(ModelCheckpoint):
-    """Saves by the clock, but not at an epoch's end, which is saved with all that belongs to it."""
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        """Save where it is time."""
-        loop = trainer.fit_loop.epoch_loop
-        if not loop.batch_progress.is_last_batch and not loop._should_accumulate():
-            super().on_train_batch_end(trainer, *arguments)
 
 
 class _Best(ModelCheckpoint):
@@ -82,59 +62,28 @@ class _Best(ModelCheckpoint):
             super().on_validation_end(trainer, module)
 
 
-class EpochMeans(pl.Callback):
-    """Carries the running means of an epoch's metrics over a restart within it; Lightning would begin them anew."""
+class SameProcesses(pl.Callback):
+    """Notes how many processes train, and refuses to go on with another number: their batches would be other ones."""
 
-    #: Under this name in a checkpoint: for each process, sum and weight of each metric.
-    KEY = "epoch_means"
-    #: Under this one: how many processes there were.
-    PROCESSES = "processes"
-
-    def __init__(self) -> None:
-        self._carried: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    #: Under this name in a checkpoint.
+    KEY = "processes"
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note the sums, unless the epoch is over."""
-        own = {}
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            own = {name: (metric.value, metric.cumulated_batch_size) for name, metric in _means(trainer).items()}
-        everyones: list[Any] = [own]
-        if trainer.world_size > 1:
-            everyones = [None] * trainer.world_size
-            torch.distributed.all_gather_object(everyones, own)
-        checkpoint[self.KEY] = everyones
-        checkpoint[self.PROCESSES] = trainer.world_size
+        """Note it."""
+        checkpoint[self.KEY] = trainer.world_size
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the sums up.
+        """Compare; any number may predict.
 
         Raises:
-            InputError: a training that another number of processes began; its batches were other ones.
+            InputError: another number of processes began this training.
         """
-        if trainer.state.fn != TrainerFn.FITTING:
-            return
-        began = checkpoint.get(self.PROCESSES, trainer.world_size)
-        if began != trainer.world_size:
+        began = checkpoint.get(self.KEY, trainer.world_size)
+        if trainer.state.fn == TrainerFn.FITTING and began != trainer.world_size:
             raise InputError(
                 f"{trainer.default_root_dir}: {began} processes began this training, now there are "
                 f"{trainer.world_size}: set trainer.devices and num_nodes as they were, or give another --out"
             )
-        self._carried = checkpoint[self.KEY][trainer.global_rank] if self.KEY in checkpoint else {}
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        """After the first batch, when the metrics are there again, add what was before."""
-        if self._carried:
-            for name, metric in _means(trainer).items():
-                value, weight = self._carried.get(name, (0.0, 0))
-                metric.value = metric.value + value
-                metric.cumulated_batch_size = metric.cumulated_batch_size + weight
-            self._carried = {}
-
-
-def _means(trainer: pl.Trainer) -> dict[str, Any]:
-    """The running epoch's metrics that are means, by name."""
-    results = trainer.fit_loop.epoch_loop._results
-    return {name: metric for name, metric in results.items() if metric.is_tensor and metric.meta.is_mean_reduction}
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

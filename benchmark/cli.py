@@ -172,8 +172,15 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("predict", help="LightningCLI for one method: benchmark predict --help", add_help=False)
 
     job = commands.add_parser("job", help="one job of a suite, from its run directory (what `run` starts)")
-    job.add_argument("run", type=Path, metavar="RUN", help="run directory with a config.yaml")
+    job.add_argument(
+        "runs", type=Path, metavar="RUN", nargs="+", help="run directory with a config.yaml; of several, one by one"
+    )
     job.set_defaults(command=_job)
+
+    server = commands.add_parser("serve")  # without help: it is for `run` alone
+    server.add_argument("connection", type=int, metavar="FD")
+    server.add_argument("modules", nargs="*", metavar="MODULE")
+    server.set_defaults(command=_serve)
     return parser
 
 
@@ -371,7 +378,7 @@ def _cost(options: argparse.Namespace) -> int:
         raise InputError(f"--out {options.out}: is no file in a folder that exists: name a CSV to write")
     console = _console()
     with counted("measured", console, "methods") as progress:
-        table = measure_costs(
+        table, problems = measure_costs(
             options.methods,
             suite=options.config,
             cohort=options.cohort,
@@ -382,6 +389,8 @@ def _cost(options: argparse.Namespace) -> int:
     print_costs(table, console)
     if options.out:
         write_text(options.out, table.to_csv(index=False, lineterminator="\n"))
+    if problems:
+        raise InputError(problems)
     return 0
 
 
@@ -415,4 +424,12 @@ def _job(options: argparse.Namespace) -> int:
     finally:
         gc.freeze()
         gc.enable()
-    return job(options.run, started)
+    return job(options.runs, started)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """What `benchmark.launchers.fork_server` starts: returns once in itself and once in each process that it forks."""
+    from benchmark.launchers.fork_server import serve
+
+    arguments = serve(options.connection, options.modules)
+    return 0 if arguments is None else main(arguments)

@@ -1,7 +1,7 @@
 """What a method costs: weights, multiplications, memory and time for one case (``benchmark cost``).
 
-Each method is measured in a process of its own, on one synthetic case: first the network's pass over the prepared
-case, then everything from the case's NIfTI files to the written mask. Weights are random; they do not change the cost.
+Methods are measured one after the other in one process, on one synthetic case: the network's pass over the prepared
+case, and everything from the case's NIfTI files to the written mask. Weights are random; they do not change the cost.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class Cost:
         gmac: 10^9 multiply-accumulates of the network's pass over the case.
         network_seconds: of that pass.
         case_seconds: from the case's image files to its mask file.
-        peak_memory_mb: of the process, or of its GPU where it has one.
+        peak_memory_mb: of the process while it measured this method, or of its GPU where it has one.
         slices: of the case.
         size: pixels a side.
         precision: of the network.
@@ -63,7 +65,7 @@ def measure_costs(
     size: int,
     settings: dict[str, Any],
     progress: Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[str]]:
     """Measure methods one after the other.
 
     Args:
@@ -75,10 +77,11 @@ def measure_costs(
         progress: called with (done, all).
 
     Returns:
-        A row a method, see `Cost`.
+        A row a method, see `Cost`, and a line for each that could not be measured.
 
     Raises:
-        InputError: an unknown method, a method that lacks a package, or a cohort that cannot be read.
+        InputError: an unknown method, a method that lacks a package, a cohort that cannot be read, or no method could
+            be measured.
     """
     read = read_suite(find_config(suite))
     names = tuple(methods or read.methods)
@@ -92,21 +95,28 @@ def measure_costs(
         del configs[name]
     for line in sorted({slow_precision(config) for config in configs.values()} - {""}):
         print(line, file=sys.stderr)
-    rows = []
+    rows, problems = [], []
+    scratches = {}
     with tempfile.TemporaryDirectory() as folder:
         tree = (cohort or _one_case(Path(folder) / "cohort", size)).resolve()
-        for place, (name, config) in enumerate(configs.items()):
-            scratch = Path(folder) / name
+        for name, config in configs.items():
+            scratch = scratches[name] = Path(folder) / name
             scratch.mkdir()
             config["data"] = config.get("data", {}) | {
                 "cohort": str(tree),
                 "cache": str(scratch / "cache"),
             }
             (scratch / "config.yaml").write_text(yaml.safe_dump(config))
-            rows.append(_in_a_process(name, scratch))
+        for done, (name, outcome) in enumerate(_measured(scratches), start=1):
+            if isinstance(outcome, Cost):
+                rows.append(asdict(outcome))
+            else:
+                problems.append(f"{name}: cannot be measured: {outcome}")
             if progress:
-                progress(place + 1, len(configs))
-    return pd.DataFrame([asdict(row) for row in rows])
+                progress(done, len(configs))
+    if not rows:
+        raise InputError(problems)
+    return pd.DataFrame(rows), problems
 
 
 def print_costs(table: pd.DataFrame, console: Console) -> None:
@@ -133,31 +143,45 @@ def _one_case(folder: Path, size: int) -> Path:
     return folder
 
 
-def _in_a_process(method: str, scratch: Path) -> Cost:
+def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]:
+    """Each method with its cost, or with what is wrong: one after the other in a process that imports once.
+
+    Where that process dies, another goes on with the next method.
+    """
     context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    process = context.Process(target=_measure, args=(method, scratch, queue))
-    with children_keep_memory():  # as the suite's jobs do
-        process.start()
-    process.join()
-    outcome = None if queue.empty() else queue.get()
-    if isinstance(outcome, Cost):
-        return outcome
-    raise InputError(f"{method}: cannot be measured: {outcome or f'its process ended with {process.exitcode}'}")
+    waiting = dict(scratches)
+    while waiting:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
+        with children_keep_memory():  # as the suite's jobs do
+            process.start()
+        sender.close()
+        try:
+            for method in list(waiting):
+                del waiting[method]
+                try:
+                    yield method, receiver.recv()
+                except EOFError:
+                    process.join()
+                    yield method, f"its process ended with {process.exitcode}"
+                    break
+        finally:
+            receiver.close()
+            process.terminate()
+            process.join()
 
 
-def _measure(method: str, scratch: Path, queue: Any) -> None:
-    """Measure one method in this process; puts a `Cost`, or what is wrong, into the queue."""
-    from benchmark.cost_meter import CostMeter
-    from benchmark.loading import load, quiet_lightning
+def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
+    """Measure methods in this process; sends a `Cost`, or what is wrong, for each."""
+    from benchmark.cost_meter import measure
+    from benchmark.loading import quiet_lightning
 
     quiet_lightning()
-    try:
-        meter = CostMeter(method, scratch)
-        trainer = {"logger": False, "callbacks": [meter], "enable_checkpointing": False, "limit_predict_batches": 1}
-        changes = ("--trainer.devices=1", "--trainer.num_nodes=1", f"--predictions.folder={scratch / 'predictions'}")
-        cli = load(scratch / "config.yaml", trainer, *changes)
-        cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
-        queue.put(meter.cost)
-    except InputError as error:  # the config is a temporary file, which nobody can correct
-        queue.put("; ".join(error.problems).replace(f"{scratch / 'config.yaml'}: ", ""))
+    for method, scratch in scratches.items():
+        try:
+            sender.send(measure(method, scratch))
+        except InputError as error:  # the config is a temporary file, which nobody can correct
+            sender.send("; ".join(error.problems).replace(f"{scratch / 'config.yaml'}: ", ""))
+        except Exception as error:
+            traceback.print_exc()
+            sender.send(f"{type(error).__name__}: {error}")

@@ -15,6 +15,8 @@ import torch
 from benchmark.callbacks import write_masks
 from benchmark.cost import Cost
 from benchmark.job import peak_memory_mb_of
+from benchmark.loading import load
+from benchmark.memory import reset_peak_memory
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.multiplications import count_gmac
 from benchmark.pipeline.cache import build_cache, open_entry
@@ -25,6 +27,29 @@ from leaderboard.cohort import Cohort, read_cohort
 
 #: Times are medians of so many runs after one that warms up.
 RUNS = 3
+
+
+def measure(method: str, scratch: Path) -> Cost:
+    """Measure one method in this process, whatever it measured before.
+
+    Args:
+        method: its name.
+        scratch: folder with its ``config.yaml``, to write into.
+
+    Raises:
+        InputError: its config does not fit.
+    """
+    reset_peak_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    meter = CostMeter(method, scratch)
+    trainer = {"logger": False, "callbacks": [meter], "enable_checkpointing": False, "limit_predict_batches": 1}
+    changes = ("--trainer.devices=1", "--trainer.num_nodes=1", f"--predictions.folder={scratch / 'predictions'}")
+    cli = load(scratch / "config.yaml", trainer, *changes)
+    cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
+    assert meter.cost is not None
+    return meter.cost
 
 
 class CostMeter(pl.Callback):

@@ -27,7 +27,7 @@ from benchmark.cohort.folds import folds_within, read_folds
 from benchmark.configs import read_yaml
 from benchmark.loading import load, quiet_lightning, require_training, use_threads
 from benchmark.locks import hold
-from benchmark.memory import peak_memory_mb
+from benchmark.memory import peak_memory_mb, reset_peak_memory
 from benchmark.multiplications import CountMultiplications
 from benchmark.outputs import CHECKPOINT, damaged_outputs, needs_training, read_provenance
 from benchmark.pipeline.cache import cohort_digest
@@ -35,10 +35,13 @@ from benchmark.pipeline.datamodule import StrokeData
 from benchmark.provenance import record_provenance
 from benchmark.rows import row_folder
 from benchmark.state import read_state, update_state
-from benchmark.suite import EVERY_EPOCHS, EVERY_MINUTES
-from benchmark.wandb_sink import SlicePicture, wandb_logger
+from benchmark.suite import EVERY_EPOCHS
+from benchmark.wandb_sink import SlicePicture, close_run, wandb_logger
 from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError
+
+#: Reason of a job that was asked to end.
+INTERRUPTED = "interrupted: run the same command again to continue"
 
 
 def run_job(run: Path, started: float | None = None) -> int:
@@ -75,7 +78,7 @@ def _outcome(run: Path, started: float) -> tuple[int, str]:
     except InputError as error:
         reason = "; ".join(error.problems)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns an interrupt and SIGTERM into SystemExit
-        reason = "interrupted: run the same command again to continue"
+        reason = INTERRUPTED
     except Exception as error:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
@@ -98,11 +101,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
     loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
     timer, counter = Timer(), CountMultiplications()
     callbacks = [
-        *checkpoint_callbacks(
-            checkpoints,
-            int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS)),
-            float(suite.get("checkpoint_every_minutes", EVERY_MINUTES)),
-        ),
+        *checkpoint_callbacks(checkpoints, int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS))),
         ProgressReport(run),
         MetricsFile(run / "metrics.csv"),
         FiniteLoss(),
@@ -197,12 +196,50 @@ def peak_memory_mb_of(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else peak_memory_mb()
 
 
-def main(run: Path, started: float | None = None) -> int:
-    """Entry point of ``benchmark job RUN``; see `run_job`."""
+def main(runs: Sequence[Path], started: float | None = None) -> int:
+    """Entry point of ``benchmark job RUN ...``: one job after the other, each as if it were alone.
+
+    One job speaks on this process's output, several each in the ``log.txt`` of its run directory.
+
+    Args:
+        runs: run directories.
+        started: when the process started, by `time.monotonic`; default now.
+
+    Returns:
+        Exit status: 0 all done, 1 one failed (the others were done none the less) or was asked to end.
+    """
     torch.set_float32_matmul_precision("high")
     if not is_rank_zero():
         quiet_lightning()
+    if len(runs) == 1:
+        return _main(runs[0], started)
+    statuses = []
+    for run in runs:
+        _speak_in(run / "log.txt")
+        reset_peak_memory()
+        try:
+            statuses.append(_main(run, started))
+        except InputError as error:  # its config.yaml
+            print("; ".join(error.problems), file=sys.stderr)
+            statuses.append(1)
+        close_run(statuses[-1])
+        if read_state(run).reason == INTERRUPTED:
+            break
+        started = None
+    return max(statuses)
+
+
+def _main(run: Path, started: float | None) -> int:
     config = read_yaml(run / "config.yaml")
     use_threads(config)
     pl.seed_everything(int(config.get("seed_everything", 0)), workers=True, verbose=False)
     return run_job(run, started)
+
+
+def _speak_in(log: Path) -> None:
+    """From now on this process's output goes to a file, that of libraries and of processes that it starts too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)

@@ -9,7 +9,9 @@ from 2.35 on, where the kernel's mode for them is madvise or always); other C li
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import os
 import re
 import resource
@@ -61,8 +63,20 @@ def children_keep_memory() -> Iterator[None]:
             os.environ[_VARIABLE] = before
 
 
+def reset_peak_memory() -> None:
+    """Give back what is free and count the peak anew; outside Linux and glibc the peak stays that of the whole process.
+
+    Kept memory (`keeping_memory`) would else be counted for whoever comes next.
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb() -> int:
-    """The most memory that this process ever had, in MB of 2^20 bytes.
+    """The most memory that this process had, ever or since `reset_peak_memory`, in MB of 2^20 bytes.
 
     On Linux that is not what `getrusage` says: it counts from the peak of the process that started this one.
     """

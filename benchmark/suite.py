@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib
 import importlib.util
 import json
 import shutil
@@ -25,12 +26,12 @@ from leaderboard.cohort import read_cohort
 from leaderboard.errors import InputError, listed
 from leaderboard.images import write_text
 
-#: Epochs, and minutes within one, between two checkpoints.
-EVERY_EPOCHS, EVERY_MINUTES = 1, 10.0
+#: Epochs between two checkpoints.
+EVERY_EPOCHS = 1
 
 _KEYS = {
     "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
-    "checkpoint_every_n_epochs", "checkpoint_every_minutes", "threads", "slurm",
+    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "slurm",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 #: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
@@ -62,9 +63,9 @@ class SuiteConfig:
         defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
         overrides: further config by method.
         wandb: whether jobs log to W&B.
-        checkpoint_every_n_epochs: how often a job saves at an epoch's end.
-        checkpoint_every_minutes: how often within an epoch.
+        checkpoint_every_n_epochs: how often a job saves, at an epoch's end.
         threads: of a job on CPUs; as many jobs then run at a time as the cores allow. None: one job, all cores.
+        jobs_per_gpu: how many share a GPU of this machine. None: as many as its memory and the cores allow, up to four.
         slurm: settings of the launcher ``slurm``.
     """
 
@@ -79,8 +80,8 @@ class SuiteConfig:
     overrides: dict[str, Any] = field(default_factory=dict)
     wandb: bool = True
     checkpoint_every_n_epochs: int = EVERY_EPOCHS
-    checkpoint_every_minutes: float = EVERY_MINUTES
     threads: int | None = None
+    jobs_per_gpu: int | None = None
     slurm: dict[str, Any] = field(default_factory=dict)
 
 
@@ -147,7 +148,7 @@ def read_suite(path: Path) -> SuiteConfig:
         "seed": (content.get("seed", 0), 0),
         "folds.number": (sections["folds"].get("number", 5), 2),
         "checkpoint_every_n_epochs": (content.get("checkpoint_every_n_epochs", EVERY_EPOCHS), 1),
-        **({"threads": (content["threads"], 1)} if content.get("threads") is not None else {}),
+        **{key: (content[key], 1) for key in ("threads", "jobs_per_gpu") if content.get(key) is not None},
         **{f"cohort.twin.{key}": (value, 0) for key, value in (twin if isinstance(twin, dict) else {}).items()},
     }
     faults += [
@@ -155,9 +156,6 @@ def read_suite(path: Path) -> SuiteConfig:
         for key, (value, least) in numbers.items()
         if not isinstance(value, int) or isinstance(value, bool) or value < least
     ]
-    minutes = content.get("checkpoint_every_minutes", EVERY_MINUTES)
-    if not isinstance(minutes, int | float) or isinstance(minutes, bool) or minutes <= 0:
-        faults.append("checkpoint_every_minutes must be a number greater than 0: correct it")
     if not isinstance(content.get("wandb", True), bool):
         faults.append("wandb must be true or false: correct it")
     if faults:
@@ -174,8 +172,8 @@ def read_suite(path: Path) -> SuiteConfig:
         overrides=sections["overrides"],
         wandb=content.get("wandb", True),
         checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", EVERY_EPOCHS),
-        checkpoint_every_minutes=minutes,
         threads=content.get("threads"),
+        jobs_per_gpu=content.get("jobs_per_gpu"),
         slurm=sections["slurm"],
     )
 
@@ -279,7 +277,6 @@ def plan_jobs(
                 "fold": fold,
                 "wandb": suite.wandb,
                 "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
-                "checkpoint_every_minutes": suite.checkpoint_every_minutes,
                 "threads": suite.threads,
                 "cohort_sha256": cohort_digest,
                 "folds_sha256": folds.digest,
@@ -304,6 +301,18 @@ def lacking(config: Mapping[str, Any]) -> list[str]:
         for module, remedy in config.get("requires", {}).items()
         if importlib.util.find_spec(module) is None
     ]
+
+
+def is_rule(config: Mapping[str, Any]) -> bool:
+    """Whether a job's method is a rule without weights; False too where its class is not found from here."""
+    from benchmark.methods.base import RuleMethod
+
+    module, _, name = str(config.get("model", {}).get("class_path", "")).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception:  # a user's module may do what it likes
+        return False
+    return isinstance(found, type) and issubclass(found, RuleMethod)
 
 
 def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str) -> str:

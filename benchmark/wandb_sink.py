@@ -7,9 +7,11 @@ together in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; those of a 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,8 @@ def _settings() -> Any:
     import wandb
 
     logging.getLogger("wandb").setLevel(logging.ERROR)
-    return wandb.Settings(silent=True, console="off", x_disable_stats=True)
+    # Versions are in the provenance: to list every installed package takes half a second a job.
+    return wandb.Settings(silent=True, console="off", x_disable_stats=True, x_save_requirements=False)
 
 
 def run_id(*parts: str) -> str:
@@ -68,6 +71,14 @@ def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
         mode=wandb_mode(),
         settings=_settings(),
     )
+
+
+def close_run(status: int) -> None:
+    """End the run of this process, if it has one, with an exit status: the next job's is another run."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        with contextlib.suppress(Exception):  # W&B is a sink
+            wandb.run.finish(exit_code=status)
 
 
 class SlicePicture(pl.Callback):

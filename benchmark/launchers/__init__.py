@@ -1,7 +1,7 @@
 """Where jobs run. A launcher is one file here with a class of this shape, and one line in `make_launcher`.
 
-Whatever starts it, a job is ``python -m benchmark job RUN``: it says all that there is to say in its run directory, and
-continues there when it is started again.
+Whatever starts it, a job is what ``python -m benchmark job RUN`` does: it says all that there is to say in its run
+directory, and continues there when it is started again.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def make_launcher(name: str, suite: SuiteConfig, root: Path, jobs: Sequence[Job]
     if name == "slurm":
         from benchmark.launchers.slurm import SlurmLauncher
 
-        return SlurmLauncher(suite.slurm, root / "slurm", suite.checkpoint_every_minutes)
-    from benchmark.launchers.local import LocalLauncher, slots_for
+        return SlurmLauncher(suite.slurm, root / "slurm")
+    from benchmark.launchers.local import LocalLauncher
+    from benchmark.launchers.slots import slots_for
 
-    slots, gpu_each = slots_for(jobs, suite.threads)
-    return LocalLauncher(slots, gpu_each=gpu_each)
+    return LocalLauncher(slots_for(jobs, suite.threads, suite.jobs_per_gpu))

@@ -9,43 +9,25 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmark.launchers import Watch
 from benchmark.launchers.ending import describe, note_end
+from benchmark.launchers.fork_server import WITH_WANDB, ForkedProcess, ForkServer
+from benchmark.launchers.slots import Slot, on_cpu
 from benchmark.memory import keeping_memory
-from benchmark.suite import Job
-from leaderboard.pool import cores
+from benchmark.state import read_state
+from benchmark.suite import Job, is_rule
 
 #: Seconds between two looks at the jobs.
-POLL_EVERY = 0.25
-#: Memory that a job on CPUs may need, in bytes.
-MEMORY = 4 * 2**30
+POLL_EVERY = 0.1
+
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 
-def slots_for(jobs: Sequence[Job], threads: int | None) -> tuple[int, bool]:
-    """How many jobs this machine runs at a time, and whether each gets a GPU of its own.
-
-    Args:
-        jobs: a job a GPU where each takes one of several; on CPUs as many as cores and memory allow.
-        threads: of a job on CPUs; None: all cores are one job's.
-    """
-    import torch
-
-    trainers = [job.config.get("trainer", {}) for job in jobs]
-    devices = {str(trainer.get("devices", "auto")) for trainer in trainers}
-    gpus = torch.cuda.device_count()
-    if gpus and any(trainer.get("accelerator") != "cpu" for trainer in trainers):
-        return (gpus, True) if gpus > 1 and devices == {"1"} else (1, False)
-    if threads is None or not all(count.isdigit() for count in devices):
-        return 1, False
-    processes = max(map(int, devices), default=1)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(cores() // (threads * processes), memory // (MEMORY * processes))), False
-
-
-def job_command(run: Path) -> list[str]:
-    """What runs a job, wherever it runs."""
-    return [sys.executable, "-m", "benchmark", "job", str(run)]
+def job_command(runs: Sequence[Path]) -> list[str]:
+    """What runs jobs one after the other in one process, wherever it runs."""
+    return [sys.executable, "-m", "benchmark", "job", *map(str, runs)]
 
 
 def without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
@@ -54,16 +36,16 @@ def without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class LocalLauncher:
-    """A process a job, `slots` at a time.
+    """Processes in the slots of this machine: one for each job, and one for the rules of a fold together.
 
     Args:
-        slots: jobs at a time.
-        gpu_each: each sees one GPU, that of its slot.
+        slots: as many processes run at a time.
     """
 
-    def __init__(self, slots: int = 1, *, gpu_each: bool = False) -> None:
+    def __init__(self, slots: Sequence[Slot] = (Slot(),)) -> None:
         self.slots = slots
-        self.gpu_each = gpu_each
+        self._server: ForkServer | None = None
+        self._modules: list[str] = []
 
     def underway(self, jobs: Sequence[Job]) -> list[Path]:
         """None: a job that outlived its suite is waited for by the one that is started in its place."""
@@ -71,20 +53,25 @@ class LocalLauncher:
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`."""
-        waiting = list(jobs)
-        free = list(range(self.slots))
-        running: list[tuple[Job, subprocess.Popen[bytes], int]] = []
+        waiting = units(jobs)
+        self._modules = modules(jobs)
+        free = list(self.slots)
+        running: list[tuple[list[Job], Process, Slot]] = []
         try:
             while waiting or running:
-                while waiting and free:
-                    job, slot = waiting.pop(0), free.pop(0)
-                    running.append((job, self._start(job, slot), slot))
+                for slot in list(free):
+                    if (unit := next((unit for unit in waiting if slot.takes(unit[0].config)), None)) is not None:
+                        waiting.remove(unit)
+                        free.remove(slot)
+                        running.append((unit, self._start(unit, slot), slot))
                 for entry in list(running):
-                    job, process, slot = entry
+                    unit, process, slot = entry
                     if process.poll() is not None:
+                        assert process.returncode is not None
                         running.remove(entry)
                         free.append(slot)
-                        note_end(job.run, describe(process.returncode))
+                        if left := note_ends(unit, process.returncode):
+                            waiting.insert(0, left)
                 watch({})
                 time.sleep(POLL_EVERY)
         finally:
@@ -94,13 +81,69 @@ class LocalLauncher:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=10)
                 process.kill()
+            if self._server is not None:
+                self._server.close()
+                self._server = None
 
-    def _start(self, job: Job, slot: int) -> subprocess.Popen[bytes]:
-        environment = keeping_memory(without_slurm(os.environ)) | {"PYTHONUNBUFFERED": "1"}
-        if self.gpu_each:
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-            environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[slot] if visible else str(slot)
-        with (job.run / "log.txt").open("ab") as log:
+    def _start(self, unit: Sequence[Job], slot: Slot) -> Process:
+        plain = without_slurm(os.environ) | {"PYTHONUNBUFFERED": "1"}
+        environment = keeping_memory(plain) | slot.environment()
+        runs = [job.run for job in unit]
+        log = runs[0] / "log.txt"
+        if hasattr(os, "fork") and is_one_process(unit[0].config):
+            for _ in range(2):  # a server that was killed is started again, once
+                try:
+                    self._server = self._server or ForkServer(plain, self._modules)
+                    return self._server.start(runs, environment, log)
+                except ConnectionError:
+                    if self._server is not None:
+                        self._server.close()
+                    self._server = None
+        with log.open("ab") as output:
             return subprocess.Popen(
-                job_command(job.run), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+                job_command(runs), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
             )
+
+
+def units(jobs: Sequence[Job]) -> list[list[Job]]:
+    """What is done in one process each: the rules of a fold, which look at the same cases, and every other job alone.
+
+    Args:
+        jobs: in the order in which they are to begin.
+    """
+    together: dict[object, list[Job]] = {}
+    for job in jobs:
+        shared = is_rule(job.config) and is_one_process(job.config)
+        together.setdefault((job.fold, on_cpu(job.config)) if shared else job.run, []).append(job)
+    return list(together.values())
+
+
+def modules(jobs: Sequence[Job]) -> list[str]:
+    """What jobs import besides `benchmark.job`: our methods (a user's may not bear being copied), W&B."""
+    paths = {str(job.config.get("model", {}).get("class_path", "")) for job in jobs}
+    methods = sorted(path.rpartition(".")[0] for path in paths if path.startswith("benchmark."))
+    wandb = any(job.config.get("suite", {}).get("wandb", True) for job in jobs)
+    return [*dict.fromkeys(methods), *(WITH_WANDB if wandb else ())]
+
+
+def is_one_process(config: Mapping[str, Any]) -> bool:
+    """Whether Lightning computes a job in the process that was started, and starts no others by its command line."""
+    trainer = config.get("trainer", {})
+    devices = str(trainer.get("devices", "auto"))
+    alone = devices == "1" or (devices == "auto" and on_cpu(config))
+    return alone and str(trainer.get("num_nodes", 1)) == "1"
+
+
+def note_ends(unit: Sequence[Job], status: int) -> list[Job]:
+    """Make sure that each job of a process that has ended is done or failed, with a reason.
+
+    Returns:
+        Those that it had not begun when it ended, where it had begun others: they need another process.
+    """
+    left = [job for job in unit if read_state(job.run).status == "pending"]
+    if len(left) == len(unit):
+        left = []
+    for job in unit:
+        if job not in left:
+            note_end(job.run, describe(status))
+    return left

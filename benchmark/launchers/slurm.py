@@ -26,7 +26,7 @@ from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.local import job_command, without_slurm
 from benchmark.memory import keeping_memory
 from benchmark.state import read_state, update_state
-from benchmark.suite import EVERY_MINUTES, Job
+from benchmark.suite import Job
 from leaderboard.errors import InputError
 from leaderboard.images import write_text
 
@@ -42,6 +42,9 @@ END_WITHIN = 30
 TIME_LIMITS = 1000
 #: Time limit where the suite sets none; SLURM's or submitit's own may be shorter than an epoch.
 TIME_MINUTES = 240
+#: The shortest that is accepted: SLURM's signal comes up to a minute before it, starting takes a while too, and a job
+#: that ends within its first epoch begins anew.
+LEAST_MINUTES = 10
 #: The settings of a suite's section ``slurm``, and submitit's names for them.
 SETTINGS = {
     "partition": "partition",
@@ -72,14 +75,13 @@ class SlurmLauncher:
     Args:
         settings: see `SETTINGS`.
         folder: for submitit's files.
-        checkpoint_minutes: how often a job saves, at least.
 
     Raises:
         InputError: no SLURM here, submitit is missing, or settings that do not exist.
     """
 
-    def __init__(self, settings: Mapping[str, Any], folder: Path, checkpoint_minutes: float = EVERY_MINUTES) -> None:
-        if faults := settings_faults(settings, checkpoint_minutes):
+    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
+        if faults := settings_faults(settings):
             raise InputError(f"slurm.{fault}" for fault in faults)
         if find_spec("submitit") is None:
             raise InputError("--launcher slurm: needs submitit: pip install 'isles-benchmark[slurm]'")
@@ -171,7 +173,7 @@ class RemoteJob:
         environment = without_slurm(os.environ) if alone else dict(os.environ)
         with (self.run / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(
-                job_command(self.run), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                job_command([self.run]), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=keeping_memory(environment) | {"PYTHONUNBUFFERED": "1"}, preexec_fn=_leave_signal_to_submitit,
             )  # fmt: skip
         status = self._process.wait()
@@ -217,8 +219,8 @@ def put_back(run: Path) -> None:
         update_state(run, status="pending", phase="", reason="")
 
 
-def settings_faults(settings: Mapping[str, Any], checkpoint_minutes: float = EVERY_MINUTES) -> list[str]:
-    """What is wrong with a suite's section ``slurm``, for jobs that save every so many minutes."""
+def settings_faults(settings: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a suite's section ``slurm``."""
     faults = [
         f"{name}: no such setting: choose among {', '.join(SETTINGS)}" for name in settings if name not in SETTINGS
     ]
@@ -228,12 +230,10 @@ def settings_faults(settings: Mapping[str, Any], checkpoint_minutes: float = EVE
         for name in numbers
         if name in settings and (not isinstance(settings[name], int) or settings[name] < 1)
     ]
-    # SLURM's signal comes up to a minute before the time that is asked for; starting takes a while too.
-    least = int(checkpoint_minutes + 2 * END_WITHIN / 60 + 4)
-    if isinstance(limit := settings.get("time_minutes"), int) and 1 <= limit < least:
+    if isinstance(limit := settings.get("time_minutes"), int) and 1 <= limit < LEAST_MINUTES:
         faults.append(
-            f"time_minutes is {limit}: a job would end before its first checkpoint "
-            f"(checkpoint_every_minutes is {checkpoint_minutes:g}): give at least {least}"
+            f"time_minutes is {limit}: a job would end before its first epoch does, and be requeued for ever: "
+            f"give at least {LEAST_MINUTES}"
         )
     if not isinstance(settings.get("sbatch", {}), dict):
         faults.append("sbatch must be a mapping of sbatch's options: correct it")

@@ -43,7 +43,8 @@ def test_start_of_a_command(command: str, target: str, benchmark: Any, figure: F
 def test_cost_of_a_full_size_case(benchmark: Any, figure: Figure) -> None:
     methods = ("multiscale_resnet", "fcn3d_crf", "residual_unet", "ms_dcnn", "strokenet", "plain_unet")
     options = {"suite": "isles2018", "cohort": None, "size": 256, "settings": {"trainer": {"precision": "auto"}}}
-    table = benchmark.pedantic(lambda: measure_costs(methods, **options), rounds=1)
+    table, problems = benchmark.pedantic(lambda: measure_costs(methods, **options), rounds=1)
+    assert not problems
     assert (table["precision"] == table["precision"][0]).all()
     for row in table.itertuples():
         goal = "<= 0.5 with bfloat16 units, <= 0.05 on a GPU" if row.method == "strokenet" else ""

@@ -35,7 +35,7 @@ def test_share_of_a_job_outside_training_and_prediction(
         (run / "config.yaml").write_text(config)
         started = time.perf_counter()
         with children_keep_memory():
-            subprocess.run(job_command(run), check=True, capture_output=True)
+            subprocess.run(job_command([run]), check=True, capture_output=True)
         seconds = time.perf_counter() - started
         costs = json.loads((run / "provenance.json").read_text())["costs"]
         network = costs["fit_seconds"] + costs["predict_seconds"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -52,3 +54,52 @@ def test_without_a_precision_it_is_what_the_machine_is_fast_in(tmp_path: Path) -
     out = tmp_path / "costs.csv"
     assert main(["cost", "--methods", "all_background", "--size", "32", "--out", str(out)]) == 0
     assert pd.read_csv(out)["precision"].tolist() == ["bf16-mixed" if multiplies_bf16("auto") else "32-true"]
+
+
+def test_a_method_that_cannot_be_measured_is_named_and_the_others_keep_their_rows(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (project / "bad.py").write_text("""
+import os
+from benchmark.methods.base import Method
+
+class Bad(Method):
+    def __init__(self, dies: bool):
+        super().__init__()
+        self.dies = dies
+
+    def configure_network(self, channels):
+        if self.dies:
+            os.kill(os.getpid(), 9)
+        raise RuntimeError("no such network")
+""")
+    for name, dies in (("raises", "false"), ("dies", "true")):
+        config = f"model: {{class_path: bad.Bad, init_args: {{dies: {dies}}}}}\ntrainer: {{accelerator: cpu}}\n"
+        (project / "methods" / f"{name}.yaml").write_text(config)
+    methods = "raises,all_background,dies,toy"
+    arguments = ["--config", "suite.yaml", "--methods", methods, "--size", "32", "--out", "costs.csv"]
+    assert main(["cost", *arguments]) == 1
+    said = capfd.readouterr().err
+    assert "benchmark: raises: cannot be measured: RuntimeError: no such network\n" in said
+    assert "benchmark: dies: cannot be measured: its process ended with -9\n" in said
+    table = pd.read_csv("costs.csv").set_index("method")
+    assert table.index.tolist() == ["all_background", "toy"]
+    assert table["parameters"].tolist() == [0, 3 * 5 * 9 * 4 + 4 + 4 + 1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts a process's peak anew")
+def test_a_method_is_not_charged_for_the_memory_of_the_one_before() -> None:
+    work = """
+from benchmark.memory import keep_memory, peak_memory_mb, reset_peak_memory
+keep_memory()
+small = peak_memory_mb()
+blocks = [bytearray(b"x") * 2**20 for _ in range(512)]
+large = peak_memory_mb()
+del blocks
+reset_peak_memory()
+print(small, large, peak_memory_mb())
+"""
+    run = subprocess.run([sys.executable, "-c", work], capture_output=True, check=True, text=True)
+    small, large, after = map(int, run.stdout.split())
+    assert large > small + 500
+    assert after < small + 100

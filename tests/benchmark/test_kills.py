@@ -50,7 +50,7 @@ class Kill:
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
     """The default suite with all of its methods, 10 cases and two epochs."""
-    content = read_yaml(find_config("twin")) | {"checkpoint_every_minutes": 0.02}
+    content = read_yaml(find_config("twin"))
     content["cohort"] = {"twin": {"cases": 10, "size": 64, "seed": 0}}
     for settings in content["overrides"].values():
         settings["trainer"]["max_epochs"] = 2

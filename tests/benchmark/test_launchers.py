@@ -4,18 +4,24 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from rich.console import Console
 
 from benchmark.job import is_rank_zero
-from benchmark.launchers import local, slurm
+from benchmark.launchers import local, slots, slurm
 from benchmark.launchers.ending import describe, note_end
+from benchmark.launchers.fork_server import WITH_WANDB
 from benchmark.launchers.local import LocalLauncher
+from benchmark.launchers.slots import Slot, slots_for
 from benchmark.memory import keeping_memory
 from benchmark.overview import Overview, duration
 from benchmark.state import State, read_state, update_state, write_state
@@ -87,41 +93,97 @@ def test_an_interrupt_ends_the_running_processes(tmp_path: Path) -> None:
     assert read_state(jobs[1].run).status == "pending"
 
 
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this machine one with other GPUs, cores and memory."""
+
+    def become(gpus_gb: list[int], cores: int = 8, memory_gb: int = 64) -> None:
+        monkeypatch.setattr(slots, "gpu_memories", lambda: [size * 10**9 for size in gpus_gb])
+        monkeypatch.setattr(slots, "cores", lambda: cores)
+        monkeypatch.setattr(slots.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_gb * 2**18}.get)
+
+    return become
+
+
+def jobs_with(*trainers: dict[str, object]) -> list[Job]:
+    return [Job("method", fold, Path(f"run{fold}"), {"trainer": trainer}, "") for fold, trainer in enumerate(trainers)]
+
+
+ONE, RULE = {"devices": 1}, {"devices": 1, "accelerator": "cpu"}
+
+
 @pytest.mark.parametrize(
-    ("gpus", "memory_gb", "threads", "trainer", "expected"),
+    ("memory_gb", "threads", "trainer", "expected"),
     [
-        (0, 64, None, {"devices": 1}, (1, False)),
-        (0, 64, 1, {"devices": 1}, (8, False)),
-        (0, 64, 3, {"devices": 1}, (2, False)),
-        (0, 64, 1, {"devices": 2}, (4, False)),
-        (0, 64, 16, {"devices": 1}, (1, False)),
-        (0, 64, 1, {}, (1, False)),
-        (0, 13, 1, {"devices": 1}, (3, False)),
-        (0, 3, 1, {"devices": 1}, (1, False)),
-        (1, 64, 1, {"devices": 1}, (1, False)),
-        (4, 64, 1, {"devices": 1}, (4, True)),
-        (4, 64, 1, {"devices": "auto"}, (1, False)),
-        (4, 64, 1, {"devices": 1, "accelerator": "cpu"}, (8, False)),
+        (64, None, {"devices": 1}, 1),
+        (64, 1, {"devices": 1}, 8),
+        (64, 3, {"devices": 1}, 2),
+        (64, 1, {"devices": 2}, 4),
+        (64, 16, {"devices": 1}, 1),
+        (64, 1, {}, 1),
+        (13, 1, {"devices": 1}, 3),
+        (3, 1, {"devices": 1}, 1),
     ],
 )
-def test_as_many_jobs_run_at_a_time_as_gpus_or_else_cores_and_memory_allow(
-    gpus: int,
-    memory_gb: int,
-    threads: int | None,
-    trainer: dict[str, object],
-    expected: tuple[int, bool],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_without_a_gpu_as_many_jobs_run_at_a_time_as_cores_and_memory_allow(
+    memory_gb: int, threads: int | None, trainer: dict[str, object], expected: int, machine: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
-    monkeypatch.setattr(local, "cores", lambda: 8)
-    monkeypatch.setattr(local.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_gb * 2**18}.get)
-    jobs = [Job("method", fold, tmp_path, {"trainer": trainer}, "") for fold in (0, 1)]
-    assert local.slots_for(jobs, threads) == expected
+    machine([], memory_gb=memory_gb)
+    assert slots_for(jobs_with(trainer, trainer), threads) == [Slot()] * expected
+
+
+@pytest.mark.parametrize(
+    ("gpus_gb", "cores", "asked", "each"),
+    [
+        ([80], 16, None, 4),  # its memory holds six
+        ([80], 8, None, 2),  # eight cores feed two
+        ([24], 16, None, 2),
+        ([11], 16, None, 1),
+        ([80], 2, None, 1),
+        ([80, 80], 16, None, 2),
+        ([80, 16], 64, None, 1),  # as many on each as the smaller holds
+        ([80] * 8, 64, None, 2),
+        ([11], 4, 3, 3),
+        ([80], 64, 1, 1),
+    ],
+)
+def test_jobs_share_a_gpu_as_its_memory_and_the_cores_allow_or_the_suite_says(
+    gpus_gb: list[int], cores: int, asked: int | None, each: int, machine: Callable[..., None]
+) -> None:
+    machine(gpus_gb, cores)
+    found = slots_for(jobs_with(ONE, ONE), None, asked)
+    # A GPU each first, a second job on each only then.
+    assert [slot.gpu for slot in found] == list(range(len(gpus_gb))) * each
+    assert {slot.cores for slot in found} == {max(cores // len(found), 1)}
+    assert all(slot.takes({"trainer": ONE}) and not slot.takes({"trainer": RULE}) for slot in found)
+
+
+@pytest.mark.parametrize(
+    ("gpus_gb", "cores", "memory_gb", "gpu_jobs", "rules"),
+    [([80], 16, 64, 4, 1), ([24], 16, 64, 2, 8), ([24], 16, 24, 2, 4), ([80], 2, 8, 1, 1), ([80] * 2, 16, 64, 4, 1)],
+)
+def test_rules_run_on_the_idle_cores_beside_the_gpus_in_one_thread(
+    gpus_gb: list[int], cores: int, memory_gb: int, gpu_jobs: int, rules: int, machine: Callable[..., None]
+) -> None:
+    machine(gpus_gb, cores, memory_gb)
+    found = slots_for(jobs_with(ONE, RULE), None)
+    beside = [slot for slot in found if slot.takes({"trainer": RULE})]
+    assert (len(found) - len(beside), len(beside)) == (gpu_jobs, rules)
+    assert not any(slot.takes({"trainer": ONE}) for slot in beside)
+    assert beside[0].environment() == {"OMP_NUM_THREADS": "1"}
+
+
+def test_a_job_on_several_gpus_has_them_to_itself_and_rules_alone_leave_them(machine: Callable[..., None]) -> None:
+    machine([80, 80])
+    several = [slot for slot in slots_for(jobs_with({"devices": 2}, ONE, RULE), 1) if slot.jobs == "gpu"]
+    assert several == [Slot(jobs="gpu")]
+    assert several[0].environment() == {}
+    assert slots_for(jobs_with({}, {}), None) == [Slot(jobs="gpu")]
+    assert slots_for(jobs_with(RULE, RULE), 1) == [Slot()] * 8
 
 
 @pytest.mark.usefixtures("fast")
-def test_with_a_gpu_each_a_job_sees_that_of_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_sees_the_gpu_of_its_slot_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     seen = []
     real = local.subprocess.Popen
@@ -131,8 +193,93 @@ def test_with_a_gpu_each_a_job_sees_that_of_its_slot(tmp_path: Path, monkeypatch
         return real(command, **options)
 
     monkeypatch.setattr(local.subprocess, "Popen", spy)
-    LocalLauncher(slots=2, gpu_each=True).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
+    LocalLauncher([Slot(0), Slot(1)]).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
     assert sorted(seen) == ["4", "7"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert Slot(1).environment()["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+@pytest.mark.usefixtures("fast")
+def test_jobs_wait_for_a_slot_of_their_kind_and_hold_no_other_up(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, "ok", "ok", "ok")
+    for job, trainer in zip(jobs, (ONE, ONE, RULE), strict=True):
+        job.config["trainer"] = trainer | {"num_nodes": 2}  # which is not forked
+    seen = []
+
+    def watch(remarks: object) -> None:
+        seen.append(tuple(read_state(job.run).status for job in jobs))
+
+    LocalLauncher([Slot(0, "gpu"), Slot(jobs="cpu")]).run(jobs, watch)
+    assert seen[-1] == ("done", "done", "done")
+    order = (tmp_path / "order").read_text().split()
+    assert order.index("job0") < order.index("job1")
+    assert all(states[1] == "pending" for states in seen if states[0] != "done")
+
+
+class FakeServer:
+    """Stands for the fork server: a new process does the jobs of a unit as `WORKER` does, one after the other."""
+
+    started: ClassVar[list[list[str]]] = []
+
+    def __init__(self, environment: object, modules: object) -> None:
+        self.started.clear()
+
+    def start(self, runs: list[Path], environment: dict[str, str], log: Path) -> object:
+        self.started.append([run.name for run in runs])
+        loop = f"import sys\nfor sys.argv[1] in {[str(run) for run in runs]}:\n    exec({WORKER!r})"
+        return subprocess.Popen([sys.executable, "-c", loop, "a run"])
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def test_the_rules_of_a_fold_share_a_process_and_one_that_dies_leaves_the_rest_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "ForkServer", FakeServer)
+    monkeypatch.setattr(local, "is_rule", lambda config: "rule" in config)
+    monkeypatch.setattr(local, "POLL_EVERY", 0.02)
+    made = make_jobs(tmp_path, "ok", "kill", "ok", "ok", "ok", "exit")
+    config = {"trainer": {"devices": 1, "accelerator": "cpu"}}
+    jobs = [replace(job, fold=job.fold % 2, config=config | {"rule": True}) for job in made[:5]]
+    jobs.append(replace(made[5], fold=0, config=config))
+    assert [[job.run.name for job in unit] for unit in local.units(jobs)] == [
+        ["job0", "job2", "job4"], ["job1", "job3"], ["job5"],
+    ]  # fmt: skip
+    LocalLauncher().run(jobs, lambda remarks: None)
+    assert FakeServer.started == [["job0", "job2", "job4"], ["job1", "job3"], ["job3"], ["job5"]]
+    states = [read_state(job.run) for job in jobs]
+    assert [state.status for state in states] == ["done", "failed", "done", "done", "done", "failed"]
+    assert "SIGKILL" in states[1].reason
+    assert "status 3" in states[5].reason
+
+
+@pytest.mark.parametrize(
+    ("trainer", "one"),
+    [
+        ({"devices": 1}, True),
+        ({"devices": "1", "num_nodes": 1}, True),
+        ({"devices": 1, "num_nodes": 2}, False),
+        ({"devices": 2}, False),
+        ({}, False),
+        ({"devices": "auto"}, False),
+        ({"accelerator": "cpu"}, True),
+        ({"accelerator": "cpu", "devices": 2}, False),
+    ],
+)
+def test_jobs_of_several_processes_are_not_forked(trainer: dict[str, object], one: bool) -> None:
+    assert local.is_one_process({"trainer": trainer}) is one
+
+
+def test_our_methods_and_wandb_are_imported_before_the_fork_and_a_users_modules_are_not(tmp_path: Path) -> None:
+    classes = ["benchmark.methods.all_background.AllBackground", "mine.Method", "benchmark.methods.strokenet.X"]
+    jobs = [
+        Job("method", 0, tmp_path, {"model": {"class_path": name}, "suite": {"wandb": False}}, "") for name in classes
+    ]
+    ours = ["benchmark.methods.all_background", "benchmark.methods.strokenet"]
+    assert local.modules(jobs) == ours
+    jobs[0].config["suite"]["wandb"] = True
+    assert local.modules(jobs) == [*ours, *WITH_WANDB]
 
 
 @pytest.mark.usefixtures("fast")
@@ -210,7 +357,7 @@ def test_the_ids_of_jobs_are_found_again_and_damaged_ones_are_none(tmp_path: Pat
         ({"partitoin": "gpu"}, "partitoin: no such setting"),
         ({"nodes": 0}, "nodes must be a whole number"),
         ({"time_minutes": "1:00"}, "time_minutes must be a whole number"),
-        ({"time_minutes": 14}, "checkpoint_every_minutes is 10): give at least 15"),
+        ({"time_minutes": 9}, "time_minutes is 9: a job would end before its first epoch"),
         ({"sbatch": "--x"}, "sbatch must be a mapping"),
         ({"setup": "module load"}, "setup must be a list"),
     ],

@@ -19,7 +19,7 @@ import torch
 import yaml
 from toy import SUITE, make_project, run
 
-from benchmark.checkpoints import EpochMeans, is_loadable, newest_checkpoint
+from benchmark.checkpoints import SameProcesses, is_loadable, newest_checkpoint
 from benchmark.cli import main
 from benchmark.job import _seconds_of_sound_fit
 from benchmark.locks import hold, owner
@@ -153,13 +153,15 @@ def test_a_checkpoint_that_could_run_code_is_not_loaded(tmp_path: Path, capsys: 
 
 
 def test_a_training_that_other_processes_began_is_not_continued() -> None:
-    fitting = SimpleNamespace(state=SimpleNamespace(fn="fit"), world_size=2, global_rank=0, default_root_dir="runs/x")
-    predicting = SimpleNamespace(state=SimpleNamespace(fn="predict"), world_size=2, global_rank=0)
-    checkpoint = {EpochMeans.KEY: [{}], EpochMeans.PROCESSES: 1}
+    fitting = SimpleNamespace(state=SimpleNamespace(fn="fit"), world_size=2, default_root_dir="runs/x")
+    predicting = SimpleNamespace(state=SimpleNamespace(fn="predict"), world_size=2)
+    one, two = {}, {}
+    SameProcesses().on_save_checkpoint(SimpleNamespace(world_size=1), None, one)
+    SameProcesses().on_save_checkpoint(fitting, None, two)
     with pytest.raises(InputError, match="runs/x: 1 processes began this training, now there are 2: set"):
-        EpochMeans().on_load_checkpoint(fitting, None, checkpoint)
-    EpochMeans().on_load_checkpoint(predicting, None, checkpoint)
-    EpochMeans().on_load_checkpoint(fitting, None, checkpoint | {EpochMeans.KEY: [{}, {}], EpochMeans.PROCESSES: 2})
+        SameProcesses().on_load_checkpoint(fitting, None, one)
+    SameProcesses().on_load_checkpoint(predicting, None, one)
+    SameProcesses().on_load_checkpoint(fitting, None, two)
 
 
 def test_a_refused_fold_file_changes_nothing_and_a_job_notices_other_folds_by_itself(
@@ -205,36 +207,29 @@ def test_a_restarted_job_is_one_run_of_wandb_and_no_other_jobs(
     assert ids[0] == ids[1] != ids[2]
 
 
-#: Batches of two slices give each epoch four steps; so short a time is over at every batch.
-OFTEN = ["--methods", "toy", "--folds", "0", "--set", "data.batch_size=2", "--set", "trainer.max_epochs=4"]
+#: Batches of two slices give each epoch four steps.
+SHORT = ["--methods", "toy", "--folds", "0", "--set", "data.batch_size=2", "--set", "trainer.max_epochs=4"]
 STEPS = 4
-
-
-def project_that_saves_often(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    project = make_project(folder, patch)
-    suite = yaml.safe_load((project / "suite.yaml").read_text()) | {"checkpoint_every_minutes": 1e-6}
-    (project / "suite.yaml").write_text(yaml.safe_dump(suite))
-    return project / "runs" / "small"
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a suite whose job was not disturbed."""
     with pytest.MonkeyPatch.context() as patch:
-        suite = project_that_saves_often(tmp_path_factory.mktemp("undisturbed"), patch)
-        assert run(tree, *OFTEN) == 0
+        suite = make_project(tmp_path_factory.mktemp("undisturbed"), patch) / "runs" / "small"
+        assert run(tree, *SHORT) == 0
     return suite
 
 
 @pytest.mark.parametrize("place", ["KILL step 5", "KILL saving 8", "KILL predicting 1", "TERM epoch 2"])
-def test_a_job_killed_anywhere_continues_from_within_its_epoch_to_the_same_bytes(
+def test_a_job_killed_anywhere_continues_from_its_last_epoch_to_the_same_bytes(
     undisturbed: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    suite = project_that_saves_often(tmp_path, monkeypatch)
+    suite = make_project(tmp_path, monkeypatch) / "runs" / "small"
     checkpoints = suite / JOB / "checkpoints"
     number, kind, count = place.split()
     (tmp_path / "signal").write_text(f"{int(signal.Signals['SIG' + number])} {kind} {count}")
-    assert run(tree, *OFTEN) == 1
+    assert run(tree, *SHORT) == 1
     assert not (tmp_path / "signal").exists()
     assert not (suite / "leaderboard-fold0").exists()
     state = read_state(suite / JOB)
@@ -242,10 +237,10 @@ def test_a_job_killed_anywhere_continues_from_within_its_epoch_to_the_same_bytes
     assert ("SIGKILL" if number == "KILL" else "interrupted") in state.reason
     newest = newest_checkpoint(checkpoints)
     assert newest is not None
-    expected = {"step": int(count), "saving": int(count) - 1, "epoch": int(count) * STEPS, "predicting": 4 * STEPS}
-    assert step_of(newest) == expected[kind] + (number == "TERM")  # Lightning ends the batch first
+    epochs = {"step": int(count) // STEPS, "saving": int(count) // STEPS - 1, "epoch": int(count), "predicting": 4}
+    assert step_of(newest) == epochs[kind] * STEPS
     (checkpoints / f".{newest.name}.12345.tmp").write_bytes(b"half of a file")
-    assert run(tree, *OFTEN) == 0
+    assert run(tree, *SHORT) == 0
     assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert_same_results(undisturbed, suite)
 
@@ -253,17 +248,17 @@ def test_a_job_killed_anywhere_continues_from_within_its_epoch_to_the_same_bytes
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_the_end_is_the_same(
     undisturbed: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite = project_that_saves_often(tmp_path, monkeypatch)
+    suite = make_project(tmp_path, monkeypatch) / "runs" / "small"
     (tmp_path / "signal").write_text(f"{int(signal.SIGKILL)} step 10")
-    assert run(tree, *OFTEN) == 1
+    assert run(tree, *SHORT) == 1
     checkpoints = sorted((suite / JOB / "checkpoints").glob("epoch=*.ckpt"), key=step_of)
-    assert [step_of(path) for path in checkpoints] == [4, 8, 10]
-    damage_file(checkpoints[2], truncated)
+    assert [step_of(path) for path in checkpoints] == [4, 8]
     damage_file(checkpoints[1], truncated)
     damage_file(suite / JOB / "metrics.csv", truncated)  # its rows are in the checkpoints too
-    assert run(tree, *OFTEN) == 0
+    assert run(tree, *SHORT) == 0
     log = (suite / JOB / "log.txt").read_text()
-    assert all(f"{path.name}: is damaged" in log for path in checkpoints[1:])
+    assert f"{checkpoints[1].name}: is damaged" in log
+    assert f"{checkpoints[0].name}: is damaged" not in log
     assert_same_results(undisturbed, suite)
 
 

@@ -20,6 +20,7 @@ from toy import CONFIG, SUITE, run
 from benchmark.cli import main
 from benchmark.locks import hold, owner
 from benchmark.state import read_state
+from benchmark.wandb_sink import run_id
 from leaderboard.cli import main as leaderboard
 from leaderboard.cohort import read_cohort
 
@@ -192,6 +193,23 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     assert "holds no finished job" in capsys.readouterr().err
 
 
+def test_the_rules_of_a_fold_share_a_process_and_give_what_each_gives_alone(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = ["all_background", "perfusion_t38", "perfusion_tfit", "toy"]
+    assert run(tree, "--methods", ",".join(methods), "--folds", "0") == 0
+    jobs = [project / "runs" / "small" / method / "fold0" for method in methods]
+    processes = [(job / ".lock").read_text().split("process ")[1].split(",")[0] for job in jobs]
+    assert len(set(processes[:3])) == 1
+    assert processes[3] != processes[0]
+    for job in jobs[:3]:
+        assert "`Trainer.fit` stopped" in (job / "log.txt").read_text()
+        assert json.loads((job / "provenance.json").read_text())["costs"]["other_seconds"] > 0
+        capsys.readouterr()
+        assert main(["verify", str(job), "--retrain"]) == 0  # in a process of its own
+        assert "files are the same after training again" in capsys.readouterr().out
+
+
 def test_an_ablation_is_a_row_of_its_own_from_the_same_training(project: Path, tree: Path) -> None:
     assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.inverted=true") == 0
     job = project / "runs" / "small" / "toy" / "fold0"
@@ -270,6 +288,21 @@ def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard(
     while b"small-leaderboard" not in next(leaderboard.glob("*.wandb")).read_bytes():  # the artifact with the CSVs
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_jobs_that_share_a_process_are_a_run_of_wandb_each(
+    project: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"wandb": True}))
+    names = ["all_background", "perfusion_t38", "perfusion_t30"]
+    assert run(tree, "--methods", ",".join(names), "--folds", "0") == 0
+    suite = project / "runs" / "small"
+    found = [path.name.rpartition("-")[2] for path in (suite / "wandb").glob("offline-run-*")]
+    assert len(found) == len(names) + 1  # the leaderboard's
+    for job in (suite / name / "fold0" for name in names):
+        assert run_id(str(job.resolve()), read_state(job).inputs) in found
 
 
 def test_lightning_cli_fits_a_method_from_its_config(

@@ -202,3 +202,24 @@ def test_every_shipped_suite_can_be_planned(tmp_path: Path, name: str) -> None:
         methods=suite.methods, chosen_folds=[0, 1], settings={},
     )  # fmt: skip
     assert len(jobs) == 2 * len(suite.methods)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "two", True])
+@pytest.mark.parametrize("setting", ["threads", "jobs_per_gpu"])
+def test_threads_and_jobs_per_gpu_are_whole_numbers(tmp_path: Path, setting: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"{setting} must be a whole number, at least 1: correct it"):
+        read_suite(suite_file(tmp_path, **{setting: value}))
+    assert getattr(read_suite(suite_file(tmp_path, **{setting: 3})), setting) == 3
+    assert getattr(read_suite(suite_file(tmp_path)), setting) is None
+
+
+def test_how_many_jobs_share_a_gpu_decides_no_result(tmp_path: Path) -> None:
+    inputs = []
+    for settings in ({}, {"jobs_per_gpu": 2}):
+        suite = read_suite(suite_file(tmp_path, **settings))
+        jobs = plan_jobs(
+            suite, cohort=tmp_path, cohort_digest="c", folds_path=tmp_path / "folds.csv", folds=FOLDS, root=tmp_path,
+            cache=tmp_path, methods=suite.methods, chosen_folds=[0], settings={},
+        )  # fmt: skip
+        inputs.append([job.inputs for job in jobs])
+    assert inputs[0] == inputs[1]

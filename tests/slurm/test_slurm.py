@@ -49,7 +49,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = make_project(tmp_path, monkeypatch)
     suite = yaml.safe_load((folder / "suite.yaml").read_text())
-    suite |= {"slurm": {"time_minutes": 20, "cpus_per_task": 1}, "checkpoint_every_minutes": 1e-6}
+    suite |= {"slurm": {"time_minutes": 20, "cpus_per_task": 1}}
     (folder / "suite.yaml").write_text(yaml.safe_dump(suite))
     yield folder
     subprocess.run(["scancel", "--me"], check=False)

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from benchmark.methods.base import RuleMethod, on_host
 from benchmark.methods.perfusion_threshold import rules
+from benchmark.methods.perfusion_threshold.memo import FlowMemo
 from benchmark.pipeline.datasets import Batch
 from leaderboard.cohort import CHANNELS
 from leaderboard.errors import InputError
 
 #: The images that the rule needs, in the order in which a batch holds them.
 KINDS = CHANNELS["isles2018"]
+#: The rows of a fold are computed in one process, and look at the same cases.
+_FLOWS = FlowMemo()
 #: Thresholds on rCBF that Tfit chooses from.
 CANDIDATES = np.arange(15, 61) / 100
 
@@ -132,6 +135,8 @@ def check_kinds(kinds: Sequence[str], cohort: str) -> None:
 
 
 def _flow(brain: np.ndarray, image: np.ndarray, batch: Batch) -> rules.Flow:
-    """`rules.measure_flow` of a case as `WholeCases` serves it, in physical units."""
+    """`rules.measure_flow` of a case as `WholeCases` serves it, in physical units; once in a process."""
     maps = dict(zip(KINDS, image, strict=True))
-    return rules.measure_flow(maps["CT"], maps["CT_CBF"], maps["CT_Tmax"], brain, batch["spacing_mm"], batch["midline"])
+    return _FLOWS.measured(
+        rules.measure_flow, maps["CT"], maps["CT_CBF"], maps["CT_Tmax"], brain, batch["spacing_mm"], batch["midline"]
+    )

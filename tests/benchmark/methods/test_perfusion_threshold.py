@@ -10,6 +10,8 @@ import torch
 from scipy import ndimage
 
 from benchmark.methods.perfusion_threshold import PerfusionThreshold, rules
+from benchmark.methods.perfusion_threshold import module as threshold_module
+from benchmark.methods.perfusion_threshold.memo import FlowMemo
 from benchmark.methods.perfusion_threshold.module import CANDIDATES
 from benchmark.pipeline.datasets import Batch
 from benchmark.pipeline.intensity import CT_WINDOW
@@ -297,3 +299,48 @@ def test_rule_without_a_fit_keeps_its_threshold() -> None:
     method.fit_case(phantom(64).batch)
     method.fit_finish()
     assert float(method.rcbf) == 0.38
+
+
+def test_rows_of_one_process_measure_the_flow_of_a_case_once_and_give_the_masks_of_each_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cases = [phantom(64), phantom(64, core=0.25)]
+    rows = [{"rcbf_below": 0.38}, {"rcbf_below": 0.30, "tmax_above": 6.0}, {"tmax_above": 6.0}]
+    alone = []
+    for row in rows:
+        monkeypatch.setattr(threshold_module, "_FLOWS", FlowMemo())
+        alone.append([case.predict(**row) for case in cases])
+    measured = []
+    real = rules.measure_flow
+    monkeypatch.setattr(rules, "measure_flow", lambda *arrays: measured.append(1) or real(*arrays))
+    monkeypatch.setattr(threshold_module, "_FLOWS", FlowMemo())
+    together = [[case.predict(**row) for case in cases] for row in rows]
+    assert len(measured) == len(cases)
+    assert np.array_equal(together, alone)
+    fitted = PerfusionThreshold(rcbf_below=0.38, fitted=True)
+    fitted.fit_case(cases[0].batch)
+    assert len(measured) == len(cases)
+
+
+def test_any_change_of_a_case_is_measured_anew_and_no_more_is_kept_than_fits() -> None:
+    case = phantom(32)
+    ct, cbf, tmax = (case.maps[place].astype(np.float32) for place in (0, 1, 4))
+    brain = case.brain.astype(np.uint8)
+    measured = []
+
+    def measure(*arrays: object) -> rules.Flow:
+        measured.append(arrays)
+        return rules.Flow(np.zeros(10), np.zeros(10), np.zeros(10, dtype=bool))  # 170 bytes
+
+    memo = FlowMemo(capacity=2 * 170)
+    other = tmax.copy()
+    other[0, 5, 5] += 1e-3
+    calls = [
+        (ct, cbf, tmax, brain, case.spacing_mm),
+        (ct, cbf, other, brain, case.spacing_mm),
+        (ct, cbf, tmax, brain, (2.0, 2.0, 6.0)),
+    ]
+    for expected in (3, 4):  # the third does not fit any more
+        for call in calls:
+            memo.measured(measure, *call)
+        assert len(measured) == expected

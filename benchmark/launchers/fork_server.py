@@ -1,0 +1,246 @@
+"""A process that has imported everything and is copied for each job, so that no job imports.
+
+Importing torch, Lightning and W&B takes longer than the shortest jobs compute. The server (``python -m benchmark
+serve``) imports them once and forks a process a job, which then is as if it had been started by ``python -m benchmark
+job RUN ...``: with the environment, the log and the signals of one. The server itself computes nothing and asks for
+no GPU, since neither OpenMP's threads nor CUDA would survive the fork.
+
+It says on a socket when it is ready, and then answers there, a line of JSON each way: what to start with the process's
+number, a number with how that process ended, or null. It ends when the launcher does; the jobs go on without it, and
+hold their locks.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmark.memory import keeping_memory
+
+#: Exit status of a process that ended unseen, after its server was killed.
+UNSEEN = 255
+#: What a job that logs to W&B imports when it comes to it: at W&B's start, which takes seconds, and for a picture.
+WITH_WANDB = ("wandb", "wandb.sdk.launch.inputs.internal", "matplotlib.figure", "matplotlib.backends.backend_agg")
+
+
+class ForkServer:
+    """The launcher's side: starts the server and asks it for processes.
+
+    Args:
+        environment: of the server; what counts only at a program's start (the settings of malloc) its copies inherit.
+        modules: to be imported besides `benchmark.job`, where they are there.
+    """
+
+    def __init__(self, environment: Mapping[str, str], modules: Sequence[str] = ()) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmark", "serve", str(theirs.fileno()), *modules],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=keeping_memory(environment), pass_fds=[theirs.fileno()], preexec_fn=_outlive_signals,
+            )  # fmt: skip
+        self._socket = ours
+        self._lines = ours.makefile("rw", encoding="utf-8")
+        self._ready = False
+
+    def start(self, runs: Sequence[Path], environment: Mapping[str, str], log: Path) -> ForkedProcess:
+        """A process that does the jobs of these run directories; waits until the server has imported everything.
+
+        Args:
+            runs: run directories.
+            environment: the process's whole environment.
+            log: file that its output is appended to.
+
+        Raises:
+            ConnectionError: the server is gone, or could not start.
+        """
+        if not self._ready:
+            self._ready = bool(self._answer())
+        request = {"runs": [str(run) for run in runs], "environment": dict(environment), "log": str(log)}
+        return ForkedProcess(self, int(self.ask(request)))
+
+    def ask(self, request: object) -> Any:
+        """The server's answer to one request; Ctrl-C waits for it, else it would be taken for the next one's.
+
+        Raises:
+            ConnectionError: it is gone.
+        """
+        with _uninterrupted():
+            try:
+                self._lines.write(json.dumps(request) + "\n")
+                self._lines.flush()
+            except (OSError, ValueError) as error:
+                raise ConnectionError(f"the fork server is gone: {error}") from None
+            return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            answer = self._lines.readline()
+        except (OSError, ValueError) as error:
+            raise ConnectionError(f"the fork server is gone: {error}") from None
+        if not answer:
+            raise ConnectionError("the fork server is gone")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """End the server; processes that it started go on."""
+        with suppress(OSError):  # what could not be written to a server that is gone
+            self._lines.close()
+        self._socket.close()
+        self._process.kill()  # it may still be importing
+        self._process.wait()
+
+
+class ForkedProcess:
+    """A process that a server started, with what the launcher uses of `subprocess.Popen`.
+
+    Only `poll` takes notice of its end, so until then its number is no other process's.
+    """
+
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._server = server
+
+    def poll(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        if self.returncode is None:
+            try:
+                self.returncode = self._server.ask(self.pid)
+            except ConnectionError:
+                if not _is_there(self.pid):
+                    self.returncode = UNSEEN
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Exit status, once it ends.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not ended within so many seconds.
+        """
+        until = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired("benchmark job", timeout)
+            time.sleep(0.02)
+        return status
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """SIGINT and SIGTERM are handled at the end of this context."""
+    if threading.current_thread() is not threading.main_thread():  # which alone handles signals
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _outlive_signals() -> None:
+    """Ctrl-C reaches every process of a terminal, and the launcher needs the server to see its jobs' end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
+    """The server's side: import, then fork whenever asked to.
+
+    Args:
+        connection: file descriptor of its socket.
+        modules: see `ForkServer`.
+
+    Returns:
+        In a new process the arguments of ``benchmark``, which it is to go on with; in the server None, at the end.
+    """
+    gc.disable()  # nothing imported is garbage; frozen, it is not looked at in the copies either, and stays shared
+    import_module("benchmark.job")
+    for name in modules:
+        with suppress(ImportError):  # the job will say so
+            import_module(name)
+    gc.freeze()
+    with socket.socket(fileno=connection) as link, link.makefile("rw", encoding="utf-8") as lines:
+        lines.write("true\n")
+        lines.flush()
+        for line in lines:
+            request = json.loads(line)
+            if isinstance(request, int):
+                answer = _exit_status(request)
+            elif (answer := os.fork()) == 0:
+                break
+            lines.write(json.dumps(answer) + "\n")
+            lines.flush()
+        else:
+            return None
+    return _begin(request)
+
+
+def _exit_status(pid: int) -> int | None:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _begin(request: Mapping[str, Any]) -> list[str]:
+    """Be the process that was asked for: its arguments, environment, output and signals."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    _use_environments_threads()
+    arguments = ["job", *request["runs"]]
+    sys.argv[1:] = arguments
+    return arguments
+
+
+def _use_environments_threads() -> None:
+    """As many threads as ``OMP_NUM_THREADS`` says, which OpenMP itself reads only when it is loaded."""
+    import torch
+
+    if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(threads) > 0:
+        torch.set_num_threads(int(threads))

@@ -1,0 +1,114 @@
+"""How many jobs this machine does at a time, and on what: GPUs, shared by jobs where they have the room, and cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmark.suite import Job
+from leaderboard.pool import cores
+
+#: Memory that a job on CPUs may need, in bytes.
+MEMORY = 4 * 2**30
+#: Memory of a GPU that a job on it may need, in bytes.
+GPU_MEMORY = 12 * 10**9
+#: Cores that a job on a GPU needs for what feeds it.
+GPU_CORES = 4
+#: Jobs that share a GPU at most where the suite does not say how many; more wait for each other.
+MOST_PER_GPU = 4
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one process at a time.
+
+    Attributes:
+        gpu: number of the GPU that it alone sees, among those that are visible; None: all there are.
+        jobs: which jobs it takes, those on CPUs (beside the GPUs'), those on GPUs, or any.
+        cores: its share of the cores; None: nothing is shared out.
+    """
+
+    gpu: int | None = None
+    jobs: Literal["any", "cpu", "gpu"] = "any"
+    cores: int | None = None
+
+    def takes(self, config: Mapping[str, Any]) -> bool:
+        """Whether a job of this config may run here."""
+        return self.jobs == "any" or on_cpu(config) == (self.jobs == "cpu")
+
+    def environment(self) -> dict[str, str]:
+        """Variables of its processes."""
+        found = {}
+        if self.gpu is not None:
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[self.gpu] if visible else str(self.gpu)
+        if self.jobs == "cpu":
+            found["OMP_NUM_THREADS"] = "1"
+        if self.cores is not None:
+            found["ISLES_BENCHMARK_CORES"] = str(self.cores)
+        return found
+
+
+def on_cpu(config: Mapping[str, Any]) -> bool:
+    """Whether a job computes on CPUs wherever it runs, as the shipped rules do."""
+    return bool(config.get("trainer", {}).get("accelerator") == "cpu")
+
+
+def slots_for(jobs: Sequence[Job], threads: int | None, jobs_per_gpu: int | None = None) -> list[Slot]:
+    """The slots of this machine.
+
+    With GPUs: so many jobs on each, and those on CPUs, in one thread, on the cores that are left (at least one). A job
+    that takes several GPUs, or as many as there are, has them all to itself. Without: as many jobs as cores and memory
+    allow.
+
+    Args:
+        jobs: what is to be done.
+        threads: of a job on CPUs; None: all cores are one job's.
+        jobs_per_gpu: how many share a GPU; None: as many as its memory and the cores allow, up to `MOST_PER_GPU`.
+    """
+    memories = gpu_memories()
+    on_gpu = [job for job in jobs if not on_cpu(job.config)]
+    if not memories or not on_gpu:
+        return [Slot()] * _at_a_time(jobs, threads)
+    if _devices(on_gpu) == {"1"}:
+        each = jobs_per_gpu or _per_gpu(memories, cores())
+        share = max(cores() // (each * len(memories)), 1)
+        slots = [Slot(gpu, "gpu", share) for _ in range(each) for gpu in range(len(memories))]
+    else:
+        slots = [Slot(jobs="gpu")]
+    if len(on_gpu) < len(jobs):
+        idle = max(cores() - GPU_CORES * len(slots), 1)
+        slots += [Slot(jobs="cpu")] * max(min(idle, _memory() // MEMORY - len(slots)), 1)
+    return slots
+
+
+def _per_gpu(memories: Sequence[int], processors: int) -> int:
+    """How many jobs share each of the GPUs: memory for all, and cores to feed them."""
+    return max(min(min(memories) // GPU_MEMORY, processors // (GPU_CORES * len(memories)), MOST_PER_GPU), 1)
+
+
+def _at_a_time(jobs: Sequence[Job], threads: int | None) -> int:
+    """How many jobs on CPUs run at a time."""
+    devices = _devices(jobs)
+    if threads is None or not all(count.isdigit() for count in devices):
+        return 1
+    processes = max(map(int, devices), default=1)
+    return max(1, min(cores() // (threads * processes), _memory() // (MEMORY * processes)))
+
+
+def _devices(jobs: Sequence[Job]) -> set[str]:
+    return {str(job.config.get("trainer", {}).get("devices", "auto")) for job in jobs}
+
+
+def _memory() -> int:
+    """Bytes of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def gpu_memories() -> list[int]:
+    """Bytes of each visible GPU, asked of its driver: no memory of the GPU is taken."""
+    import torch
+
+    return [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
