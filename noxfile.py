@@ -63,6 +63,16 @@ def slurm(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """What only a GPU shows: every method there, as on the CPU, the same bytes again; one line where there is none."""
+    session.install(*PINS, ".[train,dev]")
+    no_tests = 5  # the file is skipped whole
+    session.run(
+        "pytest", "-m", "gpu", "-rs", "tests/benchmark/test_gpu.py", *session.posargs, success_codes=[0, no_tests]
+    )
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style: ruff's checks and its format."""
     session.install(*PINS, "ruff")

@@ -48,7 +48,8 @@ def generalised_dice(
     by_class = ((r * inside, r * p * inside, (r + p) * inside) for r, p in classes)
     voxels, *sums = summed(inside.sum(), *(part.sum() for parts in by_class for part in parts))
     voxels = voxels.clamp(min=1)
-    numerator, denominator = logits.new_tensor(smooth), logits.new_tensor(smooth)
+    numerator: Tensor | float = smooth
+    denominator: Tensor | float = smooth
     for size, overlap, total in (sums[:3], sums[3:]):
         weight = 1 / (size / voxels).clamp(min=least_share) ** 2
         numerator = numerator + 2 * weight * overlap / voxels

@@ -122,7 +122,8 @@ def between_slices(slices: Tensor, positions: np.ndarray) -> Tensor:
     lower = slices[_places(below, slices.device)]
     if not share.any():
         return lower
-    weight = torch.from_numpy(share).to(lower.device, lower.dtype).reshape(share.shape + (1,) * (slices.ndim - 1))
+    weight = torch.from_numpy(share).to(lower.device, lower.dtype, non_blocking=True)
+    weight = weight.reshape(share.shape + (1,) * (slices.ndim - 1))
     upper = slices[_places((below + 1).clip(max=len(slices) - 1), slices.device)]
     return lower * (1 - weight) + upper * weight
 

@@ -31,8 +31,8 @@ def multiscale_dice(
     Returns:
         A scalar between 0 and the number of levels.
     """
-    inverse = torch.tensor([1 / (1 - lesion_prior), 1 / lesion_prior], device=reference.device)
-    weights = inverse / inverse.sum()
+    # (1 / prior_c) / sum (1 / prior) of two classes is the other one's prior.
+    weights = (lesion_prior, 1 - lesion_prior)
     inside = valid[:, None].float()
     truth = torch.stack([1 - reference.float(), reference.float()], dim=1) * inside
     total = torch.zeros((), device=reference.device)
@@ -44,5 +44,6 @@ def multiscale_dice(
         overlap = (probability * truth).sum(dim=(0, 2, 3))
         size = probability.square().sum(dim=(0, 2, 3)) + truth.square().sum(dim=(0, 2, 3))
         overlap, size = summed(overlap, size)
-        total = total + 1 - (weights * (2 * overlap + smooth) / (size + smooth)).sum()
+        background, lesion = ((2 * overlap + smooth) / (size + smooth)).unbind()
+        total = total + 1 - (weights[0] * background + weights[1] * lesion)
     return total

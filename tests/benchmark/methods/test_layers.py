@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.methods import layers as layers_module
-from benchmark.methods.layers import ShallowConv3d, whole_volumes
+from benchmark.methods.layers import ShallowConv3d, _UpsampleTwice, upsample_twice, whole_volumes
 
 
 def layers(kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)) -> tuple[nn.Conv3d, nn.Conv3d]:
@@ -143,3 +143,21 @@ def test_a_dilated_kernel_keeps_all_its_taps() -> None:
     plain.load_state_dict(ours.state_dict())
     x = torch.randn(1, 4, 2, 8, 8)
     torch.testing.assert_close(ours(x), plain(x))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 6), (1, 2, 1, 4), (2, 3, 2, 4, 5), (1, 1, 3, 1, 1)])
+def test_upsampling_of_slices_is_torchs_own_and_its_gradient_is_right(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(_UpsampleTwice.apply(x), upsample_twice(x))
+    assert torch.autograd.gradcheck(_UpsampleTwice.apply, x)
+    ours, theirs = (torch.autograd.grad(way(x).sin().sum(), x) for way in (_UpsampleTwice.apply, upsample_twice))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((2, 8, 4, 6), torch.channels_last), ((2, 8, 2, 4, 6), torch.channels_last_3d)]
+)
+def test_upsampling_keeps_channels_last(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    x = torch.randn(shape).to(memory_format=layout)
+    assert _UpsampleTwice.apply(x).is_contiguous(memory_format=layout)
+    assert upsample_twice(x).is_contiguous(memory_format=layout)

@@ -15,7 +15,7 @@ from benchmark.methods.perfusion_threshold.memo import FlowMemo
 from benchmark.methods.perfusion_threshold.module import CANDIDATES
 from benchmark.pipeline.datasets import Batch
 from benchmark.pipeline.intensity import CT_WINDOW
-from benchmark.pipeline.midline import estimate_midline
+from benchmark.pipeline.midline import Midline, estimate_midline
 
 FOV_MM = 200.0
 
@@ -335,10 +335,11 @@ def test_any_change_of_a_case_is_measured_anew_and_no_more_is_kept_than_fits() -
     memo = FlowMemo(capacity=2 * 170)
     other = tmax.copy()
     other[0, 5, 5] += 1e-3
+    line = Midline((90.0, 95.0), 1.0, 2.0, 0.5)
     calls = [
-        (ct, cbf, tmax, brain, case.spacing_mm),
-        (ct, cbf, other, brain, case.spacing_mm),
-        (ct, cbf, tmax, brain, (2.0, 2.0, 6.0)),
+        (ct, cbf, tmax, brain, case.spacing_mm, line),
+        (ct, cbf, other, brain, case.spacing_mm, line),
+        (ct, cbf, tmax, brain, case.spacing_mm, replace(line, angle_deg=3.0)),
     ]
     for expected in (3, 4):  # the third does not fit any more
         for call in calls:
