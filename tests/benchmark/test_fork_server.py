@@ -21,6 +21,8 @@ from benchmark.memory import keeping_memory
 from benchmark.state import State, read_state, write_state
 from benchmark.suite import Job
 
+pytestmark = pytest.mark.skipif(not local.FORKS, reason="elsewhere each job is started the plain way")
+
 #: A module of the user's that a job imports: says what it sees, then does what its environment asks for.
 SPY = """
 import __main__, json, os, pathlib, signal, sys, threading, time, torch
