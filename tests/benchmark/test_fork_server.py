@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmark.configs import shipped_configs
 from benchmark.launchers import local
 from benchmark.launchers.fork_server import UNSEEN, ForkServer
 from benchmark.launchers.local import LocalLauncher
@@ -246,3 +247,26 @@ def is_running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_nothing_asks_for_a_gpu_or_leaves_a_thread_while_the_server_imports() -> None:
+    """CUDA does not survive a fork once it was asked how many GPUs there are, Python's threads and locks neither."""
+    work = """
+import sys, threading, torch
+
+def refuse(*arguments):
+    raise AssertionError("CUDA was asked")
+
+for name in ("is_available", "device_count", "init", "current_device"):
+    setattr(torch.cuda, name, refuse)
+from importlib import import_module
+for name in ["benchmark.job", *sys.argv[1:]]:
+    import_module(name)
+print(threading.active_count(), torch.cuda.is_initialized())
+"""
+    configs = [yaml.safe_load(path.read_text()) for path in (shipped_configs() / "methods").glob("*.yaml")]
+    names = local.modules([Job("method", 0, Path(), config, "") for config in configs])
+    assert "benchmark.methods.strokenet" in names
+    assert "wandb" in names
+    found = subprocess.run([sys.executable, "-c", work, *names], capture_output=True, text=True)
+    assert found.stdout == "1 False\n", found.stderr
