@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -172,11 +173,11 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _is_there(pid: int) -> bool:
+    """Whether a process runs that is nobody's to wait for; one that ended may stand in the list for ever."""
     try:
-        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-    return True
 
 
 def _outlive_signals() -> None:
@@ -200,6 +201,7 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
     for name in modules:
         with suppress(ImportError):  # the job will say so
             import_module(name)
+    folders = [found for found in gc.get_objects() if isinstance(found, tempfile.TemporaryDirectory)]
     gc.freeze()
     with socket.socket(fileno=connection) as link, link.makefile("rw", encoding="utf-8") as lines:
         lines.write("true\n")
@@ -214,7 +216,7 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
             lines.flush()
         else:
             return None
-    return _begin(request)
+    return _begin(request, folders)
 
 
 def _exit_status(pid: int) -> int | None:
@@ -222,8 +224,11 @@ def _exit_status(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def _begin(request: Mapping[str, Any]) -> list[str]:
-    """Be the process that was asked for: its arguments, environment, output and signals."""
+def _begin(request: Mapping[str, Any], folders: Sequence[tempfile.TemporaryDirectory[str]]) -> list[str]:
+    """Be the process that was asked for: its arguments, environment, output, signals and temporary folders.
+
+    W&B makes such folders when it is imported. Copies would share them, and the first to end would remove them.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -232,6 +237,8 @@ def _begin(request: Mapping[str, Any]) -> list[str]:
     os.close(log)
     os.environ.clear()
     os.environ.update(request["environment"])
+    for folder in folders:
+        folder.__init__()  # type: ignore[misc]
     _use_environments_threads()
     arguments = ["job", *request["runs"]]
     sys.argv[1:] = arguments

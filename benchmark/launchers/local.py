@@ -22,6 +22,9 @@ from benchmark.suite import Job, is_rule
 #: Seconds between two looks at the jobs.
 POLL_EVERY = 0.1
 
+#: Elsewhere a copy of a process that has imported this much may not work (macOS), or cannot be made.
+FORKS = sys.platform == "linux"
+
 Process = subprocess.Popen[bytes] | ForkedProcess
 
 
@@ -90,7 +93,7 @@ class LocalLauncher:
         environment = keeping_memory(plain) | slot.environment()
         runs = [job.run for job in unit]
         log = runs[0] / "log.txt"
-        if hasattr(os, "fork") and is_one_process(unit[0].config):
+        if FORKS and is_one_process(unit[0].config):
             for _ in range(2):  # a server that was killed is started again, once
                 try:
                     self._server = self._server or ForkServer(plain, self._modules)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmark.configs import shipped_configs
 from benchmark.launchers import local
 from benchmark.launchers.fork_server import UNSEEN, ForkServer
 from benchmark.launchers.local import LocalLauncher
@@ -21,16 +22,18 @@ from benchmark.memory import keeping_memory
 from benchmark.state import State, read_state, write_state
 from benchmark.suite import Job
 
+pytestmark = pytest.mark.skipif(not local.FORKS, reason="elsewhere each job is started the plain way")
+
 #: A module of the user's that a job imports: says what it sees, then does what its environment asks for.
 SPY = """
-import __main__, json, os, pathlib, signal, sys, threading, time, torch
+import __main__, json, keeps, os, pathlib, signal, sys, threading, time, torch
 print(json.dumps({
     "environment": dict(os.environ), "arguments": sys.argv, "main": __main__.__spec__.name,
     "input": sys.stdin.read(), "threads": torch.get_num_threads(), "python_threads": threading.active_count(),
     "handlers": [signal.getsignal(signal.SIGINT) is signal.default_int_handler,
                  signal.getsignal(signal.SIGTERM) is signal.SIG_DFL],
     "tunables": "GLIBC_TUNABLES=" in pathlib.Path("/proc/self/environ").read_text(errors="replace"),
-    "cuda": torch.cuda.is_initialized(),
+    "cuda": torch.cuda.is_initialized(), "temporary": keeps.FOLDER.name, "there": os.path.isdir(keeps.FOLDER.name),
 }), flush=True)
 if os.environ.get("SPY") == "die":
     os.kill(os.getpid(), signal.SIGKILL)
@@ -44,6 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the server works, as a user's command would, with the module `spy`."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "spy.py").write_text(SPY)
+    (folder / "keeps.py").write_text("import tempfile\nFOLDER = tempfile.TemporaryDirectory()\n")
     return folder
 
 
@@ -52,7 +56,7 @@ def server(folder: Path) -> Iterator[ForkServer]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("GLIBC_TUNABLES", raising=False)
-        server = ForkServer(dict(os.environ) | {"PYTHONUNBUFFERED": "1"})
+        server = ForkServer(dict(os.environ) | {"PYTHONUNBUFFERED": "1"}, ["keeps", "no_such_module"])
     yield server
     server.close()
 
@@ -138,6 +142,17 @@ def test_the_jobs_of_one_process_fail_each_for_itself_and_speak_in_their_own_log
     assert [read_state(run).status for run in runs] == ["failed", "pending", "failed"]
     assert "is not valid YAML" in (runs[1] / "log.txt").read_text()
     assert "spy" in (runs[2] / "log.txt").read_text()
+
+
+def test_a_temporary_folder_of_an_imported_module_is_each_jobs_own(server: ForkServer, tmp_path: Path) -> None:
+    found = []
+    for fold in range(2):
+        run = make_run(tmp_path / f"fold{fold}")
+        assert server.start([run], environment(), run / "log.txt").wait(60) == 1
+        found.append(said(run))
+    assert all(seen["there"] for seen in found)
+    assert found[0]["temporary"] != found[1]["temporary"]
+    assert not any(Path(seen["temporary"]).exists() for seen in found)
 
 
 def test_an_interrupt_from_the_terminal_leaves_the_server_to_tell_how_its_jobs_end(
@@ -244,3 +259,26 @@ def is_running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_nothing_asks_for_a_gpu_or_leaves_a_thread_while_the_server_imports() -> None:
+    """CUDA does not survive a fork once it was asked how many GPUs there are, Python's threads and locks neither."""
+    work = """
+import sys, threading, torch
+
+def refuse(*arguments):
+    raise AssertionError("CUDA was asked")
+
+for name in ("is_available", "device_count", "init", "current_device"):
+    setattr(torch.cuda, name, refuse)
+from importlib import import_module
+for name in ["benchmark.job", *sys.argv[1:]]:
+    import_module(name)
+print(threading.active_count(), torch.cuda.is_initialized())
+"""
+    configs = [yaml.safe_load(path.read_text()) for path in (shipped_configs() / "methods").glob("*.yaml")]
+    names = local.modules([Job("method", 0, Path(), config, "") for config in configs])
+    assert "benchmark.methods.strokenet" in names
+    assert "wandb" in names
+    found = subprocess.run([sys.executable, "-c", work, *names], capture_output=True, text=True)
+    assert found.stdout == "1 False\n", found.stderr
