@@ -1,5 +1,7 @@
 """Does a method learn at all? Four checks on two cases, before anybody spends days on it (``benchmark sanity``).
 
+The fifth check of the command, the first steps of the real recipe on a whole cohort, is in `steadiness`.
+
 1. Every parameter receives a gradient that is finite and not zero.
 2. The loss at initialisation is near the loss of a network that says nothing: the one whose every voxel has the
    method's initial lesion probability.
@@ -23,7 +25,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from benchmark.configs import find_config
+from benchmark.configs import find_config, merge
 from benchmark.loading import config_faults, load, quiet_lightning
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.datasets import Batch
@@ -76,35 +78,56 @@ def check_method(
     config = method_config(read, method, settings or {})
     if line := slow_precision(config):
         print(line, file=sys.stderr)
+    watch = _Watch(minutes, progress)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         tree = _two_cases(cohort or _small_twin(scratch / "twin"), scratch / "tree")
-        config["data"] = config.get("data", {}) | {
-            "cohort": str(tree),
-            "cache": str(scratch / "cache"),
-            "seed": read.seed,
-        }
-        config["data"] |= {"augmented": False}
-        if faults := config_faults(config):
-            raise InputError(f"{method}: {fault}" for fault in faults)
-        path = scratch / "config.yaml"
-        path.write_text(yaml.safe_dump({"seed_everything": read.seed} | config))
-        watch = _Watch(minutes, progress)
-        quiet_lightning()
-        pl.seed_everything(read.seed, verbose=False)
-        cli = load(
-            path,
-            {"logger": False, "callbacks": [watch], "enable_checkpointing": False, "default_root_dir": str(scratch)},
-            f"--trainer.max_epochs={epochs}",
-            "--trainer.check_val_every_n_epoch=null",
-            "--trainer.limit_val_batches=0",
-            "--trainer.devices=1",
-            "--trainer.num_nodes=1",
-        )
-        if isinstance(cli.model, RuleMethod):
-            raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
-        return [*watch.checks, watch.by_heart(cli.trainer)]
+        config["data"] = config.get("data", {}) | {"augmented": False}
+        trainer = fit(method, config, read.seed, tree, scratch, watch, f"--trainer.max_epochs={epochs}")
+    return [*watch.checks, watch.by_heart(trainer)]
+
+
+def fit(
+    method: str, config: dict[str, Any], seed: int, cohort: Path, scratch: Path, watch: pl.Callback, *changes: str
+) -> pl.Trainer:
+    """Train a method on all cases of a cohort, on one device, without validation and without leaving a file.
+
+    Args:
+        method: its name, for what is said.
+        config: its config in a suite; may change.
+        seed: the suite's.
+        cohort: folder of the cohort.
+        scratch: folder for the config and the preprocessed cases.
+        watch: sees the training, and ends it.
+        changes: further arguments of the command line.
+
+    Returns:
+        The trainer after the training.
+
+    Raises:
+        InputError: a config that does not fit, or a method without weights.
+    """
+    data = {"cohort": str(cohort), "cache": str(scratch / "cache"), "seed": seed}
+    config = merge(config, {"data": data})
+    if faults := config_faults(config):
+        raise InputError(f"{method}: {fault}" for fault in faults)
+    path = scratch / "config.yaml"
+    path.write_text(yaml.safe_dump({"seed_everything": seed} | config))
+    quiet_lightning()
+    pl.seed_everything(seed, verbose=False)
+    cli = load(
+        path,
+        {"logger": False, "callbacks": [watch], "enable_checkpointing": False, "default_root_dir": str(scratch)},
+        "--trainer.check_val_every_n_epoch=null",
+        "--trainer.limit_val_batches=0",
+        "--trainer.devices=1",
+        "--trainer.num_nodes=1",
+        *changes,
+    )
+    if isinstance(cli.model, RuleMethod):
+        raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    return cli.trainer
 
 
 class _Watch(pl.Callback):

@@ -154,3 +154,18 @@ def test_help_and_refusals_do_not_wait_for_torch(arguments: list[str]) -> None:
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert result.stdout.strip().endswith("False")
+
+
+@pytest.mark.parametrize(("given", "taken"), [(None, "AVX512_CORE_BF16"), ("DEFAULT", "DEFAULT")])
+def test_cpus_compute_without_amx_unless_the_environment_says_so(
+    given: str | None, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if given:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", given)
+    else:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")  # so that what main sets is taken back
+        monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == taken

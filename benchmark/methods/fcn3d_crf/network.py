@@ -81,6 +81,9 @@ class Up(nn.Module):
 class FCN3D(nn.Module):
     """The whole network: five levels, 16 to 256 channels.
 
+    Weights start Xavier-uniform, as the authors'. Biases start at 0, as in their later code (VNet-Tensorflow, e102e2c):
+    with the submission's biases of 1 the untrained logits lie around a mean that is another one with each seed.
+
     Args:
         channels: input images.
     """
@@ -107,7 +110,7 @@ class FCN3D(nn.Module):
             if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
                 nn.init.xavier_uniform_(module.weight)
                 assert module.bias is not None
-                nn.init.constant_(module.bias, 1.0)
+                nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the lesion.
