@@ -3,10 +3,13 @@
     pip install torch==2.13.0
     pip install -c constraints.txt -e '.[train]' nnunetv2==2.8.1
     python docs/peers/nnunet.py --minutes 10 --work runs/peers
+    python docs/peers/nnunet.py --minutes 5 --device cuda --size 256 --cases 94 --work runs/peers-gpu
 
-Writes a twin and its folds, exports them for nnU-Net, lets nnU-Net plan and preprocess, trains both in
-float32 on the CPU, scores both folders of validation masks with ``leaderboard score``, ranks them over the fold's
-cases, and prints a table. What is changed in nnU-Net: `trainers/minutes.py`. What the commands say is in WORK/logs.
+Writes a twin and its folds, exports them for nnU-Net, lets nnU-Net plan and preprocess, trains both, in float32 on the
+CPU with one process each, or on a GPU: `plain_unet` in bfloat16 with the recipe of `configs/twin-full.yaml`, nnU-Net
+with its own precision and its own loader processes as it comes. Scores both folders of validation masks with
+``leaderboard score``, ranks them over the fold's cases, and prints a table. What is changed in nnU-Net:
+`trainers/minutes.py`. What the commands say is in WORK/logs.
 """
 
 from __future__ import annotations
@@ -67,10 +70,10 @@ class Work:
 
     Args:
         folder: empty or new.
-        threads: of every command.
+        threads: of every command; None leaves them alone.
     """
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int | None) -> None:
         self.folder = folder.resolve()
         if self.folder.exists() and any(self.folder.iterdir()):
             raise InputError(f"{folder}: is not empty: give another --work, or remove it")
@@ -78,10 +81,10 @@ class Work:
         nnunet = self.folder / "nnunet"
         names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
         self.environment = os.environ | {name: str(nnunet / name) for name in names} | {
-            "OMP_NUM_THREADS": str(threads),
             "nnUNet_extTrainer": str(Path(__file__).resolve().parent / "trainers"),
-            "nnUNet_def_n_proc": "1",  # for the export
         }  # fmt: skip
+        if threads is not None:
+            self.environment |= {"OMP_NUM_THREADS": str(threads), "nnUNet_def_n_proc": "1"}  # the latter for the export
 
     def run(self, name: str, *command: object, **environment: object) -> float:
         """Run a command, its output in logs/<name>.txt.
@@ -119,19 +122,27 @@ def unusable() -> str:
     return ""
 
 
-def suite_config(cases: int, size: int, threads: int, epochs: int) -> dict[str, Any]:
-    """The suite twin-64 with `plain_unet` alone, in float32 on the CPU, not validated while it trains."""
+def suite_config(cases: int, size: int, threads: int | None, epochs: int) -> dict[str, Any]:
+    """A suite with `plain_unet` alone, not validated while it trains.
+
+    Args:
+        cases: of the twin.
+        size: pixels a side.
+        threads: of the suite twin-64 in float32 on the CPU; None: the suite twin-full on a GPU.
+        epochs: of the training.
+    """
     from benchmark.configs import find_config, merge, read_yaml
 
+    on_cpu = {"accelerator": "cpu", "precision": "32-true"}
     changes = {
         "name": "peers",
         "cohort": {"twin": {"cases": cases, "size": size}},
-        "defaults": {"trainer": {"accelerator": "cpu", "precision": "32-true", "check_val_every_n_epoch": NEVER}},
+        "defaults": {"trainer": {**({} if threads is None else on_cpu), "check_val_every_n_epoch": NEVER}},
         "overrides": {OURS: {"trainer": {"max_epochs": epochs}}},
-        "threads": threads,
         "wandb": False,
     }
-    return merge(read_yaml(find_config("twin-64")), changes) | {"methods": [OURS]}
+    suite = merge(read_yaml(find_config("twin-full" if threads is None else "twin-64")), changes)
+    return suite | {"methods": [OURS]} | ({} if threads is None else {"threads": threads})
 
 
 def train_ours(work: Work, name: str, config: Mapping[str, Any]) -> tuple[Training, Path]:
@@ -160,15 +171,18 @@ def train_ours(work: Work, name: str, config: Mapping[str, Any]) -> tuple[Traini
     return training, suite
 
 
-def train_theirs(work: Work, cohort: Path, folds: Path, minutes: float, threads: int) -> tuple[Training, Path]:
+def train_theirs(work: Work, cohort: Path, folds: Path, minutes: float, threads: int | None) -> tuple[Training, Path]:
     """Export, plan, preprocess, train and validate; what the training was, and the folder of its masks."""
     work.run("export", "benchmark", "export-nnunet", cohort, work.folder / "nnunet", "--folds", folds)
-    processes = ("-np", threads, "-npfp", threads)
+    processes = () if threads is None else ("-np", threads, "-npfp", threads)
     work.run("nnunet_plan", "nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "2d", *processes, "--no_pbar",
              "--verify_dataset_integrity")  # fmt: skip
-    # augmentation in the training's own process, as ours is; planning does not take the 0
-    settings = {"PEERS_MINUTES": minutes, "PEERS_THREADS": threads, "nnUNet_n_proc_DA": 0}
-    work.run("nnunet_train", "nnUNetv2_train", DATASET, "2d", FOLD, "-tr", TRAINER, "-device", "cpu", **settings)
+    settings: dict[str, object] = {"PEERS_MINUTES": minutes}
+    if threads is not None:
+        # augmentation in the training's own process, as ours is; planning does not take the 0
+        settings |= {"PEERS_THREADS": threads, "nnUNet_n_proc_DA": 0}
+    device = "cuda" if threads is None else "cpu"
+    work.run("nnunet_train", "nnUNetv2_train", DATASET, "2d", FOLD, "-tr", TRAINER, "-device", device, **settings)
     (run,) = (work.folder / "nnunet" / "nnUNet_results").glob(f"*/{TRAINER}__*/fold_{FOLD}")
     record = json.loads((run / "minutes.json").read_text(encoding="utf-8"))
     fields = {name: record[name] for name in ("epochs", "steps", "batch_size", "seconds", "parameters")}
@@ -211,22 +225,23 @@ def table(trainings: Sequence[Training], board: pd.DataFrame) -> str:
 
 def compare(options: argparse.Namespace) -> str:
     """Do all of it; the table, also written to WORK/peers.md and with the figures to WORK/peers.json."""
-    work = Work(options.work, options.threads)
+    threads = None if options.device == "cuda" else options.threads
+    work = Work(options.work, threads)
 
     def config(epochs: int) -> dict[str, Any]:
-        return suite_config(options.cases, options.size, options.threads, epochs)
+        return suite_config(options.cases, options.size, threads, epochs)
 
     measured, _ = train_ours(work, "measure", config(MEASURED_EPOCHS))
     epochs = max(1, round(60 * options.minutes / (measured.seconds / MEASURED_EPOCHS)))
     ours, suite = train_ours(work, "ours", config(epochs))
     cohort, folds = suite / "cohort", suite / "folds.csv"
     # what our epochs took in the end, so that both have the same time
-    theirs, their_masks = train_theirs(work, cohort, folds, ours.seconds / 60, options.threads)
+    theirs, their_masks = train_theirs(work, cohort, folds, ours.seconds / 60, threads)
     our_masks = suite / OURS / f"fold{FOLD}" / "predictions"
     board = rank(work, cohort, folds, {THEIRS: their_masks, OURS: our_masks})
     text = table([theirs, ours], board)
     versions = {name: metadata.version(name) for name in ("isles-benchmark", "nnunetv2", "torch")}
-    record = {"trainings": [theirs.row, ours.row], "versions": versions, "threads": options.threads}
+    record = {"trainings": [theirs.row, ours.row], "versions": versions, "device": options.device, "threads": threads}
     write_text(work.folder / "peers.json", json.dumps(record, indent=1) + "\n")
     write_text(work.folder / "peers.md", text + "\n")
     return text
@@ -240,7 +255,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, each (default: 10)")
-    parser.add_argument("--threads", type=int, default=1, help="of each training (default: 1)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for both (default: cpu)")
+    parser.add_argument("--threads", type=int, default=1, help="of each training on the CPU (default: 1)")
     parser.add_argument("--cases", type=int, default=80, help="of the twin (default: 80)")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
     parser.add_argument("--work", type=Path, default=Path("runs/peers"), help="folder to write (default: runs/peers)")

@@ -21,13 +21,14 @@ CPU = torch.device("cpu")
 
 
 class nnUNetTrainerMinutes(nnUNetTrainer):
-    """Trains for ``PEERS_MINUTES`` minutes with ``PEERS_THREADS`` threads."""
+    """Trains for ``PEERS_MINUTES`` minutes, with ``PEERS_THREADS`` threads where that is set."""
 
     def __init__(
         self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device = CPU
     ) -> None:  # nnU-Net keeps the arguments by these names
         super().__init__(plans, configuration, fold, dataset_json, device)
-        torch.set_num_threads(int(os.environ["PEERS_THREADS"]))  # its command takes every core
+        if threads := os.environ.get("PEERS_THREADS"):
+            torch.set_num_threads(int(threads))  # its command takes every core
         self.budget = 60 * float(os.environ["PEERS_MINUTES"])
         self.num_val_iterations_per_epoch = 1
 
