@@ -14,8 +14,8 @@ from leaderboard.pool import cores
 MEMORY = 4 * 2**30
 #: Memory of a GPU that a job on it may need, in bytes.
 GPU_MEMORY = 12 * 10**9
-#: Cores that a job on a GPU needs for what feeds it.
-GPU_CORES = 4
+#: Cores that a job on a GPU needs: its own process, and threads that make noise for its batches.
+GPU_CORES = 2
 #: Jobs that share a GPU at most where the suite does not say how many; more wait for each other.
 MOST_PER_GPU = 4
 
@@ -27,12 +27,10 @@ class Slot:
     Attributes:
         gpu: number of the GPU that it alone sees, among those that are visible; None: all there are.
         jobs: which jobs it takes, those on CPUs (beside the GPUs'), those on GPUs, or any.
-        cores: its share of the cores; None: nothing is shared out.
     """
 
     gpu: int | None = None
     jobs: Literal["any", "cpu", "gpu"] = "any"
-    cores: int | None = None
 
     def takes(self, config: Mapping[str, Any]) -> bool:
         """Whether a job of this config may run here."""
@@ -46,8 +44,6 @@ class Slot:
             found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[self.gpu] if visible else str(self.gpu)
         if self.jobs == "cpu":
             found["OMP_NUM_THREADS"] = "1"
-        if self.cores is not None:
-            found["ISLES_BENCHMARK_CORES"] = str(self.cores)
         return found
 
 
@@ -74,8 +70,7 @@ def slots_for(jobs: Sequence[Job], threads: int | None, jobs_per_gpu: int | None
         return [Slot()] * _at_a_time(jobs, threads)
     if _devices(on_gpu) == {"1"}:
         each = jobs_per_gpu or _per_gpu(memories, cores())
-        share = max(cores() // (each * len(memories)), 1)
-        slots = [Slot(gpu, "gpu", share) for _ in range(each) for gpu in range(len(memories))]
+        slots = [Slot(gpu, "gpu") for _ in range(each) for gpu in range(len(memories))]
     else:
         slots = [Slot(jobs="gpu")]
     if len(on_gpu) < len(jobs):

@@ -18,7 +18,7 @@ from benchmark.pipeline.datasets import Batch, MethodView, TrainingBatches, Trai
 from benchmark.pipeline.preparation import nearest_slices
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
 from benchmark.pipeline.store import Store
-from leaderboard.cohort import Case, Partition, read_cohort
+from leaderboard.cohort import Case, Cohort, Partition, read_cohort
 from leaderboard.errors import InputError
 
 
@@ -79,14 +79,22 @@ class StrokeData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Preprocess what is not in the cache yet (one process a machine)."""
-        cohort = read_cohort(self.cohort_path, self.partition)
-        build_cache(cohort.cases, cohort.channels, self.cache)
+        _ = self._entries
+
+    @functools.cached_property
+    def _cohort(self) -> Cohort:
+        return read_cohort(self.cohort_path, self.partition)
+
+    @functools.cached_property
+    def _entries(self) -> list[Path]:
+        """The cache's entries, in the order of the cohort's cases; found to be sound once in a process."""
+        return build_cache(self._cohort.cases, self._cohort.channels, self.cache)
 
     def setup(self, stage: str) -> None:
         """Open the cases of this fold."""
         if self.held_out:
             return
-        cohort = read_cohort(self.cohort_path, self.partition)
+        cohort = self._cohort
         cases = {case.name: case for case in cohort.cases}
         training, held_out = list(cases), list(cases)
         if self.folds_path is not None:
@@ -97,7 +105,7 @@ class StrokeData(pl.LightningDataModule):
                 f"{self.folds_path}: leaves fold {self.fold} of {self.cohort_path} no case to train on: "
                 "choose another fold, or give a cohort with more cases"
             )
-        entries = dict(zip(cases, build_cache(cohort.cases, cohort.channels, self.cache), strict=True))
+        entries = dict(zip(cases, self._entries, strict=True))
         self.held_out_cases = [cases[name] for name in held_out]
         self.held_out = [open_entry(cases[name], entries[name]) for name in held_out]
         self.training = [open_entry(cases[name], entries[name]) for name in training]

@@ -136,13 +136,13 @@ def test_without_a_gpu_as_many_jobs_run_at_a_time_as_cores_and_memory_allow(
     ("gpus_gb", "cores", "asked", "each"),
     [
         ([80], 16, None, 4),  # its memory holds six
-        ([80], 8, None, 2),  # eight cores feed two
+        ([80], 4, None, 2),  # four cores feed two
         ([24], 16, None, 2),
         ([11], 16, None, 1),
         ([80], 2, None, 1),
-        ([80, 80], 16, None, 2),
+        ([80, 80], 8, None, 2),
         ([80, 16], 64, None, 1),  # as many on each as the smaller holds
-        ([80] * 8, 64, None, 2),
+        ([80] * 8, 32, None, 2),
         ([11], 4, 3, 3),
         ([80], 64, 1, 1),
     ],
@@ -154,13 +154,12 @@ def test_jobs_share_a_gpu_as_its_memory_and_the_cores_allow_or_the_suite_says(
     found = slots_for(jobs_with(ONE, ONE), None, asked)
     # A GPU each first, a second job on each only then.
     assert [slot.gpu for slot in found] == list(range(len(gpus_gb))) * each
-    assert {slot.cores for slot in found} == {max(cores // len(found), 1)}
     assert all(slot.takes({"trainer": ONE}) and not slot.takes({"trainer": RULE}) for slot in found)
 
 
 @pytest.mark.parametrize(
     ("gpus_gb", "cores", "memory_gb", "gpu_jobs", "rules"),
-    [([80], 16, 64, 4, 1), ([24], 16, 64, 2, 8), ([24], 16, 24, 2, 4), ([80], 2, 8, 1, 1), ([80] * 2, 16, 64, 4, 1)],
+    [([80], 16, 64, 4, 8), ([24], 16, 64, 2, 12), ([24], 16, 24, 2, 4), ([80], 2, 8, 1, 1), ([80] * 2, 16, 64, 8, 1)],
 )
 def test_rules_run_on_the_idle_cores_beside_the_gpus_in_one_thread(
     gpus_gb: list[int], cores: int, memory_gb: int, gpu_jobs: int, rules: int, machine: Callable[..., None]
