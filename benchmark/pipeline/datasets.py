@@ -139,7 +139,7 @@ class TrainingSamples:
         below = np.floor(positions).astype(int)
         needed = np.unique(np.concatenate([below.ravel(), np.ceil(positions).astype(int).ravel(), nearest]))
         window = self._window(case, drawn, key.epoch, stage) if stage.crop < 1 else None
-        noise = executor.submit(_noise, drawn, case, needed, window) if drawn.noise else None
+        noise = executor.submit(self._noise, drawn, case, needed, window) if drawn.noise else None
         return _Planned(
             key.case,
             needed.tolist(),
@@ -152,6 +152,16 @@ class TrainingSamples:
 
     def _draw_anew(self, channels: int, epoch: int, case: int, strength: float) -> Draw:
         return draw(channels, seed=self.seed, epoch=epoch, case=case, strength=strength)
+
+    def _noise(self, drawn: Draw, case: CachedCase, slices: np.ndarray, window: Window | None) -> Tensor:
+        """(S, C, h, w): what the drawn noise adds to some slices of a case, where a GPU can fetch it from."""
+        assert drawn.noise is not None
+        height, width = case.size
+        field = drawn.noise.field(len(case.channels), (width, height, case.depth))
+        seen = field.permute(3, 0, 2, 1)[torch.from_numpy(slices)]
+        if window is not None:
+            seen = seen[..., window.top : window.top + window.height, window.left : window.left + window.width]
+        return seen.contiguous().pin_memory() if self.store.device.type == "cuda" else seen.contiguous()
 
     def _samples(self, planned: list[_Planned], read: Future[Slices | None]) -> Iterator[Batch]:
         """Samples from cases whose slices have one size: each with a leading batch axis."""
@@ -307,17 +317,6 @@ def padded(batch: Batch, size: Sequence[int]) -> Batch:
 
 def _wanted(planned: Sequence[_Planned]) -> list[Wanted]:
     return [(p.place, p.native) for p in planned]
-
-
-def _noise(drawn: Draw, case: CachedCase, slices: np.ndarray, window: Window | None) -> Tensor:
-    """(S, C, h, w): what the drawn noise adds to some slices of a case."""
-    assert drawn.noise is not None
-    height, width = case.size
-    field = drawn.noise.field(len(case.channels), (width, height, case.depth))
-    seen = field.permute(3, 0, 2, 1)[torch.from_numpy(slices)]
-    if window is not None:
-        seen = seen[..., window.top : window.top + window.height, window.left : window.left + window.width]
-    return seen.contiguous()
 
 
 def _plane(case: CachedCase, drawn: Draw, window: Window | None) -> Plane:

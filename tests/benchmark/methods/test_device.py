@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.configs import find_config, merge, shipped_configs
 from benchmark.methods.base import Method, RuleMethod
@@ -96,6 +98,65 @@ def test_a_training_step_stays_on_the_device(method: Method, cached: list[Cached
         loss.backward()
         method.configure_gradient_clipping(None, 1.0)  # type: ignore[arg-type]
     assert all(p.grad is not None for p in method.network.parameters())
+
+
+#: Operations that torch has no deterministic form of on CUDA (see `torch.use_deterministic_algorithms`), as far as a
+#: network or a loss may come to use them. `nll_loss2d_forward` is one where it takes a mean or a sum.
+WITHOUT_A_DETERMINISTIC_FORM = {
+    f"aten::{name}"
+    for name in (
+        "upsample_linear1d_backward", "upsample_bilinear2d_backward", "upsample_bicubic2d_backward",
+        "upsample_trilinear3d_backward", "_upsample_bilinear2d_aa_backward", "_upsample_bicubic2d_aa_backward",
+        "max_pool3d_with_indices_backward", "avg_pool3d_backward", "_adaptive_avg_pool2d_backward",
+        "_adaptive_avg_pool3d_backward", "adaptive_max_pool2d_backward", "fractional_max_pool2d_backward",
+        "fractional_max_pool3d_backward", "reflection_pad1d_backward", "reflection_pad2d_backward",
+        "reflection_pad3d_backward", "replication_pad1d_backward", "replication_pad2d_backward",
+        "replication_pad3d_backward", "grid_sampler_2d_backward", "grid_sampler_3d_backward", "cumsum", "histc",
+        "bincount", "kthvalue", "median", "put_", "scatter_reduce", "embedding_bag",
+    )
+}  # fmt: skip
+
+
+class Operations(TorchDispatchMode):
+    """Notes the operations that are called, those of the backward pass included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undetermined: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        name = func.name().partition(".")[0]
+        summed = name == "aten::nll_loss2d_forward" and args[3] != 0
+        if summed or name in WITHOUT_A_DETERMINISTIC_FORM:
+            self.undetermined.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_needs_an_operation_without_a_deterministic_form_on_cuda(
+    method: Method, cached: list[CachedCase]
+) -> None:
+    if isinstance(method, RuleMethod):
+        pytest.skip("has no training step")
+    store = Store(cached, META, resident=True)
+    with Operations() as operations:
+        batch = TrainingSamples(store, method.view_of(10), seed=0)[keys(method.view, 9)]
+        method.train().training_step(batch, 0).backward()
+        method.eval()
+        with torch.no_grad():
+            method.predict_step(WholeCases(store, method.view_of(10))[0], 0)
+    assert not operations.undetermined
+
+
+def test_such_an_operation_is_noticed() -> None:
+    x = torch.randn(1, 2, 4, 4, device=META, requires_grad=True)
+    target = torch.zeros(1, 4, 4, device=META, dtype=torch.int64)
+    with Operations() as operations:
+        functional.interpolate(x, scale_factor=2, mode="bilinear").sum().backward()
+        functional.cross_entropy(x, target, reduction="none")
+    assert operations.undetermined == {"aten::upsample_bilinear2d_backward"}
+    with Operations() as operations:
+        functional.cross_entropy(x, target)
+    assert operations.undetermined == {"aten::nll_loss2d_forward"}
 
 
 def test_validation_and_prediction_stay_on_the_device_and_on_the_cases_grid(

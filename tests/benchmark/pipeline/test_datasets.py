@@ -129,6 +129,7 @@ def test_an_epoch_is_the_same_after_a_restart_and_however_far_batches_are_planne
     ahead = TrainingBatches(samples(cached, view), batches_of(cached, view))
     monkeypatch.setattr(ahead.samples.store, "device", torch.device("cuda"))
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: tensor)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     for one, other in zip(expected, epoch_of(ahead, 1), strict=True):
         assert_same(one, other)
 
