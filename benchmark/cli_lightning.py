@@ -23,7 +23,6 @@ _EXPECTED = (
     "(?s).*Unable to serialize instance.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*smaller than the logging interval.*",
-    ".*does not have many workers.*",
     ".*`srun` command is available.*",  # a job of a launcher's starts without it
     ".*dirpath has changed from.*",
     ".*Checkpoint directory .* exists and is not empty.*",

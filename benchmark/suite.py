@@ -316,7 +316,7 @@ def is_rule(config: Mapping[str, Any]) -> bool:
 
 
 def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str) -> str:
-    """Digest of what decides a job's result: not where files lie, how many workers load them or what is logged.
+    """Digest of what decides a job's result: not where files lie or what is logged.
 
     The number of threads does: it is the order in which a sum is taken.
     """

@@ -42,8 +42,8 @@ class Slot:
         if self.gpu is not None:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[self.gpu] if visible else str(self.gpu)
-        if self.jobs == "cpu":
-            found["OMP_NUM_THREADS"] = "1"
+        if self.jobs == "cpu" or self.gpu is not None:
+            found["OMP_NUM_THREADS"] = str(1 if self.jobs == "cpu" else GPU_CORES)
         return found
 
 

@@ -207,15 +207,19 @@ class Method(pl.LightningModule):
         return self.preparation.inverse(probability.float(), tuple(batch["brain"].shape), batch["spacing_mm"])
 
 
+def to_host(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    """Tensors as arrays: the one place where a step leaves its device, and waits for it."""
+    return tuple(tensor.cpu().numpy() for tensor in tensors)
+
+
 def on_host(function: Callable[..., np.ndarray], *tensors: Tensor) -> Tensor:
-    """What a NumPy function makes of tensors, on the device of the first: the one place where a step leaves it.
+    """What a NumPy function makes of tensors, on the device of the first.
 
     Args:
         function: takes the tensors as arrays, gives an array of the first one's shape.
         tensors: its arguments.
     """
-    array = function(*(tensor.cpu().numpy() for tensor in tensors))
-    return torch.from_numpy(array).to(tensors[0].device)
+    return torch.from_numpy(function(*to_host(*tensors))).to(tensors[0].device)
 
 
 def scheduled(

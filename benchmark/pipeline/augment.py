@@ -24,7 +24,7 @@ import torchio as tio
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.pipeline.inplane import IDENTITY, chained, grid_of, moved
+from benchmark.pipeline.inplane import IDENTITY, chained, grid_of
 
 #: Spacings are in mm, intensities in standard deviations of the brain's tissue (the images are z-scored before).
 AUGMENTATION = tio.Compose(
@@ -222,14 +222,13 @@ def _resampled(
     chosen = [(part, place) for part, place in zip(parts, places, strict=True) if part.draw.affine]
     source, masks, outside = (torch.cat([values[place] for _, place in chosen]) for values in (images, labels, lowest))
     full = (images.shape[-2], images.shape[-1])
-    maps, size = [], full
+    maps, corners, size = [], [], full
     for part, _ in chosen:
-        pixels = part.draw.pixels(full, part.pixel_mm)
-        if part.window:
-            pixels = chained(moved(part.window.left, part.window.top), pixels)
-            size = part.window.height, part.window.width
-        maps += [pixels] * part.slices
-    grid = grid_of(maps, size, source)
+        window = part.window or Window(0, 0, *full)
+        maps += [part.draw.pixels(full, part.pixel_mm)] * part.slices
+        corners += [(window.top, window.left)] * part.slices
+        size = window.height, window.width
+    grid = grid_of(maps, size, source, corners)
     inside = (grid.abs() <= 1).all(dim=-1)[:, None]
     sampled = functional.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
     sampled = torch.where(inside, sampled, outside[:, :, None, None])

@@ -153,13 +153,14 @@ class StrokeData(pl.LightningDataModule):
         return Served(WholeCases(self._store(cached), self._view()), places[rank::ranks])
 
     def _store(self, cached: Sequence[CachedCase]) -> Store:
-        """The cases on the trainer's device; those of one fold stay there until the trainer is another."""
+        """The cases on the trainer's device; what epoch after epoch looks at stays there."""
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
         key = (device, tuple(case.name for case in cached))
         if key not in self._stores:
-            # Rules look at each case once or twice, in physical units.
-            self._stores[key] = Store(cached, device, resident=False if self._view().raw else None)
+            # A prediction looks at each case once, and so do rules, in physical units.
+            once = self._view().raw or self.trainer.predicting
+            self._stores[key] = Store(cached, device, resident=False if once else None)
         return self._stores[key]
 
     def _batches(self, view: MethodView, batch_size: int) -> Callable[[int], list[list[Key]]]:

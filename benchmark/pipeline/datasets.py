@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.methods.curriculum import Stage
-from benchmark.pipeline.augment import Draw, Part, Window, augmented, derive_seed, draw
+from benchmark.pipeline.augment import Draw, Noise, Part, Window, augmented, derive_seed, draw
 from benchmark.pipeline.cache import CachedCase
-from benchmark.pipeline.inplane import IDENTITY, chained, inverted, mapped, moved
+from benchmark.pipeline.inplane import chained, inverted, mapped, moved
 from benchmark.pipeline.midline import mirror_map
 from benchmark.pipeline.preparation import Plane, Preparation, between_slices, nearest_slices, prepared_case
 from benchmark.pipeline.sampling import EpochBatches, Key
@@ -35,6 +35,8 @@ Batch = dict[str, Any]
 
 #: Batches that are planned ahead of a GPU, and threads that make noise and read files for them.
 AHEAD, THREADS = 3, 4
+#: Noise of whole cases that is kept; three of ten cases of an epoch have some.
+FIELDS = 32
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class TrainingSamples:
         self.augmented = augmented
         # A case comes in several batches of an epoch, which draw the same.
         self._draw = functools.lru_cache(maxsize=4096)(self._draw_anew)
+        self._fields: dict[Noise, Future[Tensor]] = {}
 
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
         """A batch: ``image`` (N, C', [D,] h, w) float32, ``reference`` and ``valid`` (N, [D,] h, w) uint8 and bool.
@@ -139,7 +142,10 @@ class TrainingSamples:
         below = np.floor(positions).astype(int)
         needed = np.unique(np.concatenate([below.ravel(), np.ceil(positions).astype(int).ravel(), nearest]))
         window = self._window(case, drawn, key.epoch, stage) if stage.crop < 1 else None
-        noise = executor.submit(self._noise, drawn, case, needed, window) if drawn.noise else None
+        noise = None
+        if drawn.noise is not None:
+            field = self._field(drawn.noise, case, executor)
+            noise = executor.submit(self._noise, field, needed, window)
         return _Planned(
             key.case,
             needed.tolist(),
@@ -153,12 +159,19 @@ class TrainingSamples:
     def _draw_anew(self, channels: int, epoch: int, case: int, strength: float) -> Draw:
         return draw(channels, seed=self.seed, epoch=epoch, case=case, strength=strength)
 
-    def _noise(self, drawn: Draw, case: CachedCase, slices: np.ndarray, window: Window | None) -> Tensor:
-        """(S, C, h, w): what the drawn noise adds to some slices of a case, where a GPU can fetch it from."""
-        assert drawn.noise is not None
-        height, width = case.size
-        field = drawn.noise.field(len(case.channels), (width, height, case.depth))
-        seen = field.permute(3, 0, 2, 1)[torch.from_numpy(slices)]
+    def _field(self, noise: Noise, case: CachedCase, executor: Executor) -> Future[Tensor]:
+        """The noise of a whole case (C, X, Y, Z), of which several batches of an epoch take their slices."""
+        if noise not in self._fields:
+            height, width = case.size
+            shape = (width, height, case.depth)
+            self._fields[noise] = executor.submit(noise.field, len(case.channels), shape)
+            if len(self._fields) > FIELDS:
+                del self._fields[next(iter(self._fields))]
+        return self._fields[noise]
+
+    def _noise(self, field: Future[Tensor], slices: np.ndarray, window: Window | None) -> Tensor:
+        """(S, C, h, w): some slices of a field, where a GPU can fetch them from; the field was begun before this."""
+        seen = field.result()[..., torch.from_numpy(slices)].permute(3, 0, 2, 1)
         if window is not None:
             seen = seen[..., window.top : window.top + window.height, window.left : window.left + window.width]
         return seen.contiguous().pin_memory() if self.store.device.type == "cuda" else seen.contiguous()
@@ -321,7 +334,7 @@ def _wanted(planned: Sequence[_Planned]) -> list[Wanted]:
 
 def _plane(case: CachedCase, drawn: Draw, window: Window | None) -> Plane:
     """The plane of a case's slices after the augmentation and the crop."""
-    back = drawn.pixels(case.size, case.pixel_mm) if drawn.flip or drawn.affine else IDENTITY
+    back = drawn.pixels(case.size, case.pixel_mm)
     if window is not None:
         back = chained(moved(window.left, window.top), back)
     there = chained(back, mirror_map(case.midline, case.spacing_mm))

@@ -59,13 +59,20 @@ def mapped(pixels: np.ndarray, point: tuple[float, float]) -> tuple[float, float
     return float(column), float(row)
 
 
-def grid_of(maps: Sequence[np.ndarray], size: tuple[int, int], source: Tensor) -> Tensor:
+def grid_of(
+    maps: Sequence[np.ndarray],
+    size: tuple[int, int],
+    source: Tensor,
+    corners: Sequence[tuple[int, int]] | None = None,
+) -> Tensor:
     """Positions for `sample`, as `functional.grid_sample` has them: -1 and 1 are the borders of the source.
 
     Args:
         maps: S maps.
         size: (h, w) of the result.
         source: (S, C, H, W), whose size and device count.
+        corners: of windows of the results: the row and column that each begins at, so that a window's positions are to
+            the bit those of the whole. None: 0, 0.
 
     Returns:
         (S, h, w, 2) float32, column first.
@@ -77,8 +84,12 @@ def grid_of(maps: Sequence[np.ndarray], size: tuple[int, int], source: Tensor) -
     numbers[:, :, 2] += unit[:, 0] / 2 - 1
     terms = torch.from_numpy(numbers.astype(np.float32)).to(source.device, non_blocking=True)
     by_column, by_row, offset = terms[:, None, None, :, :].unbind(-1)  # each (S, 1, 1, 2)
-    columns = torch.arange(size[1], device=source.device, dtype=torch.float32)[:, None]
     rows = torch.arange(size[0], device=source.device, dtype=torch.float32)[:, None, None]
+    columns = torch.arange(size[1], device=source.device, dtype=torch.float32)[:, None]
+    if corners is not None:
+        first = torch.tensor(corners, dtype=torch.float32).to(source.device, non_blocking=True)
+        top, left = first[:, :, None, None, None].unbind(1)  # each (S, 1, 1, 1)
+        rows, columns = rows + top, columns + left
     return by_column * columns + (by_row * rows + offset)
 
 

@@ -54,7 +54,7 @@ def slice_batches(
 ) -> list[list[Key]]:
     """Every slice once, but for exchanges, in batches that hold at least a share of lesion slices.
 
-    A case's slices come in chunks, because augmenting a case costs the same for one slice as for all. Where a batch
+    A case's slices come in chunks, which keeps what is drawn for a batch, and its noise, to a few cases. Where a batch
     has too few slices with lesion, slices without are exchanged for lesion slices drawn at random from all cases.
 
     Args:

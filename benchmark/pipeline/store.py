@@ -1,13 +1,12 @@
 """Where the slices of a fold's cases lie while a job works: all in the device's memory, or read batch by batch.
 
-ISLES 2018 takes 0.66 GB as z-scores, which any GPU has to spare. What is larger than an eighth of the device's memory
-(jobs may share it) stays in the memory-mapped cache; its slices are read ahead into pinned memory. Either way the same
-values come out, to the bit.
+ISLES 2018 takes 0.66 GB as z-scores, which any GPU has to spare. What is larger than a sixteenth of a GPU's memory
+(jobs may share it, and have a store for training and one for validation), or a gigabyte on CPUs, stays in the
+memory-mapped cache; its slices are read ahead into pinned memory. Either way the same values come out, to the bit.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,8 +16,8 @@ from torch import Tensor
 
 from benchmark.pipeline.cache import CachedCase
 
-#: Largest share of a device's memory that cases may lie in.
-SHARE = 1 / 8
+#: Largest share of a GPU's memory that a store's cases may lie in; on CPUs, where every core may have a job, bytes.
+SHARE, CPU_BYTES = 1 / 16, 2**30
 
 #: Place of a case among a store's cases, and which of its slices.
 Wanted = tuple[int, Sequence[int]]
@@ -52,14 +51,14 @@ class Store:
     Args:
         cases: whose.
         device: where they are wanted.
-        resident: whether they all lie there; None decides by the device's memory.
+        resident: whether they all lie there; None: where there is room.
     """
 
     def __init__(self, cases: Sequence[CachedCase], device: torch.device, resident: bool | None = None) -> None:
         self.cases = cases
         self.device = device
         if resident is None:
-            resident = sum(case.image.nbytes + case.brain.nbytes for case in cases) <= SHARE * memory_of(device)
+            resident = sum(case.image.nbytes + case.brain.nbytes for case in cases) <= room_on(device)
         self.resident = [_to(device, _read(case, slice(None))) for case in cases] if resident else None
 
     def fetch(self, wanted: Sequence[Wanted]) -> Slices | None:
@@ -84,11 +83,11 @@ class Store:
         return Slices(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def memory_of(device: torch.device) -> int:
-    """Bytes of memory that a device has in all."""
+def room_on(device: torch.device) -> int:
+    """Bytes that the cases of a store may take on a device."""
     if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return int(SHARE * torch.cuda.get_device_properties(device).total_memory)
+    return CPU_BYTES
 
 
 def _read(case: CachedCase, slices: Sequence[int] | slice) -> Slices:

@@ -28,7 +28,8 @@ def test_seconds_of_a_job_outside_training_and_prediction(
     command = [sys.executable, "-m", "benchmark", "run", "--config", "twin", "--folds", "0", "--methods"]
     command += [",".join(METHODS), "--set", "trainer.max_epochs=1", "--out", str(tmp_path)]
     benchmark.pedantic(subprocess.run, (command,), {"check": True, "capture_output": True}, rounds=1)
-    server = ForkServer(os.environ, WITH_WANDB)
+    packages = ("all_background", "perfusion_threshold", "plain_unet", "residual_unet")
+    server = ForkServer(os.environ, [*(f"benchmark.methods.{name}" for name in packages), *WITH_WANDB])
     runs = {method: tmp_path / "twin" / method / "fold0" for method in METHODS}
     for method, run in runs.items():  # each again, alone, as the suite starts it
         config = (run / "config.yaml").read_text()

@@ -250,7 +250,7 @@ def work(runs: Iterable[Path]) -> None:
             return serve(samples, keys, executor)
 
         callbacks.write_masks, TrainingSamples.plan = noted_write, noted_serve  # type: ignore[method-assign]
-        job.main(run)
+        job.main([run])
 
 
 def note(path: Path, *words: Any) -> None:

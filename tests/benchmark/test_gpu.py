@@ -28,14 +28,15 @@ if not torch.cuda.is_available():
 pytestmark = pytest.mark.gpu
 
 METHODS = ("multiscale_resnet", "fcn3d_crf", "residual_unet", "ms_dcnn", "strokenet", "plain_unet", "plain_unet_3d")
-#: In float32 without TF32: images as augmented, probabilities, the loss, the gradient (relative to its largest value).
+#: What is meant to hold, and was seen on no GPU yet: in float32 without TF32, images as augmented, probabilities, the
+#: loss, and the gradient relative to its largest value.
 IMAGES, PROBABILITIES, LOSS, GRADIENT = 1e-3, 2e-3, 1e-3, 1e-2
 
 
 def config_of(method: str, tree: Path, cache: Path, **settings: Any) -> dict[str, Any]:
     config = method_config(read_suite(find_config("twin")), method, {})
     common = {
-        "trainer": {"accelerator": "gpu", "devices": 1, "precision": "bf16-mixed", "max_epochs": 3, **settings},
+        "trainer": {"accelerator": "gpu", "devices": 1, "precision": "bf16-mixed", "max_epochs": 4, **settings},
         "data": {"cohort": str(tree), "cache": str(cache), "seed": 0},
     }
     stages = {"model": {"init_args": {"stages": 4}}} if method.startswith("plain") else {}
@@ -107,6 +108,7 @@ def test_a_killed_job_continues_to_the_same_bytes(
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    assert read_state(run).status == "running"
     assert start([run]).wait() == 0
     assert results(run) == results(done / method)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.methods.base import Method
+from benchmark.methods.base import Method, on_host
 from benchmark.methods.ms_dcnn.loss import cross_entropy, dice
 from benchmark.methods.ms_dcnn.network import MSDCNN
 from benchmark.pipeline.datasets import Batch, View
@@ -113,6 +115,17 @@ def median_filtered(probability: Tensor, side: int) -> Tensor:
         probability: (D, H, W).
         side: odd.
     """
+    if probability.device.type == "cpu":  # SciPy's is twice as fast as sorting
+
+        def of_slices(volume: np.ndarray) -> np.ndarray:
+            return ndimage.median_filter(volume, size=(1, side, side), mode="nearest")
+
+        return on_host(of_slices, probability)
+    return median_by_sorting(probability, side)
+
+
+def median_by_sorting(probability: Tensor, side: int) -> Tensor:
+    """`median_filtered` on any device."""
     around = functional.pad(probability[None], (side // 2,) * 4, mode="replicate")[0]
     windows = around.unfold(1, side, 1).unfold(2, side, 1).flatten(-2)
     # Sorted whole: torch's median has no order of its own on a GPU.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.methods.base import RuleMethod, on_host
+from benchmark.methods.base import RuleMethod, on_host, to_host
 from benchmark.methods.perfusion_threshold import rules
 from benchmark.methods.perfusion_threshold.memo import FlowMemo
 from benchmark.pipeline.datasets import Batch
@@ -96,7 +96,7 @@ class PerfusionThreshold(RuleMethod):
     def fit_case(self, batch: Batch) -> None:
         """Dice of every candidate on one case."""
         if self.fitted:
-            brain, image, reference = (batch[name].cpu().numpy() for name in ("brain", "image", "reference"))
+            brain, image, reference = to_host(batch["brain"], batch["image"], batch["reference"])
             self.dice_sums = self.dice_sums + rules.dice_by_threshold(_flow(brain, image, batch), reference, CANDIDATES)
             self.cases += 1
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -173,6 +174,19 @@ def test_validation_and_prediction_stay_on_the_device_and_on_the_cases_grid(
             assert mask.device == META
             assert mask.shape == cached[place].brain.shape
             assert mask.dtype == torch.bool
+
+
+def test_what_a_rule_is_fitted_on_leaves_the_device_where_steps_do(
+    cached: list[CachedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule: Any = on_meta("perfusion_tfit", {}, cached, monkeypatch)
+
+    def zeros(*tensors: torch.Tensor) -> list[np.ndarray]:
+        return [torch.zeros(tensor.shape, dtype=tensor.dtype).numpy() for tensor in tensors]
+
+    monkeypatch.setattr("benchmark.methods.perfusion_threshold.module.to_host", zeros)
+    rule.fit_case(WholeCases(Store(cached, META, resident=False), rule.view_of(1))[0])
+    assert rule.cases == 1
 
 
 @pytest.mark.parametrize("name", ["residual_unet", "multiscale_resnet", "ms_dcnn", "plain_unet"])

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmark.methods.ms_dcnn.loss import cross_entropy, dice
-from benchmark.methods.ms_dcnn.module import PATH_A, PATH_B, MSDCNNMethod, median_filtered, places
+from benchmark.methods.ms_dcnn.module import PATH_A, PATH_B, MSDCNNMethod, median_by_sorting, median_filtered, places
 from benchmark.methods.ms_dcnn.network import MSDCNN, DenseBlock
 from leaderboard.errors import InputError
 
@@ -151,6 +151,8 @@ def test_the_median_filter_equals_numpys_median_over_the_window() -> None:
             for x in range(10):
                 assert filtered[z, y, x] == np.median(padded[z, y : y + 5, x : x + 5])
     assert torch.equal(median_filtered(probability, 1), probability)
+    for side in (1, 3, 5):
+        assert torch.equal(median_by_sorting(probability, side), median_filtered(probability, side))
 
 
 def test_the_rows_with_and_without_median_differ_by_specks() -> None:

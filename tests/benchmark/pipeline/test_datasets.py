@@ -9,7 +9,7 @@ import torch
 
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.methods.strokenet.module import Curriculum
-from benchmark.pipeline.augment import draw
+from benchmark.pipeline.augment import Noise, draw
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import (
     Batch,
@@ -157,13 +157,21 @@ def test_cases_read_batch_by_batch_and_cases_in_memory_give_the_same_bits(cached
         assert torch.equal(items[0]["image"], items[1]["image"])
 
 
-def test_cases_stay_in_memory_where_they_take_an_eighth_of_it(
+def test_cases_stay_in_memory_where_there_is_room(cached: list[CachedCase], monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sum(case.image.nbytes + case.brain.nbytes for case in cached)
+    for room in (size, size - 1):
+        monkeypatch.setattr("benchmark.pipeline.store.CPU_BYTES", room)
+        assert (Store(cached, CPU).resident is not None) == (room == size)
+
+
+def test_what_a_case_is_drawn_is_made_once_for_all_batches_of_an_epoch(
     cached: list[CachedCase], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = sum(case.image.nbytes + case.brain.nbytes for case in cached)
-    for memory, fits in ((8 * size, True), (8 * size - 1, False)):
-        monkeypatch.setattr("benchmark.pipeline.store.memory_of", lambda device, memory=memory: memory)
-        assert (Store(cached, CPU).resident is not None) == fits
+    made = []
+    field = Noise.field
+    monkeypatch.setattr(Noise, "field", lambda noise, *shape: made.append(noise) or field(noise, *shape))
+    epoch_of(TrainingBatches(samples(cached, SLICES), batches_of(cached, SLICES)), 1)
+    assert 2 < len(made) == len(set(made)) < len(cached)
 
 
 def test_slices_of_other_sizes_are_padded_and_marked(cached: list[CachedCase]) -> None:
