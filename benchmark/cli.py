@@ -365,16 +365,16 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _sanity(options: argparse.Namespace) -> int:
+    if options.epochs < 1 or options.minutes <= 0:  # before torch is imported
+        raise InputError("--epochs and --minutes must be greater than 0")
+    if options.steps == 1 or options.steps < 0:
+        raise InputError("--steps must be 0, or 2 at least")
     _compute_here("benchmark sanity")
     from benchmark.configs import merge
     from benchmark.progress import counted
     from benchmark.sanity import Check, check_method
     from benchmark.steadiness import check_steadiness, write_suite_twin
 
-    if options.epochs < 1 or options.minutes <= 0:
-        raise InputError("benchmark sanity: --epochs and --minutes must be greater than 0")
-    if options.steps == 1 or options.steps < 0:
-        raise InputError("benchmark sanity: --steps must be 0, or 2 at least")
     console = _console()
     passed = True
 

@@ -85,13 +85,15 @@ def in_short(fault: str) -> str:
 
 
 def require_training(cli: SuiteCLI) -> None:
-    """Refuse zero epochs for what has something to learn.
+    """Refuse zero epochs for what has something to learn, and for all what is no number of epochs.
 
     Raises:
         InputError: so it is.
     """
-    method = cli.model
-    if cli.trainer.max_epochs == 0 and (not isinstance(method, RuleMethod) or method.fitted):
+    method, epochs = cli.model, cli.trainer.max_epochs
+    if epochs is None or epochs < 0:
+        raise InputError(f"trainer.max_epochs is {epochs}, schedules need to know the end: give at least 1")
+    if epochs == 0 and (not isinstance(method, RuleMethod) or method.fitted):
         raise InputError("trainer.max_epochs is 0, the method would stay untrained: give at least 1")
 
 

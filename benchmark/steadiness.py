@@ -97,7 +97,12 @@ def verdict(losses: Sequence[float], batches: int) -> Check:
     means = [fmean(epoch) for epoch in epochs]
     bounded = means[0] <= MOST * start and max(means) <= MOST * means[0]
     steady = all(map(math.isfinite, losses)) and bounded and means[-1] < means[0]
-    seen = f"mean loss by epoch {', '.join(f'{mean:.3g}' for mean in means)}; at the start {start:.3g}"
+    seen = f"mean loss by epoch {', '.join(f'{mean:.3g}' for mean in means)}; of the first steps {start:.3g}"
+    if not steady:
+        seen += (
+            f"; an epoch's may be {MOST:g} times the first one's, the first one's {MOST:g} times that of the first "
+            "steps, and the last must lie below the first: lower the learning rate, or give it more --steps"
+        )
     return Check(f"steady over {len(losses)} steps", steady, seen)
 
 

@@ -325,6 +325,7 @@ def test_a_typo_in_a_setting_is_named_and_does_not_block_its_correction(
         "trainer.max_epochs=many": "trainer.max_epochs: Expected an int, not many",
         "trainer.max_epochs=0": "trainer.max_epochs is 0, the method would stay untrained: give at least 1",
         "data.batch_size=many": "data.batch_size: Expected an int, not many",
+        "trainer.max_epochs=-1": "trainer.max_epochs is -1, schedules need to know the end: give at least 1",
         "trainer.max_epochs=-3": "trainer: `max_epochs` must be a non-negative integer",
         "trainer.precision=foo": "trainer.precision: Expected a",
         "data.batch_size=0": "data.batch_size must be at least 1",
