@@ -123,7 +123,9 @@ def draw(files: Sequence[Path], picture: Path) -> None:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[1].set_ylim(0, 1)
-    axes[1].legend(frameon=False)
+    if not any(line.get_xdata().size for line in axes[1].lines):
+        axes[1].text(0.5, 0.5, "not validated in so few epochs", ha="center", transform=axes[1].transAxes)
+    axes[0].legend(frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=100, metadata={"Software": None})
     plt.close(figure)
