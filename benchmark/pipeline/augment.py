@@ -54,7 +54,7 @@ class Noise:
     def field(self, channels: int, shape: tuple[int, int, int]) -> Tensor:
         """(C, X, Y, Z) float32 from the CPU's generator, so that every device adds the same."""
         values = torch.randn(channels, *shape, generator=torch.Generator().manual_seed(self.seed))
-        return values.mul_(self.sd).add_(self.mean)
+        return values.mul_(self.sd).add_(self.mean) if self.mean else values.mul_(self.sd)
 
 
 @dataclass(frozen=True)
@@ -225,17 +225,21 @@ def _resampled(
     maps, corners, size = [], [], full
     for part, _ in chosen:
         window = part.window or Window(0, 0, *full)
-        maps += [part.draw.pixels(full, part.pixel_mm)] * part.slices
-        corners += [(window.top, window.left)] * part.slices
+        maps.append(part.draw.pixels(full, part.pixel_mm))
+        corners.append((window.top, window.left))
         size = window.height, window.width
-    grid = grid_of(maps, size, source, corners)
-    inside = (grid.abs() <= 1).all(dim=-1)[:, None]
+    counts = [part.slices for part, _ in chosen]
+    # A grid a part, for all its slices.
+    owner = torch.tensor([place for place, count in enumerate(counts) for _ in range(count)])
+    owner = owner.to(source.device, non_blocking=True)
+    grids = grid_of(maps, size, source, corners)
+    inside = (grids.abs().amax(dim=-1) <= 1)[owner, None]
+    grid = grids[owner]
     sampled = functional.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
     sampled = torch.where(inside, sampled, outside[:, :, None, None])
     nearest = functional.grid_sample(
         masks[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
-    counts = [part.slices for part, _ in chosen]
     return zip(sampled.split(counts), nearest[:, 0].byte().split(counts), strict=True)
 
 
@@ -243,7 +247,7 @@ def _intensities(block: Tensor, part: Part) -> Tensor:
     """Gamma and noise of one part (S, C, h, w)."""
     if part.draw.gammas is not None:
         exponents = torch.tensor(part.draw.gammas).to(block.device, non_blocking=True)[:, None, None]
-        block = block.sign() * block.abs() ** exponents
+        block = block.abs().pow_(exponents).copysign_(block)
     if part.noise is not None:
         block = block + part.noise.to(block.device, non_blocking=True)
     return block
