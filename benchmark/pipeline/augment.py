@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -161,6 +161,10 @@ class Window:
     height: int
     width: int
 
+    def of(self, slices: Tensor) -> Tensor:
+        """That part of slices (..., H, W)."""
+        return slices[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
 
 @dataclass(frozen=True)
 class Part:
@@ -209,10 +213,7 @@ def augmented(images: Tensor, labels: Tensor, lowest: Tensor, parts: Sequence[Pa
 def _cut(slices: Tensor, part: Part) -> Tensor:
     """Slices (..., H, W) whose part is not resampled: flipped where it is, and the window."""
     flipped = slices.flip(-1) if part.draw.flip else slices
-    if part.window is None:
-        return flipped
-    top, left, height, width = astuple(part.window)
-    return flipped[..., top : top + height, left : left + width]
+    return flipped if part.window is None else part.window.of(flipped)
 
 
 def _resampled(

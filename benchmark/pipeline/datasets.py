@@ -172,9 +172,8 @@ class TrainingSamples:
     def _noise(self, field: Future[Tensor], slices: np.ndarray, window: Window | None) -> Tensor:
         """(S, C, h, w): some slices of a field, where a GPU can fetch them from; the field was begun before this."""
         seen = field.result()[..., torch.from_numpy(slices)].permute(3, 0, 2, 1)
-        if window is not None:
-            seen = seen[..., window.top : window.top + window.height, window.left : window.left + window.width]
-        return seen.contiguous().pin_memory() if self.store.device.type == "cuda" else seen.contiguous()
+        seen = (seen if window is None else window.of(seen)).contiguous()
+        return seen.pin_memory() if self.store.device.type == "cuda" else seen
 
     def _samples(self, planned: list[_Planned], read: Future[Slices | None]) -> Iterator[Batch]:
         """Samples from cases whose slices have one size: each with a leading batch axis."""

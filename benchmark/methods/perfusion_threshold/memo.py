@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from benchmark.methods.perfusion_threshold.rules import Flow
-from benchmark.pipeline.midline import Midline
 
 #: Bytes that are kept. The flow of ISLES 2018's 502 slices takes 0.6 GB.
 CAPACITY = 2**30
@@ -28,25 +28,17 @@ class FlowMemo:
         self._free = capacity
         self._flows: dict[bytes, Flow] = {}
 
-    def measured(
-        self,
-        measure: Callable[..., Flow],
-        ct: np.ndarray,
-        cbf: np.ndarray,
-        tmax: np.ndarray,
-        brain: np.ndarray,
-        spacing_mm: Sequence[float],
-        midline: Midline,
-    ) -> Flow:
-        """`measure` of these arguments (see `rules.measure_flow`), once; its arrays are not to be changed."""
-        arrays = (ct, cbf, tmax, brain, np.asarray(spacing_mm, dtype=np.float64))
-        described = [(array.shape, array.dtype.str) for array in arrays]
-        digest = hashlib.sha256(repr((described, midline)).encode())
-        for array in arrays:
-            digest.update(np.ascontiguousarray(array).data)
+    def measured(self, measure: Callable[..., Flow], *arguments: Any) -> Flow:
+        """`measure` of these arguments (arrays, and what `repr` tells apart), once; the flow is not to be changed."""
+        digest = hashlib.sha256()
+        for argument in arguments:
+            is_array = isinstance(argument, np.ndarray)
+            digest.update(repr((argument.shape, argument.dtype.str) if is_array else argument).encode())
+            if is_array:
+                digest.update(np.ascontiguousarray(argument).data)
         key = digest.digest()
         if (flow := self._flows.get(key)) is None:
-            flow = measure(ct, cbf, tmax, brain, spacing_mm, midline)
+            flow = measure(*arguments)
             size = flow.rcbf.nbytes + flow.tmax.nbytes + flow.valid.nbytes
             if size <= self._free:
                 self._free -= size
