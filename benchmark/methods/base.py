@@ -16,11 +16,12 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from benchmark.graphs import Passes
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.augment import derive_seed
 from benchmark.pipeline.datasets import Batch, MethodView, View, padded
 from benchmark.pipeline.preparation import Preparation, with_neighbours
-from benchmark.processes import largest
+from benchmark.processes import largest, processes
 from leaderboard.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Method(pl.LightningModule):
         initial_probability: lesion probability that the untrained network is meant to give.
         initial_loss_within: how far the untrained network's loss may be from that of `initial_probability` everywhere,
             as a factor (a check of `benchmark sanity`).
+        static: the network takes the same steps for all images of a shape, looks at no value and does not leave its
+            device: on a GPU its training passes are captured as graphs (`graphs`).
         ablations: names of further rows from the same weights with another post-processing; a row is called
             ``<method>_<name>``.
     """
@@ -54,6 +57,7 @@ class Method(pl.LightningModule):
     threshold: float = 0.5
     initial_probability: float = 0.5
     initial_loss_within: float = 2.0
+    static: bool = False
     ablations: tuple[str, ...] = ()
     network: nn.Module
 
@@ -62,6 +66,7 @@ class Method(pl.LightningModule):
         self.preparation: Preparation = Preparation()
         #: Of this epoch's steps so far: each term of the loss, and the learning rate.
         self._sums: dict[str, Any] = {}
+        self._passes = Passes()
 
     # ---- what a method says of itself -------------------------------------------------------------------------
 
@@ -138,7 +143,10 @@ class Method(pl.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Images as the network takes them -> logits."""
-        logits: Tensor = self.network(image.contiguous(memory_format=self._memory_format()))
+        image = image.contiguous(memory_format=self._memory_format())
+        # Processes that train together exchange statistics and gradients while they compute.
+        captured = self.static and self.training and image.is_cuda and torch.is_grad_enabled() and processes() == 1
+        logits: Tensor = self._passes(self.network, image) if captured else self.network(image)
         return logits
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:

@@ -132,7 +132,8 @@ class StrokeData(pl.LightningDataModule):
         rank, ranks = self._ranks()
         sampler = EpochBatches(self._batches(view, self.batch_size * ranks), rank, ranks)
         samples = TrainingSamples(self._store(self.training), view, self.seed, self.augmented)
-        return TrainingBatches(samples, sampler)
+        assert self.trainer is not None
+        return TrainingBatches(samples, sampler, self.trainer.max_epochs or 0)
 
     def val_dataloader(self) -> Served:
         """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""
@@ -170,8 +171,8 @@ class StrokeData(pl.LightningDataModule):
         ]
         if view.view == "volumes":
             depths = [len(slices) for slices in lesion]
-            return functools.lru_cache(1)(lambda epoch: volume_batches(depths, batch_size, self.seed, epoch))
-        return functools.lru_cache(1)(
+            return functools.lru_cache(2)(lambda epoch: volume_batches(depths, batch_size, self.seed, epoch))
+        return functools.lru_cache(2)(
             lambda epoch: slice_batches(lesion, batch_size, self.seed, epoch, lesion_fraction=self.lesion_fraction)
         )
 

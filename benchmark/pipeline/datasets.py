@@ -7,12 +7,11 @@ for a batch (draws, noise, reading) is planned a few batches ahead where a GPU w
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
@@ -21,22 +20,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.methods.curriculum import Stage
-from benchmark.pipeline.augment import Draw, Noise, Part, Window, augmented, derive_seed, draw
+from benchmark.pipeline.augment import Draw, Part, Window, augmented, derive_seed, draw
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.inplane import chained, inverted, mapped, moved
 from benchmark.pipeline.midline import mirror_map
+from benchmark.pipeline.noise import Field, Fields
 from benchmark.pipeline.preparation import Plane, Preparation, between_slices, nearest_slices, prepared_case
 from benchmark.pipeline.sampling import EpochBatches, Key
-from benchmark.pipeline.store import Slices, Store, Wanted
+from benchmark.pipeline.store import Slices, Store, Wanted, slice_places
 
 View = Literal["slices", "volumes"]
 #: Tensors on the device, and what is the host's: see `TrainingSamples` and `WholeCases`.
 Batch = dict[str, Any]
 
-#: Batches that are planned ahead of a GPU, and threads that make noise and read files for them.
-AHEAD, THREADS = 3, 4
-#: Noise of whole cases that is kept; three of ten cases of an epoch have some.
-FIELDS = 32
+#: Batches that are planned ahead of a GPU, and threads that draw noise and read files for them: the field of a case of
+#: 22 slices takes a thread as long as a GPU takes for half a dozen steps.
+AHEAD, THREADS = 8, 8
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class _Planned:
         positions: of the wanted slices (and their neighbours: a second axis) among the native ones.
         nearest: of the wanted slices' references among the native ones.
         part: what is done to the native slices; its noise comes later.
-        noise: the part's noise, once it is made.
+        noise: of the whole case; None where there is none.
         plane: the augmented slices'.
     """
 
@@ -77,7 +76,7 @@ class _Planned:
     positions: np.ndarray
     nearest: np.ndarray
     part: Part
-    noise: Future[Tensor] | None
+    noise: Field | None
     plane: Plane
 
 
@@ -105,7 +104,7 @@ class TrainingSamples:
         self.augmented = augmented
         # A case comes in several batches of an epoch, which draw the same.
         self._draw = functools.lru_cache(maxsize=4096)(self._draw_anew)
-        self._fields: dict[Noise, Future[Tensor]] = {}
+        self._fields = Fields(store.device)
 
     def __getitem__(self, keys: Sequence[Key]) -> Batch:
         """A batch: ``image`` (N, C', [D,] h, w) float32, ``reference`` and ``valid`` (N, [D,] h, w) uint8 and bool.
@@ -115,7 +114,7 @@ class TrainingSamples:
         return self.build(self.plan(keys, _AtOnce()))
 
     def plan(self, keys: Sequence[Key], executor: Executor) -> Plan:
-        """Draw for a batch, and have the executor make the noise and read the files.
+        """Draw for a batch, and have the executor draw the noise and read the files.
 
         Draws are made in the calling thread: TorchIO takes them from the process's one generator.
         """
@@ -144,8 +143,8 @@ class TrainingSamples:
         window = self._window(case, drawn, key.epoch, stage) if stage.crop < 1 else None
         noise = None
         if drawn.noise is not None:
-            field = self._field(drawn.noise, case, executor)
-            noise = executor.submit(self._noise, field, needed, window)
+            height, width = case.size
+            noise = self._fields.begin(drawn.noise, len(case.channels), (width, height, case.depth), executor)
         return _Planned(
             key.case,
             needed.tolist(),
@@ -159,33 +158,17 @@ class TrainingSamples:
     def _draw_anew(self, channels: int, epoch: int, case: int, strength: float) -> Draw:
         return draw(channels, seed=self.seed, epoch=epoch, case=case, strength=strength)
 
-    def _field(self, noise: Noise, case: CachedCase, executor: Executor) -> Future[Tensor]:
-        """The noise of a whole case (C, X, Y, Z), of which several batches of an epoch take their slices."""
-        if noise not in self._fields:
-            height, width = case.size
-            shape = (width, height, case.depth)
-            self._fields[noise] = executor.submit(noise.field, len(case.channels), shape)
-            if len(self._fields) > FIELDS:
-                del self._fields[next(iter(self._fields))]
-        return self._fields[noise]
-
-    def _noise(self, field: Future[Tensor], slices: np.ndarray, window: Window | None) -> Tensor:
-        """(S, C, h, w): some slices of a field, where a GPU can fetch them from; the field was begun before this."""
-        seen = field.result()[..., torch.from_numpy(slices)].permute(3, 0, 2, 1)
-        seen = (seen if window is None else window.of(seen)).contiguous()
-        return seen.pin_memory() if self.store.device.type == "cuda" else seen
-
     def _samples(self, planned: list[_Planned], read: Future[Slices | None]) -> Iterator[Batch]:
         """Samples from cases whose slices have one size: each with a leading batch axis."""
         slices = self.store.deliver(_wanted(planned), read.result())
         lowest = np.concatenate([np.tile(self.store.cases[p.place].lowest, (len(p.native), 1)) for p in planned])
         fill = torch.from_numpy(lowest).to(slices.images.device, non_blocking=True)
-        parts = [p.part if p.noise is None else replace(p.part, noise=p.noise.result()) for p in planned]
+        parts = [p.part if p.noise is None else replace(p.part, noise=_seen(p.noise, p)) for p in planned]
         slices = Slices(*augmented(*slices, fill, parts))
         planes = [p.plane for p in planned for _ in p.native]
         image = self.view.preparation.image(slices.images, slices.brain, planes)
         reference = self.view.preparation.reference(slices.reference, planes)
-        starts = [0, *accumulate(len(p.native) for p in planned)]
+        starts = [0, *itertools.accumulate(len(p.native) for p in planned)]
         positions = [start + p.positions for start, p in zip(starts, planned, strict=False)]
         nearest = [start + p.nearest for start, p in zip(starts, planned, strict=False)]
         if self.view.view == "slices":
@@ -229,26 +212,49 @@ class TrainingBatches:
     Args:
         samples: what makes a batch of keys.
         sampler: the keys of each batch.
+        epochs: how many there will be at most.
     """
 
-    def __init__(self, samples: TrainingSamples, sampler: EpochBatches) -> None:
+    def __init__(self, samples: TrainingSamples, sampler: EpochBatches, epochs: int) -> None:
         self.samples = samples
         self.sampler = sampler
+        self.epochs = epochs
+        self._ahead: _PlannedAhead | None = None
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        # On CPUs every core has a network to compute, and nobody gains from what is ready early.
-        ahead = AHEAD if self.samples.store.device.type == "cuda" else 0
-        planned: deque[Plan] = deque()
-        with ThreadPoolExecutor(THREADS) if ahead else nullcontext(_AtOnce()) as executor:
-            for keys in self.sampler:
-                planned.append(self.samples.plan(keys, executor))
-                if len(planned) > ahead:
-                    yield self.samples.build(planned.popleft())
-            for plan in planned:
-                yield self.samples.build(plan)
+        if self.samples.store.device.type != "cuda":
+            # Every core has a network to compute, and nobody gains from what is ready early.
+            yield from (self.samples[keys] for keys in self.sampler)
+            return
+        epoch = self.sampler.epoch
+        ahead, self._ahead = self._ahead, None  # an epoch that is left before its end leaves nothing to go on from
+        if ahead is None or ahead.epoch != epoch:
+            ahead = _PlannedAhead(self.samples, self.sampler, range(epoch, max(self.epochs, epoch + 1)))
+        while ahead.epoch == epoch:
+            yield self.samples.build(ahead.take())
+        self._ahead = ahead
+
+
+class _PlannedAhead:
+    """Batches of this epoch and the next ones, of which the first `AHEAD` are planned."""
+
+    def __init__(self, samples: TrainingSamples, sampler: EpochBatches, epochs: range) -> None:
+        executor = ThreadPoolExecutor(THREADS)
+        self._coming = ((epoch, samples.plan(keys, executor)) for epoch in epochs for keys in sampler.of(epoch))
+        self._planned = deque(itertools.islice(self._coming, AHEAD))
+
+    @property
+    def epoch(self) -> int | None:
+        """Of the next batch; None after the last."""
+        return self._planned[0][0] if self._planned else None
+
+    def take(self) -> Plan:
+        """The next batch; another one is planned in its place."""
+        self._planned.extend(itertools.islice(self._coming, 1))
+        return self._planned.popleft()[1]
 
 
 class _AtOnce(Executor):
@@ -329,6 +335,12 @@ def padded(batch: Batch, size: Sequence[int]) -> Batch:
 
 def _wanted(planned: Sequence[_Planned]) -> list[Wanted]:
     return [(p.place, p.native) for p in planned]
+
+
+def _seen(field: Field, planned: _Planned) -> Tensor:
+    """(S, C, h, w): what a part of a batch sees of a case's noise."""
+    seen = field.slices[slice_places(planned.native, field.slices.device)]
+    return seen if planned.part.window is None else planned.part.window.of(seen)
 
 
 def _plane(case: CachedCase, drawn: Draw, window: Window | None) -> Plane:

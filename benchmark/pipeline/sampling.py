@@ -126,8 +126,11 @@ class EpochBatches:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for batch in self._batches(self.epoch):
-            yield split_batch(batch, self._rank, self._ranks)
+        return self.of(self.epoch)
+
+    def of(self, epoch: int) -> Iterator[list[Key]]:
+        """The batches of another epoch."""
+        return (split_batch(batch, self._rank, self._ranks) for batch in self._batches(epoch))
 
     def __len__(self) -> int:
         return len(self._batches(self.epoch))

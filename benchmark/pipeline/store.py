@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.graphs import pinned
 from benchmark.pipeline.cache import CachedCase
 
 #: Largest share of a GPU's memory that a store's cases may lie in; on CPUs, where every core may have a job, bytes.
@@ -67,7 +68,7 @@ class Store:
             return None
         read = [_read(self.cases[place], list(slices)) for place, slices in wanted]
         joined = Slices(*(torch.cat(parts) for parts in zip(*read, strict=True)))
-        return Slices(*(part.pin_memory() for part in joined)) if self.device.type == "cuda" else joined
+        return Slices(*(pinned(part, self.device) for part in joined))
 
     def deliver(self, wanted: Sequence[Wanted], fetched: Slices | None) -> Slices:
         """The slices on the device, case after case in the order of `wanted`; all of one size.
@@ -103,8 +104,13 @@ def _to(device: torch.device, slices: Slices) -> Slices:
 
 def _chosen(case: Slices, slices: Sequence[int]) -> Slices:
     """Some slices of a case, in ascending order; a view where they follow one another."""
+    places = slice_places(slices, case.labels.device)
+    return Slices(*(part[places] for part in case))
+
+
+def slice_places(slices: Sequence[int], device: torch.device) -> slice | Tensor:
+    """An index for slices in ascending order: a range where they follow one another, which copies nothing."""
     first, last = slices[0], slices[-1]
     if last - first + 1 == len(slices):
-        return Slices(*(part[first : last + 1] for part in case))
-    places = torch.tensor(slices).to(case.labels.device, non_blocking=True)
-    return Slices(*(part[places] for part in case))
+        return slice(first, last + 1)
+    return torch.tensor(slices).to(device, non_blocking=True)

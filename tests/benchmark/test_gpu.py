@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import subprocess
 import sys
@@ -154,9 +155,11 @@ def test_in_float32_the_gpu_gives_what_the_cpu_gives(name: str, tree: Path, cach
     dropouts = [layer for layer in method.modules() if isinstance(layer, torch.nn.Dropout)]
     for layer in dropouts:
         layer.p = 0.0  # its masks come from the device's own generator
+    untrained = copy.deepcopy(method.network.state_dict())
     found = {}
     for device in (torch.device("cpu"), torch.device("cuda")):
         method.to(device)
+        method.network.load_state_dict(untrained)  # running statistics follow each pass
         store = Store(cases, device)
         batch = TrainingSamples(store, method.method_view, seed=0)[keys(method, 2)]
         method.train()
@@ -174,6 +177,33 @@ def test_in_float32_the_gpu_gives_what_the_cpu_gives(name: str, tree: Path, cach
     assert losses[1] == pytest.approx(losses[0], rel=LOSS)
     assert (gradients[0] - gradients[1]).abs().max() < GRADIENT * gradients[0].abs().max()
     assert (probabilities[0] - probabilities[1]).abs().max() < PROBABILITIES
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_a_captured_step_gives_the_bits_of_one_that_is_not(
+    name: str, precision: str, tree: Path, cache: Path, tmp_path: Path
+) -> None:
+    method = loaded(name, tree, cache, tmp_path / "run").to("cuda")
+    assert method.static
+    samples = TrainingSamples(Store(method.data.training, torch.device("cuda")), method.method_view, seed=0)
+    untrained = copy.deepcopy(method.network.state_dict())
+    method.train()
+    found = {}
+    for method.static in (False, True):
+        method.network.load_state_dict(untrained)
+        steps = []
+        for step in range(6):
+            batch = samples[keys(method, step // 2)]
+            torch.manual_seed(step)  # of dropout
+            method.zero_grad()
+            with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+                logits = method(batch["image"])
+            loss = method.loss(logits, batch)["loss"]
+            loss.backward()
+            steps += [loss.detach().clone(), *(p.grad.clone() for p in method.network.parameters())]
+        found[method.static] = [*steps, *(buffer.clone() for buffer in method.network.buffers())]
+    assert all(torch.equal(one, other) for one, other in zip(found[False], found[True], strict=True))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -196,10 +226,11 @@ def test_nothing_in_a_step_waits_for_the_gpu(
         optimizer.step()
         optimizer.zero_grad()
 
-    step(0)  # what is allocated once
+    for epoch in range(4):
+        step(epoch)  # what is allocated and captured once
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for epoch in range(1, 4):
+        for epoch in range(4):
             step(epoch)
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -39,6 +39,7 @@ class FCN3DCRFMethod(Method):
         crf_units: of the spatial standard deviations, voxels or mm.
     """
 
+    static = True
     ablations = ("without_crf",)
 
     def __init__(

@@ -80,6 +80,7 @@ class MSDCNNMethod(Method):
         self.add_cross_entropy = add_cross_entropy
         self.median = median
         self.checkpoint_blocks = checkpoint_blocks
+        self.static = not checkpoint_blocks  # it keeps the generator's state, which cannot be read in a capture
         self.preparation = PadToMultiple(MSDCNN.multiple) if size is None else ResizeTo(size)
 
     def configure_network(self, channels: int) -> nn.Module:

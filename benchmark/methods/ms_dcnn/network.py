@@ -201,6 +201,9 @@ class MSDCNN(nn.Module):
         checkpointed: see `DenseBlock`.
     """
 
+    index_a: Tensor
+    index_b: Tensor
+
     #: Height and width must be multiples of this: one pooling and three transitions.
     multiple = 16
 
@@ -217,6 +220,9 @@ class MSDCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.maps_a, self.maps_b = list(maps_a), list(maps_b)
+        # Lists as indices would be sent to the device at every step, which waits for it.
+        self.register_buffer("index_a", torch.tensor(self.maps_a), persistent=False)
+        self.register_buffer("index_b", torch.tensor(self.maps_b), persistent=False)
         self.path_a = DensePath(len(self.maps_a), kernel_a, dropout_a, light, checkpointed)
         self.path_b = DensePath(len(self.maps_b), kernel_b, dropout_b, light, checkpointed)
         self.fusion = nn.Sequential(
@@ -239,5 +245,5 @@ class MSDCNN(nn.Module):
             ValueError: H or W is no multiple of 16.
         """
         check_multiples("ms_dcnn", x, self.multiple)
-        both = [self.path_a(x[:, self.maps_a]), self.path_b(x[:, self.maps_b])]
+        both = [self.path_a(x[:, self.index_a]), self.path_b(x[:, self.index_b])]
         return self.fusion(torch.cat(both, dim=1))

@@ -33,6 +33,7 @@ class MultiScaleResNetMethod(Method):
 
     view: View = "slices"
     neighbours = 1
+    static = True
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class PlainUNetMethod(Method):
         mirror: average the softmax over the flips in plane when predicting.
     """
 
+    static = True
+
     def __init__(
         self,
         dimensions: Literal[2, 3] = 2,

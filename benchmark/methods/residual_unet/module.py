@@ -27,6 +27,7 @@ class ResidualUNetMethod(Method):
     """
 
     view: View = "slices"
+    static = True
 
     def __init__(
         self,

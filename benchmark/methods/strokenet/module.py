@@ -62,6 +62,7 @@ class StrokeNetMethod(Method):
         norm: ``group``, or ``batch`` for more than a few volumes a step (see the README).
     """
 
+    static = True
     initial_probability = 0.01  # the head's bias, after Lin et al. 2017
 
     def __init__(

@@ -1,0 +1,80 @@
+"""A network's training pass as CUDA graphs.
+
+A step of these networks is hundreds of small operations, most of which a GPU has done before the host has asked for the
+next one. A graph of them is asked for at once. torch captures it (`torch.cuda.make_graphed_callables`): the same
+kernels in the same order, so the same bits.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+#: Held while a pass is captured, when no other thread may ask the driver for anything.
+_QUIET = threading.Lock()
+
+#: Passes before the capture, in which libraries set themselves up.
+WARM_UP = 2
+
+
+def pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor where a GPU fetches it from while the host goes on; for other devices, as it is. In any thread."""
+    if device.type != "cuda":
+        return tensor
+    with _QUIET:
+        return tensor.pin_memory()
+
+
+class Passes:
+    """Forward and backward passes of one network, captured once for each shape of its input.
+
+    Only for a network that takes the same steps for all images of a shape: it looks at no value and does not leave the
+    device. Passes share their memory, so what one gives is valid until the next one.
+    """
+
+    def __init__(self) -> None:
+        self._captured: dict[Any, nn.Module] = {}
+        self._pool: Any = None
+
+    def __call__(self, network: nn.Module, image: Tensor) -> Any:
+        """What the network gives for an image on a GPU, in training."""
+        # Weights that have moved (to the host and back) are others to a graph.
+        place = next(network.parameters()).data_ptr()
+        key = (place, image.shape, image.dtype, torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
+        if key not in self._captured:
+            self._captured[key] = self._capture(network, image)
+        return self._captured[key](image)
+
+    def _capture(self, network: nn.Module, image: Tensor) -> nn.Module:
+        """A module that replays the passes; neither running statistics nor random numbers are ahead after this."""
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+        random = torch.cuda.get_rng_state(image.device)
+        uncached = torch.autocast(
+            "cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), cache_enabled=False
+        )
+        with _QUIET, uncached:
+            captured = torch.cuda.make_graphed_callables(
+                _Pass(network), (image.clone(),), num_warmup_iters=WARM_UP, allow_unused_input=True, pool=self._pool
+            )
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        torch.cuda.set_rng_state(random, image.device)
+        return cast(nn.Module, captured)
+
+
+class _Pass(nn.Module):
+    """A network in a wrapper of its own: torch puts the captured pass in the place of the wrapper's `forward`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Any:
+        """The network's."""
+        return self.network(image)

@@ -1,0 +1,64 @@
+"""Noise of whole cases: drawn on the host, in any thread, and kept on the device for all batches of an epoch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+
+import torch
+from torch import Tensor
+
+from benchmark.graphs import pinned
+from benchmark.pipeline.augment import Noise
+
+#: Fields that are kept; three of ten cases of an epoch have one, and the next epoch's are begun before its first batch.
+KEPT = 64
+
+
+class Field:
+    """The noise of one case.
+
+    Args:
+        draw: gives (C, X, Y, Z) on the host.
+        executor: calls it.
+        device: where it is wanted.
+    """
+
+    def __init__(self, draw: Callable[[], Tensor], executor: Executor, device: torch.device) -> None:
+        self._host: Future[Tensor] | None = executor.submit(lambda: pinned(draw(), device))
+        self._device = device
+
+    @functools.cached_property
+    def slices(self) -> Tensor:
+        """(D, C, H, W) on the device."""
+        assert self._host is not None
+        drawn, self._host = self._host.result(), None
+        return drawn.to(self._device, non_blocking=True).permute(3, 0, 2, 1).contiguous()
+
+
+class Fields:
+    """The fields that batches have asked for lately.
+
+    Args:
+        device: where they are wanted.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._begun: dict[Noise, Field] = {}
+
+    def begin(self, noise: Noise, channels: int, shape: tuple[int, int, int], executor: Executor) -> Field:
+        """A field, whose numbers the executor draws if nobody has asked for it before.
+
+        Args:
+            noise: how it is drawn.
+            channels: of the case.
+            shape: of the case, (X, Y, Z).
+            executor: draws it.
+        """
+        if noise not in self._begun:
+            self._begun[noise] = Field(functools.partial(noise.field, channels, shape), executor, self._device)
+            if len(self._begun) > KEPT:
+                del self._begun[next(iter(self._begun))]
+        return self._begun[noise]
