@@ -28,6 +28,39 @@ def pinned(tensor: Tensor, device: torch.device) -> Tensor:
         return tensor.pin_memory()
 
 
+class SideStream:
+    """A GPU's second queue of work: ``with`` it, work goes on beside that of the current one.
+
+    Args:
+        device: a GPU; on other devices, work is done where it stands.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._entered: Any = None
+
+    def follow(self) -> None:
+        """What comes here starts after what the current queue holds now."""
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+
+    def join(self, *tensors: Tensor) -> None:
+        """What comes in the current queue starts after what this one holds now, and may use these tensors of it."""
+        if self._stream is not None:
+            current = torch.cuda.current_stream(self._stream.device)
+            current.wait_stream(self._stream)
+            for tensor in tensors:
+                tensor.record_stream(current)
+
+    def __enter__(self) -> None:
+        self._entered = torch.cuda.stream(self._stream)  # of none, it does nothing
+        self._entered.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._entered.__exit__(*error)
+
+
 class Passes:
     """Forward and backward passes of one network, captured once for each shape of its input.
 

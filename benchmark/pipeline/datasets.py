@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmark.graphs import SideStream
 from benchmark.methods.curriculum import Stage
 from benchmark.pipeline.augment import Draw, Part, Window, augmented, derive_seed, draw
 from benchmark.pipeline.cache import CachedCase
@@ -209,6 +210,8 @@ class TrainingSamples:
 class TrainingBatches:
     """The batches of the current epoch, one after the other; Lightning tells the epoch to `sampler`.
 
+    A GPU makes a batch beside the step on the one before.
+
     Args:
         samples: what makes a batch of keys.
         sampler: the keys of each batch.
@@ -233,8 +236,13 @@ class TrainingBatches:
         ahead, self._ahead = self._ahead, None  # an epoch that is left before its end leaves nothing to go on from
         if ahead is None or ahead.epoch != epoch:
             ahead = _PlannedAhead(self.samples, self.sampler, range(epoch, max(self.epochs, epoch + 1)))
+        beside = SideStream(self.samples.store.device)
+        beside.follow()  # the cases are there by then
         while ahead.epoch == epoch:
-            yield self.samples.build(ahead.take())
+            with beside:
+                batch = self.samples.build(ahead.take())
+            beside.join(*batch.values())
+            yield batch
         self._ahead = ahead
 
 

@@ -53,8 +53,17 @@ def prepare(run: Path, config: dict[str, Any]) -> Path:
     return run
 
 
-def start(runs: Sequence[Path]) -> subprocess.Popen[bytes]:
+def start(*runs: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "benchmark", "job", *map(str, runs)])
+
+
+def prepared(folder: Path, tree: Path, cache: Path) -> dict[str, Path]:
+    """A run directory for each method."""
+    return {method: prepare(folder / method, config_of(method, tree, cache)) for method in METHODS}
+
+
+def finish(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    assert [process.wait() for process in processes] == [0] * len(processes)
 
 
 def results(run: Path) -> dict[str, bytes]:
@@ -66,10 +75,9 @@ def results(run: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def done(tree: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every method's job, done on the GPU in one process."""
+    """Every method's job, all at a time on one GPU."""
     root = tmp_path_factory.mktemp("done")
-    runs = [prepare(root / method, config_of(method, tree, cache)) for method in METHODS]
-    assert start(runs).wait() == 0
+    finish([start(run) for run in prepared(root, tree, cache).values()])
     return root
 
 
@@ -79,39 +87,40 @@ def test_a_method_fits_and_predicts_on_the_gpu(done: Path, method: str) -> None:
     assert results(done / method)
 
 
-def test_another_process_gives_the_same_bytes(done: Path, tree: Path, cache: Path, tmp_path: Path) -> None:
-    runs = [prepare(tmp_path / method, config_of(method, tree, cache)) for method in METHODS]
-    assert start(runs).wait() == 0
-    for run in runs:
-        assert results(run) == results(done / run.name), run.name
+def test_another_training_gives_the_same_bytes(done: Path, tree: Path, cache: Path, tmp_path: Path) -> None:
+    runs = prepared(tmp_path, tree, cache)
+    finish([start(run) for run in runs.values()])
+    for method, run in runs.items():
+        assert results(run) == results(done / method), method
 
 
-def test_jobs_that_share_the_gpu_give_the_bytes_of_one_alone(
+def test_a_job_alone_gives_the_bytes_of_one_that_shared_the_gpu(
     done: Path, tree: Path, cache: Path, tmp_path: Path
 ) -> None:
+    runs = prepared(tmp_path, tree, cache)
     chosen = ("residual_unet", "strokenet", "multiscale_resnet")
-    processes = [start([prepare(tmp_path / method, config_of(method, tree, cache))]) for method in chosen]
-    assert [process.wait() for process in processes] == [0, 0, 0]
+    finish([start(*(runs[method] for method in chosen))])  # one after the other
     for method in chosen:
-        assert results(tmp_path / method) == results(done / method), method
+        assert results(runs[method]) == results(done / method), method
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_killed_job_continues_to_the_same_bytes(
-    done: Path, tree: Path, cache: Path, tmp_path: Path, method: str
-) -> None:
-    run = prepare(tmp_path / method, config_of(method, tree, cache))
-    process = start([run])
+def test_killed_jobs_continue_to_the_same_bytes(done: Path, tree: Path, cache: Path, tmp_path: Path) -> None:
+    runs = prepared(tmp_path, tree, cache)
+    waiting = {run: start(run) for run in runs.values()}
     deadline = time.monotonic() + 120
-    while not list((run / "checkpoints").glob("epoch=*.ckpt")):
-        assert process.poll() is None
+    while waiting:
         assert time.monotonic() < deadline
+        for run, process in list(waiting.items()):
+            if list((run / "checkpoints").glob("epoch=*.ckpt")):
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                del waiting[run]
+            assert process.poll() in (None, -signal.SIGKILL)
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert read_state(run).status == "running"
-    assert start([run]).wait() == 0
-    assert results(run) == results(done / method)
+    assert {read_state(run).status for run in runs.values()} == {"running"}
+    finish([start(run) for run in runs.values()])
+    for method, run in runs.items():
+        assert results(run) == results(done / method), method
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from benchmark.graphs import SideStream
 from benchmark.methods.layers import check_multiples, upsample_twice
 
 #: DenseNet-121 (Huang et al. 2017): units a block, growth rate, width of the bottlenecks, channels of the stem.
@@ -225,6 +226,7 @@ class MSDCNN(nn.Module):
         self.register_buffer("index_b", torch.tensor(self.maps_b), persistent=False)
         self.path_a = DensePath(len(self.maps_a), kernel_a, dropout_a, light, checkpointed)
         self.path_b = DensePath(len(self.maps_b), kernel_b, dropout_b, light, checkpointed)
+        self._beside: SideStream | None = None
         self.fusion = nn.Sequential(
             nn.Conv2d(2 * UP[-1], UP[-1], 3, padding=1, bias=False),
             nn.BatchNorm2d(UP[-1]),
@@ -245,5 +247,12 @@ class MSDCNN(nn.Module):
             ValueError: H or W is no multiple of 16.
         """
         check_multiples("ms_dcnn", x, self.multiple)
-        both = [self.path_a(x[:, self.index_a]), self.path_b(x[:, self.index_b])]
-        return self.fusion(torch.cat(both, dim=1))
+        # The paths need nothing of each other, and neither keeps a GPU busy.
+        beside = self._beside if self._beside and self._beside.device == x.device else SideStream(x.device)
+        self._beside = beside
+        beside.follow()
+        with beside:
+            a = self.path_a(x[:, self.index_a])
+        b = self.path_b(x[:, self.index_b])
+        beside.join(a)
+        return self.fusion(torch.cat([a, b], dim=1))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.graphs import SideStream
 from benchmark.methods.curriculum import ConstantCurriculum, Stage
 from benchmark.methods.strokenet.module import Curriculum
 from benchmark.pipeline.augment import Noise, draw
@@ -130,6 +131,7 @@ def test_an_epoch_is_the_same_after_a_restart_and_however_far_batches_are_planne
     monkeypatch.setattr(store, "device", torch.device("cuda"))
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: tensor)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr("benchmark.pipeline.datasets.SideStream", lambda _: SideStream(CPU))
     ahead = TrainingBatches(TrainingSamples(store, view, seed=0), batches_of(cached, view), 3)
     ahead.sampler.set_epoch(1)
     next(iter(ahead))  # an epoch that is left
