@@ -12,8 +12,9 @@ from leaderboard.pool import cores
 
 #: Memory that a job on CPUs may need, in bytes.
 MEMORY = 4 * 2**30
-#: Memory of a GPU that a job on it may need, in bytes.
-GPU_MEMORY = 12 * 10**9
+#: Memory of a GPU that a job on it may need, in bytes. On crops of 160 x 160, `strokenet` was seen to take 8 GB; it
+#: trains on whole slices later.
+GPU_MEMORY = 20 * 10**9
 #: Cores that a job on a GPU needs: its own process, and threads that make noise for its batches.
 GPU_CORES = 2
 #: Jobs that share a GPU at most where the suite does not say how many; more wait for each other.

@@ -38,6 +38,7 @@ class PlainUNetMethod(Method):
         mirror: average the softmax over the flips in plane when predicting.
     """
 
+    planar_on_gpu = True  # instance normalisation would turn every layer's image round
     static = True
 
     def __init__(
