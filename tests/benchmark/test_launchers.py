@@ -137,7 +137,8 @@ def test_without_a_gpu_as_many_jobs_run_at_a_time_as_cores_and_memory_allow(
     [
         ([80], 16, None, 4),  # its memory holds six
         ([80], 4, None, 2),  # four cores feed two
-        ([24], 16, None, 2),
+        ([40], 16, None, 2),
+        ([24], 16, None, 1),
         ([11], 16, None, 1),
         ([80], 2, None, 1),
         ([80, 80], 8, None, 2),
@@ -159,7 +160,7 @@ def test_jobs_share_a_gpu_as_its_memory_and_the_cores_allow_or_the_suite_says(
 
 @pytest.mark.parametrize(
     ("gpus_gb", "cores", "memory_gb", "gpu_jobs", "rules"),
-    [([80], 16, 64, 4, 8), ([24], 16, 64, 2, 12), ([24], 16, 24, 2, 4), ([80], 2, 8, 1, 1), ([80] * 2, 16, 64, 8, 1)],
+    [([80], 16, 64, 4, 8), ([40], 16, 64, 2, 12), ([40], 16, 24, 2, 4), ([80], 2, 8, 1, 1), ([80] * 2, 16, 64, 8, 1)],
 )
 def test_rules_run_on_the_idle_cores_beside_the_gpus_in_one_thread(
     gpus_gb: list[int], cores: int, memory_gb: int, gpu_jobs: int, rules: int, machine: Callable[..., None]
