@@ -59,7 +59,8 @@ def on_meta(name: str, init: dict[str, Any], cached: list[CachedCase], monkeypat
     )
     made._trainer = SimpleNamespace(  # type: ignore[assignment]
         datamodule=data, max_epochs=10, current_epoch=2, global_step=7, is_last_batch=True, precision="32-true",
-        optimizers=[SimpleNamespace(param_groups=[{"lr": 1e-3}])], global_rank=0, barebones=False, strategy=SimpleNamespace(root_device=META),
+        optimizers=[SimpleNamespace(param_groups=[{"lr": 1e-3}])], global_rank=0, barebones=False,
+        strategy=SimpleNamespace(root_device=META),
     )  # fmt: skip
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none for meta
     monkeypatch.setattr(made, "log", lambda *_, **__: None)
