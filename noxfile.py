@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Whether the confidence sets of ranks hold the truth: simulated challenges, a few minutes."""
     session.install(*PINS, ".", "pytest", "hypothesis")
-    session.run("pytest", "-m", "slow", "-rA", "tests/leaderboard/test_coverage.py", *session.posargs)
+    session.run("pytest", "-m", "slow", "-rA", "tests/leaderboard/ranking/test_coverage.py", *session.posargs)
 
 
 @nox.session

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] and arguments[0] in _LIGHTNING:
             _compute_here("benchmark " + arguments[0])
-            from benchmark.cli_lightning import main as lightning
+            from benchmark.training.lightning_cli import main as lightning
 
             return lightning(arguments)
         options = _parser().parse_args(arguments)
@@ -247,7 +247,7 @@ def _require_training(command: str) -> None:
 def _compute_here(command: str) -> None:
     """What a command needs that computes networks in this process, and not in jobs that it starts."""
     _require_training(command)
-    from benchmark.memory import keep_memory
+    from benchmark.machine.memory import keep_memory
 
     keep_memory()
 
@@ -260,8 +260,8 @@ def _console() -> Any:
 
 def _run(options: argparse.Namespace) -> int:
     _require_training("benchmark run")
-    from benchmark.configs import merge
-    from benchmark.run import Request, run
+    from benchmark.commands.run import Request, run
+    from benchmark.suite.config_files import merge
 
     request = Request(
         config=options.config,
@@ -283,9 +283,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    from benchmark.configs import find_config, find_method
     from benchmark.launchers.slurm import cancel
-    from benchmark.suite import read_suite
+    from benchmark.suite.config import read_suite
+    from benchmark.suite.config_files import find_config, find_method
 
     path = find_config(options.config)
     root = options.out / read_suite(path).name
@@ -309,7 +309,7 @@ def _cancel(options: argparse.Namespace) -> int:
 
 def _twin(options: argparse.Namespace) -> int:
     from benchmark.cohort.twin import write_twin
-    from benchmark.progress import counted
+    from benchmark.commands.progress import counted
 
     with counted("twin", _console()) as progress:
         write_twin(
@@ -326,7 +326,7 @@ def _twin(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from benchmark.cohort.check import check_cohort, print_report
-    from benchmark.progress import counted
+    from benchmark.commands.progress import counted
 
     console = _console()
     with counted("checked", console) as progress:
@@ -337,7 +337,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _predict_cohort(options: argparse.Namespace) -> int:
     _compute_here("benchmark predict-cohort")
-    from benchmark.predict_cohort import predict_cohort, training_cases
+    from benchmark.commands.predict_cohort import predict_cohort, training_cases
 
     count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
     print(f"{count} predictions written to {options.out}")
@@ -351,7 +351,7 @@ def _predict_cohort(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     _compute_here("benchmark verify")
-    from benchmark.verify import verify
+    from benchmark.commands.verify import verify
 
     verdict = verify(options.run, retrain=options.retrain)
     for name in verdict.different:
@@ -370,10 +370,10 @@ def _sanity(options: argparse.Namespace) -> int:
     if options.steps == 1 or options.steps < 0:
         raise InputError("--steps must be 0, or 2 at least")
     _compute_here("benchmark sanity")
-    from benchmark.configs import merge
-    from benchmark.progress import counted
-    from benchmark.sanity import Check, check_method
-    from benchmark.steadiness import check_steadiness, write_suite_twin
+    from benchmark.commands.progress import counted
+    from benchmark.commands.sanity import Check, check_method
+    from benchmark.commands.steadiness import check_steadiness, write_suite_twin
+    from benchmark.suite.config_files import merge
 
     console = _console()
     passed = True
@@ -417,10 +417,11 @@ def _sanity(options: argparse.Namespace) -> int:
 
 def _cost(options: argparse.Namespace) -> int:
     _require_training("benchmark cost")
-    from benchmark.configs import merge
-    from benchmark.cost import measure_costs, print_costs
-    from benchmark.progress import counted
-    from leaderboard.images import write_text
+    from benchmark.commands.cost import measure_costs
+    from benchmark.commands.cost_table import print_costs
+    from benchmark.commands.progress import counted
+    from benchmark.suite.config_files import merge
+    from leaderboard.io.images import write_text
 
     if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
         raise InputError(f"--out {options.out}: is no file in a folder that exists: name a CSV to write")
@@ -444,9 +445,9 @@ def _cost(options: argparse.Namespace) -> int:
 
 def _export_nnunet(options: argparse.Namespace) -> int:
     from benchmark.cohort.folds import read_folds
-    from benchmark.export_nnunet import export_nnunet
-    from benchmark.progress import counted
-    from leaderboard.cohort import read_cohort
+    from benchmark.commands.export_nnunet import export_nnunet
+    from benchmark.commands.progress import counted
+    from leaderboard.cohort.trees import read_cohort
 
     if not 1 <= options.number <= 999:
         raise InputError(f"--number {options.number}: nnU-Net's dataset ids go from 1 to 999")
@@ -468,7 +469,7 @@ def _job(options: argparse.Namespace) -> int:
     started = time.monotonic()  # before torch is imported, which is the longest part of starting
     gc.disable()  # what is imported stays: to look for garbage in it, again and again, takes a second
     try:
-        from benchmark.job import main as job
+        from benchmark.training.job import main as job
     finally:
         gc.freeze()
         gc.enable()

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leaderboard.cohort import natural_key
+from leaderboard.cohort.trees import natural_key
 from leaderboard.errors import InputError
-from leaderboard.policy import STATUSES
 
+#: What a case can be. All but ``ok`` are situations that a policy decides.
+STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing")
 #: The contract's columns, in order.
 CASE_COLUMNS = (
     "method", "case", "patient", "fold", "status", "dice", "hausdorff_mm", "precision", "recall", "avd_ml",
@@ -56,7 +57,7 @@ def write_cases(path: Path, cases: pd.DataFrame) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    from leaderboard.images import write_text
+    from leaderboard.io.images import write_text
 
     columns = [*CASE_COLUMNS, *(column for column in cases.columns if column not in CASE_COLUMNS)]
     # pandas writes a float with the fewest digits that read back as the same number

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leaderboard.cohort import PARTITIONS
+from leaderboard.cohort.trees import PARTITIONS
 from leaderboard.errors import InputError, listed
 from leaderboard.report.command import add_report
 
@@ -164,8 +164,8 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from leaderboard.scores import without_patient
-    from leaderboard.scoring import (
+    from leaderboard.ranking.matrices import without_patient
+    from leaderboard.scoring.folder import (
         check_folds,
         find_references,
         journal_of,
@@ -224,8 +224,8 @@ def _own_journal(journal: Path) -> Iterator[Path]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from leaderboard.scoring import find_cases, partition_of
-    from leaderboard.submission import check_predictions
+    from leaderboard.scoring.folder import find_cases, partition_of
+    from leaderboard.scoring.submission import check_predictions
 
     cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition)
     with _progress("checking") as progress:
@@ -240,12 +240,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
-    from leaderboard.published import read_published
-    from leaderboard.ranking import left_out, rank_methods
-    from leaderboard.scores import without_patient
-    from leaderboard.strata import rank_strata
-    from leaderboard.table import write_leaderboard
-    from leaderboard.terminal import print_leaderboard, print_strata
+    from leaderboard.ranking.matrices import without_patient
+    from leaderboard.ranking.ranks import left_out, rank_methods
+    from leaderboard.ranking.strata import rank_strata
+    from leaderboard.report.published import read_published
+    from leaderboard.report.table import write_leaderboard
+    from leaderboard.report.terminal import print_leaderboard, print_strata
 
     if any(path.resolve() == arguments.out.resolve() for path in arguments.cases):
         arguments.fail(f"--out {arguments.out} is one of the tables to rank: choose another name")

@@ -16,10 +16,10 @@ from typing import Any
 
 from leaderboard.cases import read_cases
 from leaderboard.errors import InputError
-from leaderboard.images import write_text
-from leaderboard.published import read_published
-from leaderboard.ranking import rank_methods
-from leaderboard.table import leaderboard_csv, leaderboard_markdown
+from leaderboard.io.images import write_text
+from leaderboard.ranking.ranks import rank_methods
+from leaderboard.report.published import read_published
+from leaderboard.report.table import leaderboard_csv, leaderboard_markdown
 
 #: What settings.json may hold, and of which type.
 SETTINGS: Mapping[str, type] = {

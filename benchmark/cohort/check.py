@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.cohort import (
+from leaderboard.cohort.trees import (
     PARTITIONS,
     REFERENCE_KIND,
     TIME_SERIES_KINDS,
@@ -28,7 +28,7 @@ from leaderboard.cohort import (
     scan_cohort,
 )
 from leaderboard.errors import InputError
-from leaderboard.images import Volume, read_volume
+from leaderboard.io.images import Volume, read_volume
 
 #: Voxel sizes are stored in single precision and were rounded by whoever wrote the maps.
 _SPACING_TOLERANCE = 1e-3

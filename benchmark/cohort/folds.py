@@ -25,9 +25,9 @@ from typing import NamedTuple
 from benchmark.cohort.check import lesion_volume_ml
 from benchmark.cohort.dealing import deal
 from benchmark.cohort.fold_rows import COLUMNS, read_rows
-from leaderboard.cohort import Cohort, case_table, natural_key
+from leaderboard.cohort.trees import Cohort, case_table, natural_key
 from leaderboard.errors import InputError
-from leaderboard.images import read_volume, write_bytes
+from leaderboard.io.images import read_volume, write_bytes
 
 ISLES2018_FOLDS = 5
 ISLES2018_SEED = 2018

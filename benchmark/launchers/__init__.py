@@ -6,26 +6,16 @@ directory, and continues there when it is started again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark.suite import Job, SuiteConfig
+    from benchmark.launchers.interface import Launcher
+    from benchmark.suite.config import SuiteConfig
+    from benchmark.suite.plan import Job
 
-#: Shows the states of the jobs; takes what only the launcher knows, a remark by run directory.
-Watch = Callable[[Mapping[Path, str]], None]
 NAMES = ("local", "slurm")
-
-
-class Launcher(Protocol):
-    """Starts jobs and waits for them; the outcome of each stands in its state."""
-
-    def underway(self, jobs: Sequence[Job]) -> Collection[Path]:
-        """Run directories of those jobs that an earlier call has started and that have not ended."""
-
-    def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """Start the jobs that are not under way, wait for all, and call `watch` every now and then."""
 
 
 def make_launcher(name: str, suite: SuiteConfig, root: Path, jobs: Sequence[Job]) -> Launcher:

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmark.state import read_state, update_state
+from benchmark.rundir.state import read_state, update_state
 from leaderboard.errors import InputError
 
 #: Lines of a job's log that come back with its failure.

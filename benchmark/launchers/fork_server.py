@@ -28,7 +28,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmark.memory import keeping_memory
+from benchmark.machine.memory import keeping_memory
 
 #: Exit status of a process that ended unseen, after its server was killed.
 UNSEEN = 255
@@ -41,7 +41,7 @@ class ForkServer:
 
     Args:
         environment: of the server; what counts only at a program's start (the settings of malloc) its copies inherit.
-        modules: to be imported besides `benchmark.job`, where they are there.
+        modules: to be imported besides `benchmark.training.job`, where they are there.
     """
 
     def __init__(self, environment: Mapping[str, str], modules: Sequence[str] = ()) -> None:
@@ -197,7 +197,7 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
         In a new process the arguments of ``benchmark``, which it is to go on with; in the server None, at the end.
     """
     gc.disable()  # nothing imported is garbage; frozen, it is not looked at in the copies either, and stays shared
-    import_module("benchmark.job")
+    import_module("benchmark.training.job")
     for name in modules:
         with suppress(ImportError):  # the job will say so
             import_module(name)

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.launchers import Watch
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.fork_server import WITH_WANDB, ForkedProcess, ForkServer
+from benchmark.launchers.interface import Watch
 from benchmark.launchers.slots import Slot, on_cpu
-from benchmark.memory import keeping_memory
-from benchmark.state import read_state
-from benchmark.suite import Job, is_rule
+from benchmark.machine.environment import without_slurm
+from benchmark.machine.memory import keeping_memory
+from benchmark.rundir.state import read_state
+from benchmark.suite.config import is_rule
+from benchmark.suite.plan import Job
 
 #: Seconds between two looks at the jobs.
 POLL_EVERY = 0.1
@@ -31,11 +33,6 @@ Process = subprocess.Popen[bytes] | ForkedProcess
 def job_command(runs: Sequence[Path]) -> list[str]:
     """What runs jobs one after the other in one process, wherever it runs."""
     return [sys.executable, "-m", "benchmark", "job", *map(str, runs)]
-
-
-def without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which Lightning starts its processes itself, inside a SLURM allocation too."""
-    return {name: value for name, value in environment.items() if not name.startswith("SLURM_")}
 
 
 class LocalLauncher:
@@ -122,7 +119,7 @@ def units(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def modules(jobs: Sequence[Job]) -> list[str]:
-    """What jobs import besides `benchmark.job`: our methods (a user's may not bear being copied), W&B."""
+    """What jobs import besides `benchmark.training.job`: our methods (a user's may not bear being copied), W&B."""
     paths = {str(job.config.get("model", {}).get("class_path", "")) for job in jobs}
     methods = sorted(path.rpartition(".")[0] for path in paths if path.startswith("benchmark."))
     wandb = any(job.config.get("suite", {}).get("wandb", True) for job in jobs)

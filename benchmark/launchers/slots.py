@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmark.suite import Job
-from leaderboard.pool import cores
+from benchmark.suite.plan import Job
+from leaderboard.parallel import cores
 
 #: Memory that a job on CPUs may need, in bytes.
 MEMORY = 4 * 2**30

@@ -20,15 +20,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmark.configs import read_yaml
-from benchmark.launchers import Watch
 from benchmark.launchers.ending import describe, note_end
-from benchmark.launchers.local import job_command, without_slurm
-from benchmark.memory import keeping_memory
-from benchmark.state import read_state, update_state
-from benchmark.suite import Job
+from benchmark.launchers.interface import Watch
+from benchmark.launchers.local import job_command
+from benchmark.machine.environment import without_slurm
+from benchmark.machine.memory import keeping_memory
+from benchmark.rundir.state import read_state, update_state
+from benchmark.suite.config_files import read_yaml
+from benchmark.suite.plan import Job
 from leaderboard.errors import InputError
-from leaderboard.images import write_text
+from leaderboard.io.images import write_text
 
 #: Seconds between two questions to squeue.
 POLL_EVERY = 2.0

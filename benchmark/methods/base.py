@@ -16,12 +16,12 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from benchmark.graphs import Passes
-from benchmark.methods.curriculum import ConstantCurriculum, Stage
+from benchmark.machine.graphs import Passes
+from benchmark.methods.distributed import largest, processes
 from benchmark.pipeline.augment import derive_seed
+from benchmark.pipeline.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.datasets import Batch, MethodView, View, padded
 from benchmark.pipeline.preparation import Preparation, with_neighbours
-from benchmark.processes import largest, processes
 from leaderboard.errors import InputError
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class Method(pl.LightningModule):
         # as they are: that costs the convolutions nothing, and on a CPU makes the optimiser's step five times faster.
         if self.view == "volumes":
             return torch.channels_last_3d
+        # The network is built before it is moved to where the trainer trains.
         device = self.trainer.strategy.root_device if self._trainer is not None else self.device
         planar = self.planar_on_gpu and device.type == "cuda"
         return torch.contiguous_format if planar else torch.channels_last

@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmark.processes import gathered
+from benchmark.methods.distributed import gathered
 
 
 class SyncBatchNorms(TorchSyncBatchNorm):

@@ -26,9 +26,9 @@ import numpy as np
 from benchmark.pipeline.brain import brain_mask
 from benchmark.pipeline.intensity import brain_statistics, strip_ct, zscore
 from benchmark.pipeline.midline import Midline, estimate_midline
-from leaderboard.cohort import Case, Cohort
+from leaderboard.cohort.trees import Case, Cohort
 from leaderboard.errors import InputError
-from leaderboard.images import read_volume, write_text
+from leaderboard.io.images import read_volume, write_text
 
 #: Part of every key: raise it when what is stored changes.
 _LAYOUT = "2"

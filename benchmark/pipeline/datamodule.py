@@ -18,7 +18,7 @@ from benchmark.pipeline.datasets import Batch, MethodView, TrainingBatches, Trai
 from benchmark.pipeline.preparation import nearest_slices
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
 from benchmark.pipeline.store import Store
-from leaderboard.cohort import Case, Cohort, Partition, read_cohort
+from leaderboard.cohort.trees import Case, Cohort, Partition, read_cohort
 from leaderboard.errors import InputError
 
 

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.graphs import SideStream
-from benchmark.methods.curriculum import Stage
+from benchmark.machine.graphs import SideStream
 from benchmark.pipeline.augment import Draw, Part, Window, augmented, derive_seed, draw
 from benchmark.pipeline.cache import CachedCase
+from benchmark.pipeline.curriculum import Stage
 from benchmark.pipeline.inplane import chained, inverted, mapped, moved
 from benchmark.pipeline.midline import mirror_map
 from benchmark.pipeline.noise import Field, Fields

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future
 import torch
 from torch import Tensor
 
-from benchmark.graphs import pinned
+from benchmark.machine.graphs import pinned
 from benchmark.pipeline.augment import Noise
 
 #: Fields that are kept; three of ten cases of an epoch have one, and the next epoch's are begun before its first batch.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.graphs import pinned
+from benchmark.machine.graphs import pinned
 from benchmark.pipeline.cache import CachedCase
 
 #: Largest share of a GPU's memory that a store's cases may lie in; on CPUs, where every core may have a job, bytes.

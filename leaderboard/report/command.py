@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaderboard.cohort import PARTITIONS
-from leaderboard.published import PUBLISHED
+from leaderboard.cohort.trees import PARTITIONS
 from leaderboard.report import DEFAULT_TITLE, RESAMPLES, TWIN
+from leaderboard.report.published import PUBLISHED
 
 
 def add_report(parser: argparse.ArgumentParser, *, schemes: Sequence[str], policies: Sequence[str]) -> None:
@@ -64,10 +64,10 @@ def run_report(arguments: argparse.Namespace) -> int:
         InputError: a table, the cohort or the folder is at fault.
     """
     from leaderboard.cases import read_cases
-    from leaderboard.cohort import read_cohort
+    from leaderboard.cohort.trees import read_cohort
     from leaderboard.errors import InputError
-    from leaderboard.published import read_published
-    from leaderboard.report import write_report
+    from leaderboard.report.published import read_published
+    from leaderboard.report.write import write_report
 
     if arguments.metrics and arguments.scheme == "dice":
         arguments.fail("--metrics needs a --scheme other than dice")

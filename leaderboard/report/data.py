@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.cases import sort_cases
-from leaderboard.cohort import natural_key
-from leaderboard.policy import CORE_METRICS, METRICS
-from leaderboard.ranking import Analysis
-from leaderboard.strata import SIZE_NAMES, split
-from leaderboard.table import units_text
+from leaderboard.cohort.trees import natural_key
+from leaderboard.ranking.policies import CORE_METRICS, METRICS
+from leaderboard.ranking.ranks import Analysis
+from leaderboard.ranking.strata import SIZE_NAMES, split
+from leaderboard.report.table import units_text
 
 #: Figures show the best methods, at most so many of them and of their cases; the tables show all.
 FIGURE_METHODS, FIGURE_CASES = 60, 9_000

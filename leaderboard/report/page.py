@@ -13,14 +13,15 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from leaderboard.cohort import Cohort
-from leaderboard.policy import CORE_METRICS, METRICS, STATUSES
-from leaderboard.published import OTHER_DATA, OTHER_FIGURES, Published, read_figures
-from leaderboard.ranking import Analysis
+from leaderboard.cases import STATUSES
+from leaderboard.cohort.trees import Cohort
+from leaderboard.ranking.policies import CORE_METRICS, METRICS
+from leaderboard.ranking.ranks import Analysis
 from leaderboard.report import TWIN, rows, scatter, stability, svg, tables
 from leaderboard.report.data import Content, core_and_further, gather
 from leaderboard.report.pictures import Picture, Predictions, take_pictures
-from leaderboard.table import (
+from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, read_figures
+from leaderboard.report.table import (
     GROUP_NOTE,
     PERCENTILE_COVERAGE,
     SAME_SIDE,

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.cohort import Case, Cohort
+from leaderboard.cohort.trees import Case, Cohort
 from leaderboard.errors import InputError
-from leaderboard.images import read_volume
-from leaderboard.masks import read_mask
-from leaderboard.metrics import crop_to_joint_box, overlap, volumes
+from leaderboard.io.images import read_volume
+from leaderboard.io.masks import read_mask
+from leaderboard.ranking.matrices import VOLUME_TOLERANCE
 from leaderboard.report.data import Content
-from leaderboard.scores import VOLUME_TOLERANCE
-from leaderboard.submission import match_predictions, open_submission
+from leaderboard.scoring.metrics import crop_to_joint_box, overlap, volumes
+from leaderboard.scoring.submission import match_predictions, open_submission
 
 #: Where a method's predictions lie: a folder or zip, several (one a fold), or a function from a case's name to a file.
 Predictions = Path | Sequence[Path] | Callable[[str], Path | None]

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from leaderboard.policy import METRICS
+from leaderboard.ranking.policies import METRICS
 from leaderboard.report import svg
 from leaderboard.report.data import DISTANCES, Content
 from leaderboard.report.svg import GRID, INK, MUTED, NARROW, SHADE, SMALL, TEXT, WIDE, Drawing
-from leaderboard.table import title
+from leaderboard.report.table import title
 
 _ROW, _HEAD, _FOOT = 34, 44, 22
 _NARROW_ROW = 48

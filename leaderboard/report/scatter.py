@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from leaderboard.ranking.strata import SIZE_LIMITS_ML
 from leaderboard.report import svg
 from leaderboard.report.data import Content
 from leaderboard.report.svg import GRID, INK, MUTED, NARROW, WIDE, Drawing
-from leaderboard.strata import SIZE_LIMITS_ML
 
 _COLUMNS, _COLUMNS_NARROW = 4, 2
 _PANEL, _PANEL_NARROW = 178, 128

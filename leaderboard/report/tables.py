@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leaderboard.cohort import natural_key
-from leaderboard.policy import CORE_METRICS, METRICS, POLICIES, STATUSES
+from leaderboard.cases import STATUSES
+from leaderboard.cohort.trees import natural_key
+from leaderboard.ranking.policies import CORE_METRICS, METRICS, POLICIES
+from leaderboard.ranking.strata import SIZE_NAMES
 from leaderboard.report.data import Content, folds_digest
 from leaderboard.report.scatter import volume_agreement
-from leaderboard.strata import SIZE_NAMES
-from leaderboard.table import ranked_by_text, title
+from leaderboard.report.table import ranked_by_text, title
 
 #: The table of cases holds so many rows, of the best methods; more would burst the page.
 CASE_ROWS = 18_000

@@ -20,13 +20,13 @@ import torch
 from scipy import ndimage
 
 from benchmark.cohort.twin import write_twin
-from benchmark.cost import measure_costs
-from benchmark.memory import children_keep_memory
+from benchmark.commands.cost import measure_costs
+from benchmark.machine.memory import children_keep_memory
 from benchmark.methods.fcn3d_crf.crf import CRFSettings, dense_crf, dense_crf_in_brain
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.intensity import strip_ct, zscore
-from leaderboard.cohort import read_cohort
-from leaderboard.pool import cores
+from leaderboard.cohort.trees import read_cohort
+from leaderboard.parallel import cores
 
 pytestmark = pytest.mark.bench
 
@@ -88,7 +88,7 @@ WRITE = """
 import json, resource, sys, time
 from pathlib import Path
 from benchmark.cohort.twin import write_twin
-from benchmark.memory import peak_memory_mb
+from benchmark.machine.memory import peak_memory_mb
 started = time.perf_counter()
 if __name__ == "__main__":
     write_twin(Path(sys.argv[1]), cases=94, size=256, seed=0, jobs=int(sys.argv[2]))

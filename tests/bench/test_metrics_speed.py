@@ -19,12 +19,12 @@ from medpy.metric import binary
 from scipy import ndimage
 
 from leaderboard.cases import write_cases
-from leaderboard.cohort import case_table
-from leaderboard.images import write_mask
-from leaderboard.masks import read_mask
-from leaderboard.metrics import measure
-from leaderboard.scored import score_case
-from leaderboard.scoring import find_references, score_cases
+from leaderboard.cohort.trees import case_table
+from leaderboard.io.images import write_mask
+from leaderboard.io.masks import read_mask
+from leaderboard.scoring.folder import find_references, score_cases
+from leaderboard.scoring.metrics import measure
+from leaderboard.scoring.one_case import score_case
 
 pytestmark = pytest.mark.bench
 

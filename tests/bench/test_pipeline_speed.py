@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.configs import find_config, merge
-from benchmark.memory import children_keep_memory, keep_memory
-from benchmark.suite import lacking, method_config, read_suite
+from benchmark.machine.memory import children_keep_memory, keep_memory
+from benchmark.suite.config import lacking, method_config, read_suite
+from benchmark.suite.config_files import find_config, merge
 
 pytestmark = pytest.mark.bench
 
@@ -51,7 +51,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folds(cohort: Path) -> Path:
     """The suite's way to deal the cases out, for the cases at hand."""
     from benchmark.cohort.folds import folds_bytes, make_folds, measure_cohort
-    from leaderboard.cohort import read_cohort
+    from leaderboard.cohort.trees import read_cohort
 
     suite = read_suite(find_config(SUITE))
     path = cohort.parent / "folds.csv"
@@ -147,9 +147,9 @@ def epochs_and_bare_steps(config: dict[str, Any], folder: Path, queue: Any) -> N
     import torch
     import yaml
 
-    from benchmark.callbacks import FiniteLoss, MetricsFile, ProgressReport
-    from benchmark.loading import load, quiet_lightning, use_threads
-    from benchmark.state import State, write_state
+    from benchmark.rundir.state import State, write_state
+    from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport
+    from benchmark.training.loading import load, quiet_lightning, use_threads
 
     class Watch(pl.Callback):
         """Keeps an epoch's batches, and takes the same steps on them."""

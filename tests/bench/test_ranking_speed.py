@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboard.ranking import rank_methods
-from leaderboard.schemes import SCHEMES
+from leaderboard.ranking.ranks import rank_methods
+from leaderboard.ranking.schemes import SCHEMES
 
 pytestmark = pytest.mark.bench
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmark.launchers.fork_server import WITH_WANDB, ForkServer
-from benchmark.memory import keeping_memory
+from benchmark.machine.memory import keeping_memory
 
 pytestmark = pytest.mark.bench
 

@@ -10,7 +10,7 @@ from toy import make_project
 
 from benchmark.cohort.twin import write_twin
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
-from leaderboard.cohort import Cohort, read_cohort
+from leaderboard.cohort.trees import Cohort, read_cohort
 
 
 @pytest.fixture(scope="session")

@@ -15,14 +15,14 @@ import pytest
 import torch
 import yaml
 
-from benchmark.configs import find_config, merge
-from benchmark.loading import load
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import TrainingSamples, WholeCases
 from benchmark.pipeline.sampling import Key
 from benchmark.pipeline.store import Store
-from benchmark.state import State, read_state, write_state
-from benchmark.suite import method_config, read_suite
+from benchmark.rundir.state import State, read_state, write_state
+from benchmark.suite.config import method_config, read_suite
+from benchmark.suite.config_files import find_config, merge
+from benchmark.training.loading import load
 
 if not torch.cuda.is_available():
     pytest.skip("there is no GPU here", allow_module_level=True)

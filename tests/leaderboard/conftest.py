@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from leaderboard.cases import cases_frame
-from leaderboard.scores import Scores
+from leaderboard.ranking.matrices import Scores
 
 NAN = float("nan")
 

@@ -13,11 +13,11 @@ import pytest
 
 from leaderboard import cli
 from leaderboard.cli import main
-from leaderboard.policy import POLICIES
-from leaderboard.published import PUBLISHED
-from leaderboard.ranking import SCHEMES, rank_methods
-from leaderboard.resampling import UNITS
-from leaderboard.strata import STRATA
+from leaderboard.ranking.policies import POLICIES
+from leaderboard.ranking.ranks import SCHEMES, rank_methods
+from leaderboard.ranking.resampling import UNITS
+from leaderboard.ranking.strata import STRATA
+from leaderboard.report.published import PUBLISHED
 
 SHAPE = (8, 9, 2)
 
@@ -185,11 +185,11 @@ def test_a_refused_run_takes_away_what_it_began_and_not_what_was_there(cohort, p
 
 def test_a_scoring_that_was_killed_continues(cohort, predictions, tmp_path, isles_tree):
     script = (
-        "import os, signal\nfrom leaderboard import scored, scoring\nfrom leaderboard.cli import main\n"
+        "import os, signal\nfrom leaderboard.scoring import folder, one_case\nfrom leaderboard.cli import main\n"
         "def score_files(files):\n"
         "    if 'case_3' in str(files[1]): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return scored.score_files(files)\n"
-        "scoring.score_files = score_files\n"
+        "    return one_case.score_files(files)\n"
+        "folder.score_files = score_files\n"
         f"main(['score', '--reference', {str(cohort)!r}, '--predictions', {str(predictions)!r}, '--method', 'me',"
         f" '--out', {str(tmp_path / 'a.csv')!r}])\n"
     )
@@ -382,8 +382,8 @@ def test_an_interrupt_is_one_line(monkeypatch, cohort, predictions, tmp_path, ca
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("leaderboard.scoring.score_cases", interrupt)
-    monkeypatch.setattr("leaderboard.submission.check_predictions", interrupt)
+    monkeypatch.setattr("leaderboard.scoring.folder.score_cases", interrupt)
+    monkeypatch.setattr("leaderboard.scoring.submission.check_predictions", interrupt)
     if command == "score":
         assert score(cohort, predictions, tmp_path / "a.csv") == 130
     else:
@@ -395,7 +395,7 @@ def test_too_little_memory_is_one_line(monkeypatch, cohort, predictions, tmp_pat
     def refuse(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("leaderboard.scoring.score_cases", refuse)
+    monkeypatch.setattr("leaderboard.scoring.folder.score_cases", refuse)
     assert score(cohort, predictions, tmp_path / "a.csv") == 1
     assert complaints(capsys)[0].startswith("there is too little memory")
 

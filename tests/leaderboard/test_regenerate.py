@@ -79,6 +79,6 @@ def test_a_folder_without_leaderboards_is_an_input_error(tmp_path, capsys):
 def test_settings_are_the_arguments_of_the_ranking():
     import inspect
 
-    from leaderboard.ranking import rank_methods
+    from leaderboard.ranking.ranks import rank_methods
 
     assert set(SETTINGS) - {"published"} == set(inspect.signature(rank_methods).parameters) - {"cases"}

@@ -20,7 +20,7 @@ from toy import make_project, run
 from benchmark.cli import main
 from benchmark.cohort.twin import write_twin
 from benchmark.launchers.slurm import job_ids, read_queue
-from benchmark.state import read_state
+from benchmark.rundir.state import read_state
 
 pytestmark = pytest.mark.slurm
 

@@ -17,7 +17,7 @@ import resource
 import time
 import torch
 from torch import nn
-from benchmark.losses import focal
+from benchmark.methods.losses import focal
 from benchmark.methods.base import Method, scheduled
 
 def signal_at(place, count):

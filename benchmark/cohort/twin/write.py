@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab, patients_of
 from benchmark.cohort.twin.patient import Images, simulate
 from leaderboard.errors import InputError
-from leaderboard.images import write_bytes, write_text
-from leaderboard.pool import cores
+from leaderboard.io.images import write_bytes, write_text
+from leaderboard.parallel import cores
 
 #: Raised whenever the same arguments would give other bytes than before.
 GENERATOR_VERSION = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.losses import full_precision
+from benchmark.methods.losses import full_precision
 
 
 def cross_entropy_and_soft_dice(

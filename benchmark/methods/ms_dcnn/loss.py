@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.processes import summed
+from benchmark.methods.distributed import summed
 
 
 def dice(logits: Tensor, reference: Tensor, valid: Tensor, *, smooth: float = 1.0) -> Tensor:

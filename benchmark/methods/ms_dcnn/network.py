@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from benchmark.graphs import SideStream
+from benchmark.machine.graphs import SideStream
 from benchmark.methods.layers import check_multiples, upsample_twice
 
 #: DenseNet-121 (Huang et al. 2017): units a block, growth rate, width of the bottlenecks, channels of the stem.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmark.processes import summed
+from benchmark.methods.distributed import summed
 
 
 def multiscale_dice(

@@ -12,7 +12,7 @@ from benchmark.methods.base import RuleMethod, on_host, to_host
 from benchmark.methods.perfusion_threshold import rules
 from benchmark.methods.perfusion_threshold.memo import FlowMemo
 from benchmark.pipeline.datasets import Batch
-from leaderboard.cohort import CHANNELS
+from leaderboard.cohort.trees import CHANNELS
 from leaderboard.errors import InputError
 
 #: The images that the rule needs, in the order in which a batch holds them.

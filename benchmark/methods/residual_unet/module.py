@@ -8,8 +8,8 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from benchmark.losses import generalised_dice, weighted_cross_entropy
 from benchmark.methods.base import Method, scheduled
+from benchmark.methods.losses import generalised_dice, weighted_cross_entropy
 from benchmark.methods.residual_unet.network import ResidualUNet
 from benchmark.pipeline.datasets import Batch, View
 from benchmark.pipeline.preparation import PadToMultiple

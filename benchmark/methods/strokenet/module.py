@@ -9,10 +9,10 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from benchmark.losses import focal
 from benchmark.methods.base import Method, scheduled
-from benchmark.methods.curriculum import Stage
+from benchmark.methods.losses import focal
 from benchmark.methods.strokenet.network import StrokeNet
+from benchmark.pipeline.curriculum import Stage
 from benchmark.pipeline.datasets import Batch
 from benchmark.pipeline.preparation import PadToMultiple
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.cohort.check import check_cohort, print_report
-from leaderboard.cohort import read_cohort
+from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
 
 

@@ -21,7 +21,7 @@ from benchmark.cohort.folds import (
     write_folds,
     write_isles2018_folds,
 )
-from leaderboard.cohort import case_table, natural_key, read_cohort
+from leaderboard.cohort.trees import case_table, natural_key, read_cohort
 from leaderboard.errors import InputError
 
 COMMITTED = Path(__file__).parents[3] / "configs" / "folds" / "isles2018.csv"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.cohort.twin import write_twin
-from leaderboard.cohort import read_cohort
+from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
 
 SMALL = {"cases": 6, "size": 32, "seed": 3, "test_cases": 2}
@@ -34,7 +34,7 @@ def twin(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def real_rows():
-    with resources.files("leaderboard.data").joinpath("isles2018_cases.csv").open() as file:
+    with resources.files("leaderboard.cohort.data").joinpath("isles2018_cases.csv").open() as file:
         return {(row["partition"], int(row["case"])): row for row in csv.DictReader(file)}
 
 

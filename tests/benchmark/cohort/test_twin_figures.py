@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from benchmark.cohort.twin import write_twin
 
-SCRIPT = Path(__file__).parents[3] / "docs/twin_figures.py"
+SCRIPT = Path(__file__).parents[3] / "tools/twin_figures.py"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from benchmark.cohort.twin.layout import Patient, patients_of
 from benchmark.cohort.twin.lesion import HYPOPERFUSED, draw_reference, strike, tidy
 from benchmark.cohort.twin.patient import simulate, strata_of
 from benchmark.cohort.twin.stroke import draw_stroke
-from leaderboard.cohort import case_table
+from leaderboard.cohort.trees import case_table
 
 
 def patient_of_case(case, size=64, partition="train"):

@@ -17,16 +17,16 @@ import yaml
 from medpy.metric.binary import dc
 from slabs import prepare_reference
 
-from benchmark.callbacks import native_axes
-from benchmark.configs import find_config, merge, shipped_configs
-from benchmark.loading import load
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import WholeCases
 from benchmark.pipeline.sampling import EpochBatches
 from benchmark.pipeline.store import Store
-from benchmark.suite import method_config, read_suite
-from leaderboard.cohort import read_cohort
-from leaderboard.images import read_volume
+from benchmark.suite.config import method_config, read_suite
+from benchmark.suite.config_files import find_config, merge, shipped_configs
+from benchmark.training.callbacks import native_axes
+from benchmark.training.loading import load
+from leaderboard.cohort.trees import read_cohort
+from leaderboard.io.images import read_volume
 
 CONFIGS = sorted((shipped_configs() / "methods").glob("*.yaml"))
 #: What the tests' slices of 32 x 32 need beside the settings of the suite twin.
@@ -111,8 +111,9 @@ def test_with_a_methods_folder_deleted_the_rest_works(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "benchmark" / "_configs" / "methods" / "strokenet.yaml").unlink(missing_ok=True)
     code = (
-        "import json, benchmark.job, benchmark.run, benchmark.methods.residual_unet, benchmark.methods.all_background\n"
-        "from benchmark.configs import find_method, find_config\n"
+        "import json, benchmark.training.job, benchmark.commands.run\n"
+        "import benchmark.methods.residual_unet, benchmark.methods.all_background\n"
+        "from benchmark.suite.config_files import find_method, find_config\n"
         "from leaderboard.errors import InputError\n"
         "try: find_method('strokenet', find_config('isles2018'))\n"
         "except InputError as error: print(json.dumps([benchmark.__file__, str(error)]))\n"

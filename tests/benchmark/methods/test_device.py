@@ -20,13 +20,13 @@ import yaml
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.configs import find_config, merge, shipped_configs
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import TrainingSamples, WholeCases
 from benchmark.pipeline.sampling import Key
 from benchmark.pipeline.store import Store
-from benchmark.suite import method_config, read_suite
+from benchmark.suite.config import method_config, read_suite
+from benchmark.suite.config_files import find_config, merge, shipped_configs
 
 META = torch.device("meta")
 CONFIGS = sorted((shipped_configs() / "methods").glob("*.yaml"))

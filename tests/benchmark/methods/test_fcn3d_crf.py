@@ -9,10 +9,10 @@ import torch
 import yaml
 from torch import nn
 
-from benchmark.configs import shipped_configs
 from benchmark.methods.fcn3d_crf.loss import cross_entropy_and_soft_dice
 from benchmark.methods.fcn3d_crf.module import FCN3DCRFMethod, decay
 from benchmark.methods.fcn3d_crf.network import FCN3D, Down, Residual, Up
+from benchmark.suite.config_files import shipped_configs
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from benchmark.methods.curriculum import ConstantCurriculum
 from benchmark.methods.multiscale_resnet import MultiScaleResNetMethod
 from benchmark.methods.multiscale_resnet.loss import multiscale_dice
 from benchmark.methods.multiscale_resnet.network import MultiScaleResNet
 from benchmark.pipeline.augment import draw
 from benchmark.pipeline.cache import CachedCase
+from benchmark.pipeline.curriculum import ConstantCurriculum
 from benchmark.pipeline.datasets import MethodView, TrainingSamples, WholeCases
 from benchmark.pipeline.inplane import sample
 from benchmark.pipeline.midline import mirror_map

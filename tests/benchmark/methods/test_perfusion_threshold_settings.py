@@ -10,7 +10,7 @@ import yaml
 
 from benchmark.methods.perfusion_threshold import PerfusionThreshold
 from benchmark.methods.perfusion_threshold.module import check_kinds
-from leaderboard.cohort import CHANNELS
+from leaderboard.cohort.trees import CHANNELS
 from leaderboard.errors import InputError
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "methods"

@@ -285,7 +285,8 @@ def test_a_network_that_was_trained_without_augmentation_is_not_mirrored() -> No
     with torch.no_grad():
         mirrored, plain = method.predict_images(image), method.probability(method.network(image))
         for augmented, expected in ((True, mirrored), (False, plain)):
-            method._trainer = SimpleNamespace(datamodule=SimpleNamespace(augmented=augmented))
+            strategy = SimpleNamespace(root_device=torch.device("cpu"))
+            method._trainer = SimpleNamespace(datamodule=SimpleNamespace(augmented=augmented), strategy=strategy)
             assert torch.equal(method.predict_images(image), expected)
 
 

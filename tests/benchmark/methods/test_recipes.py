@@ -16,13 +16,13 @@ import yaml
 from torch import nn
 
 from benchmark.cli import main
-from benchmark.configs import merge, read_yaml, shipped_configs
-from benchmark.loading import load
 from benchmark.methods.ms_dcnn.module import MSDCNNMethod
 from benchmark.methods.ms_dcnn.network import MSDCNN
 from benchmark.methods.residual_unet.module import ResidualUNetMethod
 from benchmark.methods.strokenet.module import StrokeNetMethod
 from benchmark.methods.strokenet.network import Refinement, group_norm
+from benchmark.suite.config_files import merge, read_yaml, shipped_configs
+from benchmark.training.loading import load
 from leaderboard.errors import InputError
 
 #: Of methods.md: epochs, batch, norm that gradients are clipped to, least share of slices with lesion.

@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.pipeline.cache import CachedCase, _is_sound, build_cache, open_entry
 from benchmark.pipeline.midline import estimate_midline
-from leaderboard.cohort import Cohort, read_cohort
+from leaderboard.cohort.trees import Cohort, read_cohort
 from leaderboard.errors import InputError
 
 
@@ -102,7 +102,7 @@ BUILD = """
 import sys
 from pathlib import Path
 from benchmark.pipeline.cache import build_cache
-from leaderboard.cohort import read_cohort
+from leaderboard.cohort.trees import read_cohort
 cohort = read_cohort(Path(sys.argv[1]), "training")
 print(*(entry.name for entry in build_cache(cohort.cases, cohort.channels, Path(sys.argv[2]))))
 """

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.graphs import SideStream
-from benchmark.methods.curriculum import ConstantCurriculum, Stage
+from benchmark.machine.graphs import SideStream
 from benchmark.methods.strokenet.module import Curriculum
 from benchmark.pipeline.augment import Noise, draw
 from benchmark.pipeline.cache import CachedCase
+from benchmark.pipeline.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.datasets import (
     Batch,
     MethodView,

@@ -1,0 +1,140 @@
+"""What a method costs: weights, multiplications, memory and time for one case (``benchmark cost``).
+
+Methods are measured one after the other in one process, on one synthetic case: the network's pass over the prepared
+case, and everything from the case's NIfTI files to the written mask. Weights are random; they do not change the cost.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from benchmark.commands.cost_table import Cost
+from benchmark.machine.memory import children_keep_memory
+from benchmark.machine.precision import slow_precision
+from benchmark.suite.config import lacking, method_config, read_suite
+from benchmark.suite.config_files import find_config, merge
+from leaderboard.errors import InputError
+
+
+def measure_costs(
+    methods: Sequence[str] | None,
+    *,
+    suite: str,
+    cohort: Path | None,
+    size: int,
+    settings: dict[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Measure methods one after the other.
+
+    Args:
+        methods: their names; None takes those of the suite that have all they need.
+        suite: suite whose settings the methods take.
+        cohort: the first of its training cases is taken; None makes a synthetic one of eight slices.
+        size: pixels a side of the synthetic case.
+        settings: config over everything else. The precision is what the machine is fast in (auto) unless it is here.
+        progress: called with (done, all).
+
+    Returns:
+        A row a method, see `Cost`, and a line for each that could not be measured.
+
+    Raises:
+        InputError: an unknown method, a method that lacks a package, a cohort that cannot be read, or no method could
+            be measured.
+    """
+    read = read_suite(find_config(suite))
+    names = tuple(methods or read.methods)
+    settings = merge({"trainer": {"precision": "auto"}}, settings)
+    configs = {name: method_config(read, name, settings) for name in names}
+    missing = {name: lacks for name, config in configs.items() if (lacks := lacking(config))}
+    if methods and missing:
+        raise InputError(f"{name}: needs {', '.join(lacks)}, or leave it out" for name, lacks in missing.items())
+    for name, lacks in missing.items():
+        print(f"{name} is left out, it needs {', '.join(lacks)}", file=sys.stderr)
+        del configs[name]
+    for line in sorted({slow_precision(config) for config in configs.values()} - {""}):
+        print(line, file=sys.stderr)
+    rows, problems = [], []
+    scratches = {}
+    with tempfile.TemporaryDirectory() as folder:
+        tree = (cohort or _one_case(Path(folder) / "cohort", size)).resolve()
+        for name, config in configs.items():
+            scratch = scratches[name] = Path(folder) / name
+            scratch.mkdir()
+            config["data"] = config.get("data", {}) | {
+                "cohort": str(tree),
+                "cache": str(scratch / "cache"),
+            }
+            (scratch / "config.yaml").write_text(yaml.safe_dump(config))
+        for done, (name, outcome) in enumerate(_measured(scratches), start=1):
+            if isinstance(outcome, Cost):
+                rows.append(asdict(outcome))
+            else:
+                problems.append(f"{name}: cannot be measured: {outcome}")
+            if progress:
+                progress(done, len(configs))
+    if not rows:
+        raise InputError(problems)
+    return pd.DataFrame(rows), problems
+
+
+def _one_case(folder: Path, size: int) -> Path:
+    from benchmark.cohort.twin import write_twin
+
+    write_twin(folder, cases=1, size=size, seed=0, jobs=1)
+    return folder
+
+
+def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]:
+    """Each method with its cost, or with what is wrong: one after the other in a process that imports once.
+
+    Where that process dies, another goes on with the next method.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting = dict(scratches)
+    while waiting:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
+        with children_keep_memory():  # as the suite's jobs do
+            process.start()
+        sender.close()
+        try:
+            for method in list(waiting):
+                del waiting[method]
+                try:
+                    yield method, receiver.recv()
+                except EOFError:
+                    process.join()
+                    yield method, f"its process ended with {process.exitcode}"
+                    break
+        finally:
+            receiver.close()
+            process.terminate()
+            process.join()
+
+
+def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
+    """Measure methods in this process; sends a `Cost`, or what is wrong, for each."""
+    from benchmark.commands.cost_meter import measure
+    from benchmark.training.loading import quiet_lightning
+
+    quiet_lightning()
+    for method, scratch in scratches.items():
+        try:
+            sender.send(measure(method, scratch))
+        except InputError as error:  # the config is a temporary file, which nobody can correct
+            sender.send("; ".join(error.problems).replace(f"{scratch / 'config.yaml'}: ", ""))
+        except Exception as error:
+            traceback.print_exc()
+            sender.send(f"{type(error).__name__}: {error}")

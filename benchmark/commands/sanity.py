@@ -1,0 +1,243 @@
+"""Does a method learn at all? Four checks on two cases, before anybody spends days on it (``benchmark sanity``).
+
+The fifth check of the command, the first steps of the real recipe on a whole cohort, is in `steadiness`.
+
+1. Every parameter receives a gradient that is finite and not zero.
+2. The loss at initialisation is near the loss of a network that says nothing: the one whose every voxel has the
+   method's initial lesion probability.
+3. In evaluation, the same case twice gives the same output to the bit.
+4. Two cases can be learned by heart: without augmentation their Dice rises above 0.9.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from torch import Tensor
+
+from benchmark.machine.precision import slow_precision
+from benchmark.methods.base import Method, RuleMethod
+from benchmark.pipeline.datasets import Batch
+from benchmark.suite.config import method_config, read_suite
+from benchmark.suite.config_files import find_config, merge
+from benchmark.training.loading import config_faults, load, quiet_lightning
+from leaderboard.cohort.trees import Case, read_cohort
+from leaderboard.errors import InputError
+from leaderboard.io.images import read_volume
+
+#: Dice on the two cases that counts as learned.
+ENOUGH = 0.9
+#: Epochs between two looks at the Dice.
+_LOOK_EVERY = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check's outcome: its name, whether it passed, and what was seen."""
+
+    name: str
+    passed: bool
+    seen: str
+
+
+def check_method(
+    method: str,
+    *,
+    suite: str = "twin",
+    cohort: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    epochs: int = 200,
+    minutes: float = 10.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Check]:
+    """Run the four checks.
+
+    Args:
+        method: its name.
+        suite: suite whose settings the method takes.
+        cohort: where the two cases come from (those with the largest lesions); None takes a synthetic twin, 64 x 64.
+        settings: config over everything else.
+        epochs: of learning by heart, at most.
+        minutes: likewise.
+        progress: called with (epochs done, epochs).
+
+    Raises:
+        InputError: an unknown method, one without weights, or a config that does not fit.
+    """
+    read = read_suite(find_config(suite))
+    config = method_config(read, method, settings or {})
+    if line := slow_precision(config):
+        print(line, file=sys.stderr)
+    watch = _Watch(minutes, progress)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        tree = _two_cases(cohort or _small_twin(scratch / "twin"), scratch / "tree")
+        config["data"] = config.get("data", {}) | {"augmented": False}
+        trainer = fit(method, config, read.seed, tree, scratch, watch, f"--trainer.max_epochs={epochs}")
+    return [*watch.checks, watch.by_heart(trainer)]
+
+
+def fit(
+    method: str, config: dict[str, Any], seed: int, cohort: Path, scratch: Path, watch: pl.Callback, *changes: str
+) -> pl.Trainer:
+    """Train a method on all cases of a cohort, on one device, without validation and without leaving a file.
+
+    Args:
+        method: its name, for what is said.
+        config: its config in a suite; may change.
+        seed: the suite's.
+        cohort: folder of the cohort.
+        scratch: folder for the config and the preprocessed cases.
+        watch: sees the training, and ends it.
+        changes: further arguments of the command line.
+
+    Returns:
+        The trainer after the training.
+
+    Raises:
+        InputError: a config that does not fit, or a method without weights.
+    """
+    data = {"cohort": str(cohort), "cache": str(scratch / "cache"), "seed": seed}
+    config = merge(config, {"data": data})
+    if faults := config_faults(config):
+        raise InputError(f"{method}: {fault}" for fault in faults)
+    path = scratch / "config.yaml"
+    path.write_text(yaml.safe_dump({"seed_everything": seed} | config))
+    quiet_lightning()
+    pl.seed_everything(seed, verbose=False)
+    cli = load(
+        path,
+        {"logger": False, "callbacks": [watch], "enable_checkpointing": False, "default_root_dir": str(scratch)},
+        "--trainer.check_val_every_n_epoch=null",
+        "--trainer.limit_val_batches=0",
+        "--trainer.devices=1",
+        "--trainer.num_nodes=1",
+        *changes,
+    )
+    if isinstance(cli.model, RuleMethod):
+        raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    return cli.trainer
+
+
+class _Watch(pl.Callback):
+    """Looks at the method before its first step, and at its Dice every few epochs."""
+
+    def __init__(self, minutes: float, progress: Callable[[int, int], None] | None) -> None:
+        self.checks: list[Check] = []
+        self._until = time.monotonic() + 60 * minutes
+        self._progress = progress
+        self._dice: list[float] = []
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """The three checks of an untrained network."""
+        method = cast(Method, module)
+        state = {name: value.clone() for name, value in method.state_dict().items()}
+        batch: Batch = next(iter(trainer.train_dataloader))  # type: ignore[arg-type]
+        method.train()
+        with trainer.precision_plugin.forward_context():
+            logits = method(batch["image"])
+        loss = method.loss(logits, batch)["loss"]
+        loss.backward()
+        self.checks.append(_gradients(method))
+        method.zero_grad()
+        expected = method.loss(constant_logits(logits, method.initial_probability), batch)["loss"].item()
+        near = expected / method.initial_loss_within <= loss.item() <= expected * method.initial_loss_within
+        seen = f"{loss.item():.4g}, expected about {expected:.4g}"
+        self.checks.append(Check("loss at initialisation", math.isfinite(loss.item()) and near, seen))
+        method.load_state_dict(state)
+        once, twice = (self._probabilities(trainer, method) for _ in range(2))
+        same = all(torch.equal(one, other) for one, other in zip(once, twice, strict=True))
+        self.checks.append(Check("evaluation repeats", same, "same output twice" if same else "outputs differ"))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Stop when the cases are known by heart, or the time is up."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs or time.monotonic() > self._until
+        if last or (trainer.current_epoch + 1) % _LOOK_EVERY == 0:
+            method = cast(Method, module)
+            predicted = [probability > method.threshold for probability in self._probabilities(trainer, method)]
+            cases = method.data.predict_dataloader()
+            self._dice = [_dice(mask, case["reference"].bool()) for mask, case in zip(predicted, cases, strict=True)]
+            trainer.should_stop = last or min(self._dice) > ENOUGH
+        if self._progress:
+            done = trainer.current_epoch + 1
+            self._progress(done, done if trainer.should_stop else trainer.max_epochs or 0)
+
+    def by_heart(self, trainer: pl.Trainer) -> Check:
+        """The fourth check, after the training."""
+        seen = f"Dice {' and '.join(f'{dice:.3f}' for dice in self._dice)} after {trainer.current_epoch} epochs"
+        return Check(f"two cases by heart (Dice > {ENOUGH})", min(self._dice, default=0.0) > ENOUGH, seen)
+
+    @staticmethod
+    def _probabilities(trainer: pl.Trainer, method: Method) -> list[Tensor]:
+        """Lesion probability of each case, in evaluation mode; the method's mode is restored."""
+        training = method.training
+        method.eval()
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            found = [method.predict_case(case) for case in method.data.predict_dataloader()]
+        method.train(training)
+        return found
+
+
+def constant_logits(logits: Any, probability: float) -> Any:
+    """What a network says that gives every voxel the same lesion probability; nested lists as the network's."""
+    if isinstance(logits, Tensor):
+        constant = torch.zeros_like(logits, dtype=torch.float32)
+        constant[:, -1] = math.log(probability / (1 - probability))  # sigmoid, or softmax beside a background of 0
+        return constant
+    return [constant_logits(part, probability) for part in logits]
+
+
+def _gradients(method: Method) -> Check:
+    silent, infinite = [], []
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            if parameter.grad is None or not parameter.grad.any():
+                silent.append(name)
+            elif not parameter.grad.isfinite().all():
+                infinite.append(name)
+    count = sum(parameter.requires_grad for parameter in method.parameters())
+    seen = f"{count - len(silent) - len(infinite)} of {count} parameters"
+    for fault, names in (("none", silent), ("not finite", infinite)):
+        if names:
+            seen += f"; {fault}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+    return Check("gradient", not silent and not infinite, seen)
+
+
+def _dice(mask: Tensor, reference: Tensor) -> float:
+    total = int(mask.sum() + reference.sum())
+    return 2 * int((mask & reference).sum()) / total if total else 1.0
+
+
+def _small_twin(folder: Path) -> Path:
+    from benchmark.cohort.twin import write_twin
+
+    write_twin(folder, cases=4, size=64, seed=0, jobs=1)
+    return folder
+
+
+def _two_cases(cohort: Path, tree: Path) -> Path:
+    """A tree with the two cases whose lesions are largest."""
+
+    def lesion(case: Case) -> int:
+        return 0 if case.reference is None else int((read_volume(case.reference).data > 0).sum())
+
+    cases: Sequence[Case] = [case for case in read_cohort(cohort, "training").cases if case.reference is not None]
+    if len(cases) < 2:
+        raise InputError(f"{cohort}: holds fewer than two training cases: give a cohort with two at least")
+    for case in sorted(cases, key=lesion)[-2:]:
+        for path in (*case.images.values(), cast(Path, case.reference)):
+            link = tree / "TRAINING" / case.name / path.parent.name / path.name
+            link.parent.mkdir(parents=True)
+            link.symlink_to(path.resolve())
+    return tree

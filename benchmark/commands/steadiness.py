@@ -1,0 +1,125 @@
+"""Does a method train steadily under the suite's real recipe? The fifth check of ``benchmark sanity``.
+
+Two cases learned by heart say nothing of a recipe on a whole cohort, whose volumes differ in depth and whose learning
+rate is meant for weeks. Here the method trains as a job of the suite would, for the first steps: its batch size, its
+schedule planned for all epochs, the suite's augmentation and sampling, on all training cases of a cohort of full size.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytorch_lightning as pl
+
+from benchmark.commands.sanity import Check, fit
+from benchmark.suite.config import method_config, read_suite
+from benchmark.suite.config_files import find_config
+
+#: Steps that are looked at.
+STEPS = 200
+#: The most that an epoch's mean loss may be, as a multiple of the first one's.
+MOST = 2.0
+#: The synthetic cohort of a suite without one of its own: as many cases and pixels as ISLES 2018 has.
+FULL_TWIN = {"cases": 94, "size": 256, "seed": 0}
+
+Progress = Callable[[int, int], None]
+
+
+def write_suite_twin(suite: str, folder: Path, progress: Progress | None = None) -> None:
+    """Write the suite's synthetic cohort into a folder; where it has none, `FULL_TWIN`."""
+    from benchmark.cohort.twin import write_twin
+
+    sizes = {"seed": 0} | (read_suite(find_config(suite)).twin or FULL_TWIN)
+    write_twin(folder, cases=sizes["cases"], size=sizes["size"], seed=sizes["seed"], progress=progress)
+
+
+def check_steadiness(
+    method: str,
+    cohort: Path,
+    *,
+    suite: str = "twin",
+    settings: dict[str, Any] | None = None,
+    steps: int = STEPS,
+    progress: Progress | None = None,
+) -> Check:
+    """Train for the first steps of the real recipe, or all of a shorter one, and look at the loss.
+
+    Args:
+        method: its name.
+        cohort: folder of the cohort; all its training cases are trained on.
+        suite: suite whose settings the method takes.
+        settings: config over everything else.
+        steps: how many, at most.
+        progress: called with (steps done, steps).
+
+    Raises:
+        InputError: an unknown method, one without weights, a config that does not fit, or a cohort that does not.
+    """
+    read = read_suite(find_config(suite))
+    config = method_config(read, method, settings or {})
+    watch = _Losses(steps, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = fit(method, config, read.seed, cohort, Path(scratch), watch)
+    return verdict(watch.losses, int(trainer.num_training_batches))
+
+
+def by_epoch(losses: Sequence[float], batches: int) -> list[list[float]]:
+    """The losses of each epoch; the last may have ended early.
+
+    Where fewer than two epochs were begun, the steps are parted in halves. A rest of less than a tenth of an epoch
+    would be the loss of a few samples and is counted with the epoch before.
+
+    Args:
+        losses: of each step.
+        batches: steps of an epoch.
+    """
+    length = batches if len(losses) > batches else math.ceil(len(losses) / 2)
+    starts = [start for start in range(0, len(losses), length) if start == 0 or len(losses) - start >= length / 10]
+    return [list(losses[start:end]) for start, end in zip(starts, [*starts[1:], len(losses)], strict=True)]
+
+
+def verdict(losses: Sequence[float], batches: int) -> Check:
+    """Steady: no epoch's mean loss is above `MOST` times the first one's, and the last is below it.
+
+    A first epoch that has exploded would excuse the others: its own mean may be `MOST` times that of its first tenth.
+
+    Args:
+        losses: of each step.
+        batches: steps of an epoch.
+    """
+    epochs = by_epoch(losses, batches)
+    start = fmean(epochs[0][: math.ceil(len(epochs[0]) / 10)])
+    means = [fmean(epoch) for epoch in epochs]
+    bounded = means[0] <= MOST * start and max(means) <= MOST * means[0]
+    steady = all(map(math.isfinite, losses)) and bounded and means[-1] < means[0]
+    seen = f"mean loss by epoch {', '.join(f'{mean:.3g}' for mean in means)}; of the first steps {start:.3g}"
+    if not steady:
+        seen += (
+            f"; an epoch's may be {MOST:g} times the first one's, the first one's {MOST:g} times that of the first "
+            "steps, and the last must lie below the first: lower the learning rate, or give it more --steps"
+        )
+    return Check(f"steady over {len(losses)} steps", steady, seen)
+
+
+class _Losses(pl.Callback):
+    """Keeps the loss of every step and ends the training after so many, or once a loss is not finite."""
+
+    def __init__(self, steps: int, progress: Progress | None) -> None:
+        self.losses: list[float] = []
+        self._steps = steps
+        self._progress = progress
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        """See the class."""
+        self.losses.append(float(outputs["loss"]))
+        done, steps = len(self.losses), min(self._steps, int(trainer.estimated_stepping_batches))
+        trainer.should_stop = done >= steps or not math.isfinite(self.losses[-1])
+        if self._progress:
+            self._progress(done, steps)

@@ -1,0 +1,157 @@
+"""Is a finished job what it says it is? Predict again, or train again, and compare the bytes (``benchmark verify``)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.cohort.folds import read_folds
+from benchmark.machine.memory import keeping_memory
+from benchmark.pipeline.cache import build_cache, changed_cases
+from benchmark.rundir.digests import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
+from benchmark.rundir.locks import hold
+from benchmark.rundir.names import row_folder
+from benchmark.suite.config_files import read_yaml
+from benchmark.training.checkpoints import is_loadable
+from benchmark.training.loading import load, quiet_lightning, use_threads
+from benchmark.training.provenance import git_state, hardware, versions
+from leaderboard.cohort.trees import read_cohort
+from leaderboard.errors import InputError
+
+#: Of the folder, in a run directory, that holds what is made again.
+PREFIX = ".verify-"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found.
+
+    Attributes:
+        compared: how many files were compared.
+        different: those of the run that came out otherwise, relative to it.
+        damaged: files of the run, relative to it, that are not what its job left.
+        remarks: what is not as it was when the job ran, and may explain a difference.
+    """
+
+    compared: int
+    different: list[str]
+    damaged: list[str]
+    remarks: list[str]
+
+
+def verify(run: Path, *, retrain: bool = False) -> Verdict:
+    """Predict the held-out cases of a finished job again and compare the files to the byte.
+
+    Args:
+        run: run directory of a finished job.
+        retrain: train again from the beginning first; then the training's metrics are compared as well.
+
+    Raises:
+        InputError: `run` is no finished job, a process works in it, or its cohort or folds are not what they were.
+    """
+    if not (run / "config.yaml").is_file() or not (run / PROVENANCE).is_file():
+        raise InputError(f"{run}: holds no finished job (config.yaml, {PROVENANCE}): give .../<method>/fold<k>")
+    if not is_loadable(run / CHECKPOINT):
+        raise InputError(f"{run}: its {CHECKPOINT} is missing or damaged: benchmark run makes it again")
+
+    def busy(owner: str) -> None:
+        raise InputError(f"{run}: {owner} works in it: wait for its end")
+
+    with hold(run, busy):
+        for left in run.glob(f"{PREFIX}*"):  # of one that was killed
+            shutil.rmtree(left)
+        return _verify(run, retrain)
+
+
+def _verify(run: Path, retrain: bool) -> Verdict:
+    quiet_lightning()
+    config, provenance = read_yaml(run / "config.yaml"), read_provenance(run)
+    _check_inputs(run, config, provenance)
+    rows = ("", *provenance["ablations"])
+    use_threads(config)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
+        again = Path(folder)
+        if retrain:
+            _train_again(config, again)
+        else:
+            # One process: Lightning would start others with this very command line.
+            changes = (
+                f"--predictions.folder={again / 'predictions'}", f"--trainer.default_root_dir={again}",
+                "--trainer.devices=1", "--trainer.num_nodes=1",
+            )  # fmt: skip
+            cli = load(run / "config.yaml", {"logger": False}, *changes)
+            checkpoint = run / CHECKPOINT
+            cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
+        names = {Path(name) for name in provenance["outputs"] if name.endswith(".nii.gz")}  # lost ones too
+        for row in rows:
+            for root in (run, again):
+                names |= {path.relative_to(root) for path in row_folder(root / "predictions", row).glob("*")}
+        if retrain and "metrics.csv" in provenance["outputs"]:
+            names.add(Path("metrics.csv"))
+        different = sorted(
+            str(name) for name in names if not (mine := file_digest(run / name)) or file_digest(again / name) != mine
+        )
+    damaged = damaged_outputs(run)
+    return Verdict(len(names), different, damaged, _remarks(damaged, provenance))
+
+
+def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """The cohort and the folds must be those that the job had; anything else is not the same experiment."""
+    data = config["data"]
+    cohort = read_cohort(Path(data["cohort"]), provenance["cohort"]["partition"])
+    cache = Path(data["cache"])
+    build_cache(cohort.cases, cohort.channels, cache)
+    problems = [
+        f"{data['cohort']}: {name} is not what {run} was made with: restore it"
+        for name in changed_cases(cohort, cache, provenance)
+    ]
+    folds = None if data.get("folds") is None else read_folds(
+        Path(data["folds"]), allow_leaky=data.get("allow_leaky_folds", False)
+    ).digest  # fmt: skip
+    if folds != provenance["folds"]:
+        problems.append(f"{data['folds']}: is not what {run} was made with: restore it")
+    if problems:
+        raise InputError(problems)
+
+
+def _train_again(config: dict[str, Any], again: Path) -> None:
+    """The same job in another folder and in a process of its own, without W&B."""
+    changed = config | {
+        "predictions": {"folder": str(again / "predictions")},
+        "suite": config.get("suite", {}) | {"wandb": False},
+    }
+    (again / "config.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmark", "job", str(again)],
+        env=keeping_memory(os.environ), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"{again}: training again failed: {last}")
+
+
+def _remarks(damaged: list[str], provenance: dict[str, Any]) -> list[str]:
+    """What is not as it was: versions, the commit, the hardware, files that the job left."""
+    now = {**versions(), **_flat(hardware()), "commit": (git_state() or {}).get("commit")}
+    before = {**provenance["packages"], **_flat(provenance["hardware"])}
+    before["commit"] = (provenance["git"] or {}).get("commit")
+    changed = [
+        f"{name} was {then}, is {now.get(name, 'not installed')}"
+        for name, then in before.items()
+        if now.get(name) != then
+    ]
+    files = [name for name in damaged if not name.endswith(".nii.gz")]
+    return changed + [f"{name} is not as the job left it" for name in files]
+
+
+def _flat(hardware: dict[str, Any]) -> dict[str, str]:
+    """Hardware as texts, but the host's name, which decides nothing."""
+    return {name: str(value) for name, value in hardware.items() if name != "host"}

@@ -1,0 +1,1 @@
+"""What the machine is asked for: memory, precision, CUDA graphs."""

@@ -1,0 +1,10 @@
+"""The environment that processes of ours get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def without_slurm(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Lightning starts its processes itself, inside a SLURM allocation too."""
+    return {name: value for name, value in environment.items() if not name.startswith("SLURM_")}

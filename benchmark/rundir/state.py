@@ -1,0 +1,63 @@
+"""What a run directory says of its job: ``state.json``, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from leaderboard.io.images import write_text
+
+Status = Literal["pending", "running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class State:
+    """State of a job.
+
+    Attributes:
+        status: where the job stands.
+        phase: while running: ``starting``, ``training`` or ``predicting``.
+        done: finished epochs or predicted cases of the phase.
+        total: of how many.
+        reason: of a failure, one line.
+        inputs: digest of everything that decides the job's result (see `benchmark.suite.plan.Job.inputs`).
+    """
+
+    status: Status = "pending"
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    reason: str = ""
+    inputs: str = ""
+
+
+def read_state(run: Path) -> State:
+    """The state on disk; a missing or damaged file is a pending job, whose inputs its config.yaml still tells."""
+    try:
+        content: dict[str, Any] = json.loads((run / "state.json").read_text(encoding="utf-8"))
+        return State(**content)
+    except (OSError, ValueError, TypeError):
+        return State(inputs=_inputs(run))
+
+
+def _inputs(run: Path) -> str:
+    try:
+        return str(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["suite"]["inputs"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return ""
+
+
+def write_state(run: Path, state: State) -> None:
+    """Replace the state on disk."""
+    write_text(run / "state.json", json.dumps(asdict(state), indent=1) + "\n", durable=True)
+
+
+def update_state(run: Path, **changes: Any) -> State:
+    """Change some fields of the state on disk."""
+    state = replace(read_state(run), **changes)
+    write_state(run, state)
+    return state

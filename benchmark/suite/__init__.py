@@ -1,0 +1,1 @@
+"""A suite: its config, its jobs, what is done of them, its results."""

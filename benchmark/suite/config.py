@@ -1,0 +1,190 @@
+"""What a suite's YAML says, and the config of each of its methods."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.machine.precision import with_precision
+from benchmark.suite.config_files import find_method, merge, read_yaml
+from leaderboard.errors import InputError
+
+#: Epochs between two checkpoints.
+EVERY_EPOCHS = 1
+_KEYS = {
+    "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
+    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "slurm",
+}  # fmt: skip
+_SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
+#: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
+_OWNED = {
+    "cohort": "give --cohort",
+    "folds": "name a fold file under folds in the suite's config",
+    "fold": "give --folds",
+    "cache": "it lies below --out",
+    "seed": "set seed in the suite's config",
+    "allow_leaky_folds": "give --allow-leaky-folds",
+}
+_TWIN_KEYS = {"cases", "size", "seed"}
+
+
+@dataclass(frozen=True)
+class SuiteConfig:
+    """What a suite's YAML says.
+
+    Attributes:
+        path: the file.
+        name: of the suite, and of its folder under the output folder.
+        seed: of the weights, the order, the augmentation and the folds.
+        twin: arguments of the synthetic cohort; None where the suite needs a cohort that is given.
+        folds_file: fold file, relative to the config's folder; None where folds are made.
+        folds_number: how many folds are made.
+        methods: their names, in order.
+        defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
+        overrides: further config by method.
+        wandb: whether jobs log to W&B.
+        checkpoint_every_n_epochs: how often a job saves, at an epoch's end.
+        threads: of a job on CPUs; as many jobs then run at a time as the cores allow. None: one job, all cores.
+        jobs_per_gpu: how many share a GPU of this machine. None: as many as its memory and the cores allow, up to four.
+        slurm: settings of the launcher ``slurm``.
+    """
+
+    path: Path
+    name: str
+    methods: tuple[str, ...]
+    seed: int = 0
+    twin: dict[str, int] | None = None
+    folds_file: str | None = None
+    folds_number: int = 5
+    defaults: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    wandb: bool = True
+    checkpoint_every_n_epochs: int = EVERY_EPOCHS
+    threads: int | None = None
+    jobs_per_gpu: int | None = None
+    slurm: dict[str, Any] = field(default_factory=dict)
+
+
+def read_suite(path: Path) -> SuiteConfig:
+    """Read and check a suite's config.
+
+    Raises:
+        InputError: with every fault of the file.
+    """
+    content = read_yaml(path)
+    faults = [f"unknown setting {key}: choose among {', '.join(sorted(_KEYS))}" for key in content if key not in _KEYS]
+    methods = content.get("methods")
+    if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
+        faults.append("methods must be a list of method names: add it")
+    elif len(set(methods)) < len(methods):
+        faults.append("methods names one twice: remove one")
+    name = content.get("name", path.stem)
+    if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+        faults.append(f"name {name!r} is no folder name: correct it")
+    sections: dict[str, dict[str, Any]] = {}
+    for key in ("cohort", "folds", "defaults", "overrides", "slurm"):
+        value = content.get(key) or {}
+        if not isinstance(value, dict):
+            faults.append(f"{key} must be a mapping: correct it")
+            value = {}
+        sections[key] = value
+    twin = sections["cohort"].get("twin")
+    if twin is not None and not (isinstance(twin, dict) and {"cases", "size"} <= set(twin) <= _TWIN_KEYS):
+        faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
+    layers = {"defaults": sections["defaults"]}
+    layers |= {f"overrides.{method}": settings for method, settings in sections["overrides"].items()}
+    for name_of, settings in layers.items():
+        faults += [f"{name_of}: {fault}" for fault in section_faults({} if settings is None else settings)]
+    numbers = {
+        "seed": (content.get("seed", 0), 0),
+        "folds.number": (sections["folds"].get("number", 5), 2),
+        "checkpoint_every_n_epochs": (content.get("checkpoint_every_n_epochs", EVERY_EPOCHS), 1),
+        **{key: (content[key], 1) for key in ("threads", "jobs_per_gpu") if content.get(key) is not None},
+        **{f"cohort.twin.{key}": (value, 0) for key, value in (twin if isinstance(twin, dict) else {}).items()},
+    }
+    faults += [
+        f"{key} must be a whole number, at least {least}: correct it"
+        for key, (value, least) in numbers.items()
+        if not isinstance(value, int) or isinstance(value, bool) or value < least
+    ]
+    if not isinstance(content.get("wandb", True), bool):
+        faults.append("wandb must be true or false: correct it")
+    if faults:
+        raise InputError(f"{path}: {fault}" for fault in faults)
+    return SuiteConfig(
+        path=path,
+        name=name,
+        methods=tuple(methods or ()),
+        seed=content.get("seed", 0),
+        twin=twin,
+        folds_file=sections["folds"].get("file"),
+        folds_number=sections["folds"].get("number", 5),
+        defaults=sections["defaults"],
+        overrides=sections["overrides"],
+        wandb=content.get("wandb", True),
+        checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", EVERY_EPOCHS),
+        threads=content.get("threads"),
+        jobs_per_gpu=content.get("jobs_per_gpu"),
+        slurm=sections["slurm"],
+    )
+
+
+def section_faults(settings: Any) -> list[str]:
+    """What is wrong with the shape of a job's config or a part of it: sections are mappings with known names."""
+    if not isinstance(settings, dict):
+        return ["must be a mapping of sections: correct it"]
+    faults = [
+        f"{key}: unknown section: choose among {', '.join(_SECTIONS)}" for key in settings if key not in _SECTIONS
+    ]
+    return faults + [
+        f"{key} must be a mapping: correct it"
+        for key in settings
+        if key in ("model", "trainer", "data", "requires") and not isinstance(settings[key], dict)
+    ]
+
+
+def settings_faults(settings: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the shape of the command line's settings, those that are the suite's own included."""
+    if faults := section_faults(settings):
+        return faults
+    return [f"data.{key}: is the suite's own: {_OWNED[key]}" for key in settings.get("data", {}) if key in _OWNED]
+
+
+def method_config(suite: SuiteConfig, method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """A method's config in a suite: the suite's defaults, the method's own, the suite's overrides, then `settings`.
+
+    A precision that is left to the machine is decided here, so that a run directory's config names it.
+
+    Raises:
+        InputError: an unknown method, or a config of the wrong shape.
+    """
+    path = find_method(method, suite.path)
+    own = read_yaml(path)
+    if faults := section_faults(own):
+        raise InputError(f"{path}: {fault}" for fault in faults)
+    return with_precision(merge(suite.defaults, own, suite.overrides.get(method) or {}, settings))
+
+
+def lacking(config: Mapping[str, Any]) -> list[str]:
+    """What a method needs and this machine has not, each with its remedy (the config's section ``requires``)."""
+    return [
+        f"{module} ({remedy})"
+        for module, remedy in config.get("requires", {}).items()
+        if importlib.util.find_spec(module) is None
+    ]
+
+
+def is_rule(config: Mapping[str, Any]) -> bool:
+    """Whether a job's method is a rule without weights; False too where its class is not found from here."""
+    from benchmark.methods.base import RuleMethod
+
+    module, _, name = str(config.get("model", {}).get("class_path", "")).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception:  # a user's module may do what it likes
+        return False
+    return isinstance(found, type) and issubclass(found, RuleMethod)

@@ -1,0 +1,86 @@
+"""Where configs are: what the user names, what lies beside it, and what ships with the package.
+
+An installed package carries the project's ``configs/`` inside itself; in a checkout they are the folder beside the
+package. ``--config configs/twin.yaml`` and ``--config twin`` therefore work from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from leaderboard.errors import InputError
+
+
+def shipped_configs() -> Path:
+    """The folder of the configs that come with this package."""
+    package = Path(__file__).parents[1]
+    inside = package / "_configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def find_config(name: str) -> Path:
+    """A suite's config: a path as given, else one of the shipped ones by path or name.
+
+    Raises:
+        InputError: there is none; the shipped ones are named.
+    """
+    given = Path(name)
+    if given.is_file():
+        return given
+    parts = given.parts[1:] if given.parts[:1] == ("configs",) else given.parts
+    if parts and not given.is_absolute():
+        for candidate in (
+            shipped_configs().joinpath(*parts),
+            shipped_configs().joinpath(*parts[:-1], parts[-1] + ".yaml"),
+        ):
+            if candidate.is_file():
+                return candidate
+    known = ", ".join(sorted(path.stem for path in shipped_configs().glob("*.yaml")))
+    what = "is a folder, no config" if given.is_dir() else "no such config"
+    raise InputError(f"{name}: {what}: give a path, or one of {known}")
+
+
+def find_method(name: str, suite_config: Path) -> Path:
+    """A method's config: ``methods/<name>.yaml`` beside the suite's config, else the shipped one.
+
+    Raises:
+        InputError: there is none; the known ones are named.
+    """
+    folders = [suite_config.parent / "methods", shipped_configs() / "methods"]
+    for folder in folders:
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    raise InputError(f"{name}: unknown method: choose among {', '.join(known)}, or write {folders[0] / name}.yaml")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping.
+
+    Raises:
+        InputError: unreadable, no YAML, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}): check the file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}): correct it") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no settings: start from one of the shipped configs")
+    return content
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings joined; later layers win, anything that is no mapping is replaced whole."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,147 @@
+"""The jobs of a suite: method x fold, each with a config and a run directory of its own."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.cohort.folds import Folds
+from benchmark.rundir.state import State, read_state
+from benchmark.suite.config import SuiteConfig, lacking, method_config, settings_faults
+from benchmark.suite.config_files import find_method, merge
+from leaderboard.errors import InputError
+
+#: Of the same section, what decides no result.
+_UNDECISIVE = ("cohort", "folds", "cache")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method on one fold.
+
+    Attributes:
+        method: its name.
+        fold: the fold it predicts.
+        run: its run directory.
+        config: its whole LightningCLI config.
+        inputs: digest of everything that decides its result: config, cohort and folds, not where they lie.
+    """
+
+    method: str
+    fold: int
+    run: Path
+    config: dict[str, Any]
+    inputs: str
+
+    @property
+    def lacks(self) -> list[str]:
+        """See `lacking`."""
+        return lacking(self.config)
+
+    @property
+    def state(self) -> State:
+        """The state on disk."""
+        return read_state(self.run)
+
+
+def plan_jobs(
+    suite: SuiteConfig,
+    *,
+    cohort: Path,
+    cohort_digest: str,
+    folds_path: Path,
+    folds: Folds,
+    root: Path,
+    cache: Path,
+    methods: Sequence[str],
+    chosen_folds: Sequence[int],
+    settings: dict[str, Any],
+    allow_leaky_folds: bool = False,
+) -> list[Job]:
+    """The jobs of a suite, fold by fold within each method.
+
+    Args:
+        suite: what to run.
+        cohort: folder of the cohort.
+        cohort_digest: of its content.
+        folds_path: the fold file that the jobs read.
+        folds: its content.
+        root: the suite's folder.
+        cache: folder of the preprocessed cases.
+        methods: which of the suite's methods.
+        chosen_folds: which folds.
+        settings: config that goes over everything else (from the command line).
+        allow_leaky_folds: passed on to the jobs.
+
+    Raises:
+        InputError: an unknown method or a setting of the wrong shape; all are named.
+    """
+    problems = [f"--set {fault}" for fault in settings_faults(settings)]
+    for method in suite.overrides:  # those of methods that --methods may add are welcome
+        try:
+            find_method(method, suite.path)
+        except InputError as error:
+            problems += [f"{suite.path}: overrides: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(problems)
+    jobs: list[Job] = []
+    for method in methods:
+        try:
+            base = method_config(suite, method, settings)
+        except InputError as error:
+            problems += error.problems
+            continue
+        for fold in chosen_folds:
+            run = root / method / f"fold{fold}"
+            data = {
+                "cohort": str(cohort),
+                "folds": str(folds_path),
+                "fold": fold,
+                "cache": str(cache),
+                "seed": suite.seed,
+                "allow_leaky_folds": allow_leaky_folds,
+            }
+            notes = {
+                "name": suite.name,
+                "method": method,
+                "fold": fold,
+                "wandb": suite.wandb,
+                "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
+                "threads": suite.threads,
+                "cohort_sha256": cohort_digest,
+                "folds_sha256": folds.digest,
+            }
+            config = merge(
+                {"seed_everything": suite.seed},
+                base,
+                {"data": data, "predictions": {"folder": str(run / "predictions")}, "suite": notes},
+            )
+            inputs = inputs_digest(config, cohort_digest, folds.digest)
+            config["suite"]["inputs"] = inputs
+            jobs.append(Job(method, fold, run, config, inputs))
+    if problems:
+        raise InputError(problems)
+    return jobs
+
+
+def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str) -> str:
+    """Digest of what decides a job's result: not where files lie or what is logged.
+
+    The number of threads does: it is the order in which a sum is taken.
+    """
+    threads = config.get("suite", {}).get("threads")
+    content = json.dumps([decisive(config), threads, cohort_digest, folds_digest], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """That part of a job's config that decides its result."""
+    kept = {name: copy.deepcopy(config[name]) for name in config if name not in ("predictions", "suite", "requires")}
+    for key in _UNDECISIVE:
+        kept.get("data", {}).pop(key, None)
+    return kept

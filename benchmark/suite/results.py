@@ -1,0 +1,143 @@
+"""From finished jobs to ``leaderboard/``: cases.csv, leaderboard.csv, leaderboard.md, costs.csv and the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.cohort.folds import Folds
+from benchmark.rundir.digests import read_provenance
+from benchmark.rundir.names import row_folder, row_name
+from benchmark.suite.plan import Job
+from leaderboard.cases import sort_cases, write_cases
+from leaderboard.cohort.trees import Cohort
+from leaderboard.io.images import write_bytes, write_text
+from leaderboard.ranking.ranks import analyse
+from leaderboard.report import TWIN
+from leaderboard.report.table import write_leaderboard
+from leaderboard.report.write import write_report
+from leaderboard.scoring.folder import score_cases
+
+
+def write_results(
+    jobs: Sequence[Job],
+    cohort: Cohort,
+    folds: Folds,
+    folder: Path,
+    suite: str,
+    progress: Callable[[int, int], None] | None = None,
+    spent: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Score and rank finished jobs.
+
+    Args:
+        jobs: every one done.
+        cohort: with the references.
+        folds: which cases each job predicted.
+        folder: where the files go.
+        suite: its name.
+        progress: called with (scored, all).
+        spent: what the suite spent seconds on beside its jobs, for the page.
+
+    Returns:
+        The leaderboard.
+    """
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = []
+    rows = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
+    total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in rows)
+    for job, name, masks in rows:
+        cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
+        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True))
+        if progress:
+            progress(sum(map(len, frames)), total)
+    scored = sort_cases(pd.concat(frames, ignore_index=True))
+    write_cases(folder / "cases.csv", scored)
+    analysis = analyse(scored)
+    write_leaderboard(folder / "leaderboard.csv", analysis.table)
+    for place in (cohort.root, cohort.root.parent):  # marks the tables as a twin's, for `leaderboard report`
+        if (place / TWIN).is_file():
+            write_bytes(folder / TWIN, (place / TWIN).read_bytes())
+            break
+    spending = costs(jobs)
+    below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
+    write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
+    remarks = {f"not above {BAR} in mean Dice": ", ".join(below)} if below else {}
+    predictions: dict[str, list[Path]] = {}
+    for _, name, masks in rows:
+        predictions.setdefault(name, []).append(masks)
+    write_report(
+        scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite) | remarks,
+        images=cohort, predictions=predictions, analysis=analysis,
+        costs=spending, spent={**(spent or {}), "scoring and ranking": time.monotonic() - started},
+    )  # fmt: skip
+    return analysis.table
+
+
+#: The row that any training must beat (a threshold fitted on the same folds).
+BAR = "perfusion_tfit"
+
+
+def below_bar(table: pd.DataFrame, trained: Sequence[str]) -> list[str]:
+    """Trained methods whose mean Dice is not above that of `BAR`; none where that row is missing.
+
+    Args:
+        table: leaderboard.
+        trained: methods with weights.
+    """
+    dice = table.set_index("method")["dice_mean"]
+    return [name for name in trained if BAR in dice and name in dice and not dice[name] > dice[BAR]]
+
+
+def predicted_rows(job: Job) -> dict[str, Path]:
+    """The leaderboard rows that a finished job gives, the method's own and its ablations: name -> folder of masks."""
+    ablations = read_provenance(job.run)["ablations"]
+    masks = job.run / "predictions"
+    return {row_name(job.method, ablation): row_folder(masks, ablation) for ablation in ("", *ablations)}
+
+
+def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict[str, str]:
+    """What the page says about where its results come from; nothing dated, so that it can be compared."""
+    provenance = read_provenance(jobs[0].run)
+    versions = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items())
+    leaky = (
+        "no" if not folds.split_patients else f"YES: patients {', '.join(folds.split_patients)} lie in several folds"
+    )
+    return {
+        "suite": suite,
+        "cohort": f"{len(cohort.cases)} cases of {len({case.patient for case in cohort.cases})} patients",
+        "folds": f"{folds.number_of_folds}, sha256 {folds.digest}",
+        "folds that split a patient": leaky,
+        "precision": str(provenance["precision"]),
+        "versions": versions,
+    }
+
+
+def costs(jobs: Sequence[Job]) -> pd.DataFrame:
+    """What each method cost, over its folds: from the jobs' provenance, timed and so apart from the scores.
+
+    ``other_seconds`` is what came before the prediction and was no training: importing, reading, looking at what lies
+    there.
+    """
+    rows = []
+    for method, group in groupby(jobs, key=lambda job: job.method):
+        spent = [read_provenance(job.run)["costs"] for job in group]
+        cases = sum(cost["cases"] for cost in spent)
+        rows.append(
+            {
+                "method": method,
+                "folds": len(spent),
+                "parameters": max(cost["parameters"] for cost in spent),
+                "gmac_per_slice": spent[0]["gmac_per_slice"],
+                "fit_seconds": round(sum(cost["fit_seconds"] for cost in spent), 1),
+                "predict_seconds_per_case": round(sum(cost["predict_seconds"] for cost in spent) / cases, 3),
+                "other_seconds": round(sum(cost["other_seconds"] for cost in spent), 1),
+                "peak_memory_mb": max(cost["peak_memory_mb"] for cost in spent),
+            }
+        )
+    return pd.DataFrame(rows)

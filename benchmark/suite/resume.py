@@ -1,0 +1,145 @@
+"""What of a suite is done, what was made with other inputs, and what is still to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.rundir.digests import damaged_outputs, read_provenance
+from benchmark.rundir.locks import owner
+from benchmark.rundir.state import State, write_state
+from benchmark.suite.config_files import read_yaml
+from benchmark.suite.plan import Job, decisive
+from leaderboard.cohort.trees import read_cohort
+from leaderboard.errors import InputError, listed
+from leaderboard.io.images import write_text
+
+
+def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway: Collection[Path] = ()) -> list[Job]:
+    """Write each job's config and return those that are still to be done.
+
+    Args:
+        jobs: of the suite.
+        restart_changed: do those again that were made with other inputs.
+        underway: run directories of jobs that are queued or running somewhere, which are left as they are; so are
+            those in which a process works.
+
+    Raises:
+        InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process is still
+            at it; all are listed.
+    """
+    owners = {job.run: owner(job.run) for job in jobs}
+    changed = [
+        job
+        for job in jobs
+        if job.state.inputs != job.inputs and (has_begun(job) or owners[job.run] or job.run in underway)
+    ]
+    if queued := [job for job in changed if job.run in underway]:
+        raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
+    if busy := [job.run for job in changed if owners[job.run]]:
+        raise InputError(f"{run}: another process works here ({owners[run]}): wait for it or end it" for run in busy)
+    if changed and not restart_changed:
+        raise InputError(
+            f"{job.run}: {_change(job)}; else give another --out, or --restart-changed to do it again"
+            for job in changed
+        )
+    for job in changed:
+        shutil.rmtree(job.run)
+    todo = [job for job in jobs if not is_done(job)]
+    for job in [job for job in todo if job.run not in underway and not owners[job.run]]:
+        job.run.mkdir(parents=True, exist_ok=True)
+        write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
+        write_state(job.run, State(inputs=job.inputs))
+    return todo
+
+
+def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
+    """Run directories that cannot be made or written to, with the reason; the other jobs need not wait for them."""
+    found = {}
+    for job in jobs:
+        try:
+            job.run.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=job.run):
+                pass
+        except OSError as error:
+            found[job.run] = (
+                f"{job.run}: cannot be written to ({error.strerror or error}): check the folder, or give another --out"
+            )
+    return found
+
+
+def _change(job: Job) -> str:
+    """What is not as it was when the job was planned, and the remedy."""
+    try:
+        before = read_yaml(job.run / "config.yaml")
+    except InputError:
+        return "its config.yaml is missing or damaged"
+    if not job.state.inputs or any(not isinstance(before.get(name), dict) for name in ("data", "suite")):
+        return "its config.yaml or state.json is damaged"
+    notes, own = before["suite"], job.config["suite"]
+    changes = [
+        f"{key} {_told(was)} (now {_told(now)})"
+        for key, was, now in differences(decisive(before), decisive(job.config))
+    ]
+    if notes.get("threads") != own["threads"]:
+        changes.append(f"threads {_told(notes.get('threads'))} (now {_told(own['threads'])})")
+    cohort = job.config["data"]["cohort"]
+    if notes.get("cohort_sha256") == own["cohort_sha256"]:
+        if notes.get("folds_sha256") != own["folds_sha256"]:
+            changes.append("other folds")
+    elif before["data"].get("cohort") != cohort:
+        changes.append(f"the cohort {before['data'].get('cohort')} (now {cohort})")
+    else:
+        names = _changed_cases(job)
+        cases = f" ({listed(names)})" if names else ""
+        return f"{cohort} is not what it was{cases}: restore it (a suite's own twin is written again once deleted)"
+    return f"was made with {', '.join(changes) or 'other inputs'}: change it back"
+
+
+def _told(value: Any) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _changed_cases(job: Job) -> list[str]:
+    """Cases of the cohort that are not what a finished job had; empty where it left no word of them."""
+    from benchmark.pipeline.cache import changed_cases
+
+    try:
+        provenance = read_provenance(job.run)
+    except InputError:
+        return []
+    data = job.config["data"]
+    return changed_cases(read_cohort(Path(data["cohort"]), "training"), Path(data["cache"]), provenance)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[tuple[str, Any, Any]]:
+    """Keys, with dots between levels, whose values differ, and both values; None where there is none."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in dict.fromkeys([*before, *now]):
+        was, is_now = before.get(key), now.get(key)
+        if isinstance(was, Mapping) and isinstance(is_now, Mapping):
+            found += differences(was, is_now, f"{above}{key}.")
+        elif _as_json(was) != _as_json(is_now):
+            found.append((f"{above}{key}", was, is_now))
+    return found
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def has_begun(job: Job) -> bool:
+    """Whether the run directory holds work: a checkpoint or a result."""
+    return (job.run / "provenance.json").exists() or any((job.run / "checkpoints").glob("*.ckpt"))
+
+
+def is_done(job: Job) -> bool:
+    """Whether the job has finished with these inputs: its provenance is what it writes last."""
+    state = job.state
+    return state.status == "done" and state.inputs == job.inputs and not damaged_outputs(job.run)

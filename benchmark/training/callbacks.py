@@ -1,0 +1,178 @@
+"""What a job does beside training: write predictions, report its progress, show a slice."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from torch import Tensor
+
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.rundir.names import row_folder
+from benchmark.rundir.state import update_state
+from leaderboard.cohort.trees import SUBMISSION_KIND, Case
+from leaderboard.io.images import read_geometry, write_mask, write_text
+
+#: Seconds between two writes of state.json.
+REPORT_EVERY = 1.0
+
+
+def native_axes(volume: Tensor) -> np.ndarray:
+    """(D, H, W) as networks have it -> (X, Y, Z) as on disk."""
+    return volume.detach().cpu().numpy().transpose(2, 1, 0)
+
+
+def header_image(case: Case) -> Path:
+    """The image whose header a case's prediction gets (the one that names submitted files)."""
+    return next(case.images[kind] for kind in SUBMISSION_KIND.values() if kind in case.images)
+
+
+def prediction_name(case: Case, submission: str | None = None) -> str:
+    """File name of a case's prediction, see `PredictionWriter`."""
+    if submission is None:
+        return f"{case.name}.nii.gz"
+    number = next(case.ids[kind] for kind in SUBMISSION_KIND.values() if kind in case.ids)
+    return f"SMIR.{submission}.{number}.nii"
+
+
+def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], submission: str | None = None) -> None:
+    """Write a case's masks in its own header, each whole or not at all.
+
+    Args:
+        predictions: folder of the method's own masks; those of its ablation rows go beside it.
+        case: whose they are.
+        masks: (D, H, W) by row, as `Method.predict_step` gives them.
+        submission: see `prediction_name`.
+    """
+    _, _, header = read_geometry(header_image(case))
+    for row, mask in masks.items():
+        folder = row_folder(predictions, row)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_mask(folder / prediction_name(case, submission), native_axes(mask), header)
+
+
+class PredictionWriter(pl.Callback):
+    """Writes each predicted mask in its case's own header, whole or not at all.
+
+    Args:
+        folder: where to.
+        submission: None names files ``case_<k>.nii.gz``; a name gives what the challenge takes, the uncompressed
+            ``SMIR.<submission>.<id of the case's MTT image>.nii``.
+    """
+
+    def __init__(self, folder: str = "predictions", submission: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.submission = submission
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write one case."""
+        data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
+        case = data.held_out_cases[int(outputs["case"])]
+        write_masks(self.folder, case, outputs["masks"], self.submission)
+
+
+class MetricsFile(pl.Callback):
+    """Keeps ``metrics.csv``: a row an epoch, every logged metric; a restart takes up the rows of its checkpoint.
+
+    Lightning's CSVLogger would start an empty file at each restart.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Note that this epoch has validation metrics of its own (the trainer keeps older ones)."""
+        self._validated = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far go into the checkpoints: the file may be damaged until they are taken up."""
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of the epochs that are done."""
+        self._rows = list(state_dict["rows"])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Add the epoch; validation ran before this."""
+        if trainer.is_global_zero and trainer.callback_metrics:
+            metrics = {
+                name: float(value)
+                for name, value in trainer.callback_metrics.items()
+                if self._validated or not name.startswith("val/")
+            }
+            self._validated = False
+            self._rows.append({"epoch": trainer.current_epoch, **metrics})
+            names = ["epoch", *sorted({name for row in self._rows for name in row} - {"epoch"})]
+            text = io.StringIO()
+            writer = csv.DictWriter(text, names, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
+            write_text(self.path, text.getvalue())
+
+
+class FiniteLoss(pl.Callback):
+    """Ends a training whose loss is no number any more; what it would predict means nothing."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Look at the epoch's mean."""
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is not None and not loss.isfinite():
+            raise RuntimeError(
+                f"the loss of epoch {trainer.current_epoch} is {float(loss)}: "
+                "lower the learning rate, or set trainer.precision to 32-true"
+            )
+
+
+class ProgressReport(pl.Callback):
+    """Keeps ``state.json`` up to date, from rank zero, at most once a second.
+
+    Args:
+        run: the job's run directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._last = -REPORT_EVERY
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Count the epochs before this one; the last of them is on disk by now."""
+        self._report(trainer, phase="training", done=trainer.current_epoch, total=trainer.max_epochs or 0)
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count a case."""
+        data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
+        done = min((batch_idx + 1) * trainer.world_size, len(data.held_out))
+        self._report(trainer, phase="predicting", done=done, total=len(data.held_out))
+
+    def _report(self, trainer: pl.Trainer, **fields: Any) -> None:
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self._last >= REPORT_EVERY:
+            update_state(self.run, **fields)
+            self._last = now

@@ -1,0 +1,136 @@
+"""What a job keeps so that it can go on after it was killed, and how it finds out what of that is whole.
+
+A job saves at every epoch's end and keeps the last two: an epoch is the unit of a restart. A file is written under
+another name first, so what bears a checkpoint's name was written to its end; what was damaged afterwards is found out
+by the archive's own checksums, and the one before is used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
+
+from leaderboard.errors import InputError
+from leaderboard.io.images import sync_folder
+
+
+def checkpoint_callbacks(folder: Path, every_n_epochs: int) -> list[pl.Callback]:
+    """What saves while a job trains.
+
+    Args:
+        folder: where to.
+        every_n_epochs: how often at an epoch's end: ``epoch=<epoch>-step=<global step>.ckpt``, the last two.
+
+    Returns:
+        Callbacks: for these checkpoints; for ``best.ckpt``, the weights with the best validation Dice (to look at: the
+        last ones predict, since choosing by a score on the held-out fold would leak); `SameProcesses`.
+    """
+    common: dict[str, Any] = {"dirpath": folder, "mode": "max", "enable_version_counter": False}
+    return [
+        # At the epoch's end, not after its validation: what was logged and counted by then belongs to the epoch.
+        # Two are kept, so that one is left when the last turns out to be damaged.
+        ModelCheckpoint(
+            filename="{epoch}-{step}",
+            monitor="epoch",
+            save_top_k=2,
+            every_n_epochs=every_n_epochs,
+            save_on_train_epoch_end=True,
+            **common,
+        ),
+        _Best(
+            filename="best", monitor="val/dice", save_weights_only=True, save_on_train_epoch_end=False, **common
+        ),
+        SameProcesses(),
+    ]  # fmt: skip
+
+
+class _Best(ModelCheckpoint):
+    """Saves after validations that log what it watches; rules log nothing."""
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Save where it is better than before."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_validation_end(trainer, module)
+
+
+class SameProcesses(pl.Callback):
+    """Notes how many processes train, and refuses to go on with another number: their batches would be other ones."""
+
+    #: Under this name in a checkpoint.
+    KEY = "processes"
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note it."""
+        checkpoint[self.KEY] = trainer.world_size
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Compare; any number may predict.
+
+        Raises:
+            InputError: another number of processes began this training.
+        """
+        began = checkpoint.get(self.KEY, trainer.world_size)
+        if trainer.state.fn == TrainerFn.FITTING and began != trainer.world_size:
+            raise InputError(
+                f"{trainer.default_root_dir}: {began} processes began this training, now there are "
+                f"{trainer.world_size}: set trainer.devices and num_nodes as they were, or give another --out"
+            )
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint under another name and renames it: it is whole or not there."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write one.
+
+        Raises:
+            InputError: it cannot be written (a full disk, a folder without permission).
+        """
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+            sync_folder(target.parent)
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError when the disk is full
+            temporary.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or "torch could not write it to its end"
+            raise InputError(f"{target}: cannot be written ({reason}): check the folder and the disk") from None
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The whole checkpoint of the latest step, ``epoch=<n>-step=<n>.ckpt``; damaged ones are named on stderr."""
+
+    def step(path: Path) -> int:
+        return int(path.stem.rpartition("=")[2])
+
+    candidates = sorted(folder.glob("epoch=*.ckpt"), key=step, reverse=True)
+    return next((path for path in candidates if is_loadable(path)), None)
+
+
+def is_loadable(checkpoint: Path) -> bool:
+    """Whether a checkpoint is there and whole; torch itself does not look at its archive's checksums."""
+    if not checkpoint.exists():
+        return False
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(damaged)
+        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises half a dozen types for a damaged archive
+        print(f"{checkpoint}: is damaged ({type(error).__name__}): not used", file=sys.stderr)
+        return False
+    return True

@@ -1,0 +1,245 @@
+"""One job: fit, then predict, in one run directory.
+
+The directory's ``config.yaml`` is a complete LightningCLI config: ``benchmark fit --config RUN/config.yaml`` trains the
+same thing by hand. A job that finds checkpoints continues from the last one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.loggers import Logger
+
+from benchmark.cohort.folds import folds_within, read_folds
+from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
+from benchmark.pipeline.cache import cohort_digest
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.rundir.digests import CHECKPOINT, damaged_outputs, needs_training, read_provenance
+from benchmark.rundir.locks import hold
+from benchmark.rundir.names import row_folder
+from benchmark.rundir.state import read_state, update_state
+from benchmark.suite.config import EVERY_EPOCHS
+from benchmark.suite.config_files import read_yaml
+from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
+from benchmark.training.checkpoints import checkpoint_callbacks, newest_checkpoint
+from benchmark.training.lightning_cli import SuiteCLI
+from benchmark.training.loading import load, quiet_lightning, require_training, use_threads
+from benchmark.training.multiplications import CountMultiplications
+from benchmark.training.provenance import record_provenance
+from benchmark.training.wandb_sink import SlicePicture, close_run, wandb_logger
+from leaderboard.cohort.trees import read_cohort
+from leaderboard.errors import InputError
+
+#: Reason of a job that was asked to end.
+INTERRUPTED = "interrupted: run the same command again to continue"
+
+
+def run_job(run: Path, started: float | None = None) -> int:
+    """Fit and predict what ``run/config.yaml`` says; the outcome stands in ``run/state.json``.
+
+    Args:
+        run: run directory.
+        started: when the process started, by `time.monotonic`; default now.
+
+    Returns:
+        Exit status: 0 done, 1 failed.
+    """
+    started = time.monotonic() if started is None else started
+    if not is_rank_zero():
+        return _outcome(run, started)[0]
+
+    def busy(owner: str) -> None:  # a suite that was killed may leave a job behind: two here would mix their files
+        print(f"{run}: waits for the end of {owner}", file=sys.stderr)
+
+    with hold(run, busy):
+        if read_state(run).status == "done" and not damaged_outputs(run):
+            return 0  # whoever worked here before has finished it
+        update_state(run, status="running", phase="starting", done=0, total=0, reason="")
+        status, reason = _outcome(run, started)
+        update_state(run, status="failed" if status else "done", phase="", reason=reason)
+    return status
+
+
+def _outcome(run: Path, started: float) -> tuple[int, str]:
+    """Exit status of fitting and predicting, and one line about what went wrong."""
+    try:
+        _fit_and_predict(run, started)
+        return 0, ""
+    except InputError as error:
+        reason = "; ".join(error.problems)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns an interrupt and SIGTERM into SystemExit
+        reason = INTERRUPTED
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    print(reason, file=sys.stderr)
+    return 1, reason
+
+
+def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is the first of its job, as what launched it (Lightning, torchrun, srun) says."""
+    if "RANK" in environment:
+        return environment["RANK"] == "0"
+    if "LOCAL_RANK" in environment:
+        return (environment["LOCAL_RANK"], environment.get("NODE_RANK", "0")) == ("0", "0")
+    return environment.get("SLURM_PROCID", "0") == "0"
+
+
+def _fit_and_predict(run: Path, started: float) -> None:
+    suite = read_yaml(run / "config.yaml").get("suite", {})
+    checkpoints = run / "checkpoints"
+    loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
+    timer, counter = Timer(), CountMultiplications()
+    callbacks = [
+        *checkpoint_callbacks(checkpoints, int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS))),
+        ProgressReport(run),
+        MetricsFile(run / "metrics.csv"),
+        FiniteLoss(),
+        SlicePicture(),
+        timer,
+        counter,
+    ]
+    if is_rank_zero():
+        for leftover in checkpoints.glob(".*.tmp"):
+            leftover.unlink()
+    cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
+    trainer, method, data = cli.trainer, cli.model, cli.datamodule
+    check_inputs(run, suite, data)
+    require_training(cli)
+    last = run / CHECKPOINT
+    fit_seconds = _seconds_of_sound_fit(run)
+    trained = 0.0
+    if fit_seconds is None:
+        trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
+        fit_seconds = round(timer.time_elapsed(), 3)  # with what earlier calls spent on it
+        trained = (timer.end_time() or 0.0) - (timer.start_time() or 0.0)
+        trainer.save_checkpoint(last, weights_only=True)
+    fitted = time.monotonic()
+    # From the file, so that what predicts is what is kept.
+    trainer.predict(method, datamodule=data, return_predictions=False, ckpt_path=last)
+    trainer.strategy.barrier()
+    if trainer.is_global_zero:
+        _check_predictions(run, data, method.ablations)
+        now = time.monotonic()
+        costs = {
+            "parameters": method.weights,
+            "gmac_per_slice": round(counter.gmac_per_slice, 3),
+            "fit_seconds": fit_seconds,
+            "predict_seconds": round(now - fitted, 3),
+            "other_seconds": round(fitted - started - trained, 3),
+            "cases": len(data.held_out),
+            "peak_memory_mb": peak_memory_mb_of(trainer.strategy.root_device),
+        }
+        record_provenance(run, data, trainer, method.ablations, costs, resolved_config(cli))
+        for path in checkpoints.glob("epoch=*.ckpt"):
+            path.unlink()
+    for logger in loggers:
+        logger.finalize("success")
+
+
+def check_inputs(run: Path, suite: Mapping[str, Any], data: StrokeData) -> None:
+    """The cohort and the folds are those that the suite planned this job with, also when it is started again later.
+
+    Raises:
+        InputError: they are not.
+    """
+    if "cohort_sha256" not in suite:
+        return
+    cohort = read_cohort(data.cohort_path, data.partition)
+    problems = []
+    if cohort_digest(cohort, data.cache) != suite["cohort_sha256"]:
+        problems.append(f"{data.cohort_path}: is not the cohort that {run} was planned with: give the suite's command")
+    folds = folds_within(read_folds(data.folds_path, allow_leaky=True), cohort) if data.folds_path else None
+    if folds is not None and folds.digest != suite["folds_sha256"]:
+        problems.append(f"{data.folds_path}: holds other folds than {run} was planned with: give the suite's command")
+    if problems:
+        raise InputError(problems)
+
+
+def resolved_config(cli: SuiteCLI) -> dict[str, Any]:
+    """Every setting that the job had, defaults of the code included, but for the objects that the suite itself adds."""
+    config: dict[str, Any] = yaml.safe_load(cli.parser.dump(cli.config, skip_validation=True))
+    for name in ("callbacks", "logger", "plugins"):
+        config["trainer"].pop(name, None)
+    return config
+
+
+def _seconds_of_sound_fit(run: Path) -> float | None:
+    """How long the fit took whose checkpoint lies here unharmed; None where there is something to fit.
+
+    So a finished job of which a prediction was damaged predicts again and does not train again.
+    """
+    if needs_training(damaged_outputs(run)):
+        return None
+    return float(read_provenance(run)["costs"]["fit_seconds"])
+
+
+def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:
+    folders = [row_folder(run / "predictions", row) for row in ("", *ablations)]
+    expected = [folder / prediction_name(case) for folder in folders for case in data.held_out_cases]
+    if missing := [str(path.relative_to(run)) for path in expected if not path.exists()]:
+        raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
+
+
+def peak_memory_mb_of(device: torch.device) -> int:
+    """Peak memory in MB of this process; of its GPU where it computes on one."""
+    return torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else peak_memory_mb()
+
+
+def main(runs: Sequence[Path], started: float | None = None) -> int:
+    """Entry point of ``benchmark job RUN ...``: one job after the other, each as if it were alone.
+
+    One job speaks on this process's output, several each in the ``log.txt`` of its run directory.
+
+    Args:
+        runs: run directories.
+        started: when the process started, by `time.monotonic`; default now.
+
+    Returns:
+        Exit status: 0 all done, 1 one failed (the others were done none the less) or was asked to end.
+    """
+    torch.set_float32_matmul_precision("high")
+    if not is_rank_zero():
+        quiet_lightning()
+    if len(runs) == 1:
+        return _main(runs[0], started)
+    statuses = []
+    for run in runs:
+        _speak_in(run / "log.txt")
+        reset_peak_memory()
+        try:
+            statuses.append(_main(run, started))
+        except InputError as error:  # its config.yaml
+            print("; ".join(error.problems), file=sys.stderr)
+            statuses.append(1)
+        close_run(statuses[-1])
+        if read_state(run).reason == INTERRUPTED:
+            break
+        started = None
+    return max(statuses)
+
+
+def _main(run: Path, started: float | None) -> int:
+    config = read_yaml(run / "config.yaml")
+    use_threads(config)
+    pl.seed_everything(int(config.get("seed_everything", 0)), workers=True, verbose=False)
+    return run_job(run, started)
+
+
+def _speak_in(log: Path) -> None:
+    """From now on this process's output goes to a file, that of libraries and of processes that it starts too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)

@@ -1,0 +1,92 @@
+"""``benchmark fit`` and ``benchmark predict``: LightningCLI, and the same parser for the suite's jobs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # they are Lightning's, not the user's
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from benchmark.methods.base import Method, RuleMethod
+from benchmark.methods.sync_norm import SyncBatchNorms
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.training.callbacks import PredictionWriter
+from benchmark.training.checkpoints import AtomicCheckpoints
+from leaderboard.errors import InputError
+
+#: Warnings that tell the reader of a job's log nothing.
+_EXPECTED = (
+    ".*args parameter is intended to run from within Python.*",
+    "(?s).*Unable to serialize instance.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*`srun` command is available.*",  # a job of a launcher's starts without it
+    ".*dirpath has changed from.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*recommended to use `self.log.*sync_dist=True.*",  # of what is the same in every process
+)
+
+
+class SuiteCLI(LightningCLI):
+    """LightningCLI whose model is any method (by class path) and whose data is a fold of a cohort."""
+
+    def __init__(self, **options: Any) -> None:
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message)
+        super().__init__(
+            Method,
+            StrokeData,
+            subclass_mode_model=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            **options,
+        )
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """A trainer whose ``sync_batchnorm`` works on CPUs too."""
+        config = {**self._get(self.config_init, "trainer", default={}), **options}
+        if config.get("sync_batchnorm"):
+            options["plugins"] = [*_as_list(config.get("plugins")), SyncBatchNorms()]
+        return super().instantiate_trainer(**options)
+
+    def before_predict(self) -> None:
+        """Refuse to predict with a network that nobody has trained."""
+        if self.config["predict"]["ckpt_path"] is None and not isinstance(self.model, RuleMethod):
+            raise InputError("benchmark predict: the network is untrained: give --ckpt_path, a checkpoint of a fit")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Accept the suite's own sections, so that a run's config.yaml is a config for ``benchmark fit``."""
+        parser.add_argument("--suite", type=dict, default={}, help="what the suite noted about this job")
+        parser.add_argument("--requires", type=dict, default={}, help="modules that the method needs: how to install")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Trainer settings that hold for every job unless its config says otherwise."""
+    return {
+        "deterministic": True,
+        "use_distributed_sampler": False,  # our samplers know about ranks; Lightning's would repeat cases
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 10,
+        "plugins": [AtomicCheckpoints()],
+    }
+
+
+def _as_list(value: Any) -> list[Any]:
+    """One, several or none."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``fit`` or ``predict`` with LightningCLI's arguments."""
+    shown = {"enable_progress_bar": True, "enable_model_summary": True}
+    SuiteCLI(args=arguments, trainer_defaults=trainer_defaults() | shown)
+    return 0

@@ -1,0 +1,156 @@
+"""From a job's config to trainer, method and data, and what is wrong with it in words for people."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from benchmark.machine.environment import without_slurm
+from benchmark.methods.base import RuleMethod
+from benchmark.suite.config import lacking
+from benchmark.suite.config_files import merge, read_yaml
+from benchmark.training.lightning_cli import SuiteCLI, trainer_defaults
+from leaderboard.errors import InputError
+
+_REMEDY = "correct the method's or the suite's config, or what --set says"
+#: Jobs may run elsewhere: what takes another machine's hardware is not looked at here.
+_ANYWHERE = (
+    "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto",
+    "--seed_everything=false",
+)  # fmt: skip
+
+
+def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
+    """Trainer, method and data of a config, with further arguments of the command line.
+
+    Raises:
+        InputError: the config does not fit the classes that it names, or the method needs what is not installed.
+    """
+    if missing := lacking(read_yaml(config)):
+        raise InputError(f"{config}: its method needs {', '.join(missing)}")
+    # torch would fill what an operation is about to write; ours read nothing before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return SuiteCLI(
+                args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
+            )
+    except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
+        if not complaint.getvalue():  # a signal's
+            raise
+        fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
+        if unknown := re.search(r"No module named '([\w.]+)'", fault):
+            raise InputError(
+                f"{config}: there is no module {unknown[1]}: give the command where it lies, with PYTHONPATH=., "
+                "or install it"
+            ) from None
+        raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
+    except MisconfigurationException as error:
+        raise InputError(f"{config}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
+    except ValueError as error:  # jsonargparse's words about the types that it tried, around what the method raised
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
+        cause = error.__cause__ or error
+        kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
+        raise InputError(f"{config}: {kind}{cause}: {_REMEDY}") from None
+
+
+def in_short(fault: str) -> str:
+    """What the parser complains of, in one line, without the list of types that it tried.
+
+    ``Parser key "trainer.max_epochs": ... - Expected a <class 'int'> ... Given value: x`` gives
+    ``trainer.max_epochs: Expected an int, not x``.
+    """
+    found = re.search(r'Parser key "([\w.]+)": .*Errors: - (.+) - Expected a <class \'NoneType\'>(.*)', fault)
+    if found:
+        value = found[3].rpartition("Given value: ")[2]
+        fault = f"{found[1]}: {found[2]}" + (f", not {value}" if "class_path" not in value else "")
+    elif found := re.search(r'Parser key "([\w.]+)": (Expected .+)\. Got value: (.*)', fault):
+        fault = f"{found[1]}: {found[2]}, not {found[3]}"
+    return re.sub(r"<class '(\w+)'>", r"\1", fault).replace("Expected a int", "Expected an int")
+
+
+def require_training(cli: SuiteCLI) -> None:
+    """Refuse zero epochs for what has something to learn, and for all what is no number of epochs.
+
+    Raises:
+        InputError: so it is.
+    """
+    method, epochs = cli.model, cli.trainer.max_epochs
+    if epochs is None or epochs < 0:
+        raise InputError(f"trainer.max_epochs is {epochs}, schedules need to know the end: give at least 1")
+    if epochs == 0 and (not isinstance(method, RuleMethod) or method.fitted):
+        raise InputError("trainer.max_epochs is 0, the method would stay untrained: give at least 1")
+
+
+def config_faults(config: Mapping[str, Any]) -> list[str]:
+    """What would stop every job of a method's config, found without a cohort; devices are not looked at."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        places = {"data": {"cohort": folder}, "predictions": {"folder": folder}}
+        path.write_text(yaml.safe_dump(merge(config, places), sort_keys=False), encoding="utf-8")
+        precision = ("--trainer.precision=32-true",) if "precision" in config.get("trainer", {}) else ()
+        try:
+            require_training(load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision))
+        except InputError as error:
+            return [problem.removeprefix(f"{path}: ") for problem in error.problems]
+        except Exception as error:  # a user's method may do what it likes
+            return [f"cannot be set up ({type(error).__name__}: {error}): {_REMEDY}"]
+    return []
+
+
+def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """`config_faults` of several methods, each fault once, as their jobs would meet them.
+
+    Args:
+        configs: by name.
+
+    Returns:
+        Lines ``<names>: <fault>``.
+    """
+    names: dict[str, list[str]] = {}
+    with _like_a_job():
+        for name, config in configs.items():
+            for fault in config_faults(config):
+                names.setdefault(fault, []).append(name)
+    return [f"{', '.join(faulty)}: {fault}" for fault, faulty in names.items()]
+
+
+@contextlib.contextmanager
+def _like_a_job() -> Iterator[None]:
+    """Modules in the working directory are found, and Lightning sees no SLURM allocation."""
+    environment, path = dict(os.environ), list(sys.path)
+    for name in environment.keys() - without_slurm(environment).keys():
+        del os.environ[name]
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[:] = path
+
+
+def use_threads(config: Mapping[str, Any]) -> None:
+    """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
+    if threads := config.get("suite", {}).get("threads"):
+        torch.set_num_threads(int(threads))
+
+
+def quiet_lightning() -> None:
+    """Let Lightning speak of what is wrong alone, where its remarks would stand between lines meant for people."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,116 @@
+"""What a result was made from and with: ``provenance.json`` in each run directory.
+
+Times and host names are here and in ``costs.csv``, never in the files that are compared byte for byte.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from benchmark.cohort.folds import read_folds
+from benchmark.pipeline.cache import case_digest
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.rundir.digests import digest_outputs, write_provenance
+from benchmark.rundir.names import row_folder
+from benchmark.training.callbacks import header_image
+from leaderboard.cohort.trees import read_cohort
+from leaderboard.io.images import read_geometry
+
+_PACKAGES = (
+    "isles-benchmark", "torch", "pytorch-lightning", "torchio", "SimpleITK", "numpy", "scipy", "nibabel", "MedPy",
+)  # fmt: skip
+
+
+def record_provenance(
+    run: Path,
+    data: StrokeData,
+    trainer: pl.Trainer,
+    ablations: Sequence[str],
+    costs: dict[str, Any],
+    config: dict[str, Any],
+) -> None:
+    """Write ``run/provenance.json``.
+
+    Args:
+        run: run directory.
+        data: what the job was trained on.
+        trainer: with what.
+        ablations: names of the further rows that it predicted.
+        costs: time, memory and weights.
+        config: every setting, defaults included.
+    """
+    cohort = read_cohort(data.cohort_path, data.partition)
+    cases = {
+        case.name: {
+            "ids": case.ids,
+            "shape": read_geometry(header_image(case))[0],
+            "sha256": case_digest(case, cohort.channels, data.cache),
+        }
+        for case in cohort.cases
+    }
+    folds = None if data.folds_path is None else read_folds(data.folds_path, allow_leaky=data.allow_leaky_folds)
+    folders = [row_folder(run / "predictions", ablation) for ablation in ("", *ablations)]
+    content = {
+        "config": config,
+        "cohort": {"edition": cohort.edition, "partition": data.partition, "cases": cases},
+        "folds": None if folds is None else folds.digest,
+        "fold": data.fold,
+        "seed": data.seed,
+        "precision": str(trainer.precision),
+        "devices": trainer.world_size,
+        "ablations": list(ablations),
+        "packages": versions(),
+        "git": git_state(),
+        "hardware": hardware(),
+        "outputs": digest_outputs(run, folders),
+        "costs": costs,
+    }
+    write_provenance(run, content)
+
+
+def versions() -> dict[str, str]:
+    """Version of each package that decides a result."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """What it ran on."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpus": gpus,
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that the package runs from, and whether it was clean; None outside one."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        result = subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True)
+        return result.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # inside somebody else's checkout, say in its .venv
+        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,1 @@
+"""What a case is, the trees that cohorts come in, and whose case it is."""

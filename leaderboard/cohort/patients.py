@@ -1,0 +1,82 @@
+"""Which patient a case belongs to: the table that ships with this package, and a cohort's own ``patients.csv``."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+from leaderboard.errors import InputError
+
+_PARTITIONS = {"train": "training", "test": "testing"}
+_CASE = re.compile(r"(?:(?:case|training|test)_)?(?P<number>\d+)", re.IGNORECASE)
+
+
+def known_patient(edition: str, partition: str, number: int, ids: frozenset[int]) -> str | None:
+    """The patient of a case of the public data.
+
+    Args:
+        edition: ``isles2018`` or ``isles2017`` (where every case is a patient of its own).
+        partition: ``training`` or ``testing``.
+        number: the case's number.
+        ids: the ids of its images; without one that the table knows it is some other cohort's case.
+
+    Returns:
+        The patient, or None where the case is not of the public data.
+    """
+    if edition == "isles2017":
+        return str(number)
+    patient, known_ids = _patient_map().get((partition, number), (None, frozenset()))
+    return patient if ids & known_ids else None
+
+
+def read_patients(folders: Iterable[Path]) -> dict[str, str]:
+    """Patient by case name, from the ``patients.csv`` of each folder that has one; a later folder overrides.
+
+    Cases may be written as in the tree (``case_7``, ``training_7``) or as a number.
+
+    Raises:
+        InputError: a file is no CSV, lacks a column or a value, or gives a case to two patients.
+    """
+    files = [folder / "patients.csv" for folder in folders]
+    return {case: patient for file in files if file.is_file() for case, patient in read_patient_file(file).items()}
+
+
+@functools.cache
+def _patient_map() -> dict[tuple[str, int], tuple[str, frozenset[int]]]:
+    """(partition, case number) -> (patient, the ids of the case's images) for ISLES 2018."""
+    found = {}
+    with resources.files("leaderboard.cohort.data").joinpath("isles2018_cases.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            ids = frozenset(int(row[key]) for key in row if key.startswith("id_") and row[key])
+            found[_PARTITIONS[row["partition"]], int(row["case"])] = (row["patient"], ids)
+    return found
+
+
+def read_patient_file(path: Path) -> dict[str, str]:
+    """Patient by case name, from one CSV with the columns ``case`` and ``patient``.
+
+    Raises:
+        InputError: as `read_patients`, and where there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: is no file: give a CSV with the columns case and patient")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = set(reader.fieldnames or ())
+            rows = [((row.get("case") or "").strip(), (row.get("patient") or "").strip()) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise InputError(f"{path}: is no CSV file in UTF-8: save it again as one") from None
+    if not {"case", "patient"} <= columns or not all(case and patient for case, patient in rows):
+        raise InputError(f"{path}: needs the columns case and patient, filled in every row: correct it")
+    patients: dict[str, str] = {}
+    for case, patient in rows:
+        match = _CASE.fullmatch(case)
+        name = f"case_{int(match['number'])}" if match else case
+        if patients.setdefault(name, patient) != patient:
+            raise InputError(f"{path}: gives {name} to patient {patients[name]} and to patient {patient}: keep one")
+    return patients

@@ -1,0 +1,279 @@
+"""Volumes on disk: reading with the spacing that counts, and writing masks in a case's own header.
+
+NIfTI (``.nii``, ``.nii.gz``) is read through nibabel, MetaImage (``.mha``) by `leaderboard.io.metaimage`.
+
+ISLES 2018 files carry the identity as their affine; the spacing stands in ``pixdim`` alone. `read_volume` therefore
+takes it from the header's zooms and never from the affine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import gzip
+import logging
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from leaderboard.errors import InputError
+from leaderboard.io import metaimage
+
+#: Set while this thread reads: a filter, because a level is one for all threads.
+_READING = contextvars.ContextVar("reading", default=False)
+logging.getLogger("nibabel.global").addFilter(lambda record: not _READING.get())
+_HEADER_BYTES = 348
+_MAGIC = (b"n+1", b"ni1")
+#: What a file may hold before its first voxel (extensions) and after its last; far more is no image.
+_SPARE_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image as stored.
+
+    Attributes:
+        data: shape (X, Y, Z), or (X, Y, Z, T) for a time series; scaled values, in the stored type where unscaled.
+        spacing_mm: size of a voxel along X, Y and Z.
+        header: the NIfTI header; of a MetaImage one with its shape, spacing and type, without orientation.
+    """
+
+    data: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    header: nib.Nifti1Header
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in mL."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI file, or a MetaImage where the name ends in ``.mha``.
+
+    A ``.gz`` is read to its very end, so that its checksum is compared: a flipped bit does not pass as a voxel.
+
+    Raises:
+        InputError: the file is missing, no such image, truncated, damaged, has no usable voxel size, fewer than three
+            axes, or voxels that are not real numbers.
+    """
+    if _is_metaimage(path):
+        shape, spacing_mm, header = read_geometry(path)
+        with _faults(path):
+            voxels = metaimage.read_voxels(path, metaimage.read_header(path))
+        return Volume(voxels.reshape(shape, order="F"), spacing_mm, header)
+    with _faults(path), _stream(path) as stream:
+        spacing_mm = _spacing_mm(path, stream)
+        # a plain file by its name, so that its voxels are mapped into memory
+        image = _image_of(nib.FileHolder(fileobj=stream) if _is_gzip(path) else nib.FileHolder(filename=str(path)))
+        data = np.asanyarray(image.dataobj)
+        spare = 0
+        while isinstance(stream, gzip.GzipFile) and (more := stream.read(1 << 20)):
+            spare += len(more)
+            if spare > _SPARE_BYTES:
+                raise InputError(f"{path}: goes on far beyond its last voxel: write it again")
+    data = data.reshape(_axes(path, data.shape))
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"{path}: holds {data.dtype} voxels where real numbers are needed: replace the file")
+    if not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("="))
+    return Volume(data, spacing_mm, image.header)
+
+
+def read_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
+    """Shape, spacing in mm and NIfTI header of a file that `read_volume` reads, without reading its voxels.
+
+    Raises:
+        InputError: the file is missing, no such image, or has no usable voxel size or fewer than three axes.
+    """
+    if _is_metaimage(path):
+        return _metaimage_geometry(path)
+    with _faults(path), _stream(path) as stream:
+        spacing_mm = _spacing_mm(path, stream)
+        image = _image_of(nib.FileHolder(fileobj=stream))
+    return _axes(path, image.shape), spacing_mm, image.header
+
+
+def _image_of(file: nib.FileHolder) -> nib.Nifti1Image:
+    """The image in a file, its voxels unread, whatever its name (nibabel's own `load` guesses at other spellings)."""
+    return nib.Nifti1Image.from_file_map({"header": nib.FileHolder(), "image": file})
+
+
+def _is_metaimage(path: Path) -> bool:
+    return path.suffix.lower() == ".mha"
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _metaimage_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
+    with _faults(path):
+        found = metaimage.read_header(path)
+    shape = _axes(path, found.shape)
+    dx, dy, dz = found.spacing_mm[:3]
+    _refuse_size(path, (dx, dy, dz))
+    header = nib.Nifti1Header()
+    header.set_data_dtype(found.dtype.newbyteorder("="))
+    # assigned, as nibabel's setters refuse what NIfTI-1 cannot hold
+    header["dim"][0], header["dim"][1 : len(shape) + 1] = len(shape), np.clip(shape, 0, 32767)
+    header["pixdim"][1:4] = dx, dy, dz
+    header.set_xyzt_units("mm")
+    return shape, (dx, dy, dz), header
+
+
+def _stream(path: Path) -> BinaryIO | gzip.GzipFile:
+    """The file's bytes, unpacked where its name says so."""
+    return gzip.open(path) if _is_gzip(path) else path.open("rb")
+
+
+def _spacing_mm(path: Path, stream: BinaryIO | gzip.GzipFile) -> tuple[float, float, float]:
+    """Voxel size as stored (nibabel would make 1 mm of a size of 0), leaving `stream` at its start."""
+    header = nib.Nifti1Header(stream.read(_HEADER_BYTES), check=False)
+    stream.seek(0)
+    dx, dy, dz = (abs(float(size)) for size in header["pixdim"][1:4])
+    if header["magic"] in _MAGIC:
+        _refuse_size(path, (dx, dy, dz))
+        if header["vox_offset"] > _SPARE_BYTES:
+            raise InputError(f"{path}: is truncated or damaged: copy or unpack it again")
+    return dx, dy, dz
+
+
+def _refuse_size(path: Path, spacing_mm: tuple[float, float, float]) -> None:
+    dx, dy, dz = spacing_mm
+    if not (min(spacing_mm) > 0 and np.isfinite(spacing_mm).all()):
+        field = "ElementSpacing" if _is_metaimage(path) else "pixdim"
+        raise InputError(f"{path}: has the voxel size {dx:g} x {dy:g} x {dz:g} mm: correct {field} in its header")
+
+
+def _axes(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape as X, Y, Z or X, Y, Z, T: ISLES 2017 stores its time series as X, Y, Z, 1, T."""
+    if len(shape) == 5 and shape[3] == 1:
+        shape = (*shape[:3], shape[4])
+    if len(shape) not in (3, 4):
+        raise InputError(f"{path}: has {len(shape)} axes where 3 are needed: replace the file")
+    if min(shape) < 1:
+        raise InputError(f"{path}: has no voxels (shape {' x '.join(map(str, shape))}): replace the file")
+    return tuple(shape)
+
+
+@contextlib.contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    """Say in one line whatever is wrong with a file that is read, and keep nibabel's own log off the screen."""
+    token = _READING.set(True)
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: does not exist: check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder where a file is needed: check the path") from None
+    except PermissionError:
+        raise InputError(f"{path}: may not be read: change its permissions") from None
+    except (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{path}: {_fault_of(path, error)}") from None
+    except (OverflowError, MemoryError):
+        raise InputError(f"{path}: is truncated or damaged: copy or unpack it again") from None
+    finally:
+        _READING.reset(token)
+
+
+def _fault_of(path: Path, error: Exception) -> str:
+    """Fault and remedy of a file that nibabel could not read."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    gzipped = head[:2] == b"\x1f\x8b"
+    if not _is_metaimage(path) and metaimage.looks_like_one(head):
+        return "is a MetaImage, which its name does not say: rename it to .mha"
+    if gzipped and not _is_gzip(path):
+        return "is gzip-compressed, which its name does not say: rename it to .nii.gz"
+    if _is_gzip(path) and not gzipped and head:
+        return "is not gzip-compressed, as its name says: replace the file, or rename it to .nii"
+    if isinstance(error, ImageFileError | HeaderDataError):
+        return "is not a NIfTI image: replace the file"
+    return "is truncated or damaged: copy or unpack it again"
+
+
+def write_mask(path: Path, mask: np.ndarray, like: nib.Nifti1Header) -> None:
+    """Write a binary mask as uint8 in the geometry of another image's header, atomically.
+
+    The bytes depend on the mask and the header alone: a ``.gz`` carries neither a name nor a time.
+
+    Args:
+        path: ends in ``.nii`` or ``.nii.gz``.
+        mask: shape (X, Y, Z), values 0 and 1.
+        like: header whose spacing, sform and qform the file gets.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: the mask is not binary, or not three-dimensional.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 3 or not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(f"{path}: a mask has three axes and the values 0 and 1")
+    header = like.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"] = 0, 0
+    image = nib.Nifti1Image(mask.astype(np.uint8), None, header)
+    content = image.to_bytes()
+    if _is_gzip(path):
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    write_bytes(path, content)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file under a temporary name in the same folder, then rename it: it is whole or not there.
+
+    A link stays one: what it points to is written.
+
+    Args:
+        path: the file.
+        content: what it is to hold.
+        durable: it is on the disk before this returns, and survives a power cut.
+
+    Raises:
+        InputError: the file cannot be written, or what is there is no regular file (a device, a pipe, a folder).
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise InputError(f"{path}: is no regular file, and is left as it is: give the name of another file")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(target)
+        if durable:
+            sync_folder(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}): check the folder and the disk"
+        ) from None
+
+
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """`write_bytes` for UTF-8 text with plain line ends."""
+    write_bytes(path, text.encode("utf-8"), durable=durable)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a power cut, where the system can do that for folders."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,272 @@
+"""How sure a ranking is: everything that resampling the patients tells about it.
+
+The headline is the 95 % confidence set of each rank (`rank_sets`). The percentile interval of the resampled ranks
+that other tools print stands beside it and is no confidence interval: the estimated rank of the last of many close
+methods can only err towards the middle, and resampling adds to that error instead of undoing it. With 20 methods 0.003
+Dice apart and 63 patients it held the last method's true rank in about three quarters of simulated challenges
+(``nox -s coverage``), not in 95 %.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from leaderboard.ranking.matrices import Scores
+from leaderboard.ranking.rank_sets import (
+    LEVEL,
+    Comparison,
+    confidence_sets,
+    expanded_level,
+    group_labels,
+    separated_pairs,
+    tie_groups,
+)
+from leaderboard.ranking.resampling import Resamples, cluster_errors, descending_ranks, draw, resampled_scores
+from leaderboard.ranking.schemes import (
+    SCHEMES,
+    case_rank_sums,
+    means,
+    per_case,
+    scheme_ranks,
+    signed_values,
+    wilcoxon_matrix,
+)
+
+#: Resamples unless told otherwise.
+RESAMPLES = 10_000
+_CHUNK = 4_000_000
+# Relative to the largest score: a difference this small is rounding.
+_NOISE = 1e-11
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What resampling tells. Arrays follow `methods`.
+
+    Attributes:
+        methods: J names, in the order of the scores.
+        scheme: how they are ranked.
+        unit: what was resampled, ``patient`` or ``case``.
+        units: how many of them there are.
+        resamples: how many times B.
+        seed: of the resamples.
+        rank: each method's rank, shape (J,).
+        rank_low: lower end of its 95 % confidence set, shape (J,).
+        rank_high: upper end, shape (J,).
+        boot_low: lower end of the 95 % percentile interval of its resampled ranks, shape (J,).
+        boot_high: upper end, shape (J,).
+        first_share: share of resamples in which it is first, alone or with others, shape (J,).
+        rank_frequency: [j, r - 1] is the share of resamples in which method j has rank r, shape (J, J).
+        separated: [a, b] where a is significantly better than b, all pairs judged at once, shape (J, J).
+        tie_groups: names by group, from the top: longest runs of the ranking of which no two are separated.
+        tie_labels: the group letters of each method, as ``a`` or ``a-c``.
+        kendall_tau: tau-b between each resampled ranking and the full one, shape (B,); NaN where either has but ties.
+        tells_nothing: whether there are too few units or resamples to separate anything: every set is all ranks.
+    """
+
+    methods: tuple[str, ...]
+    scheme: str
+    unit: str
+    units: int
+    resamples: int
+    seed: int
+    rank: np.ndarray
+    rank_low: np.ndarray
+    rank_high: np.ndarray
+    boot_low: np.ndarray
+    boot_high: np.ndarray
+    first_share: np.ndarray
+    rank_frequency: np.ndarray
+    separated: np.ndarray
+    tie_groups: tuple[tuple[str, ...], ...]
+    tie_labels: tuple[str, ...]
+    kendall_tau: np.ndarray
+    tells_nothing: bool
+
+    def tau_summary(self) -> dict[str, float]:
+        """``mean``, ``median``, ``low`` and ``high`` (2.5 and 97.5 %) of Kendall's tau; NaN where it is undefined."""
+        defined = self.kendall_tau[~np.isnan(self.kendall_tau)]
+        if not defined.size:
+            return dict.fromkeys(("mean", "median", "low", "high"), float("nan"))
+        low, median, high = np.quantile(defined, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="inverted_cdf")
+        return {"mean": float(means(defined)), "median": float(median), "low": float(low), "high": float(high)}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the schemes agree on the same cases.
+
+    Attributes:
+        schemes: their S names.
+        methods: J names.
+        ranks: under each scheme, shape (S, J).
+        tau: Kendall's tau-b between each two schemes, shape (S, S); NaN where a scheme ties all methods.
+    """
+
+    schemes: tuple[str, ...]
+    methods: tuple[str, ...]
+    ranks: np.ndarray
+    tau: np.ndarray
+
+
+def quantify(
+    scores: Scores, *, scheme: str = "dice", unit: str = "patient", resamples: int = RESAMPLES, seed: int = 0
+) -> Uncertainty:
+    """Resample the patients and see what becomes of the ranking.
+
+    Schemes that order by a mean over cases (``dice``, ``rank-then-mean``, ``mean-then-rank`` over one metric) have
+    standard errors by the usual formula, robust to slabs that correlate within a patient. ``rank-then-mean`` keeps the
+    ranks within each case: they do not depend on which other cases were drawn. ``mean-then-rank`` over several metrics
+    and ``test-then-rank`` have no score by case: the whole scheme is applied to every resample, and the standard error
+    of a difference is the standard deviation of its resampled values. A rank is no smooth function of the data, so
+    their sets are approximate; in simulation they err towards being too wide. Where no resample changes a difference,
+    the Wilcoxon signed-rank test of `significance` decides (before its correction), which looks at the patients.
+
+    Raises:
+        InputError: the unit is unknown or a number makes no sense.
+    """
+    drawn = draw(scores, unit=unit, resamples=resamples, seed=seed)
+    score, rank = scheme_ranks(scores, scheme)
+    resampled = resampled_scores(scores, scheme, drawn)
+    comparison = _comparison(scores, scheme, score, resampled, drawn)
+    low, high = confidence_sets(comparison)
+    ranks = descending_ranks(resampled)
+    count = len(rank)
+    frequency = np.array([np.bincount(row, minlength=count + 1)[1:] for row in ranks]) / resamples
+    boot = np.quantile(ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1, method="inverted_cdf").astype(int)
+    separated = separated_pairs(comparison)
+    order = np.argsort(rank, kind="stable")
+    groups = tie_groups(separated[np.ix_(order, order)])
+    labels = dict(zip(order.tolist(), group_labels(groups, count), strict=True))
+    return Uncertainty(
+        methods=scores.methods,
+        scheme=scheme,
+        unit=unit,
+        units=drawn.units,
+        resamples=resamples,
+        seed=seed,
+        rank=rank,
+        rank_low=low,
+        rank_high=high,
+        boot_low=boot[0],
+        boot_high=boot[1],
+        first_share=frequency[:, 0],
+        rank_frequency=frequency,
+        separated=separated,
+        tie_groups=tuple(tuple(scores.methods[order[row]] for row in group) for group in groups),
+        tie_labels=tuple(labels[row] for row in range(count)),
+        kendall_tau=kendall_taus(ranks, rank),
+        tells_nothing=comparison.tells_nothing,
+    )
+
+
+def _comparison(scores: Scores, scheme: str, score: np.ndarray, resampled: np.ndarray, drawn: Resamples) -> Comparison:
+    """The estimates and the standard errors of their differences."""
+    values = per_case(scores, scheme)
+    if values is not None:
+        errors = cluster_errors(values, drawn)
+        noise = _NOISE * max(float(np.abs(values).max()), np.finfo(float).tiny)
+        # no error is a lead that is the same for every unit: the sign test
+        all_heads = np.full(len(values), 2.0**-drawn.units)
+        return Comparison(
+            means(values),
+            resampled,
+            lambda row: np.sqrt(((errors - errors[row]) ** 2).sum(axis=1)),
+            lambda row: all_heads,
+            noise,
+            drawn.units,
+        )
+    estimates = score if scheme == "test-then-rank" else -score
+    tests = functools.cache(lambda: wilcoxon_matrix(_observations(scores, scheme, drawn.unit_of_case)))
+    return Comparison(
+        estimates,
+        resampled,
+        lambda row: (resampled - resampled[row]).std(axis=1),
+        lambda row: np.where(estimates > estimates[row], tests()[:, row], tests()[row]),
+        _NOISE * len(score),
+        drawn.units,
+        level=expanded_level(drawn.units),
+    )
+
+
+def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b (SciPy's default) of many rankings with one.
+
+    Args:
+        ranks: shape (methods, rankings).
+        reference: shape (methods,).
+
+    Returns:
+        Shape (rankings,); NaN where all methods tie.
+    """
+    first, second = np.triu_indices(len(ranks), 1)
+    expected = np.sign(reference[first] - reference[second]).astype(np.float32)
+    taus = np.full(ranks.shape[1], np.nan)
+    step = max(_CHUNK // max(len(first), 1), 1)
+    for start in range(0, ranks.shape[1], step):
+        part = slice(start, start + step)
+        found = np.sign(ranks[first, part] - ranks[second, part]).astype(np.float32)
+        agreeing = (expected @ found).astype(float)  # whole numbers, exact
+        untied = np.abs(found).sum(axis=0).astype(float) * float(np.abs(expected).sum())
+        np.divide(agreeing, np.sqrt(untied), out=taus[part], where=untied > 0)
+    return taus
+
+
+def significance(scores: Scores, *, scheme: str = "dice", unit: str = "patient") -> np.ndarray:
+    """One-sided Wilcoxon signed-rank tests of all pairs, corrected by Holm's method.
+
+    A test needs independent observations, so each patient is one: the mean over its cases of what the scheme ranks by
+    (Dice, one metric, or the mean rank within the case for schemes over several metrics).
+
+    Returns:
+        Shape (methods, methods): [a, b] is the corrected p value of "a is better than b"; NaN on the diagonal.
+    """
+    units = scores.patients if unit == "patient" else scores.cases
+    p_values = wilcoxon_matrix(_observations(scores, scheme, np.unique(units, return_inverse=True)[1]))
+    off_diagonal = ~np.eye(len(p_values), dtype=bool)
+    corrected = np.full(p_values.shape, np.nan)
+    corrected[off_diagonal] = holm(p_values[off_diagonal])
+    return corrected
+
+
+def _observations(scores: Scores, scheme: str, unit_of_case: np.ndarray) -> np.ndarray:
+    """What the scheme ranks by, or the negated mean rank within the case, as the mean over each unit's cases.
+
+    Args:
+        scores: what is ranked.
+        scheme: how.
+        unit_of_case: number of the unit of each case, shape (cases,).
+
+    Returns:
+        Shape (methods, units), more is better.
+    """
+    values = per_case(scores, scheme)
+    if values is None:
+        values = signed_values(scores)[0] if len(scores.higher_is_better) == 1 else -case_rank_sums(scores)
+    return np.stack([means(values[:, unit_of_case == unit]) for unit in np.unique(unit_of_case)], axis=1)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """P values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979), shape (tests,)."""
+    count = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    stepped = np.maximum.accumulate(p_values[order] * np.arange(count, 0, -1))
+    corrected = np.empty(count)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected
+
+
+def scheme_agreement(scores: Scores, schemes: tuple[str, ...] = tuple(SCHEMES)) -> Agreement:
+    """The ranks under each scheme and Kendall's tau between each two; ``dice`` by Dice, the others by the metrics."""
+    from scipy.stats import kendalltau
+
+    ranks = np.array([scheme_ranks(scores, scheme)[1] for scheme in schemes])
+    tau = np.full((len(schemes), len(schemes)), np.nan)
+    for row, first in enumerate(ranks):
+        for column, second in enumerate(ranks):
+            if len(set(first.tolist())) > 1 and len(set(second.tolist())) > 1:
+                tau[row, column] = kendalltau(first, second).statistic
+    return Agreement(schemes, scores.methods, ranks, tau)

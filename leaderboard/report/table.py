@@ -1,0 +1,343 @@
+"""leaderboard.csv, leaderboard.md and leaderboard.tex: a table as text, the same table always the same text."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from leaderboard.errors import InputError
+from leaderboard.io.images import write_text
+from leaderboard.ranking.policies import CORE_METRICS, METRICS
+from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Figures, Published, read_figures
+
+#: The contract's columns, in order.
+LEADERBOARD_COLUMNS = (
+    "rank", "method", "cases", "missing", "dice_mean", "dice_sd", "hausdorff_mm_mean", "hausdorff_mm_sd",
+    "precision_mean", "precision_sd", "recall_mean", "recall_sd", "avd_ml_mean", "avd_ml_sd", "rank_low", "rank_high",
+)  # fmt: skip
+#: What percentile intervals of ranks are worth (``nox -s coverage``), for whichever sentence speaks of them.
+PERCENTILE_COVERAGE = (
+    "with 20 close methods and 63 patients they held the last method's true rank in about three quarters of simulated "
+    "challenges, not in 95 %"
+)
+_PERCENTILE_NOTE = (
+    "The percentile intervals of the resampled ranks (rank_boot_low, rank_boot_high in the CSV) are no confidence "
+    f"intervals: {PERCENTILE_COVERAGE}."
+)
+#: Why sets and groups need not agree.
+GROUP_NOTE = (
+    "all pairs are tested at once for the groups, which is stricter; each set tests one method against the rest, so "
+    "sets may part methods of one group"
+)
+TOO_FEW_NOTE = "The resamples or what they draw from are too few to separate any methods: sets and groups say nothing."
+#: What the core agreement is, for a clinician.
+SAME_SIDE = "Same side of 70 mL"
+SAME_SIDE_NOTE = (
+    "share of cases whose predicted and reference volumes both lie below 70 mL, the core size that excludes from "
+    "thrombectomy in DEFUSE 3, or both do not"
+)
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}  # fmt: skip
+_Row = Mapping[Hashable, Any]
+
+
+def leaderboard_csv(table: pd.DataFrame) -> str:
+    """The text of leaderboard.csv: the contract's columns, then the others."""
+    columns = [*LEADERBOARD_COLUMNS, *(column for column in table.columns if column not in LEADERBOARD_COLUMNS)]
+    return table[columns].to_csv(index=False, lineterminator="\n")
+
+
+def strata_csv(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The tables of all strata below each other, the stratum in the first column."""
+    named = []
+    for name, table in tables.items():
+        table = table.copy()
+        table.insert(len(table.columns), "stratum", name)
+        named.append(table)
+    joined = pd.concat(named, ignore_index=True)
+    first = ["stratum", *LEADERBOARD_COLUMNS]
+    columns = [*first, *(column for column in joined.columns if column not in first)]
+    return joined[columns].to_csv(index=False, lineterminator="\n")
+
+
+def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None) -> str:
+    """The text of leaderboard.md, in the printed form of the published table: ``0.44 (0.30)``.
+
+    Args:
+        table: the leaderboard.
+        published: a quoted table to show below it.
+    """
+    figures = read_figures(table["method"])
+    lines = ["# Leaderboard", "", caption(table), "", *_section(table, figures), *_notes(table, set_caption(table))]
+    if figures:
+        listed = [(method, quoted) for method, sources in figures.items() for quoted in sources]
+        lines += ["", OTHER_FIGURES, "", *(f"- {method}: {quoted.sentence}" for method, quoted in listed)]
+    if published:
+        lines += ["", *_published_section(published)]
+    return "\n".join(lines) + "\n"
+
+
+def strata_markdown(tables: Mapping[str, pd.DataFrame], by: str) -> str:
+    """A section a stratum, each with the number of patients that were resampled within it."""
+    lines = [f"# Leaderboard by {by}"]
+    for name, table in tables.items():
+        lines += ["", f"## {name[0].upper()}{name[1:]}", "", stratum_caption(table), "", *_section(table)]
+    first = next(iter(tables.values()))
+    return "\n".join([*lines, *_notes(first, _set_text("resampling within the stratum"))]) + "\n"
+
+
+def leaderboard_latex(table: pd.DataFrame) -> str:
+    r"""A ``tabular`` for LaTeX with the package booktabs, to be put into a ``table``.
+
+    Without published figures: a paper cites those through its own bibliography, and a footnote in a ``tabular`` needs
+    another package.
+    """
+    sets, metrics = has_sets(table), shown_metrics(table)
+    header = ["Rank", *(["95\\,\\% set", "Group"] if sets else []), "Method", "Missing"]
+    header += [_latex(title(name)) for name in metrics]
+    lines = [
+        *(f"% {text}" for text in (caption(table), set_caption(table)) if text),
+        rf"\begin{{tabular}}{{r{'cl' if sets else ''}lr{'r' * len(metrics)}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+    ]
+    for row in table.to_dict("records"):
+        fields = [str(row["rank"])]
+        if sets:
+            fields += [rank_set(row).replace("-", "--"), str(row["tie_group"]).replace("-", "--")]
+        fields += [_latex(str(row["method"])), str(row["missing"]), *_numbers(row, metrics)]
+        lines.append(" & ".join(fields) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def write_leaderboard(
+    path: Path,
+    table: pd.DataFrame,
+    *,
+    published: Published | None = None,
+    latex: bool = False,
+    strata: Mapping[str, pd.DataFrame] | None = None,
+    by: str = "",
+) -> None:
+    """Write leaderboard.csv to `path` and leaderboard.md beside it, with what else is asked for: all files or none.
+
+    Args:
+        path: of the CSV.
+        table: the leaderboard.
+        published: a quoted table for the Markdown.
+        latex: whether leaderboard.tex is wanted.
+        strata: tables within strata, which go to ``leaderboard_by_size.csv`` and ``.md`` beside the others.
+        by: what made the strata: ``size``.
+
+    Raises:
+        InputError: a file cannot be written; then none is.
+    """
+    texts = {path: leaderboard_csv(table), path.with_suffix(".md"): leaderboard_markdown(table, published)}
+    if latex:
+        texts[path.with_suffix(".tex")] = leaderboard_latex(table)
+    _write_all(texts | (_strata_texts(path, strata, by) if strata else {}))
+
+
+def _strata_texts(path: Path, tables: Mapping[str, pd.DataFrame], by: str) -> dict[Path, str]:
+    path = path.with_name(f"{path.stem}_by_{by}.csv")
+    return {path: strata_csv(tables), path.with_suffix(".md"): strata_markdown(tables, by)}
+
+
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """Write every file under a temporary name before any takes its place.
+
+    Raises:
+        InputError: a file cannot be written; then no place was taken.
+    """
+    targets = {path: Path(os.path.realpath(path)) for path in texts}
+    problems = [
+        f"{path}: is no regular file, and is left as it is: give the name of another file"
+        for path, target in targets.items()
+        if target.exists() and not target.is_file()
+    ]
+    if problems:
+        raise InputError(problems)
+    written = {path: target.with_name(f".{target.name}.{os.getpid()}.new") for path, target in targets.items()}
+    try:
+        for path, text in texts.items():
+            try:
+                write_text(written[path], text)
+            except InputError as error:
+                raise InputError(line.replace(str(written[path]), str(path)) for line in error.problems) from None
+        for path, target in targets.items():
+            try:
+                written[path].replace(target)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be written ({error.strerror or error}): check the folder") from None
+    finally:
+        for temporary in written.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def printed(mean: float, sd: float, separator: str = " ") -> str:
+    """Mean and standard deviation as the published table prints them: ``0.44 (0.30)``."""
+    return f"{mean:.2f}{separator}({sd:.2f})"
+
+
+def title(metric: str) -> str:
+    """Name and unit of a metric as a column's header; a column that is no metric of ours has its own name."""
+    if metric not in METRICS:
+        return metric
+    name, unit = METRICS[metric].title, METRICS[metric].unit
+    return f"{name} [{unit}]" if unit else name
+
+
+def ranked_by(table: pd.DataFrame) -> dict[str, str]:
+    """The metrics that the scheme looked at, each with the direction that it was given (empty: its own)."""
+    if "metrics" not in table.columns:
+        return {"dice": ""}
+    parts = [metric.partition(":") for metric in str(table["metrics"].iloc[0]).split(";")]
+    return {name: direction for name, _, direction in parts}
+
+
+def ranked_by_text(table: pd.DataFrame) -> str:
+    """The metrics that the scheme looked at, in words: ``Dice and seconds (lower is better)``."""
+    parts = [
+        (METRICS[name].title if name in METRICS else name) + (f" ({direction} is better)" if direction else "")
+        for name, direction in ranked_by(table).items()
+    ]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0]
+
+
+def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
+    """The contract's metrics, and after them those that the scheme looked at beyond."""
+    return (*CORE_METRICS, *(name for name in ranked_by(table) if name not in CORE_METRICS))
+
+
+def has_sets(table: pd.DataFrame) -> bool:
+    """Whether the ranks were resampled."""
+    return "tie_group" in table.columns
+
+
+def rank_set(row: _Row) -> str:
+    """The confidence set of a rank: ``2-5``, or ``2`` alone."""
+    return str(row["rank_low"]) if row["rank_low"] == row["rank_high"] else f"{row['rank_low']}-{row['rank_high']}"
+
+
+def caption(table: pd.DataFrame) -> str:
+    """What the numbers are."""
+    first = table.iloc[0]
+    by = "" if first["scheme"] == "dice" else f" by {ranked_by_text(table)}"
+    return (
+        f"Mean (standard deviation) over {counted(first['cases'], 'case')}; "
+        f"scheme {first['scheme']}{by}, policy {first['policy']}."
+    )
+
+
+def stratum_caption(table: pd.DataFrame) -> str:
+    """The caption of a stratum, with what was resampled within it."""
+    if not has_sets(table):
+        return caption(table)
+    return f"{caption(table)} Sets from {resampled(table)}.{f' {TOO_FEW_NOTE}' if tells_nothing(table) else ''}"
+
+
+def set_caption(table: pd.DataFrame, *, groups: bool = True) -> str:
+    """What the sets, and the groups where they are shown, are; empty where the ranks were not resampled."""
+    if not has_sets(table):
+        return ""
+    return _set_text(resampled(table), groups) + (f" {TOO_FEW_NOTE}" if tells_nothing(table) else "")
+
+
+def resampled(table: pd.DataFrame) -> str:
+    """What was resampled how often: ``10000 resamples of 49 patients (seed 0)``."""
+    first = table.iloc[0]
+    units = units_text(first["unit"], first["cases"], None if pd.isna(first["patients"]) else int(first["patients"]))
+    return f"{counted(first['resamples'], 'resample')} of {units} (seed {first['seed']})".replace(") (", ", ")
+
+
+def units_text(unit: str, cases: int, patients: int | None) -> str:
+    """How many of what was resampled; `patients` is None where not one of them is known."""
+    if unit == "case":
+        return counted(cases, "case")
+    return f"{counted(cases, 'case')} (patients unknown)" if patients is None else counted(patients, "patient")
+
+
+def tells_nothing(table: pd.DataFrame) -> bool:
+    """Whether units or resamples were too few for sets and groups to say anything of several methods."""
+    return has_sets(table) and len(table) > 1 and bool(table.attrs.get("tells_nothing"))
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _set_text(source: str, groups: bool = True) -> str:
+    text = f"95 % set: where a method's true rank lies with 95 % confidence, from {source}."
+    return text + (f" Group: methods that share a letter cannot be told apart ({GROUP_NOTE})." if groups else "")
+
+
+def _section(table: pd.DataFrame, figures: Mapping[str, Sequence[Figures]] | None = None) -> list[str]:
+    """The table in Markdown, with a column apart where there are published figures."""
+    sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
+    header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
+    header += [*(title(name) for name in metrics), "Hausdorff where defined"]
+    header += [*([SAME_SIDE] if volumes else []), *(["As published"] if figures else [])]
+    rows = []
+    for row in table.to_dict("records"):
+        fields = [str(row["rank"]), str(row["method"])]
+        if sets:
+            fields += [rank_set(row), str(row["tie_group"]), f"{100 * row['first_share']:.0f} %"]
+        fields += [str(row["cases"]), str(row["missing"]), *_numbers(row, metrics), _defined(row)]
+        if volumes:
+            fields.append(f"{100 * row['core_agreement_mean']:.0f} %")
+        if figures:
+            fields.append("; ".join(quoted.short for quoted in figures.get(row["method"], ())))
+        rows.append(fields)
+    return _markdown(header, rows, left=("Method", "Group", "As published"))
+
+
+def _notes(table: pd.DataFrame, sets: str) -> list[str]:
+    """What the columns mean; `sets` says it of the sets."""
+    notes = ["", f"{sets} First in: share of resamples with rank 1."] if has_sets(table) else []
+    if "core_agreement_mean" in table.columns:
+        notes += ["", f"{SAME_SIDE}: {SAME_SIDE_NOTE}."]
+    return [*notes, "", _PERCENTILE_NOTE] if has_sets(table) else notes
+
+
+def _published_section(published: Published) -> list[str]:
+    rows = [
+        [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in CORE_METRICS)]
+        for row in published.table.to_dict("records")
+    ]
+    header = ["Rank", "Team", *(title(name) for name in CORE_METRICS)]
+    return [
+        "## For comparison: as published", "", OTHER_DATA, "", *_markdown(header, rows, left=("Team",)), "",
+        f"Source: {published.source}. {published.data}. {published.note}.",
+    ]  # fmt: skip
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str]) -> list[str]:
+    marks = ["---" if name in left else "---:" for name in header]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
+    return lines + ["| " + " | ".join(field.replace("|", "\\|") for field in row) + " |" for row in rows]
+
+
+def _numbers(row: _Row, metrics: Sequence[str]) -> list[str]:
+    return [printed(row[f"{name}_mean"], row[f"{name}_sd"]) for name in metrics]
+
+
+def _defined(row: _Row) -> str:
+    """The mean distance over the cases that have one, and how many have none."""
+    mean, undefined = row["hausdorff_mm_defined_mean"], row["hausdorff_mm_undefined"]
+    note = f"{undefined} undefined" if undefined else ""
+    return ", ".join(part for part in (f"{mean:.2f}" if pd.notna(mean) else "", note) if part)
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)

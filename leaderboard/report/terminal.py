@@ -1,0 +1,117 @@
+"""The leaderboard on the terminal, with rich; 80 columns are enough, a wider one gets shorter rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from leaderboard.ranking.policies import CORE_METRICS
+from leaderboard.report.published import OTHER_DATA, Published
+from leaderboard.report.table import (
+    caption,
+    has_sets,
+    printed,
+    rank_set,
+    set_caption,
+    shown_metrics,
+    stratum_caption,
+    title,
+)
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
+#: A terminal at least this wide shows mean and standard deviation beside each other.
+_WIDE = 140
+
+
+def print_leaderboard(table: pd.DataFrame, console: Console | None = None, published: Published | None = None) -> None:
+    """Print the leaderboard and, below it, a table quoted from a paper."""
+    console = console or Console()
+    wide = console.width >= _WIDE
+    console.print(leaderboard_table(table, wide=wide))
+    _say(console, f"\n{caption(table)} {set_caption(table, groups=wide)}".rstrip() + _undefined(table))
+    if published:
+        _say(console, f"\nAs published. {OTHER_DATA}\n")
+        console.print(published_table(published, wide=wide))
+        _say(console, f"\n{published.source}. {published.data}.")
+
+
+def _undefined(table: pd.DataFrame) -> str:
+    """Why Hausdorff distances may be enormous; empty where none is undefined."""
+    count = int(table["hausdorff_mm_undefined"].sum())
+    if not count or (table["policy"] != "isles2018").any():
+        return ""
+    return f" A Hausdorff distance to or from an empty mask counts 100000000 mm, as in the challenge ({count} here)."
+
+
+def print_strata(tables: Mapping[str, pd.DataFrame], console: Console | None = None) -> None:
+    """Print the leaderboard of each stratum."""
+    console = console or Console()
+    for name, table in tables.items():
+        _say(console, f"\n{name[0].upper()}{name[1:]}: {stratum_caption(table)}\n")
+        console.print(leaderboard_table(table, wide=console.width >= _WIDE))
+
+
+def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
+    """The table that `print_leaderboard` prints; unless `wide`, what belongs together stands in two lines."""
+    incomplete, sets = bool((table["missing"] > 0).any()), has_sets(table)
+    shown = _empty(wide)
+    _column(shown, "#")
+    if sets:
+        _column(shown, "95 % set" if wide else "95 %\nset", "center")
+        if wide:
+            _column(shown, "Group", "left")
+            _column(shown, "First in")
+    shown.add_column("Method", overflow="fold")
+    if incomplete:
+        _column(shown, "Missing" if wide else "Miss.")
+    metrics = shown_metrics(table)
+    _metric_columns(shown, wide, metrics)
+    for row in table.to_dict("records"):
+        fields = [str(row["rank"])]
+        if sets:
+            fields.append(rank_set(row))
+            if wide:
+                fields += [str(row["tie_group"]), f"{100 * row['first_share']:.0f} %"]
+        fields.append(str(row["method"]))
+        if incomplete:
+            fields.append(str(row["missing"]))
+        fields += [printed(row[f"{name}_mean"], row[f"{name}_sd"], " " if wide else "\n") for name in metrics]
+        shown.add_row(*map(Text, fields))
+    return shown
+
+
+def published_table(published: Published, *, wide: bool) -> Table:
+    """A quoted table, its digits as printed."""
+    shown = _empty(wide)
+    _column(shown, "#")
+    shown.add_column("Team", overflow="fold")
+    _metric_columns(shown, wide, CORE_METRICS)
+    for row in published.table.to_dict("records"):
+        values = [f"{row[f'{name}_mean']}{' ' if wide else chr(10)}({row[f'{name}_sd']})" for name in CORE_METRICS]
+        shown.add_row(*map(Text, [row["rank"], row["team"], *values]))
+    return shown
+
+
+def _empty(wide: bool) -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0) if wide else 0)
+
+
+def _column(shown: Table, header: str, justify: JustifyMethod = "right") -> None:
+    shown.add_column(Text(header), justify=justify, no_wrap=True)
+
+
+def _metric_columns(shown: Table, wide: bool, metrics: Sequence[str]) -> None:
+    for name in metrics:
+        _column(shown, title(name) if wide else title(name).replace(" [", "\n[").replace("Precision", "Prec."))
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False)

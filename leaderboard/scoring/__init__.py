@@ -1,0 +1,1 @@
+"""Masks to the rows of cases.csv."""

@@ -1,0 +1,101 @@
+"""Scores as they come, so that an interrupted scoring continues.
+
+A line a case, appended and flushed when the case is done: JSON with a key and the measures. The key is a digest of the
+bytes of both files and of the program that measured them, so a result is used again only if the same bytes would be
+measured by the same code: a changed prediction, a changed reference or a newer metric never meets an old result. A
+line cut short by the interruption is no line. JSON writes a float with the digits that read back as the same number,
+so a table made with the help of a journal has the bytes of one made without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TextIO
+
+from leaderboard.errors import InputError
+
+#: What the measures depend on: modules of this package, and the packages that they compute with.
+_MODULES = (
+    "io/images.py", "io/masks.py", "io/metaimage.py", "scoring/metrics.py", "scoring/one_case.py", "scoring/surface.py",
+)  # fmt: skip
+_PACKAGES = ("medpy", "nibabel", "numpy", "scipy")
+
+
+class Journal:
+    """The finished cases of one file on disk; use it in a ``with``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._measures = _read(path)
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Journal:
+        try:
+            ragged = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
+            self._file = self.path.open("a", encoding="utf-8", newline="\n")
+            if ragged:
+                self._file.write("\n")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}): check the folder") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether there were finished cases when it was opened."""
+        return bool(self._measures)
+
+    def find(self, content: str) -> dict[str, float | str] | None:
+        """The measures of the files with that digest, if the same program has measured them."""
+        return self._measures.get(_key(content))
+
+    def add(self, content: str, measures: dict[str, float | str]) -> None:
+        """Keep the measures of the files with that digest."""
+        if self._file is None:
+            raise ValueError("the journal is not open")
+        try:
+            self._file.write(json.dumps({"key": _key(content), "measures": measures}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}): check the disk") from None
+
+
+def _read(path: Path) -> dict[str, dict[str, float | str]]:
+    """Measures by key; lines that are none are passed over."""
+    found: dict[str, dict[str, float | str]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}): remove it") from None
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            entry = json.loads(line)
+            key, measures = entry["key"], entry["measures"]
+            if isinstance(key, str) and isinstance(measures["status"], str):
+                found[key] = measures
+    return found
+
+
+def _key(content: str) -> str:
+    return hashlib.sha256(f"{_program()}\n{content}".encode()).hexdigest()
+
+
+@functools.cache
+def _program() -> str:
+    """Digest of the code that the measures come from."""
+    digest = hashlib.sha256()
+    for module in _MODULES:
+        digest.update(resources.files("leaderboard").joinpath(module).read_bytes())
+    for package in _PACKAGES:
+        digest.update(f"{package} {metadata.version(package)}\n".encode())
+    return digest.hexdigest()

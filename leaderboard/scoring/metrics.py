@@ -1,0 +1,172 @@
+"""Two masks and a spacing to numbers. Pure functions over arrays; medpy is the metric engine.
+
+Everything is measured on both masks cropped to their joint bounding box plus one voxel: the metrics depend on the
+foreground alone, and outside an array is background, so the values are equal and the work many times less. Dice,
+precision and recall are medpy's own functions; the surface metrics share the distances of `surface`,
+which are medpy's up to rounding (tests hold all of them to medpy on full arrays at 1e-9). medpy raises or divides by
+zero on empty masks: these are decided here, before any call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from medpy.metric import binary
+from scipy import ndimage
+
+from leaderboard.scoring.surface import surface_distances
+
+#: An infarct core of this size or more excludes from thrombectomy in DEFUSE 3 (Albers et al., NEJM 2018).
+LARGE_CORE_ML = 70.0
+
+
+def measure(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+    """Every metric of one case; NaN where a metric is undefined.
+
+    Args:
+        prediction: the predicted mask, shape (X, Y, Z), nonzero is lesion.
+        reference: the ground truth, same shape.
+        spacing_mm: size of a voxel along each axis.
+
+    Returns:
+        ``dice``, ``precision``, ``recall``, ``lesion_f1`` in [0, 1]; ``hausdorff_mm``, ``hd95_mm``, ``assd_mm``;
+        ``avd_ml``, ``reference_ml``, ``predicted_ml``, ``volume_difference_ml`` (predicted - reference);
+        ``reference_lesions``, ``predicted_lesions``, ``lesion_count_difference``; ``core_agreement`` (0 or 1);
+        ``diagonal_mm`` of the whole volume.
+
+    Raises:
+        ValueError: the shapes differ, or are not of three axes.
+    """
+    shape = reference.shape
+    prediction, reference = crop_to_joint_box(prediction, reference)
+    return {
+        **overlap(prediction, reference),
+        **surface(prediction, reference, spacing_mm),
+        **volumes(prediction, reference, spacing_mm),
+        **lesions(prediction, reference),
+        "diagonal_mm": diagonal_mm(shape, spacing_mm),
+    }
+
+
+def crop_to_joint_box(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks as boolean ones, within the bounding box of their union plus one voxel, clipped to the array.
+
+    The box of two empty masks is the first voxel.
+
+    Raises:
+        ValueError: the shapes differ, or are not of three axes.
+    """
+    if prediction.shape != reference.shape or reference.ndim != 3:
+        raise ValueError(f"shapes differ, or have not three axes: {prediction.shape} and {reference.shape}")
+    masks = prediction.astype(bool, copy=False), reference.astype(bool, copy=False)
+    bounds = [found for mask in masks if (found := _bounds(mask)) is not None]
+    if not bounds:
+        first = (slice(0, 1),) * 3
+        return masks[0][first], masks[1][first]
+    lowest, highest = np.min(bounds, axis=0)[0], np.max(bounds, axis=0)[1]
+    box = tuple(slice(max(int(low) - 1, 0), int(high) + 2) for low, high in zip(lowest, highest, strict=True))
+    return masks[0][box], masks[1][box]
+
+
+def _bounds(mask: np.ndarray) -> np.ndarray | None:
+    """First and last lesion voxel along each axis, shape (2, 3); None for an empty mask."""
+    # in the order of the memory, so that every pass runs along contiguous bytes
+    order = [int(axis) for axis in np.argsort([-abs(stride) for stride in mask.strides], kind="stable")]
+    mask = mask.transpose(order)
+    first = np.flatnonzero(mask.reshape(mask.shape[0], -1).any(axis=1))
+    if not first.size:
+        return None
+    slab = mask[first[0] : first[-1] + 1]
+    plane = np.asarray(slab.reshape(slab.shape[0], -1).any(axis=0)).reshape(mask.shape[1:])
+    second, third = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+    bounds = np.empty((2, 3), dtype=int)
+    for axis, hit in zip(order, (first, second, third), strict=True):
+        bounds[:, axis] = hit[0], hit[-1]
+    return bounds
+
+
+def overlap(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Dice, precision and recall of two boolean masks, each in [0, 1].
+
+    Undefined are precision of an empty prediction, recall for an empty reference, and all three of two empty masks.
+    """
+    predicted, present = bool(prediction.any()), bool(reference.any())
+    return {
+        "dice": float(binary.dc(prediction, reference)) if predicted or present else math.nan,
+        "precision": float(binary.precision(prediction, reference)) if predicted else math.nan,
+        "recall": float(binary.recall(prediction, reference)) if present else math.nan,
+    }
+
+
+def surface(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+    """Hausdorff distance, its 95th percentile and the average symmetric surface distance in mm.
+
+    The values are those of medpy's ``hd``, ``hd95`` and ``assd`` with connectivity 1. Undefined where either mask is
+    empty.
+    """
+    if not (prediction.any() and reference.any()):
+        return {"hausdorff_mm": math.nan, "hd95_mm": math.nan, "assd_mm": math.nan}
+    # sorted, so that the sum does not depend on the order in which they were found
+    distances = np.sort(surface_distances(prediction, reference, spacing_mm))
+    return {
+        "hausdorff_mm": float(distances[-1]),
+        "hd95_mm": float(np.percentile(distances, 95)),
+        "assd_mm": float(distances.mean()),
+    }
+
+
+def volumes(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+    """Volumes in mL, their absolute and signed difference, and whether both cores are large, or neither.
+
+    ``core_agreement`` is what a clinician reads off two volumes: 1 where both are below 70 mL or both are not, else 0.
+    """
+    voxel_ml = math.prod(float(size) for size in spacing_mm) / 1000.0
+    predicted, present = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
+    predicted_ml, reference_ml = predicted * voxel_ml, present * voxel_ml
+    return {
+        "avd_ml": abs(predicted - present) * voxel_ml,
+        "reference_ml": reference_ml,
+        "predicted_ml": predicted_ml,
+        "volume_difference_ml": (predicted - present) * voxel_ml,
+        "core_agreement": float((predicted_ml >= LARGE_CORE_ML) == (reference_ml >= LARGE_CORE_ML)),
+    }
+
+
+def lesions(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Lesion counts, their absolute difference and the lesion-wise F1 score, as ISLES 2022 defines them.
+
+    A lesion is a component connected over faces, edges and corners (26 neighbours in 3-D). A reference lesion is
+    found if the prediction touches a voxel of it, a predicted lesion is false if it touches no reference voxel:
+    F1 = found / (found + (false + missed) / 2), undefined where both masks are empty.
+    """
+    present, found = _lesions_touched(reference, prediction)
+    predicted, true = _lesions_touched(prediction, reference)
+    false = predicted - true
+    weight = found + (false + present - found) / 2
+    return {
+        "reference_lesions": float(present),
+        "predicted_lesions": float(predicted),
+        "lesion_count_difference": float(abs(predicted - present)),
+        "lesion_f1": found / weight if weight else math.nan,
+    }
+
+
+def _lesions_touched(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """How many lesions a mask has, and how many of them share a voxel with the other mask."""
+    bounds = _bounds(mask)
+    if bounds is None:
+        return 0, 0
+    box = tuple(slice(int(low), int(high) + 1) for low, high in bounds.T)
+    mask, other = mask[box], other[box]
+    # the longest axis last and contiguous: labelling goes line by line
+    order = np.argsort(mask.shape, kind="stable")
+    mask, other = (np.ascontiguousarray(part.transpose(order)) for part in (mask, other))
+    labels, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
+    return count, int(np.count_nonzero(np.bincount(labels[mask & other])))
+
+
+def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
+    """Length of the diagonal of a volume of so many voxels of that size, from outer corner to outer corner."""
+    return math.sqrt(math.fsum((count * size) ** 2 for count, size in zip(shape, spacing_mm, strict=True)))

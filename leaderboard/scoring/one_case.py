@@ -1,0 +1,91 @@
+"""One case from its two files: what a scoring process does. Imports no pandas, so that a process starts fast."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from leaderboard.errors import InputError
+from leaderboard.io.masks import read_mask
+from leaderboard.scoring.metrics import measure
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of one case.
+
+    Attributes:
+        measures: status and metrics; empty where the reference cannot be read.
+        reference_faults: what is wrong with the reference.
+        prediction_faults: what is wrong with the prediction, which then counts as missing.
+        content: digest of the bytes of both files, from before they were read.
+    """
+
+    measures: dict[str, float | str]
+    reference_faults: list[str]
+    prediction_faults: list[str]
+    content: str
+
+
+def score_case(
+    prediction: np.ndarray | None, reference: np.ndarray, spacing_mm: Sequence[float]
+) -> dict[str, float | str]:
+    """Status and metrics of one case.
+
+    Args:
+        prediction: the mask, shape (X, Y, Z), nonzero is lesion; None where there is none.
+        reference: the ground truth, same shape.
+        spacing_mm: size of a voxel along each axis.
+
+    Returns:
+        ``status`` and what `metrics.measure` gives. A missing prediction has the measures of its reference alone.
+    """
+    if prediction is None:
+        empty = np.zeros_like(reference, dtype=bool)
+        measures = measure(empty, reference, spacing_mm)
+        kept = ("reference_ml", "reference_lesions", "diagonal_mm")
+        return {"status": "missing", **{name: measures[name] for name in kept}}
+    predicted, present = bool(prediction.any()), bool(reference.any())
+    status = {
+        (True, True): "ok",
+        (False, True): "empty_prediction",
+        (True, False): "empty_reference",
+        (False, False): "both_empty",
+    }[predicted, present]
+    return {"status": status, **measure(prediction, reference, spacing_mm)}
+
+
+def score_files(files: tuple[Path, Path | None]) -> Scored:
+    """Score one case from its reference and its prediction (None: it has none)."""
+    reference_path, prediction_path = files
+    content = content_digest(files)
+    try:
+        reference, spacing_mm = read_mask(reference_path)
+    except InputError as error:
+        return Scored({}, error.problems, [], content)
+    prediction, faults = None, []
+    if prediction_path is not None:
+        try:
+            prediction, _ = read_mask(prediction_path, reference.shape, spacing_mm)
+        except InputError as error:
+            faults = error.problems
+    return Scored(score_case(prediction, reference, spacing_mm), [], faults, content)
+
+
+def content_digest(files: tuple[Path, Path | None]) -> str:
+    """Digest of the bytes (and the format that the name tells) of a reference and a prediction.
+
+    A file that cannot be read has a digest that no readable one has.
+    """
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            part = f"{path.suffix.lower()} {hashlib.sha256(path.read_bytes()).hexdigest()}" if path else "none"
+        except OSError:
+            part = "unreadable"
+        digest.update(f"{part}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,239 @@
+"""The cases to score: of a cohort tree, or of a flat folder of reference masks; the fold and the patient of each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from leaderboard.cohort.patients import read_patient_file, read_patients
+from leaderboard.cohort.trees import (
+    PARTITIONS,
+    REFERENCE_KIND,
+    Case,
+    Partition,
+    find_partitions,
+    natural_key,
+    read_cohort,
+    scan_cohort,
+)
+from leaderboard.errors import InputError, listed
+from leaderboard.io.images import read_geometry
+from leaderboard.io.masks import SPACING_TOLERANCE_MM
+from leaderboard.scoring.submission import Submission, grid_file, mask_files, match_predictions, open_submission, stem
+
+_MOST_FOLDS = 10**6
+_MOST_PROBLEMS = 20
+
+
+def find_references(root: Path, predictions: Path, partition: Partition | None = None) -> list[Case]:
+    """The cases to score: those of `find_cases`, which must hold a reference.
+
+    Args:
+        root: as for `find_cases`.
+        predictions: tells which partition of a tree is meant where `partition` does not.
+        partition: which partition.
+
+    Raises:
+        InputError: there is nothing to score against.
+    """
+    cases = find_cases(root, predictions, partition)
+    if not any(case.reference for case in cases):
+        raise InputError(
+            f"{root}: its {cases[0].partition} cases hold no reference ({REFERENCE_KIND}): "
+            "give the folder of their reference masks"
+        )
+    return cases
+
+
+def find_cases(root: Path, predictions: Path, partition: Partition | None = None) -> list[Case]:
+    """The cases of a tree, or of a flat folder of reference masks.
+
+    Args:
+        root: a tree with TRAINING or TESTING, or a folder of ``case_<k>.nii`` or other masks. Patients and ids of a
+            flat folder's cases come from the tree that it lies in, if any; its own ``patients.csv`` comes first.
+        predictions: tells which partition of a tree is meant where `partition` does not: the one whose cases they name,
+            and where they name cases of both, the one on whose grids they lie.
+        partition: which partition.
+
+    Raises:
+        InputError: there is neither, the tree is not whole, or the predictions fit both partitions.
+    """
+    if root.is_dir() and not _has_cases(root):
+        cases = _flat_references(root, partition)
+        if cases:
+            return cases
+    found = find_partitions(root)
+    if partition is None and len(found) > 1:
+        partition = _fitting_partition(root, predictions)
+    return list(read_cohort(root, partition).cases)
+
+
+def partition_of(root: Path, cases: Sequence[Case]) -> Partition | None:
+    """The partition of the cases that `find_cases` found; None where a folder of masks is no part of any tree."""
+    return cases[0].partition if _has_cases(root) or any(case.images for case in cases) else None
+
+
+def _fitting_partition(root: Path, predictions: Path) -> Partition:
+    """The partition of a tree with both that the predictions fit: by name, then by grid.
+
+    Raises:
+        InputError: they fit both.
+    """
+    files = mask_files(predictions)
+    cases = {name: scan_cohort(root, name).cases for name in PARTITIONS}
+    named = {name: match_predictions(files, cases[name]).files for name in PARTITIONS}
+    fitting = [name for name in PARTITIONS if named[name]]
+    if len(fitting) < 2:
+        return fitting[0] if fitting else PARTITIONS[0]
+    with open_submission(predictions) as submission:
+        on_grid = {name: _on_grid(named[name], cases[name], submission) for name in fitting}
+    for count in (on_grid, {name: len(named[name]) for name in fitting}):
+        best = [name for name in fitting if count[name] == max(count.values())]
+        if len(best) == 1:
+            return best[0]
+    raise InputError(
+        f"{predictions}: the names and grids of the masks fit {' and '.join(fitting)}: say --partition "
+        f"{' or --partition '.join(fitting)}"
+    )
+
+
+def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submission) -> int:
+    """How many predictions have the shape and the voxel size of the case whose name they carry."""
+    count = 0
+    for case in cases:
+        shown = named.get(case.name)
+        if shown not in submission.files:
+            continue
+        try:
+            shape, spacing_mm, _ = read_geometry(grid_file(case))
+            found_shape, found_spacing_mm, _ = read_geometry(submission.files[shown])
+        except (InputError, StopIteration):
+            continue
+        same = np.allclose(spacing_mm, found_spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
+        count += same and shape[:3] == found_shape[:3]
+    return count
+
+
+def _has_cases(root: Path) -> bool:
+    try:
+        return bool(find_partitions(root))
+    except InputError:
+        return False
+
+
+def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
+    """A case for each mask of a folder, named by the file."""
+    try:
+        files = mask_files(folder)
+    except InputError:
+        return []
+    partition = partition or ("testing" if "test" in folder.name.lower() else "training")
+    try:
+        tree = {case.name: case for case in scan_cohort(folder.parent, partition).cases}
+    except InputError:
+        tree = {}
+    patients = read_patients([folder])
+    cases: dict[str, Case] = {}
+    problems = []
+    for path in files:
+        name = stem(path.name)
+        if name in cases:
+            problems.append(f"{path}: {name} is there twice: keep one of them")
+            continue
+        known = tree.get(name)
+        cases[name] = Case(
+            name=name,
+            number=known.number if known else len(cases) + 1,
+            partition=partition,
+            patient=patients.get(name) or (known.patient if known else None),
+            images=known.images if known else {},
+            ids=known.ids if known else {},
+            reference=path,
+        )
+    if problems:
+        raise InputError(problems)
+    return sorted(cases.values(), key=lambda case: natural_key(case.name))
+
+
+def read_folds(path: Path) -> dict[str, int]:
+    """The fold of each case from a CSV with the columns ``case`` and ``fold``; lines that begin with # are comments.
+
+    Raises:
+        InputError: the file is missing or no such table, a fold is no whole number, or a case is in two.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: does not exist: check the path") from None
+    except (OSError, ValueError):
+        raise InputError(f"{path}: is no table with the columns case and fold: give a folds file") from None
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
+    try:
+        fields = [(number, next(csv.reader([line]))) for number, line in rows]
+    except csv.Error:
+        fields = []
+    header = [name.strip() for name in fields[0][1]] if fields else []
+    if not {"case", "fold"} <= set(header):
+        raise InputError(f"{path}: is no table with the columns case and fold: give a folds file")
+    folds: dict[str, int] = {}
+    problems = []
+    for number, row in fields[1:]:
+        found = dict(zip(header, (field.strip() for field in row), strict=False))
+        case, fold = found.get("case", ""), found.get("fold", "")
+        if not case:
+            problems.append(f"{path}:{number}: case is empty: fill it in")
+        elif not (fold.isascii() and fold.isdecimal() and len(fold) < len(str(_MOST_FOLDS))):
+            problems.append(f"{path}:{number}: fold is {fold!r}: it must be a whole number of at least 0")
+        elif folds.setdefault(name := stem(_case_name(case)), int(fold)) != int(fold):
+            problems.append(
+                f"{path}:{number}: puts {name} into fold {fold}, an earlier line into {folds[name]}: keep one"
+            )
+    if problems:
+        more = [f"{path}: {len(problems) - _MOST_PROBLEMS} more problems"] if problems[_MOST_PROBLEMS:] else []
+        raise InputError(problems[:_MOST_PROBLEMS] + more)
+    return folds
+
+
+def check_folds(folds: Mapping[str, int], cases: Sequence[Case], path: Path) -> list[str]:
+    """Refuse folds that leave a case out; a line for what they hold beyond the cases.
+
+    Raises:
+        InputError: a case has no fold.
+    """
+    lacking = [case.name for case in cases if case.name not in folds]
+    if lacking:
+        raise InputError(f"{path}: gives no fold to {listed(lacking, 10)}: add {'it' if len(lacking) == 1 else 'them'}")
+    return _beyond(folds, cases, path)
+
+
+def with_patients(cases: Sequence[Case], path: Path) -> tuple[list[Case], list[str]]:
+    """The cases with the patients of a CSV (columns ``case`` and ``patient``), and a line for what else it holds.
+
+    Raises:
+        InputError: the file is missing or no such table, or a case remains without a patient.
+    """
+    patients = read_patient_file(path)
+    found = [replace(case, patient=patients.get(case.name, case.patient)) for case in cases]
+    lacking = [case.name for case in found if case.patient is None]
+    if lacking:
+        raise InputError(
+            f"{path}: gives no patient to {listed(lacking, 10)}: add {'it' if len(lacking) == 1 else 'them'}"
+        )
+    return found, _beyond(patients, cases, path)
+
+
+def _beyond(given: Mapping[str, object], cases: Sequence[Case], path: Path) -> list[str]:
+    names = {case.name for case in cases}
+    others = [name for name in sorted(given, key=natural_key) if name not in names]
+    if not others:
+        return []
+    verb = "is" if len(others) == 1 else "are"
+    return [f"{path}: {listed(others)} {verb} not among the {len(names)} cases that are scored, and {verb} left aside"]
+
+
+def _case_name(text: str) -> str:
+    return f"case_{text}" if text.isdecimal() else text

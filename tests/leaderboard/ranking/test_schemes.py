@@ -1,0 +1,61 @@
+"""Pairwise tests against SciPy one by one, and what ranking within cases makes of undefined values."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from leaderboard.ranking.schemes import case_rank_sums, per_case, rounded_differences, scheme_ranks, wilcoxon_matrix
+
+
+@pytest.mark.parametrize("count", [5, 9, 30, 60])
+@pytest.mark.parametrize("digits", [1, 8])
+def test_the_matrix_equals_scipy_pair_by_pair(count, digits):
+    values = np.random.default_rng(count).random((6, count)).round(digits)
+    values[4] = values[3]
+    values[5, 1:] = values[3, 1:]
+    found = wilcoxon_matrix(values)
+    for first in range(6):
+        for second in range(6):
+            difference = (values[first] - values[second]).round(10)
+            if difference.any():
+                expected = stats.wilcoxon(difference, alternative="greater").pvalue
+                assert found[first, second] == pytest.approx(expected, rel=1e-12)
+            else:
+                assert found[first, second] == 1
+
+
+@pytest.mark.parametrize("count", [13, 14])  # with ties SciPy tries all signs of up to 13 differences
+def test_where_scipy_goes_over_to_the_normal_distribution_so_does_the_matrix(count):
+    values = np.random.default_rng(count).random((2, count)).round(1)
+    values[1, 0] = values[0, 0]
+    difference = (values[0] - values[1]).round(10)
+    expected = stats.wilcoxon(difference, alternative="greater").pvalue
+    assert wilcoxon_matrix(values)[0, 1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_equal_differences_tie_whatever_their_rounding():
+    found = rounded_differences(np.array([0.8, 0.4, 0.9]), np.array([0.7, 0.3, 0.6])).tolist()
+    assert found[0] == found[1] == pytest.approx(0.1, abs=1e-11)
+    assert found[2] == pytest.approx(0.3, abs=1e-11)
+    assert 0.8 - 0.7 != 0.4 - 0.3  # the trap
+
+
+def test_per_case_means_give_the_order_of_the_scheme(scores_of):
+    random = np.random.default_rng(2)
+    scores = scores_of({"dice": random.random((7, 30)), "avd_ml": random.random((7, 30))}, dice=True, avd_ml=False)
+    for scheme in ("dice", "rank-then-mean"):
+        assert (
+            np.argsort(-per_case(scores, scheme).mean(axis=1)).tolist()
+            == np.argsort(scheme_ranks(scores, scheme)[1]).tolist()
+        )
+    assert per_case(scores, "mean-then-rank") is None
+    assert per_case(scores, "test-then-rank") is None
+    one = scores_of({"avd_ml": scores.values["avd_ml"]}, avd_ml=False)
+    assert per_case(one, "mean-then-rank").tolist() == (-scores.values["avd_ml"]).tolist()
+
+
+def test_rank_sums_are_hand_computed(scores_of):
+    scores = scores_of(
+        {"dice": [[0.9, 0.1], [0.9, 0.2], [0.5, 0.3]], "avd_ml": [[1, 5], [2, 5], [3, 5]]}, dice=True, avd_ml=False
+    )
+    assert case_rank_sums(scores).tolist() == [[1 + 1, 3 + 1], [1 + 2, 2 + 1], [3 + 3, 1 + 1]]

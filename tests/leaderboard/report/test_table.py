@@ -1,0 +1,261 @@
+"""The written leaderboard: CSV, Markdown, LaTeX."""
+
+import pytest
+
+from leaderboard.errors import InputError
+from leaderboard.ranking.ranks import rank_methods
+from leaderboard.report.published import read_published
+from leaderboard.report.table import (
+    leaderboard_csv,
+    leaderboard_latex,
+    leaderboard_markdown,
+    printed,
+    strata_csv,
+    strata_markdown,
+    write_leaderboard,
+)
+
+NAN = float("nan")
+CONTRACT = (
+    "rank,method,cases,missing,dice_mean,dice_sd,hausdorff_mm_mean,hausdorff_mm_sd,precision_mean,precision_sd,"
+    "recall_mean,recall_sd,avd_ml_mean,avd_ml_sd,rank_low,rank_high,"
+)
+
+
+@pytest.fixture
+def cases(build):
+    return build({"MS-DCNN": [{"dice": 0.5}, {"status": "missing"}], "a|[b]": [{"dice": 0.3}, {"dice": 0.1}]})
+
+
+@pytest.fixture
+def table(cases):
+    return rank_methods(cases, resamples=100)
+
+
+def test_csv_begins_with_the_contract_columns(table):
+    lines = leaderboard_csv(table).splitlines()
+    assert lines[0].startswith(CONTRACT)
+    assert lines[1].startswith("1,MS-DCNN,2,1,0.25,0.25,50000005.0,49999995.0,0.25,0.25,0.25,0.25,5.5,4.5,1,2,10.0,1,")
+    assert lines[2].startswith("2,a|[b],2,0,0.2,0.1,10.0,0.0,0.5,0.0,0.5,0.0,1.0,0.0,1,2,10.0,0,")
+    assert lines[1].endswith(",a,2,patient,100,0")
+
+
+def test_csv_without_resamples_leaves_the_sets_empty(cases):
+    lines = leaderboard_csv(rank_methods(cases, resamples=0)).splitlines()
+    assert lines[0].startswith(CONTRACT)
+    assert ",5.5,4.5,,,10.0,1," in lines[1]
+    assert lines[1].endswith("dice,isles2018")
+
+
+def test_same_cases_give_the_same_bytes(build):
+    methods = {name: [{"dice": (7 * i * len(name) % 11) / 11} for i in range(9)] for name in ("a", "bb", "ccc")}
+    texts = {
+        leaderboard_csv(rank_methods(build(dict(order)))) for order in (methods.items(), reversed(methods.items()))
+    }
+    assert len(texts) == 1
+
+
+def test_markdown_has_the_printed_form_of_the_paper(table):
+    lines = leaderboard_markdown(table).splitlines()
+    assert lines[2] == "Mean (standard deviation) over 2 cases; scheme dice, policy isles2018."
+    first = f"{100 * table['first_share'].iloc[0]:.0f} %"
+    assert lines[6] == (
+        f"| 1 | MS-DCNN | 1-2 | a | {first} | 2 | 1 | 0.25 (0.25) | 50000005.00 (49999995.00) | 0.25 (0.25) "
+        "| 0.25 (0.25) | 5.50 (4.50) | 10.00, 1 undefined | 50 % |"
+    )
+    assert lines[7].startswith("| 2 | a\\|[b] | 1-2 | a | ")
+    assert "from 100 resamples of 2 patients (seed 0)" in lines[9]
+    assert "Same side of 70 mL: share of cases" in lines[11]
+    assert "no confidence intervals" in lines[13]
+    assert "about three quarters of simulated challenges" in lines[13]
+
+
+def test_a_set_of_one_rank_is_one_number(build):
+    rows = {"a": [{"dice": 0.9}] * 7, "b": [{"dice": 0.1}] * 7}
+    text = leaderboard_markdown(rank_methods(build(rows), resamples=30))
+    assert "| 1 | a | 1 | a | 100 % |" in text
+    assert "| 2 | b | 2 | b | 0 % |" in text
+
+
+@pytest.mark.parametrize(("unit", "counted"), [("patient", "2 patients"), ("case", "3 cases")])
+def test_the_caption_says_what_was_resampled(build, unit, counted):
+    rows = [{"patient": "P1"}, {"patient": "P1"}, {"patient": "P2"}]
+    text = leaderboard_markdown(rank_methods(build({"a": rows}), resamples=9, unit=unit, seed=4))
+    assert f"from 9 resamples of {counted} (seed 4)" in text
+
+
+def test_markdown_without_resamples_speaks_of_none(cases):
+    text = leaderboard_markdown(rank_methods(cases, resamples=0))
+    assert "| 1 | MS-DCNN | 2 | 1 | 0.25 (0.25) |" in text
+    assert "95 %" not in text
+
+
+def test_markdown_of_a_method_without_any_distance(build):
+    table = rank_methods(build({"a": [{"status": "missing"}]}), resamples=0)
+    assert "| 1 undefined |" in leaderboard_markdown(table)
+
+
+def test_the_published_table_stands_below_and_is_not_mixed_in(table):
+    own = leaderboard_markdown(table)
+    text = leaderboard_markdown(table, read_published("isles2018"))
+    assert text.startswith(own)
+    below = text[len(own) :]
+    assert "come from other data" in below
+    assert (
+        "| 1 | songt1 | 0.51 (0.31) | 19354856.39 (39507890.41) | 0.55 (0.36) | 0.55 (0.34) | 10.24 (9.94) |" in below
+    )
+    assert "| 5 | Liu et al. (MS-DCNN) | 0.44 (0.30) | 19354857.71 (39507889.77) |" in below
+    assert "Table 1 of L. Liu" in below
+
+
+def test_latex_is_a_tabular_with_everything_escaped(build):
+    table = rank_methods(build({"a_b & 50 %": [{"dice": 0.44}], "c\\d": [{"dice": 0.4}]}), resamples=20)
+    lines = leaderboard_latex(table).splitlines()
+    assert all(line.startswith("% ") for line in lines[:2])
+    assert lines[2] == r"\begin{tabular}{rcllrrrrrr}"
+    assert lines[4].startswith(r"Rank & 95\,\% set & Group & Method & Missing & Dice & Hausdorff [mm] &")
+    assert lines[6].startswith(r"1 & 1--2 & a & a\_b \& 50 \% & 0 & 0.44 (0.00) & 10.00 (0.00) &")
+    assert lines[7].startswith(r"2 & 1--2 & a & c\textbackslash{}d & 0 & ")
+    assert lines[-1] == r"\end{tabular}"
+    assert all(line.endswith(r" \\") for line in (lines[4], *lines[6:8]))
+
+
+def test_latex_without_resamples_has_no_sets(build):
+    text = leaderboard_latex(rank_methods(build({"a": [{}]}), resamples=0))
+    assert r"{rlrrrrrr}" in text
+    assert "set" not in text
+
+
+def test_numbers_are_printed_as_in_the_paper():
+    assert printed(0.444, 0.3) == "0.44 (0.30)"
+    assert printed(19354857.71, 39507889.77) == "19354857.71 (39507889.77)"
+
+
+def test_the_files_are_written(table, tmp_path):
+    path = tmp_path / "leaderboard.csv"
+    write_leaderboard(path, table)
+    assert path.read_bytes() == leaderboard_csv(table).encode()
+    assert path.with_suffix(".md").read_bytes() == leaderboard_markdown(table).encode()
+    assert not path.with_suffix(".tex").exists()
+    write_leaderboard(path, table, published=read_published("isles2018"), latex=True)
+    assert "songt1" in path.with_suffix(".md").read_text()
+    assert path.with_suffix(".tex").read_bytes() == leaderboard_latex(table).encode()
+
+
+def test_strata_stand_below_each_other(table, tmp_path):
+    tables = {"below 5 mL": table.iloc[:1], "70 mL and more": table.iloc[1:]}
+    lines = strata_csv(tables).splitlines()
+    assert lines[0].startswith(f"stratum,{CONTRACT}")
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["below 5 mL", "1", "MS-DCNN"],
+        ["70 mL and more", "2", "a|[b]"],
+    ]
+    text = strata_markdown(tables, "size")
+    assert text.index("# Leaderboard by size") < text.index("## Below 5 mL") < text.index("## 70 mL and more")
+    write_leaderboard(tmp_path / "board.csv", table, strata=tables, by="size")
+    assert (tmp_path / "board_by_size.csv").read_text() == strata_csv(tables)
+    assert (tmp_path / "board_by_size.md").read_text() == text
+
+
+def test_each_stratum_says_what_was_resampled_within_it(build):
+    small = rank_methods(build({"a": [{}, {}], "b": [{}, {}]}), resamples=30)
+    large = rank_methods(build({"a": [{}] * 5, "b": [{}] * 5}), resamples=30)
+    first, second = strata_markdown({"below 5 mL": small, "70 mL and more": large}, "size").split("## 70 mL")
+    assert "Sets from 30 resamples of 2 patients (seed 0)." in first
+    head, foot = second.split("95 % set: ")
+    assert "Sets from 30 resamples of 5 patients (seed 0)." in head
+    assert "patients" not in foot.split("Group:")[0]
+
+
+def test_all_files_are_written_or_none(table, tmp_path):
+    path = tmp_path / "q.csv"
+    path.with_suffix(".md").mkdir()
+    with pytest.raises(InputError, match=r"q\.md: is no regular file"):
+        write_leaderboard(path, table, latex=True, strata={"fold 1": table}, by="fold")
+    assert [found.name for found in tmp_path.iterdir()] == ["q.md"]
+    path.with_suffix(".md").rmdir()
+    write_leaderboard(path, table, latex=True, strata={"fold 1": table}, by="fold")
+    names = ["q.csv", "q.md", "q.tex", "q_by_fold.csv", "q_by_fold.md"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == names
+
+
+def test_a_folder_that_may_not_be_written_to_is_left_as_it_is(table, tmp_path):
+    path = tmp_path / "q.csv"
+    path.with_suffix(".md").symlink_to(tmp_path / "none" / "q.md")
+    with pytest.raises(InputError, match=r"q\.md: cannot be written"):
+        write_leaderboard(path, table)
+    assert not path.exists()
+
+
+def test_the_metrics_ranked_by_are_named_and_shown(build):
+    cases = build({"a": [{"dice": 0.5}, {}], "b": [{"dice": 0.3}, {}]}).assign(seconds=[1, 2, 3, 4])
+    table = rank_methods(cases, scheme="rank-then-mean", metrics=["dice", "hd95_mm", "seconds:lower"], resamples=30)
+    lines = leaderboard_csv(table).splitlines()
+    assert lines[0].endswith(",resamples,seed,metrics")
+    assert lines[1].endswith(",30,0,dice;hd95_mm;seconds:lower")
+    text = leaderboard_markdown(table)
+    assert "scheme rank-then-mean by Dice, Hausdorff 95 % and seconds (lower is better), policy" in text
+    assert "| AVD [mL] | Hausdorff 95 % [mm] | seconds | Hausdorff where defined |" in text
+    assert "| 1.00 (0.00) | 8.00 (0.00) | 1.50 (0.50) | 10.00 |" in text
+    assert "Hausdorff 95 \\% [mm] & seconds" in leaderboard_latex(table)
+
+
+def test_the_scheme_dice_names_no_metrics(table):
+    assert "metrics" not in table.columns
+    assert "scheme dice, policy" in leaderboard_markdown(table)
+
+
+def test_unknown_patients_are_cases(build):
+    table = rank_methods(build({"a": [{"patient": ""}] * 3}), resamples=30, seed=4)
+    assert "from 30 resamples of 3 cases (patients unknown, seed 4)" in leaderboard_markdown(table)
+    assert leaderboard_csv(table).splitlines()[1].endswith(",a,,patient,30,4")
+    by_case = rank_methods(build({"a": [{"patient": ""}] * 3}), resamples=30, unit="case")
+    assert "of 3 cases (seed 0)" in leaderboard_markdown(by_case)
+
+
+@pytest.mark.parametrize(("resamples", "said"), [(1, True), (18, True), (19, False)])
+def test_too_few_resamples_are_said_to_say_nothing(build, resamples, said):
+    table = rank_methods(build({"a": [{"dice": 0.9}] * 7, "b": [{"dice": 0.1}] * 7}), resamples=resamples)
+    text = leaderboard_markdown(table)
+    assert ("sets and groups say nothing" in text) == said
+    assert ("sets and groups say nothing" in strata_markdown({"fold 1": table}, "fold")) == said
+    assert f"from {resamples} resample{'s' * (resamples > 1)} of 7 patients" in text
+
+
+def test_published_figures_stand_in_a_column_apart(build):
+    dice = {"mine": 0.6, "residual_unet": 0.5, "fcn3d_crf": 0.4, "perfusion_t30": 0.3}
+    table = rank_methods(build({method: [{"dice": value}] for method, value in dice.items()}), resamples=0)
+    text = leaderboard_markdown(table)
+    lines = text.splitlines()
+    assert lines[4].endswith("| As published |")
+    assert lines[6].endswith("|  |")
+    assert lines[7].endswith("| P. Liu: 0.55 (4-fold CV, own folds) |")
+    assert lines[8].endswith("| Monteiro & Oliveira: none published (ISLES 2017 MRI) |")
+    assert lines[9].endswith("| OpenPerfusion: 0.29 (RAPID on training slabs); Hakim 2021: 0.3 (test set) |")
+    assert {line.count("|") for line in lines[4:10]} == {lines[4].count("|")}
+    assert "come from other data" in text
+    assert "not comparable" in text
+    assert (
+        "- residual_unet: best mean Dice 0.5523 (4-fold CV, own folds; 94 training slabs of ISLES 2018). Source: "
+        in text
+    )
+    assert [line.split(":")[0] for line in lines if line.startswith("- ")] == [
+        "- residual_unet", "- fcn3d_crf", "- perfusion_t30", "- perfusion_t30"
+    ]  # fmt: skip
+    for other in (leaderboard_csv(table), leaderboard_latex(table)):
+        assert "P. Liu" not in other
+        assert "published" not in other
+
+
+def test_no_column_of_published_figures_without_a_figure(build):
+    text = leaderboard_markdown(rank_methods(build({"Residual_unet": [{}], "fcn3d_crf": [{}]}), resamples=0))
+    assert "published" not in text
+
+
+def test_groups_and_sets_are_said_to_be_tested_apart(table):
+    assert "all pairs are tested at once for the groups, which is stricter" in leaderboard_markdown(table)
+
+
+def test_a_folder_that_is_not_there_is_an_input_error(table, tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        write_leaderboard(tmp_path / "none" / "leaderboard.csv", table)

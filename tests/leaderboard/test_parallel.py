@@ -1,0 +1,90 @@
+"""The same work, with processes and without."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from leaderboard import parallel as pool
+from leaderboard.errors import InputError
+from leaderboard.parallel import run_tasks
+
+
+def process_and_square(number):
+    return os.getpid(), number**2
+
+
+def slow(number):
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def sees_interrupts(number):
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def die(number):
+    os._exit(1)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The functions above by a name under which another process finds them, too."""
+    monkeypatch.syspath_prepend(os.path.dirname(__file__))  # noqa: PTH120
+    for function in (process_and_square, slow, die, sees_interrupts):
+        monkeypatch.setattr(function, "__module__", "test_parallel")
+    monkeypatch.setitem(__import__("sys").modules, "test_parallel", __import__("sys").modules[__name__])
+
+
+@pytest.mark.parametrize("jobs", [1, 2, None])
+def test_every_task_is_done_once_and_told(jobs):
+    calls = []
+    found = dict(run_tasks(process_and_square, range(7), jobs=jobs, progress=lambda *call: calls.append(call)))
+    assert {number: square for number, (_, square) in found.items()} == {number: number**2 for number in range(7)}
+    assert calls[-1] == (7, 7)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert {process != os.getpid() for process, _ in found.values()} == {jobs == 2}
+
+
+def test_all_cores_are_taken_once_that_pays(monkeypatch):
+    monkeypatch.setattr(pool, "cores", lambda: 2)
+    monkeypatch.setattr(pool, "START_SECONDS", 0.5)
+    calls = []
+    processes = dict(run_tasks(slow, range(40), progress=lambda *call: calls.append(call)))
+    assert sorted(processes) == list(range(40))
+    assert processes[0] == os.getpid()
+    assert processes[39] != os.getpid()
+    assert calls[0] == (1, 40)
+    assert calls[-1] == (40, 40)
+
+
+def test_no_process_is_started_for_little_work(monkeypatch):
+    monkeypatch.setattr(pool, "cores", lambda: 64)
+    assert {process for _, (process, _) in run_tasks(process_and_square, range(90))} == {os.getpid()}
+
+
+def test_no_tasks_are_no_work():
+    assert list(run_tasks(process_and_square, [], jobs=None)) == []
+    assert list(run_tasks(process_and_square, [], jobs=2)) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be blocked here")
+def test_no_process_sees_an_interrupt_from_its_very_start():
+    assert set(dict(run_tasks(sees_interrupts, range(4), jobs=2)).values()) == {False}
+    assert sees_interrupts(0)  # the caller does
+    # nor the first one of a fresh program, which starts helpers of multiprocessing's own (they lift such a block)
+    script = (
+        "import functools, signal\nfrom leaderboard.parallel import run_tasks\n"
+        "blocked = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK)\n"
+        "print([signal.SIGINT in found for _, found in run_tasks(blocked, [[], [], []], jobs=2)], blocked([]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[True, True, True] set()\n"
+
+
+def test_a_process_that_dies_is_an_input_error():
+    with pytest.raises(InputError, match="a process died"):
+        list(run_tasks(die, range(3), jobs=2))

@@ -1,0 +1,142 @@
+"""Each method's cost, training curve and twin result, written into its README from a suite's run.
+
+    benchmark cost --methods a,b --out costs.csv
+    python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark"
+
+Replaces what stands between the markers at the end of ``benchmark/methods/<folder>/README.md`` and draws
+``docs/methods/<method>.png``: loss and held-out Dice by epoch, one line a fold. Methods of one folder share its README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from benchmark.rundir.digests import read_provenance
+from benchmark.rundir.names import row_name
+from benchmark.suite.config_files import find_method, read_yaml
+from benchmark.suite.results import BAR
+from leaderboard.io.images import write_text
+from leaderboard.report import TWIN
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADING = "## Cost, training curve and twin result"
+BEGIN, END = "<!-- results: written by tools/method_results.py -->", "<!-- end of results -->"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("suite", type=Path, help="folder of a finished suite: runs/<suite>")
+    parser.add_argument("--costs", type=Path, required=True, help="CSV of benchmark cost")
+    parser.add_argument("--command", required=True, help="command that made the suite's run")
+    options = parser.parse_args(argv)
+    costs = pd.read_csv(options.costs).set_index("method")
+    spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").set_index("method")
+    table = pd.read_csv(options.suite / "leaderboard" / "leaderboard.csv").set_index("method")
+    folders: dict[Path, list[str]] = defaultdict(list)
+    for method in spent.index:
+        config = read_yaml(options.suite / method / "fold0" / "config.yaml")
+        folders[ROOT / Path(*config["model"]["class_path"].split(".")[:-1])].append(method)
+    for folder, methods in folders.items():
+        parts = [text_of(method, options.suite, costs, spent, table, options.command) for method in methods]
+        fill(folder / "README.md", "\n\n".join(parts))
+    return 0
+
+
+def text_of(
+    method: str, suite: Path, costs: pd.DataFrame, spent: pd.DataFrame, table: pd.DataFrame, command: str
+) -> str:
+    """What a method's README says of its run."""
+    lines = []
+    if method in costs.index and costs.loc[method, "parameters"]:
+        cost = costs.loc[method]
+        lines.append(
+            f"**Cost** of one case of {cost['size']} x {cost['size']} x {cost['slices']} with the recipe of the real "
+            f"data, {cost['device']}, {cost['precision']} (`benchmark cost --methods {method}`): "
+            f"{cost['gmac']:.0f} GMAC, {cost['network_seconds']:.2f} s for the network, {cost['case_seconds']:.2f} s "
+            f"from the case's files to its mask, {cost['peak_memory_mb']} MB at most.\n"
+        )
+    ablations = [row_name(method, ablation) for ablation in read_provenance(suite / method / "fold0")["ablations"]]
+    cohort = "a synthetic cohort, no ISLES result" if (suite / "leaderboard" / TWIN).exists() else "not a twin"
+    lines.append(f"**Result of {method}** (`{command}`; {cohort}):\n")
+    lines += ["| row | rank | Dice | precision | recall | AVD [mL] |", "|---|---:|---:|---:|---:|---:|"]
+    for name in (method, *ablations):
+        row = table.loc[name]
+        values = [
+            f"{row[f'{metric}_mean']:.2f} ({row[f'{metric}_sd']:.2f})"
+            for metric in ("dice", "precision", "recall", "avd_ml")
+        ]
+        lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
+    if method in costs.index and costs.loc[method, "parameters"]:
+        lines.append(f"\n{recipe_of(method, suite)} {compared(method, table)}".rstrip())
+        lines.append(f"\nA training needed {spent.loc[method, 'peak_memory_mb']} MB at most.")
+        picture = ROOT / "docs" / "methods" / f"{method}.png"
+        draw(sorted((suite / method).glob("fold*/metrics.csv")), picture)
+        lines.append(f"\n![Loss and held-out Dice by epoch](../../../docs/methods/{picture.name})")
+    return "\n".join(lines)
+
+
+def recipe_of(method: str, suite: Path) -> str:
+    """What the run changed in the method's own config, in words."""
+    ran, own = (read_yaml(path) for path in (suite / method / "fold0" / "config.yaml", find_method(method, suite)))
+    changes = [
+        f"{name} {value} in place of {own['model']['init_args'].get(name, 'the default')}"
+        for name, value in ran["model"].get("init_args", {}).items()
+        if value != own["model"].get("init_args", {}).get(name)
+    ]
+    batches = [config.get("data", {}).get("batch_size") for config in (ran, own)]
+    if batches[0] != batches[1]:
+        changes.append(f"batch size {batches[0]} in place of {batches[1]}")
+    epochs = f"{ran['trainer']['max_epochs']} of the recipe's {own['trainer']['max_epochs']} epochs"
+    return f"Its recipe here: {', '.join([epochs, *changes])}; the rest is the method's own config."
+
+
+def compared(method: str, table: pd.DataFrame) -> str:
+    """How far above or below the fitted threshold the method's mean Dice lies."""
+    if BAR not in table.index:
+        return ""
+    difference = table.loc[method, "dice_mean"] - table.loc[BAR, "dice_mean"]
+    return f"Its mean Dice is {abs(difference):.2f} {'above' if difference > 0 else 'BELOW'} that of `{BAR}`."
+
+
+def draw(files: Sequence[Path], picture: Path) -> None:
+    """Loss and held-out Dice by epoch, one line a fold."""
+    figure, axes = plt.subplots(1, 2, sharex=True, figsize=(8, 2.8), layout="constrained")
+    for file in files:
+        metrics = pd.read_csv(file)
+        metrics = metrics.reindex(columns=["epoch", "train/loss", "val/dice"])  # a short training validates never
+        dice = metrics.dropna(subset=["val/dice"])
+        axes[0].plot(metrics["epoch"], metrics["train/loss"], label=file.parent.name)
+        axes[1].plot(dice["epoch"], dice["val/dice"], marker="o", label=file.parent.name)
+    for axis, label in zip(axes, ("training loss", "Dice of held-out cases"), strict=True):
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[1].set_ylim(0, 1)
+    if not any(line.get_xdata().size for line in axes[1].lines):
+        axes[1].text(0.5, 0.5, "not validated in so few epochs", ha="center", transform=axes[1].transAxes)
+    axes[0].legend(frameon=False)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+
+
+def fill(readme: Path, text: str) -> None:
+    """Replace what stands between the markers under the README's last heading."""
+    before = readme.read_text(encoding="utf-8").partition(HEADING)[0].rstrip("\n")
+    write_text(readme, f"{before}\n\n{HEADING}\n\n{BEGIN}\n{text}\n{END}\n")
+
+
+if __name__ == "__main__":
+    matplotlib.use("Agg")
+    sys.exit(main())
