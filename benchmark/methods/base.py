@@ -151,10 +151,15 @@ class Method(pl.LightningModule):
     def forward(self, image: Tensor) -> Tensor:
         """Images as the network takes them -> logits."""
         image = image.contiguous(memory_format=self._memory_format())
-        # Processes that train together exchange statistics and gradients while they compute.
-        captured = self.static and self.training and image.is_cuda and torch.is_grad_enabled() and processes() == 1
+        captured = self.static and self.training and image.is_cuda and torch.is_grad_enabled() and self._steps_alone
         logits: Tensor = self._passes(self.network, image) if captured else self.network(image)
         return logits
+
+    @property
+    def _steps_alone(self) -> bool:
+        # Processes that train together exchange sums while they compute; and a captured pass writes its gradients over
+        # those of the one before, to which they would have to be added.
+        return processes() == 1 and (self._trainer is None or self.trainer.accumulate_grad_batches == 1)
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Dropout depends on (seed, global step, rank) alone, so a restart replays it."""
