@@ -3,9 +3,9 @@
     python tools/gpu.py --out OUT                       # all of it, about a quarter of an hour
     python tools/gpu.py --out OUT --only tests,speed    # in this order
 
-Needs what ``pip install -c constraints.txt -e '.[train,dev]'`` installs, for `peers` also nnunetv2. Each step has a time
-limit and logs in OUT; one that fails or is cut off leaves the others. The figures belong into docs/performance.md, with
-the GPU's name.
+Needs what ``pip install -c constraints.txt -e '.[train,dev]'`` installs, for `peers` also nnunetv2. Each step has a
+time limit and logs in OUT; one that fails or is cut off leaves the others. The figures belong into
+docs/performance.md, with the GPU's name.
 """
 
 from __future__ import annotations

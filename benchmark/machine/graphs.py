@@ -67,8 +67,8 @@ class Passes:
     """Forward and backward passes of one network, captured once for each shape of its input.
 
     Only for a network that takes the same steps for all images of a shape: it looks at no value and does not leave the
-    device. Passes share their memory, so what one gives is valid until the next one, and its gradients likewise. While a
-    pass is captured nobody may hold a loss of the same weights with its graph: keep losses detached.
+    device. Passes share their memory, so what one gives is valid until the next one, and its gradients likewise. While
+    a pass is captured nobody may hold a loss of the same weights with its graph: keep losses detached.
     """
 
     def __init__(self) -> None:
