@@ -20,7 +20,7 @@ from leaderboard.errors import InputError
 
 #: What a case can be. All but ``ok`` are situations that a policy decides.
 STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing")
-#: The contract's columns, in order.
+#: The columns that every cases.csv has, in order.
 CASE_COLUMNS = (
     "method", "case", "patient", "fold", "status", "dice", "hausdorff_mm", "precision", "recall", "avd_ml",
     "reference_ml", "predicted_ml",

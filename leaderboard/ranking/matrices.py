@@ -74,7 +74,7 @@ def read_scores(
         metrics: what to rank by, each ``name`` or ``name:higher`` or ``name:lower``; see `chosen_metrics`.
 
     Returns:
-        The sorted rows, and their matrices: the contract's metrics, those to rank by, and every other metric that all
+        The sorted rows, and their matrices: `CORE_METRICS`, those to rank by, and every other metric that all
         rows have.
 
     Raises:
@@ -254,7 +254,7 @@ def _where(rows: pd.DataFrame) -> str:
 
 
 def _countable(cases: pd.DataFrame, policy: Policy, metric: str) -> bool:
-    """Whether the rows have what this metric needs (other programs write the contract's columns alone)."""
+    """Whether the rows have what this metric needs (other programs may write `CASE_COLUMNS` alone)."""
     try:
         apply_policy(cases, policy, (metric,))
     except InputError:

@@ -46,7 +46,7 @@ class Metric:
     higher_is_better: bool | None
 
 
-#: The metrics of cases.csv in the order of leaderboard.csv; the first five are the contract's.
+#: The metrics of cases.csv in the order of leaderboard.csv; the first five are in every cases.csv.
 METRICS: dict[str, Metric] = {
     "dice": Metric("Dice", "", True),
     "hausdorff_mm": Metric("Hausdorff", "mm", False),

@@ -62,7 +62,7 @@ def rank_methods(
         cases: a row a (method, case), as `cases.read_cases` gives it.
         scheme: one of `SCHEMES`.
         policy: one of `policy.POLICIES`.
-        metrics: what the scheme ranks by; None takes the contract's five. ``dice`` looks at Dice alone. A metric may
+        metrics: what the scheme ranks by; None takes `CORE_METRICS`. ``dice`` looks at Dice alone. A metric may
             carry a direction, and any column of numbers is one: ``seconds:lower``.
         unit: what is resampled, ``patient`` or ``case``.
         resamples: how many; 0 leaves all that comes from resampling empty.

@@ -113,7 +113,7 @@ def gather(cases: pd.DataFrame, analysis: Analysis, scheme: str, policy: str) ->
 
 
 def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The contract's five metrics, and the others that can be plotted."""
+    """The metrics that every cases.csv has, and the others that can be plotted."""
     further = tuple(name for name in content.metrics if name not in CORE_METRICS and name != "core_agreement")
     return CORE_METRICS, further
 

@@ -15,7 +15,7 @@ from leaderboard.io.images import write_text
 from leaderboard.ranking.policies import CORE_METRICS, METRICS
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Figures, Published, read_figures
 
-#: The contract's columns, in order.
+#: The first columns of leaderboard.csv, in order.
 LEADERBOARD_COLUMNS = (
     "rank", "method", "cases", "missing", "dice_mean", "dice_sd", "hausdorff_mm_mean", "hausdorff_mm_sd",
     "precision_mean", "precision_sd", "recall_mean", "recall_sd", "avd_ml_mean", "avd_ml_sd", "rank_low", "rank_high",
@@ -50,7 +50,7 @@ _Row = Mapping[Hashable, Any]
 
 
 def leaderboard_csv(table: pd.DataFrame) -> str:
-    """The text of leaderboard.csv: the contract's columns, then the others."""
+    """The text of leaderboard.csv: `LEADERBOARD_COLUMNS`, then the others."""
     columns = [*LEADERBOARD_COLUMNS, *(column for column in table.columns if column not in LEADERBOARD_COLUMNS)]
     return table[columns].to_csv(index=False, lineterminator="\n")
 
@@ -215,7 +215,7 @@ def ranked_by_text(table: pd.DataFrame) -> str:
 
 
 def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
-    """The contract's metrics, and after them those that the scheme looked at beyond."""
+    """`CORE_METRICS`, and after them those that the scheme looked at beyond."""
     return (*CORE_METRICS, *(name for name in ranked_by(table) if name not in CORE_METRICS))
 
 

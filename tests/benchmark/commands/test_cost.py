@@ -11,7 +11,7 @@ from benchmark.cli import main
 from benchmark.machine.precision import multiplies_bf16
 
 
-def test_weights_and_multiplications_are_those_of_the_specification(
+def test_weights_and_multiplications_are_those_of_the_methods_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -21,7 +21,7 @@ def test_weights_and_multiplications_are_those_of_the_specification(
     assert "8,114,914" in capsys.readouterr().out
     table = pd.read_csv(out).set_index("method")
     assert table.loc["residual_unet", "parameters"] == 8_114_914
-    # The specification has 12.8 GMAC for a slice of 256 x 256; this case has eight of a sixteenth of the size.
+    # The README has 12.8 GMAC for a slice of 256 x 256; this case has eight of a sixteenth of the size.
     assert table.loc["residual_unet", "gmac"] == pytest.approx(8 * 12.8 / 16, rel=0.01)
     assert table.loc["all_background", ["parameters", "gmac", "network_seconds"]].tolist() == [0, 0, 0]
     assert table.loc["residual_unet", "network_seconds"] > 0

@@ -21,7 +21,7 @@ def two_class(probability: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.log(1 - probability), np.log(probability)], axis=1))
 
 
-# ---- generalised Dice: each of the four pitfalls of the specification -----------------------------------------
+# ---- generalised Dice: each of the four pitfalls of its README -----------------------------------------------
 
 
 def test_generalised_dice_equals_the_formula_by_hand() -> None:
@@ -69,7 +69,7 @@ def _false_positives(lesions: list[int], share: float) -> float:
 
 
 @pytest.mark.parametrize(("pixels", "share", "loss"), [(50, 0.001, 0.396), (50, 0.01, 0.867), (5000, 0.001, 0.006)])
-def test_pitfall_3_a_tiny_lesion_alone_dominates_as_the_specification_calculates(
+def test_pitfall_3_a_tiny_lesion_alone_dominates_as_the_readme_calculates(
     pixels: int, share: float, loss: float
 ) -> None:
     assert _false_positives([pixels], share) == pytest.approx(loss, abs=2e-3)

@@ -1,4 +1,4 @@
-"""The methods' recipes against the specification: losses, schedules and settings, not the networks."""
+"""The methods' recipes against their papers and READMEs: losses, schedules and settings, not the networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmark.suite.config_files import merge, read_yaml, shipped_configs
 from benchmark.training.loading import load
 from leaderboard.errors import InputError
 
-#: Of methods.md: epochs, batch, norm that gradients are clipped to, least share of slices with lesion.
+#: As in the methods' READMEs: epochs, batch, norm that gradients are clipped to, least share of slices with lesion.
 RECIPES: dict[str, tuple[int, int, float | None, float | None]] = {
     "multiscale_resnet": (200, 16, None, 0.5),
     "fcn3d_crf": (300, 1, 1.0, None),
@@ -97,7 +97,7 @@ def test_strokenets_context_looks_three_ways_in_plane_and_one_through_the_slices
     assert {conv.out_channels for conv in branches} == {16}
 
 
-def test_a_refinement_is_put_together_as_the_specification_says() -> None:
+def test_a_refinement_is_put_together_as_its_readme_says() -> None:
     torch.manual_seed(0)
     refinement = Refinement(32, group_norm).eval()
     feature, coarser = torch.randn(1, 32, 2, 8, 8), torch.randn(1, 64, 2, 4, 4)
