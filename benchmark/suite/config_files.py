@@ -69,8 +69,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}): check the file") from None
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        TypeError,
+    ) as error:  # a date that there is not, ...
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}): correct it") from None
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply: correct it") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no settings: start from one of the shipped configs")
     return content
