@@ -238,7 +238,13 @@ def test_provenance_and_state(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("epoch\n1\n")
     write_provenance(tmp_path, {"outputs": {"metrics.csv": "0" * 64}, "costs": {"fit_seconds": 1.5}})
     sound = (tmp_path / "provenance.json").read_text()
-    hold(tmp_path, "provenance.json", lambda rng: rewritten(sound, rng), lambda path: damaged_outputs(path.parent))
+    hold(
+        tmp_path,
+        "provenance.json",
+        lambda rng: rewritten(sound, rng),
+        lambda path: damaged_outputs(path.parent),
+        refused=False,
+    )
     write_state(tmp_path, State(inputs="x"))
     sound = json.dumps(json.loads((tmp_path / "state.json").read_text()))
     hold(tmp_path, "state.json", lambda rng: rewritten(sound, rng), lambda path: read_state(path.parent), refused=False)
