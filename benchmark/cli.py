@@ -130,11 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True, help="folder to write, or a .zip to submit")
     predict.add_argument("--partition", choices=["training", "testing"], help="default: testing where it is there")
     predict.add_argument("--name", help="free part of the file names (default: the method's name)")
+    _add_trust(predict)
     predict.set_defaults(command=_predict_cohort)
 
     verify = commands.add_parser("verify", help="does a finished job give the same bytes again?")
     verify.add_argument("run", type=Path, metavar="RUN", help="run directory of a finished job: .../<method>/fold<k>")
     verify.add_argument("--retrain", action="store_true", help="train again too, instead of predicting alone")
+    _add_trust(verify)
     verify.set_defaults(command=_verify)
 
     sanity = commands.add_parser(
@@ -335,11 +337,21 @@ def _check(options: argparse.Namespace) -> int:
     return report.exit_status
 
 
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="load own methods and whatever else its config names: may run code",
+    )
+
+
 def _predict_cohort(options: argparse.Namespace) -> int:
     _compute_here("benchmark predict-cohort")
     from benchmark.commands.predict_cohort import predict_cohort, training_cases
 
-    count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
+    count = predict_cohort(
+        options.run, options.cohort, options.out, options.partition, options.name, trust=options.trust
+    )
     print(f"{count} predictions written to {options.out}")
     if known := training_cases(options.run, options.cohort, options.partition):
         print(
@@ -353,7 +365,7 @@ def _verify(options: argparse.Namespace) -> int:
     _compute_here("benchmark verify")
     from benchmark.commands.verify import verify
 
-    verdict = verify(options.run, retrain=options.retrain)
+    verdict = verify(options.run, retrain=options.retrain, trust=options.trust)
     for name in verdict.different:
         remedy = ": it was damaged, benchmark run makes it again" if name in verdict.damaged else ""
         print(f"{options.run / name}: differs{remedy}", file=sys.stderr)

@@ -107,7 +107,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         return {}
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise InputError(f"{path}: is no JSON file: correct it") from None
     if not isinstance(settings, dict):
         raise InputError(f"{path}: is no JSON object: write settings by name")

@@ -11,6 +11,7 @@ from benchmark.cohort.folds import read_folds
 from benchmark.pipeline.cache import case_digest
 from benchmark.rundir.digests import CHECKPOINT, PROVENANCE, read_provenance
 from benchmark.rundir.names import row_folder, row_name
+from benchmark.rundir.trust import require_harmless
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.loading import load, quiet_lightning
@@ -19,7 +20,9 @@ from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
 
 
-def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | None, name: str | None) -> int:
+def predict_cohort(
+    run: Path, cohort: Path, out: Path, partition: Partition | None, name: str | None, *, trust: bool = False
+) -> int:
     """Predict every case of a cohort with the last checkpoint of a job.
 
     Args:
@@ -29,6 +32,7 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
             Those of the method's ablation rows go beside it, ``<out>_<ablation>``.
         partition: which cases; None takes testing where it is there.
         name: free part of the file names; None takes the method's.
+        trust: load whatever the job's config names; else what `require_harmless` allows.
 
     Returns:
         How many cases were predicted.
@@ -43,6 +47,8 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
     if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(checkpoint):
         raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
     settings = read_yaml(config)
+    if not trust:
+        require_harmless(run, settings)
     trained_on = read_provenance(run)["cohort"]["edition"]
     if (edition := read_cohort(cohort, partition).edition) != trained_on:
         raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {trained_on}: give its edition")

@@ -19,6 +19,7 @@ from benchmark.pipeline.cache import build_cache, changed_cases
 from benchmark.rundir.digests import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
 from benchmark.rundir.locks import hold
 from benchmark.rundir.names import row_folder
+from benchmark.rundir.trust import require_harmless
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.loading import load, quiet_lightning, use_threads
@@ -47,12 +48,13 @@ class Verdict:
     remarks: list[str]
 
 
-def verify(run: Path, *, retrain: bool = False) -> Verdict:
+def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
     """Predict the held-out cases of a finished job again and compare the files to the byte.
 
     Args:
         run: run directory of a finished job.
         retrain: train again from the beginning first; then the training's metrics are compared as well.
+        trust: load whatever its config names; else what `require_harmless` allows.
 
     Raises:
         InputError: `run` is no finished job, a process works in it, or its cohort or folds are not what they were.
@@ -68,6 +70,8 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
     with hold(run, busy):
         for left in run.glob(f"{PREFIX}*"):  # of one that was killed
             shutil.rmtree(left)
+        if not trust:
+            require_harmless(run, read_yaml(run / "config.yaml"))
         return _verify(run, retrain)
 
 

@@ -40,14 +40,14 @@ def read_state(run: Path) -> State:
     try:
         content: dict[str, Any] = json.loads((run / "state.json").read_text(encoding="utf-8"))
         return State(**content)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return State(inputs=_inputs(run))
 
 
 def _inputs(run: Path) -> str:
     try:
         return str(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["suite"]["inputs"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, yaml.YAMLError):
         return ""
 
 

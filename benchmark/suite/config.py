@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.machine.precision import with_precision
+from benchmark.rundir.trust import OBJECTS
 from benchmark.suite.config_files import find_method, merge, read_yaml
 from leaderboard.errors import InputError
 
@@ -140,10 +141,16 @@ def section_faults(settings: Any) -> list[str]:
     faults = [
         f"{key}: unknown section: choose among {', '.join(_SECTIONS)}" for key in settings if key not in _SECTIONS
     ]
-    return faults + [
+    faults += [
         f"{key} must be a mapping: correct it"
         for key in settings
         if key in ("model", "trainer", "data", "requires") and not isinstance(settings[key], dict)
+    ]
+    trainer = settings.get("trainer")
+    return faults + [
+        f"trainer.{key}: jobs have their own, a config names none: remove it"
+        for key, value in (trainer if isinstance(trainer, dict) else {}).items()
+        if isinstance(value, dict) or (key in OBJECTS and value is not None)
     ]
 
 

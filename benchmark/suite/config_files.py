@@ -69,8 +69,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}): check the file") from None
-    except yaml.YAMLError as error:
+    # PyYAML lets through what building a value raises: a date with a month of 13, an empty integer.
+    except (yaml.YAMLError, ValueError, IndexError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}): correct it") from None
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply: correct it") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no settings: start from one of the shipped configs")
     return content

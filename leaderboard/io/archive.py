@@ -183,6 +183,8 @@ def _is_wanted(member: zipfile.ZipInfo, wanted: Callable[[str], bool]) -> bool:
 def _fault(member: zipfile.ZipInfo, wanted: Callable[[str], bool], limits: Limits) -> str | None:
     """What is wrong with a member, and the remedy. Members that nobody wants are at fault only if they are hostile."""
     name = member.filename
+    if not name:
+        return "has no name: pack the masks again"
     parts = PurePosixPath(name).parts
     # zipfile turns the system's own separator into a slash: the name as stored shows it
     if name.startswith("/") or ".." in parts or "\\" in member.orig_filename or _DRIVE.match(name):

@@ -83,13 +83,13 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     assert f"{job.parent / 'fold0'}: was made with trainer.max_epochs 2 (now 3): change it back" in changed[2]
 
     # Predictions of a finished job for new cases, named for submission.
-    assert main(["predict-cohort", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 0
+    assert main(["predict-cohort", "--trust", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 0
     names = sorted(path.name for path in (project / "submission").iterdir())
     assert len(names) == 6
     assert all(name.startswith("SMIR.toy.") and name.endswith(".nii") for name in names)
     assert f"{job} was trained on 3 of these cases: their scores would say nothing" in capsys.readouterr().err
     (project / "submission" / "SMIR.other.1.nii").touch()
-    assert main(["predict-cohort", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 1
+    assert main(["predict-cohort", "--trust", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 1
     assert "holds other files (SMIR.other.1.nii)" in capsys.readouterr().err
 
 
@@ -98,7 +98,7 @@ def test_predictions_for_the_testing_tree_are_a_zip_that_the_challenges_check_ac
 ) -> None:
     assert run(tree, "--methods", "toy", "--folds", "0", "--set", "model.init_args.inverted=true") == 0
     job = project / "runs" / "small" / "toy" / "fold0"
-    arguments = ["predict-cohort", "--run", str(job), "--cohort", str(twin), "--name", "us"]
+    arguments = ["predict-cohort", "--trust", "--run", str(job), "--cohort", str(twin), "--name", "us"]
     cases = read_cohort(twin, "testing").cases
     assert len(cases) == 2
     archives = {}
@@ -143,19 +143,19 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     assert run(own, "--methods", "toy", "--folds", "0", *inverted) == 0
     job = project / "runs" / "small" / "toy" / "fold0"
     before = sorted(path.name for path in job.iterdir())
-    assert main(["verify", str(job)]) == 0
+    assert main(["verify", "--trust", str(job)]) == 0
     assert "6 of 6 files are the same after predicting again" in capsys.readouterr().out
     with hold(job, pytest.fail):
-        assert main(["verify", str(job)]) == 1
+        assert main(["verify", "--trust", str(job)]) == 1
         assert "works in it: wait for its end" in capsys.readouterr().err
     (job / ".verify-killed" / "predictions").mkdir(parents=True)
-    assert main(["verify", str(job), "--retrain"]) == 0
+    assert main(["verify", "--trust", str(job), "--retrain"]) == 0
     assert "7 of 7 files are the same after training again" in capsys.readouterr().out
     assert sorted(path.name for path in job.iterdir()) == before
 
     checkpoint = (job / "checkpoints" / "last.ckpt").read_bytes()
     (job / "checkpoints" / "last.ckpt").write_bytes(checkpoint[:-100])
-    assert main(["verify", str(job)]) == 1
+    assert main(["verify", "--trust", str(job)]) == 1
     assert "last.ckpt is missing or damaged: benchmark run makes it again" in capsys.readouterr().err
     (job / "checkpoints" / "last.ckpt").write_bytes(checkpoint)
 
@@ -163,7 +163,7 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     masks[0].write_bytes(masks[1].read_bytes())
     masks[2].unlink()
     (job / "metrics.csv").write_text("epoch\n")
-    assert main(["verify", str(job)]) == 1
+    assert main(["verify", "--trust", str(job)]) == 1
     said = capsys.readouterr().err
     assert f"predictions_inverted/{masks[0].name}: differs: it was damaged, benchmark run makes it again" in said
     assert f"predictions_inverted/{masks[2].name}: differs" in said
@@ -174,7 +174,7 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     content = bytearray(image.read_bytes())
     content[-8] ^= 1  # the last bit of the last voxel's mantissa
     image.write_bytes(content)
-    assert main(["verify", str(job)]) == 1
+    assert main(["verify", "--trust", str(job)]) == 1
     assert f"{case.name} is not what" in capsys.readouterr().err
     assert run(own, "--methods", "toy", "--folds", "0", *inverted) == 1
     assert f"{own} is not what it was ({case.name}): restore it" in capsys.readouterr().err
@@ -206,7 +206,7 @@ def test_the_rules_of_a_fold_share_a_process_and_give_what_each_gives_alone(
         assert "`Trainer.fit` stopped" in (job / "log.txt").read_text()
         assert json.loads((job / "provenance.json").read_text())["costs"]["other_seconds"] > 0
         capsys.readouterr()
-        assert main(["verify", str(job), "--retrain"]) == 0  # in a process of its own
+        assert main(["verify", "--trust", str(job), "--retrain"]) == 0  # in a process of its own
         assert "files are the same after training again" in capsys.readouterr().out
 
 

@@ -1,0 +1,82 @@
+"""May the config of a run directory be loaded that somebody else has made?
+
+LightningCLI builds whatever a ``class_path`` names and writes wherever a path leads. What a job of the shipped methods
+needs is much less: a method of this package with plain arguments, and plain settings of the trainer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from leaderboard.errors import InputError
+
+_SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everything", "requires"}
+_MODEL = {"class_path", "init_args"}
+_PREDICTIONS = {"folder", "submission"}
+_METHOD = re.compile(r"benchmark\.methods(\.\w+)+")
+#: Settings of the trainer that are numbers, words and switches, and that lead nowhere.
+TRAINER = {
+    "accelerator", "devices", "num_nodes", "precision", "max_epochs", "min_epochs", "max_steps", "max_time", "strategy",
+    "check_val_every_n_epoch", "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches",
+    "deterministic", "benchmark", "sync_batchnorm", "limit_train_batches", "limit_val_batches", "limit_predict_batches",
+    "log_every_n_steps", "num_sanity_val_steps", "val_check_interval", "use_distributed_sampler", "inference_mode",
+    "detect_anomaly", "overfit_batches", "enable_progress_bar", "enable_model_summary", "enable_checkpointing",
+}  # fmt: skip
+#: Settings of the trainer that are objects: code that whoever wrote the config chooses.
+OBJECTS = ("callbacks", "logger", "plugins", "profiler")
+
+
+def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a config that is more than a job of this package's methods needs.
+
+    Args:
+        run: its run directory; the cache of the preprocessed cases may lie in the folder of all suites above it.
+        config: the content of its ``config.yaml``.
+
+    Raises:
+        InputError: with every fault.
+    """
+    faults = [f"{name}: unknown section" for name in config if name not in _SECTIONS]
+    sections = {name: config.get(name) or {} for name in _SECTIONS - {"seed_everything"}}
+    faults += [f"{name}: is not a mapping" for name, section in sections.items() if not isinstance(section, Mapping)]
+    if not faults:
+        model, trainer, predictions = (sections[name] for name in ("model", "trainer", "predictions"))
+        faults += [f"model.{name}: unknown setting" for name in model if name not in _MODEL]
+        if not _METHOD.fullmatch(str(model.get("class_path"))):
+            faults.append(f"model.class_path: {model.get('class_path')} is not a method of this package")
+        faults += [f"model.init_args{where}: names a class" for where in _classes(model.get("init_args"), "")]
+        faults += [f"trainer.{name}: is not a plain setting" for name in trainer if name not in TRAINER]
+        faults += [f"predictions.{name}: unknown setting" for name in predictions if name not in _PREDICTIONS]
+        if Path(str(predictions.get("submission") or "masks")).name != str(predictions.get("submission") or "masks"):
+            faults.append("predictions.submission: leads to another folder")
+        for name in ("data", "trainer", "suite", "predictions", "requires"):
+            faults += [f"{name}.{key}: is not a number, a word or a switch" for key in _structured(sections[name])]
+        if (cache := sections["data"].get("cache")) and not _is_below(Path(str(cache)), run.absolute().parents[2]):
+            faults.append(f"data.cache: {cache} does not lie beside the suite")
+    if faults:
+        raise InputError(
+            f"{run / 'config.yaml'}: {fault}: give --trust if you know who made it and what it does" for fault in faults
+        )
+
+
+def _classes(value: Any, where: str) -> Iterator[str]:
+    """Where in nested arguments a class is named."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name in ("class_path", "init_args", "__path__"):
+                yield f"{where}.{name}"
+            yield from _classes(inner, f"{where}.{name}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _classes(inner, f"{where}[{place}]")
+
+
+def _structured(section: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in section.items() if not isinstance(value, str | int | float | bool | None)]
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
