@@ -73,7 +73,9 @@ def predict_cohort(
             "trainer.num_nodes": 1,
         }
         cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
-        cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
+        cli.trainer.predict(
+            cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint, weights_only=True
+        )
         if cli.trainer.is_global_zero:
             for row in ("", *cli.model.ablations):
                 _deliver(row_folder(written, row), out.with_name(row_name(out.stem, row) + out.suffix))

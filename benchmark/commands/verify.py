@@ -93,7 +93,9 @@ def _verify(run: Path, retrain: bool) -> Verdict:
             )  # fmt: skip
             cli = load(run / "config.yaml", {"logger": False}, *changes)
             checkpoint = run / CHECKPOINT
-            cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
+            cli.trainer.predict(
+                cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint, weights_only=True
+            )
         names = {Path(name) for name in provenance["outputs"] if name.endswith(".nii.gz")}  # lost ones too
         for row in rows:
             for root in (run, again):

@@ -92,6 +92,27 @@ def test_commands_refuse_before_they_import_what_a_run_names(
     assert not (tmp_path / "executed").exists()
 
 
+class _Payload:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch executed",)
+
+
+def test_weights_that_are_code_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    run, config = received(tmp_path)
+    (run / "checkpoints").mkdir(parents=True)
+    torch.save({"state_dict": _Payload()}, run / "checkpoints" / "last.ckpt")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    write_provenance(run, {"outputs": {}, "ablations": [], "cohort": {"edition": "isles2018", "partition": "training"}})
+    assert main(["verify", str(run)]) == 1
+    assert "last.ckpt is missing or damaged" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists()
+
+
 @pytest.mark.parametrize("name", ["/dev/zero", "../../../../dev/zero", "pipe"])
 def test_digests_are_taken_of_files_of_the_run_alone(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
