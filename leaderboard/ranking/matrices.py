@@ -10,22 +10,14 @@ import pandas as pd
 
 from leaderboard.cases import sort_cases
 from leaderboard.cohort.trees import natural_key
+from leaderboard.columns import CORE_METRICS, METRICS, TEXT
 from leaderboard.errors import InputError, listed
-from leaderboard.ranking.policies import (
-    CORE_METRICS,
-    METRICS,
-    POLICIES,
-    Policy,
-    apply_policy,
-    count_values,
-    describe_row,
-)
+from leaderboard.ranking.policies import POLICIES, Policy, apply_policy, count_values, describe_row
 
 #: Reference volumes that differ by more than this share are different references.
 VOLUME_TOLERANCE = 1e-6
 _DIRECTIONS = {"higher": True, "lower": False}
 _LISTED = 5
-_NO_NUMBERS = ("method", "case", "patient", "status")
 
 
 @dataclass(frozen=True)
@@ -144,7 +136,7 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
     Raises:
         InputError: a metric is unknown, has no direction or is there twice.
     """
-    numbers = [name for name in columns if name not in METRICS and name not in _NO_NUMBERS]
+    numbers = [name for name in columns if name not in METRICS and name not in TEXT]
     usable = [name for name, metric in METRICS.items() if metric.higher_is_better is not None]
     chosen: dict[str, bool] = {}
     problems = []

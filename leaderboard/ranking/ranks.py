@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.cohort.trees import natural_key
+from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.errors import InputError
 from leaderboard.ranking.matrices import VOLUME_TOLERANCE, Scores, check_comparable, left_out, read_scores
-from leaderboard.ranking.policies import CORE_METRICS, METRICS, POLICIES
+from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.schemes import SCHEMES, comparable, competition_ranks, means, scheme_ranks, standard_deviations
 from leaderboard.ranking.uncertainty import RESAMPLES, Agreement, Uncertainty, quantify, scheme_agreement, significance
 

@@ -12,15 +12,13 @@ import pandas as pd
 
 from leaderboard.cases import sort_cases
 from leaderboard.cohort.trees import natural_key
-from leaderboard.ranking.policies import CORE_METRICS, METRICS
+from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.ranking.ranks import Analysis
 from leaderboard.ranking.strata import SIZE_NAMES, split
 from leaderboard.report.table import units_text
 
 #: Figures show the best methods, at most so many of them and of their cases; the tables show all.
 FIGURE_METHODS, FIGURE_CASES = 60, 9_000
-#: Metrics that have no value where a mask is empty and that a policy may count as something absurd.
-DISTANCES = ("hausdorff_mm", "hd95_mm", "assd_mm")
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Content:
 
     def values(self, method: str, metric: str) -> np.ndarray:
         """A method's values of a metric for figures, shape (cases,): as counted, distances only where measured."""
-        if metric in DISTANCES:
+        if METRICS[metric].is_distance:
             rows = self.rows_by_method[method]
             measured = rows[metric].to_numpy(dtype=float)
             return np.where((rows["status"] == "missing").to_numpy(), np.nan, measured)
@@ -114,7 +112,8 @@ def gather(cases: pd.DataFrame, analysis: Analysis, scheme: str, policy: str) ->
 
 def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The contract's five metrics, and the others that can be plotted."""
-    further = tuple(name for name in content.metrics if name not in CORE_METRICS and name != "core_agreement")
+    yes_or_no = [name for name, metric in METRICS.items() if metric.whole and metric.most == 1]
+    further = tuple(name for name in content.metrics if name not in (*CORE_METRICS, *yes_or_no))
     return CORE_METRICS, further
 
 

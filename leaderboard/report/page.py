@@ -13,9 +13,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from leaderboard.cases import STATUSES
 from leaderboard.cohort.trees import Cohort
-from leaderboard.ranking.policies import CORE_METRICS, METRICS
+from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
 from leaderboard.ranking.ranks import Analysis
 from leaderboard.report import TWIN, rows, scatter, stability, svg, tables
 from leaderboard.report.data import Content, core_and_further, gather

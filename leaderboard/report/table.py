@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
-from leaderboard.ranking.policies import CORE_METRICS, METRICS
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Figures, Published, read_figures
 
 #: The contract's columns, in order.
@@ -191,10 +191,7 @@ def printed(mean: float, sd: float, separator: str = " ") -> str:
 
 def title(metric: str) -> str:
     """Name and unit of a metric as a column's header; a column that is no metric of ours has its own name."""
-    if metric not in METRICS:
-        return metric
-    name, unit = METRICS[metric].title, METRICS[metric].unit
-    return f"{name} [{unit}]" if unit else name
+    return METRICS[metric].heading if metric in METRICS else metric
 
 
 def ranked_by(table: pd.DataFrame) -> dict[str, str]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import STATUSES
 from leaderboard.cohort.trees import natural_key
-from leaderboard.ranking.policies import CORE_METRICS, METRICS, POLICIES
+from leaderboard.columns import CONTRACT, CORE_METRICS, METRICS, STATUSES, Measured
+from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.strata import SIZE_NAMES
 from leaderboard.report.data import Content, folds_digest
 from leaderboard.report.scatter import volume_agreement
-from leaderboard.report.table import ranked_by_text, title
+from leaderboard.report.table import ranked_by_text
 
 #: The table of cases holds so many rows, of the best methods; more would burst the page.
 CASE_ROWS = 18_000
@@ -27,9 +27,8 @@ STATUS_NAMES = {
     "both_empty": "both empty",
     "missing": "missing",
 }
-_CASE_NUMBERS = {
-    "dice": 3, "hausdorff_mm": 2, "precision": 3, "recall": 3, "avd_ml": 2, "reference_ml": 2, "predicted_ml": 2,
-}  # fmt: skip
+#: The contract's columns but the fold, which comes last.
+_CASE_NUMBERS = CONTRACT[1:]
 _HUGE = 1e5
 _LISTED = 100
 
@@ -79,9 +78,8 @@ def metric_titles(
     """(title, direction) of the columns of `metric_cells`; `directions` has that of each metric that is not ours."""
     titles = []
     for name in metrics:
-        direction = {True: "higher is better", False: "lower is better", None: "0 is best"}
         if name in METRICS:
-            titles.append((title(name), direction[METRICS[name].higher_is_better]))
+            titles.append((METRICS[name].heading, METRICS[name].direction))
         else:
             titles.append((name, f"{(directions or {})[name]} is better"))
         if name == "hausdorff_mm":
@@ -100,8 +98,8 @@ def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:
             [method] * len(rows),
             rows["case"].tolist(),
             *(
-                [number(value, decimals) for value in rows[name].to_numpy(dtype=float)]
-                for name, decimals in _CASE_NUMBERS.items()
+                [number(value, 3 if column.most == 1 else 2) for value in rows[column.name].to_numpy(dtype=float)]
+                for column in _CASE_NUMBERS
             ),
             [STATUS_NAMES[status] for status in rows["status"]],
             [patient or NOTHING for patient in rows["patient"]],
@@ -113,9 +111,7 @@ def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:
 
 def case_titles() -> list[str]:
     """The columns of `case_rows`."""
-    measured = {"reference_ml": "Reference [mL]", "predicted_ml": "Predicted [mL]"}
-    numbers = [measured.get(name) or title(name) for name in _CASE_NUMBERS]
-    return ["Method", "Case", *numbers, "Status", "Patient", "Fold"]
+    return ["Method", "Case", *(column.heading for column in _CASE_NUMBERS), "Status", "Patient", "Fold"]
 
 
 def agreement_rows(content: Content) -> list[tuple[str, list[Cell]]]:
@@ -160,12 +156,11 @@ def status_rows(content: Content) -> list[tuple[str, list[int], str]]:
 
 def policy_rows(content: Content) -> list[tuple[str, list[str]]]:
     """What the policy counts for each metric in each situation."""
-    rules = POLICIES[content.policy].rules
-    rows = []
-    for name in content.metrics:
-        if name in rules:
-            values = [getattr(rules[name], status) for status in STATUSES[1:]]
-            rows.append((title(name), ["computed from the case" if callable(v) else _plain(v) for v in values]))
+    policy, rows = POLICIES[content.policy], []
+    for metric in (METRICS[name] for name in content.metrics):
+        values = [policy.value(metric, status) for status in STATUSES[1:]]
+        texts = ["computed from the case" if isinstance(value, Measured) else _plain(value) for value in values]
+        rows.append((metric.heading, texts))
     return rows
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.ranking.policies import CORE_METRICS
+from leaderboard.columns import CORE_METRICS
 from leaderboard.report.published import OTHER_DATA, Published
 from leaderboard.report.table import (
     caption,

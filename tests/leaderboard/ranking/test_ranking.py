@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from leaderboard.cases import cases_frame
+from leaderboard.columns import METRICS
 from leaderboard.errors import InputError
-from leaderboard.ranking.policies import METRICS, POLICIES
+from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.ranks import (
     SCHEMES,
     analyse,
