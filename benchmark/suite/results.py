@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.cohort.folds import Folds
+from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import row_folder, row_name
 from benchmark.suite.plan import Job
@@ -17,9 +18,10 @@ from leaderboard.cases import sort_cases, write_cases
 from leaderboard.cohort.trees import Cohort
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.ranking.ranks import analyse
-from leaderboard.report import TWIN
-from leaderboard.report.table import write_leaderboard
-from leaderboard.report.write import write_report
+from leaderboard.report import BANNER, SYNTHETIC
+from leaderboard.report.leaderboard_files import with_and, write_leaderboard
+from leaderboard.report.page import render_page, write_page
+from leaderboard.report.section import Numbers, Section
 from leaderboard.scoring.folder import score_cases
 
 
@@ -60,10 +62,10 @@ def write_results(
     write_cases(folder / "cases.csv", scored)
     analysis = analyse(scored)
     write_leaderboard(folder / "leaderboard.csv", analysis.table)
-    for place in (cohort.root, cohort.root.parent):  # marks the tables as a twin's, for `leaderboard report`
-        if (place / TWIN).is_file():
-            write_bytes(folder / TWIN, (place / TWIN).read_bytes())
-            break
+    twin = next((place for place in (cohort.root, cohort.root.parent) if (place / MANIFEST).is_file()), None)
+    if twin:  # `leaderboard report` repeats the banner
+        write_bytes(folder / MANIFEST, (twin / MANIFEST).read_bytes())
+        write_text(folder / BANNER, SYNTHETIC + "\n")
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
@@ -71,11 +73,12 @@ def write_results(
     predictions: dict[str, list[Path]] = {}
     for _, name, masks in rows:
         predictions.setdefault(name, []).append(masks)
-    write_report(
-        scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite) | remarks,
-        images=cohort, predictions=predictions, analysis=analysis,
-        costs=spending, spent={**(spent or {}), "scoring and ranking": time.monotonic() - started},
+    html = render_page(
+        analysis, heading=f"Leaderboard of the suite {suite}", banner=SYNTHETIC if twin else "",
+        notes=notes(jobs, cohort, folds, suite) | remarks, images=cohort, predictions=predictions,
+        sections=[cost_section(spending, {**(spent or {}), "scoring and ranking": time.monotonic() - started})],
     )  # fmt: skip
+    write_page(folder, html)
     return analysis.table
 
 
@@ -141,3 +144,37 @@ def costs(jobs: Sequence[Job]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+#: How the page shows the columns of `costs`.
+COST_COLUMNS = {
+    "parameters": Numbers("Weights"),
+    "gmac_per_slice": Numbers("GMAC", "a slice", 2),
+    "fit_seconds": Numbers("Training", "s, all folds"),
+    "predict_seconds_per_case": Numbers("Prediction", "s a case", 3),
+    "other_seconds": Numbers("Importing, reading", "s, all folds"),
+    "peak_memory_mb": Numbers("Peak memory", "MB"),
+}
+
+
+def cost_section(table: pd.DataFrame, spent: Mapping[str, float]) -> Section:
+    """What the page says about costs.
+
+    Args:
+        table: what `costs` gives.
+        spent: what the suite's last call spent seconds on.
+    """
+    parts = with_and([f"{what} {_duration(seconds)}" for what, seconds in spent.items()])
+    return Section(
+        title="Costs",
+        text="Times are of the machine that made this and of whatever else it did meanwhile. "
+        f"The suite’s last call: {parts}.",
+        caption="What each method cost. GMAC are billions of multiply-accumulates of the network’s pass.",
+        columns=COST_COLUMNS,
+        table=table,
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leaderboard.columns import CORE_METRICS
-from leaderboard.report.published import OTHER_DATA, Published
-from leaderboard.report.table import (
+from leaderboard.report.leaderboard_files import (
     caption,
     has_sets,
     printed,
@@ -23,6 +22,7 @@ from leaderboard.report.table import (
     stratum_caption,
     title,
 )
+from leaderboard.report.published import OTHER_DATA, Published
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod

@@ -1,4 +1,4 @@
-"""Figures with a row a method: box and dot plots of the metrics, and the stability of ranks."""
+"""Box and dot plots of the metrics, a row a method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 
 from leaderboard.columns import METRICS, Metric
 from leaderboard.report import svg
-from leaderboard.report.data import Content
+from leaderboard.report.content import Content
+from leaderboard.report.leaderboard_files import with_and
 from leaderboard.report.svg import GRID, INK, MUTED, NARROW, SHADE, SMALL, TEXT, WIDE, Drawing
 
 _ROW, _HEAD, _FOOT = 34, 44, 22
@@ -22,9 +23,9 @@ _GAP = 26
 _MOST_LETTERS, _MOST_LETTERS_NARROW = 30, 38
 
 
-def distributions(content: Content, metrics: tuple[str, ...]) -> Drawing:
+def box_plots(content: Content, metrics: tuple[str, ...]) -> Drawing:
     """Box and dots of every metric, a panel a metric; on a phone the panels stand below each other."""
-    names = svg.listed([METRICS[name].title for name in metrics])
+    names = with_and([METRICS[name].title for name in metrics])
     wide = svg.draw(
         WIDE,
         _HEAD + _ROW * len(content.shown) + _FOOT,

@@ -13,7 +13,8 @@ import pandas as pd
 from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
-from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Figures, Published, read_figures
+from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, Quote, read_quotes
 
 #: The contract's columns, in order.
 LEADERBOARD_COLUMNS = (
@@ -75,11 +76,11 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
         table: the leaderboard.
         published: a quoted table to show below it.
     """
-    figures = read_figures(table["method"])
-    lines = ["# Leaderboard", "", caption(table), "", *_section(table, figures), *_notes(table, set_caption(table))]
-    if figures:
-        listed = [(method, quoted) for method, sources in figures.items() for quoted in sources]
-        lines += ["", OTHER_FIGURES, "", *(f"- {method}: {quoted.sentence}" for method, quoted in listed)]
+    quotes = read_quotes(table["method"])
+    lines = ["# Leaderboard", "", caption(table), "", *_section(table, quotes), *_notes(table, set_caption(table))]
+    if quotes:
+        sentences = [f"- {method}: {quote.sentence}" for method, sources in quotes.items() for quote in sources]
+        lines += ["", OTHER_FIGURES, "", *sentences]
     if published:
         lines += ["", *_published_section(published)]
     return "\n".join(lines) + "\n"
@@ -196,8 +197,8 @@ def title(metric: str) -> str:
 
 def ranked_by(table: pd.DataFrame) -> dict[str, str]:
     """The metrics that the scheme looked at, each with the direction that it was given (empty: its own)."""
-    if "metrics" not in table.columns:
-        return {"dice": ""}
+    if own := SCHEMES[table["scheme"].iloc[0]].metric:
+        return {own: ""}
     parts = [metric.partition(":") for metric in str(table["metrics"].iloc[0]).split(";")]
     return {name: direction for name, _, direction in parts}
 
@@ -208,7 +209,7 @@ def ranked_by_text(table: pd.DataFrame) -> str:
         (METRICS[name].title if name in METRICS else name) + (f" ({direction} is better)" if direction else "")
         for name, direction in ranked_by(table).items()
     ]
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0]
+    return with_and(parts)
 
 
 def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
@@ -229,7 +230,7 @@ def rank_set(row: _Row) -> str:
 def caption(table: pd.DataFrame) -> str:
     """What the numbers are."""
     first = table.iloc[0]
-    by = "" if first["scheme"] == "dice" else f" by {ranked_by_text(table)}"
+    by = "" if SCHEMES[first["scheme"]].metric else f" by {ranked_by_text(table)}"
     return (
         f"Mean (standard deviation) over {counted(first['cases'], 'case')}; "
         f"scheme {first['scheme']}{by}, policy {first['policy']}."
@@ -269,6 +270,11 @@ def tells_nothing(table: pd.DataFrame) -> bool:
     return has_sets(table) and len(table) > 1 and bool(table.attrs.get("tells_nothing"))
 
 
+def with_and(parts: Sequence[str]) -> str:
+    """Words as a list in a sentence: ``Dice, recall and AVD``."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else "".join(parts)
+
+
 def counted(number: int, noun: str) -> str:
     """``1 case``, ``2 cases``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -279,12 +285,12 @@ def _set_text(source: str, groups: bool = True) -> str:
     return text + (f" Group: methods that share a letter cannot be told apart ({GROUP_NOTE})." if groups else "")
 
 
-def _section(table: pd.DataFrame, figures: Mapping[str, Sequence[Figures]] | None = None) -> list[str]:
-    """The table in Markdown, with a column apart where there are published figures."""
+def _section(table: pd.DataFrame, quotes: Mapping[str, Sequence[Quote]] | None = None) -> list[str]:
+    """The table in Markdown, with a column apart where there are quotes."""
     sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
     header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
     header += [*(title(name) for name in metrics), "Hausdorff where defined"]
-    header += [*([SAME_SIDE] if volumes else []), *(["As published"] if figures else [])]
+    header += [*([SAME_SIDE] if volumes else []), *(["As published"] if quotes else [])]
     rows = []
     for row in table.to_dict("records"):
         fields = [str(row["rank"]), str(row["method"])]
@@ -293,8 +299,8 @@ def _section(table: pd.DataFrame, figures: Mapping[str, Sequence[Figures]] | Non
         fields += [str(row["cases"]), str(row["missing"]), *_numbers(row, metrics), _defined(row)]
         if volumes:
             fields.append(f"{100 * row['core_agreement_mean']:.0f} %")
-        if figures:
-            fields.append("; ".join(quoted.short for quoted in figures.get(row["method"], ())))
+        if quotes:
+            fields.append("; ".join(quote.short for quote in quotes.get(row["method"], ())))
         rows.append(fields)
     return _markdown(header, rows, left=("Method", "Group", "As published"))
 
