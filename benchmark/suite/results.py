@@ -14,7 +14,7 @@ from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import row_folder, row_name
 from benchmark.suite.plan import Job
-from leaderboard.cases import sort_cases, write_cases
+from leaderboard.cases import write_cases
 from leaderboard.cohort.trees import Cohort
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.ranking.ranks import analyse
@@ -51,16 +51,16 @@ def write_results(
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
-    rows = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
-    total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in rows)
-    for job, name, masks in rows:
+    predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
+    total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
+    for job, name, masks in predicted:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
         frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True))
         if progress:
             progress(sum(map(len, frames)), total)
-    scored = sort_cases(pd.concat(frames, ignore_index=True))
-    write_cases(folder / "cases.csv", scored)
-    analysis = analyse(scored)
+    table = pd.concat(frames, ignore_index=True)
+    write_cases(folder / "cases.csv", table)
+    analysis = analyse(table)
     write_leaderboard(folder / "leaderboard.csv", analysis.table)
     twin = next((place for place in (cohort.root, cohort.root.parent) if (place / MANIFEST).is_file()), None)
     if twin:  # `leaderboard report` repeats the banner
@@ -71,7 +71,7 @@ def write_results(
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
     remarks = {f"not above {BAR} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
-    for _, name, masks in rows:
+    for _, name, masks in predicted:
         predictions.setdefault(name, []).append(masks)
     html = render_page(
         analysis, heading=f"Leaderboard of the suite {suite}", banner=SYNTHETIC if twin else "",

@@ -16,6 +16,7 @@ _MOST_RESAMPLES = 1_000_000
 
 def add_ranking_options(parser: argparse.ArgumentParser) -> None:
     """Give a parser the options of `RankingOptions`."""
+    own = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.metric)
     parser.add_argument(
         "--scheme", choices=tuple(SCHEMES), default=DEFAULTS.scheme, help="how to rank (default: %(default)s)"
     )
@@ -29,8 +30,8 @@ def add_ranking_options(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         type=_names,
         metavar="A,B,...",
-        help=f"what the schemes other than dice rank by (default: {','.join(CORE_METRICS)}); any other column with its "
-        "direction, as in seconds:lower",
+        help=f"what the schemes other than {own} rank by (default: {','.join(CORE_METRICS)}); any other column with "
+        "its direction, as in seconds:lower",
     )
     parser.add_argument(
         "--unit",

@@ -24,7 +24,7 @@ def standard_deviations(values: np.ndarray, ddof: int = 0) -> np.ndarray:
     """Standard deviation over the last axis, from exactly rounded sums; 0 where there are no degrees of freedom."""
     deviations = values - means(values)[..., None]
     count = values.shape[-1]
-    return np.sqrt(means(deviations**2) * count / max(count - ddof, 1))
+    return np.asarray(np.sqrt(means(deviations**2) * count / max(count - ddof, 1)))
 
 
 def comparable(values: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def signed_rank_z(differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
     rank -= (tied - 1) / 2
     excess = np.einsum("i,ij,ij->j", positive, above, rank) - n * (n + 1) / 4
     variance = (n * (n + 1) * (2 * n + 1) - (np.einsum("ij,ij,ij->j", tied, tied, tied) - n) / 2) / 24
-    return np.divide(excess, np.sqrt(variance), out=np.zeros(len(n)), where=variance > 0)
+    return np.asarray(np.divide(excess, np.sqrt(variance), out=np.zeros(len(n)), where=variance > 0))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from leaderboard.cohort.trees import Cohort
 from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
+from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.ranks import Analysis
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.report import DEFAULT_TITLE, PAGE, box_plots, page_tables, scatter, stability, svg
@@ -27,7 +28,6 @@ from leaderboard.report.leaderboard_files import (
     SAME_SIDE,
     SAME_SIDE_NOTE,
     TOO_FEW_NOTE,
-    counted,
     ranked_by,
     ranked_by_text,
     shown_metrics,
@@ -105,13 +105,12 @@ def render_page(
             scheme_text=scheme.words,
             uncertainty=analysis.uncertainty,
             units=content.units,
-            resamples=counted(analysis.options.resamples, "resample"),
             says_nothing=bool(analysis.uncertainty and analysis.uncertainty.tells_nothing and len(content.methods) > 1),
             too_few_note=TOO_FEW_NOTE,
             group_note=GROUP_NOTE,
             percentile_coverage=PERCENTILE_COVERAGE.replace("'", "’"),
             ranked_by="" if scheme.metric else ranked_by_text(content.table),
-            scheme_metrics=with_and([title(name) for name in analysis.matrices.higher_is_better]),
+            what_schemes_rank_by=_what_schemes_rank_by(analysis.matrices),
             stability_text=_stability_text(content),
             quotes=read_quotes(content.methods),
             other_figures=OTHER_FIGURES.replace("'", "’"),
@@ -244,6 +243,13 @@ def significance_cells(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]
                 cells.append((text if won or not crowded else "·", "win" if won else "", " significant" if won else ""))
         matrix.append(cells)
     return matrix
+
+
+def _what_schemes_rank_by(matrices: Matrices) -> str:
+    """Which schemes look at a metric of their own, and what the others look at."""
+    own = [f"the scheme {scheme.name} looks at {title(scheme.metric)}" for scheme in SCHEMES.values() if scheme.metric]
+    text = f"{', '.join(own)}, the others at {with_and([title(name) for name in matrices.higher_is_better])}."
+    return text[0].upper() + text[1:]
 
 
 def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] | None) -> str:

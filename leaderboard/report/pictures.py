@@ -84,7 +84,7 @@ def take_pictures(
 ) -> tuple[list[Picture], list[str]]:
     """The best, median and worst case of each method that has predictions.
 
-    What is example must be what was scored: masks are read as `leaderboard check` reads them, and Dice and reference
+    What is drawn must be what was scored: masks are read as `leaderboard check` reads them, and Dice and reference
     volume are computed again.
 
     Args:
@@ -273,7 +273,7 @@ def outline_image(
     window: tuple[float, float] | None,
     label: str,
 ) -> str:
-    """An inline SVG: the plane in grey, the prediction's outline filled, the reference's example over it.
+    """An inline SVG: the plane in grey, the prediction's outline filled, the reference's drawn over it.
 
     Args:
         plane: shape (X, Y). X runs to the right, Y upwards, as stored.
