@@ -62,10 +62,7 @@ def write_results(
     write_cases(folder / "cases.csv", table)
     analysis = analyse(table)
     write_leaderboard(folder / "leaderboard.csv", analysis.table)
-    twin = next((place for place in (cohort.root, cohort.root.parent) if (place / MANIFEST).is_file()), None)
-    if twin:  # `leaderboard report` repeats the banner
-        write_bytes(folder / MANIFEST, (twin / MANIFEST).read_bytes())
-        write_text(folder / BANNER, SYNTHETIC + "\n")
+    banner = mark_twin(cohort, folder)
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
@@ -74,12 +71,22 @@ def write_results(
     for _, name, masks in predicted:
         predictions.setdefault(name, []).append(masks)
     html = render_page(
-        analysis, heading=f"Leaderboard of the suite {suite}", banner=SYNTHETIC if twin else "",
+        analysis, heading=f"Leaderboard of the suite {suite}", banner=banner,
         notes=notes(jobs, cohort, folds, suite) | remarks, images=cohort, predictions=predictions,
         sections=[cost_section(spending, {**(spent or {}), "scoring and ranking": time.monotonic() - started})],
     )  # fmt: skip
     write_page(folder, html)
     return analysis.table
+
+
+def mark_twin(cohort: Cohort, folder: Path) -> str:
+    """Where the cohort is a twin, say so beside the tables, for `leaderboard report`; return what the page must say."""
+    for place in (cohort.root, cohort.root.parent):
+        if (place / MANIFEST).is_file():
+            write_bytes(folder / MANIFEST, (place / MANIFEST).read_bytes())
+            write_text(folder / BANNER, SYNTHETIC + "\n")
+            return SYNTHETIC
+    return ""
 
 
 #: The row that any training must beat (a threshold fitted on the same folds).
@@ -164,7 +171,7 @@ def cost_section(table: pd.DataFrame, spent: Mapping[str, float]) -> Section:
         table: what `costs` gives.
         spent: what the suite's last call spent seconds on.
     """
-    parts = with_and([f"{what} {_duration(seconds)}" for what, seconds in spent.items()])
+    parts = with_and([f"{what} {_minutes_and_seconds(seconds)}" for what, seconds in spent.items()])
     return Section(
         title="Costs",
         text="Times are of the machine that made this and of whatever else it did meanwhile. "
@@ -175,6 +182,6 @@ def cost_section(table: pd.DataFrame, spent: Mapping[str, float]) -> Section:
     )
 
 
-def _duration(seconds: float) -> str:
+def _minutes_and_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"

@@ -16,39 +16,21 @@ _MOST_RESAMPLES = 1_000_000
 
 def add_ranking_options(parser: argparse.ArgumentParser) -> None:
     """Give a parser the options of `RankingOptions`."""
+    add, default = parser.add_argument, "(default: %(default)s)"
     own = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.metric)
-    parser.add_argument(
-        "--scheme", choices=tuple(SCHEMES), default=DEFAULTS.scheme, help="how to rank (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--policy",
-        choices=tuple(POLICIES),
-        default=DEFAULTS.policy,
-        help="what undefined values count (default: %(default)s)",
-    )
-    parser.add_argument(
+    add("--scheme", choices=tuple(SCHEMES), default=DEFAULTS.scheme, help=f"how to rank {default}")
+    add("--policy", choices=tuple(POLICIES), default=DEFAULTS.policy, help=f"what undefined values count {default}")
+    add(
         "--metrics",
         type=_names,
         metavar="A,B,...",
         help=f"what the schemes other than {own} rank by (default: {','.join(CORE_METRICS)}); any other column with "
         "its direction, as in seconds:lower",
     )
-    parser.add_argument(
-        "--unit",
-        choices=UNITS,
-        default=DEFAULTS.unit,
-        help="what is resampled, with all its cases (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--resamples",
-        type=_resamples,
-        default=DEFAULTS.resamples,
-        metavar="N",
-        help="default: %(default)s; 0: no uncertainty",
-    )
-    parser.add_argument(
-        "--seed", type=_natural, default=DEFAULTS.seed, metavar="K", help="of the resamples (default: %(default)s)"
-    )
+    add("--unit", choices=UNITS, default=DEFAULTS.unit, help=f"what is resampled, with all its cases {default}")
+    several = "default: %(default)s; 0: no uncertainty"
+    add("--resamples", type=_resamples, default=DEFAULTS.resamples, metavar="N", help=several)
+    add("--seed", type=_natural, default=DEFAULTS.seed, metavar="K", help=f"of the resamples {default}")
 
 
 def ranking_options(arguments: argparse.Namespace) -> RankingOptions:

@@ -314,13 +314,10 @@ def _notes(table: pd.DataFrame, sets: str) -> list[str]:
 
 
 def _published_section(published: Published) -> list[str]:
-    rows = [
-        [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in CORE_METRICS)]
-        for row in published.table.to_dict("records")
-    ]
     header = ["Rank", "Team", *(title(name) for name in CORE_METRICS)]
+    rows = _markdown(header, published.rows(CORE_METRICS), left=("Team",))
     return [
-        "## For comparison: as published", "", OTHER_DATA, "", *_markdown(header, rows, left=("Team",)), "",
+        "## For comparison: as published", "", OTHER_DATA, "", *rows, "",
         f"Source: {published.source}. {published.data}. {published.note}.",
     ]  # fmt: skip
 

@@ -115,7 +115,7 @@ def render_page(
             quotes=read_quotes(content.methods),
             other_figures=OTHER_FIGURES.replace("'", "’"),
             published=published,
-            published_rows=_published_rows(published),
+            published_rows=published.rows(CORE_METRICS) if published else [],
             published_titles=[title(name) for name in CORE_METRICS],
             other_data=OTHER_DATA,
             same_side=SAME_SIDE if "core_agreement_mean" in content.table.columns else "",
@@ -259,16 +259,6 @@ def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] |
     if not predictions:
         return "No predictions were given (report --predictions METHOD=DIR), so no slices are shown."
     return "The predictions that were given are of no method of this table, so no slices are shown."
-
-
-def _published_rows(published: Published | None) -> list[list[str]]:
-    """Rank, team, then each metric as printed."""
-    if published is None:
-        return []
-    return [
-        [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in CORE_METRICS)]
-        for row in published.table.to_dict("records")
-    ]
 
 
 def _by_method(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:

@@ -46,6 +46,13 @@ class Published:
     note: str
     table: pd.DataFrame
 
+    def rows(self, metrics: Iterable[str]) -> list[list[str]]:
+        """Rank, team, then mean (standard deviation) of each metric."""
+        return [
+            [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in metrics)]
+            for row in self.table.to_dict("records")
+        ]
+
 
 @dataclass(frozen=True)
 class Quote:
