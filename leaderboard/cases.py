@@ -16,24 +16,9 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.cohort.trees import natural_key
+from leaderboard.columns import CASE_COLUMNS, FURTHER_COLUMNS, NUMBERS, STATUSES, TEXT
 from leaderboard.errors import InputError
 
-#: What a case can be. All but ``ok`` are situations that a policy decides.
-STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing")
-#: The columns that every cases.csv has, in order.
-CASE_COLUMNS = (
-    "method", "case", "patient", "fold", "status", "dice", "hausdorff_mm", "precision", "recall", "avd_ml",
-    "reference_ml", "predicted_ml",
-)  # fmt: skip
-#: What this program writes after them; files without these are read as well.
-FURTHER_COLUMNS = (
-    "hd95_mm", "assd_mm", "volume_difference_ml", "reference_lesions", "predicted_lesions",
-    "lesion_count_difference", "lesion_f1", "core_agreement", "diagonal_mm",
-)  # fmt: skip
-_TEXT = ("method", "case", "patient", "status")
-_COUNTS = ("fold", "reference_lesions", "predicted_lesions", "lesion_count_difference", "core_agreement")
-_FRACTIONS = ("dice", "precision", "recall", "lesion_f1", "core_agreement")
-_SIGNED = ("volume_difference_ml",)
 _MOST_PROBLEMS = 20
 
 
@@ -135,11 +120,8 @@ def _cut_short(path: Path, raw: pd.DataFrame) -> list[str]:
     """Rows with fewer fields than the table has columns, which pandas would fill up with empty ones."""
     if not (raw.iloc[:, -1] == "").any():
         return []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lengths = [len(row) for row in csv.reader(file)]
-    except csv.Error as error:
-        raise InputError(f"{path}: is not a table ({error}): correct it") from None
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lengths = [len(row) for row in csv.reader(file)]
     columns = lengths[0]
     return [
         f"{path}:{line}: has {length} of {columns} fields: the file was cut short, score the predictions again"
@@ -151,24 +133,23 @@ def _cut_short(path: Path, raw: pd.DataFrame) -> list[str]:
 def _faults(raw: pd.DataFrame) -> list[str]:
     """What is wrong with single fields of a table of strings."""
     faults: list[str] = []
-    for column in ("method", "case"):
-        faults += [f"{label}: {column} is empty: fill it in" for label in raw.index[raw[column] == ""]]
+    for name in ("method", "case"):
+        faults += [f"{label}: {name} is empty: fill it in" for label in raw.index[raw[name] == ""]]
     for label, status in raw["status"][~raw["status"].isin(STATUSES)].items():
         faults.append(f"{label}: status is {status!r}: it may be {', '.join(STATUSES)}")
-    for column in [name for name in (*CASE_COLUMNS, *FURTHER_COLUMNS) if name in raw.columns and name not in _TEXT]:
-        numbers = pd.to_numeric(raw[column].where(raw[column] != ""), errors="coerce")
-        wrong = numbers.isna() & (raw[column] != "") | np.isinf(numbers)
-        expected = "a number"
-        if column == "fold":
-            wrong |= (numbers % 1 != 0) & numbers.notna() | (numbers < 0)
+    for name in [name for name in NUMBERS if name in raw.columns]:
+        column, text = NUMBERS[name], raw[name]
+        numbers = pd.to_numeric(text.where(text != ""), errors="coerce")
+        wrong = numbers.isna() & (text != "") | np.isinf(numbers)
+        if column.least is not None:
+            wrong |= numbers < column.least
+        if column.most is not None:
+            wrong |= numbers > column.most
+        expected = column.expected
+        if name == "fold":
+            wrong |= (numbers % 1 != 0) & numbers.notna()
             expected = "a whole number"
-        elif column in _FRACTIONS:
-            wrong |= (numbers < 0) | (numbers > 1)
-            expected = "a number between 0 and 1"
-        elif column not in _SIGNED:
-            wrong |= numbers < 0
-            expected = "a number of at least 0"
-        faults += [f"{label}: {column} is {raw[column][label]!r}: it must be {expected}" for label in raw.index[wrong]]
+        faults += [f"{label}: {name} is {text[label]!r}: it must be {expected}" for label in raw.index[wrong]]
     undefined = raw["reference_ml"] == ""
     return faults + [f"{label}: reference_ml is empty: fill it in" for label in raw.index[undefined]]
 
@@ -177,11 +158,11 @@ def _typed(cases: pd.DataFrame) -> pd.DataFrame:
     """Text, whole numbers (nullable) and floats, each column as what it is."""
     typed = cases.copy()
     for column in typed.columns:
-        if column in _TEXT:
+        if column in TEXT:
             typed[column] = typed[column].fillna("").astype(str)
-        elif column in CASE_COLUMNS or column in FURTHER_COLUMNS:
+        elif column in NUMBERS:
             numbers = _numbers(typed[column])
-            typed[column] = numbers.round().astype("Int64") if column in _COUNTS else numbers
+            typed[column] = numbers.round().astype("Int64") if NUMBERS[column].whole else numbers
     return typed
 
 

@@ -17,20 +17,11 @@ from typing import TYPE_CHECKING
 
 from leaderboard.cohort.trees import PARTITIONS
 from leaderboard.errors import InputError, listed
-from leaderboard.report.command import add_report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _PROGRAM = "leaderboard"
-# Spelled out here so that --help need not import what defines them; a test keeps them equal.
-_SCHEMES = ("dice", "mean-then-rank", "rank-then-mean", "test-then-rank")
-_POLICIES = ("isles2018", "diagonal")
-_UNITS = ("patient", "case")
-_STRATA = ("size", "fold")
-_PUBLISHED = ("isles2018",)
-#: A million resamples of 63 patients take 120 MB, and tell no more than 100,000.
-_MOST_RESAMPLES = 1_000_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(argv).parse_args(argv)
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -69,19 +61,21 @@ def _close_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; a command has its options where `words` name it, so that --help imports nothing they need."""
     parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.set_defaults(interrupted="interrupted")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_score(commands.add_parser("score", help="score a folder or zip of masks: one row a case in cases.csv"))
-    _add_check(commands.add_parser("check", help="would this submission be accepted? every problem, with the fix"))
-    _add_rank(commands.add_parser("rank", help="rank methods: leaderboard.csv, leaderboard.md and a printed table"))
-    add_report(
-        commands.add_parser("report", help="write the page: the ranking with figures, tables and pictures"),
-        schemes=_SCHEMES,
-        policies=_POLICIES,
-    )
+    for name, text, add_options in (
+        ("score", "score a folder or zip of masks: one row a case in cases.csv", _add_score),
+        ("check", "would this submission be accepted? every problem, with the fix", _add_check),
+        ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
+        ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
+    ):
+        command = commands.add_parser(name, help=text)
+        if name in words:
+            add_options(command)
     return parser
 
 
@@ -135,36 +129,29 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    from leaderboard.report.command import add_report
+
+    add_report(parser)
+
+
 def _add_rank(parser: argparse.ArgumentParser) -> None:
+    from leaderboard.ranking.arguments import add_ranking_options
+    from leaderboard.ranking.options import STRATA
+    from leaderboard.report.published import PUBLISHED
+
     parser.description = "Rank the methods of one or several cases.csv."
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASES.csv", help="what leaderboard score wrote")
     parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the leaderboard.csv to write")
-    parser.add_argument("--scheme", choices=_SCHEMES, default="dice", help="how to rank (default: %(default)s)")
-    parser.add_argument(
-        "--policy", choices=_POLICIES, default="isles2018", help="what undefined values count (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--metrics",
-        type=_names,
-        metavar="A,B,...",
-        help="what the schemes other than dice rank by (default: dice,hausdorff_mm,precision,recall,avd_ml); any other "
-        "column with its direction, as in seconds:lower",
-    )
-    parser.add_argument(
-        "--unit", choices=_UNITS, default="patient", help="what is resampled, with all its cases (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--resamples", type=_resamples, default=10_000, metavar="N", help="default: %(default)s; 0: no uncertainty"
-    )
-    parser.add_argument("--seed", type=_natural, default=0, metavar="K", help="of the resamples (default: %(default)s)")
-    parser.add_argument("--by", choices=_STRATA, help="rank within strata as well: OUT_by_size.csv and .md")
+    add_ranking_options(parser)
+    parser.add_argument("--by", choices=STRATA, help="rank within strata as well: OUT_by_size.csv and .md")
     parser.add_argument("--latex", action="store_true", help="write OUT.tex as well, a tabular for booktabs")
-    parser.add_argument("--published", choices=_PUBLISHED, help="show this published table below, as printed")
+    parser.add_argument("--published", choices=PUBLISHED, help="show this published table below, as printed")
     parser.set_defaults(run=_rank, fail=parser.error)
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from leaderboard.ranking.matrices import without_patient
+    from leaderboard.ranking.reading import without_patient
     from leaderboard.scoring.folder import (
         check_folds,
         find_references,
@@ -240,28 +227,26 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
-    from leaderboard.ranking.matrices import without_patient
-    from leaderboard.ranking.ranks import left_out, rank_methods
+    from leaderboard.ranking.arguments import ranking_options
+    from leaderboard.ranking.ranks import rank_methods
+    from leaderboard.ranking.reading import left_out, without_patient
     from leaderboard.ranking.strata import rank_strata
+    from leaderboard.report.leaderboard_files import write_leaderboard
     from leaderboard.report.published import read_published
-    from leaderboard.report.table import write_leaderboard
     from leaderboard.report.terminal import print_leaderboard, print_strata
 
     if any(path.resolve() == arguments.out.resolve() for path in arguments.cases):
         arguments.fail(f"--out {arguments.out} is one of the tables to rank: choose another name")
-    if arguments.metrics and arguments.scheme == "dice":
-        arguments.fail("--metrics needs a --scheme other than dice")
+    options = ranking_options(arguments)
     _prepare_output(arguments.out)
-    options = {name: getattr(arguments, name) for name in ("scheme", "policy", "unit", "resamples", "seed")}
-    options["metrics"] = arguments.metrics
     cases = read_cases(arguments.cases)
-    table = rank_methods(cases, **options)
-    for note in left_out(cases, policy=arguments.policy):
+    table = rank_methods(cases, options)
+    for note in left_out(cases, options):
         _complain(f"note: {note}")
     unknown = without_patient(cases)
-    if unknown and arguments.unit == "patient" and arguments.resamples:
+    if unknown and options.unit == "patient" and options.resamples:
         _complain(f"note: {_patientless(unknown)}: score with --patients CSV where cases share a patient")
-    strata = rank_strata(cases, arguments.by, **options) if arguments.by else {}
+    strata = rank_strata(cases, arguments.by, options) if arguments.by else {}
     published = read_published(arguments.published) if arguments.published else None
     write_leaderboard(
         arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or ""
@@ -348,26 +333,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return number
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
-    return int(text)
-
-
-def _resamples(text: str) -> int:
-    number = _natural(text)
-    if number > _MOST_RESAMPLES:
-        raise argparse.ArgumentTypeError(f"{text} is more than the {_MOST_RESAMPLES} that are allowed")
-    return number
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas between them")
-    return names
 
 
 def _csv_path(text: str) -> Path:

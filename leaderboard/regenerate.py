@@ -1,7 +1,7 @@
 """Rebuild every committed leaderboard from its committed cases.csv: ``python -m leaderboard.regenerate [--write] DIR``.
 
 Each folder of DIR (``leaderboard/results``) holds cases.csv, the leaderboard.csv and leaderboard.md made from it, and
-where other than the defaults were chosen a settings.json with the arguments of `ranking.rank_methods` (and
+where other than the defaults were chosen a settings.json with the fields of `options.RankingOptions` (and
 ``published``, the name of a quoted table to show). A byte that differs is a failure; ``--write`` writes the files.
 """
 
@@ -10,21 +10,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from leaderboard.cases import read_cases
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
+from leaderboard.report.leaderboard_files import leaderboard_csv, leaderboard_markdown
 from leaderboard.report.published import read_published
-from leaderboard.report.table import leaderboard_csv, leaderboard_markdown
 
-#: What settings.json may hold, and of which type.
-SETTINGS: Mapping[str, type] = {
-    "scheme": str, "policy": str, "metrics": list, "unit": str, "resamples": int, "seed": int, "published": str,
-}  # fmt: skip
+#: What settings.json may hold, and of which type; JSON has lists for tuples.
+SETTINGS: dict[str, type] = {
+    field.name: list if isinstance(field.default, tuple) else type(field.default) for field in fields(RankingOptions)
+} | {"published": str}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,9 +69,8 @@ def rebuild(folder: Path) -> dict[str, str]:
     Raises:
         InputError: the table or the settings are at fault.
     """
-    settings = read_settings(folder / "settings.json")
-    published = settings.pop("published", None)
-    table = rank_methods(read_cases(folder / "cases.csv"), **settings)
+    options, published = read_settings(folder / "settings.json")
+    table = rank_methods(read_cases(folder / "cases.csv"), options)
     quoted = read_published(published) if published else None
     return {"leaderboard.csv": leaderboard_csv(table), "leaderboard.md": leaderboard_markdown(table, quoted)}
 
@@ -97,14 +96,14 @@ def differences(folder: Path) -> list[str]:
     return problems
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings of a leaderboard; none where there is no file.
+def read_settings(path: Path) -> tuple[RankingOptions, str | None]:
+    """How a leaderboard was ranked, and the name of its quoted table; the defaults where there is no file.
 
     Raises:
         InputError: the file is no JSON object, or holds what is no setting.
     """
     if not path.exists():
-        return {}
+        return RankingOptions(), None
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -118,7 +117,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     ]
     if problems:
         raise InputError(problems)
-    return settings
+    published = settings.pop("published", None)
+    try:
+        return RankingOptions(**settings), published
+    except InputError as error:
+        raise InputError(f"{path}: {problem}" for problem in error.problems) from None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ import pytest
 
 #: From the lowest to the highest; a module at a package's root is a room of its own.
 ROOMS = {
-    "leaderboard": ("errors", "parallel", "io", "cohort", "cases", "scoring", "ranking", "report", "regenerate", "cli"),
+    "leaderboard": (
+        "errors", "parallel", "io", "cohort", "columns", "cases", "scoring", "ranking", "report", "regenerate", "cli",
+    ),
     "benchmark": (
         "machine", "rundir", "cohort", "pipeline", "methods", "suite", "training", "launchers", "commands", "cli",
     ),
@@ -84,3 +86,13 @@ def test_the_leaderboard_knows_neither_benchmark_nor_torch() -> None:
         )
     }  # fmt: skip
     assert not found & {"benchmark", "torch", "pytorch_lightning", "torchio"}
+
+
+#: What only `benchmark` writes; a page gets it as a banner, notes and sections.
+OF_BENCHMARK = ("twin.json", "costs.csv", "provenance", "gmac", "fit_seconds", "predict_seconds", "peak_memory")
+
+
+@pytest.mark.parametrize("word", OF_BENCHMARK)
+def test_the_leaderboard_names_nothing_that_only_benchmark_writes(word: str) -> None:
+    sources = [path for kind in ("*.py", "*.j2", "*.js") for path in ROOT["leaderboard"].rglob(kind)]
+    assert not [str(path) for path in sources if word in path.read_text(encoding="utf-8").lower()]

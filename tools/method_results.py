@@ -20,12 +20,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import row_name
 from benchmark.suite.config_files import find_method, read_yaml
 from benchmark.suite.results import BAR
 from leaderboard.io.images import write_text
-from leaderboard.report import TWIN
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADING = "## Cost, training curve and twin result"
@@ -66,7 +66,7 @@ def text_of(
             f"from the case's files to its mask, {cost['peak_memory_mb']} MB at most.\n"
         )
     ablations = [row_name(method, ablation) for ablation in read_provenance(suite / method / "fold0")["ablations"]]
-    cohort = "a synthetic cohort, no ISLES result" if (suite / "leaderboard" / TWIN).exists() else "not a twin"
+    cohort = "a synthetic cohort, no ISLES result" if (suite / "leaderboard" / MANIFEST).exists() else "not a twin"
     lines.append(f"**Result of {method}** (`{command}`; {cohort}):\n")
     lines += ["| row | rank | Dice | precision | recall | AVD [mL] |", "|---|---:|---:|---:|---:|---:|"]
     for name in (method, *ablations):

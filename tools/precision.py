@@ -17,7 +17,7 @@ import pandas as pd
 
 from leaderboard.cases import read_cases
 from leaderboard.errors import InputError
-from leaderboard.ranking.matrices import read_scores
+from leaderboard.ranking.reading import read_matrices
 from leaderboard.ranking.resampling import draw
 
 #: A Dice that differs by more counts as another segmentation.
@@ -37,10 +37,10 @@ def main(first: Path, second: Path) -> None:
         table[table["method"].isin(common)].assign(method=lambda rows, side=side: rows["method"] + f"/{side}")
         for side, table in tables.items()
     )
-    _, scores = read_scores(cases)
-    drawn = draw(scores, unit="patient", resamples=10_000, seed=0)
+    _, matrices = read_matrices(cases)
+    drawn = draw(matrices, unit="patient", resamples=10_000, seed=0)
     sizes = drawn.counts @ drawn.sizes
-    dice = dict(zip(scores.methods, scores.values["dice"], strict=True))
+    dice = dict(zip(matrices.methods, matrices.values["dice"], strict=True))
     print(f"| method | Dice, first | Dice, second | difference, 95 % interval | cases that differ by > {NOTABLE} |")
     print("|---|---:|---:|---:|---:|")
     for method in sorted(common, key=lambda name: -float(dice[f"{name}/1"].mean())):

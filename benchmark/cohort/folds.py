@@ -12,9 +12,7 @@ file that splits one.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -25,6 +23,7 @@ from typing import NamedTuple
 from benchmark.cohort.check import lesion_volume_ml
 from benchmark.cohort.dealing import deal
 from benchmark.cohort.fold_rows import COLUMNS, read_rows
+from leaderboard.cohort.folds import folds_digest
 from leaderboard.cohort.trees import Cohort, case_table, natural_key
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_bytes
@@ -83,12 +82,8 @@ class Folds:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the JSON list of ``[case, patient, fold]`` in natural order: equal for equal splits.
-
-        The volumes are no part of it: they explain a split and do not change it.
-        """
-        rows = [[case, self.patient_of[case], self.fold_of[case]] for case in self.cases]
-        return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+        """Equal for equal splits (`folds_digest`). The volumes are no part of it: they explain a split."""
+        return folds_digest((case, self.patient_of[case], fold) for case, fold in self.fold_of.items())
 
     def training(self, fold: int) -> tuple[str, ...]:
         """Cases that a method is trained on in a fold, in natural order.

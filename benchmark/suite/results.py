@@ -10,16 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.cohort.folds import Folds
+from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import row_folder, row_name
 from benchmark.suite.plan import Job
-from leaderboard.cases import sort_cases, write_cases
+from leaderboard.cases import write_cases
 from leaderboard.cohort.trees import Cohort
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.ranking.ranks import analyse
-from leaderboard.report import TWIN
-from leaderboard.report.table import write_leaderboard
-from leaderboard.report.write import write_report
+from leaderboard.report import BANNER, SYNTHETIC
+from leaderboard.report.leaderboard_files import with_and, write_leaderboard
+from leaderboard.report.page import render_page, write_page
+from leaderboard.report.section import Numbers, Section
 from leaderboard.scoring.folder import score_cases
 
 
@@ -49,34 +51,42 @@ def write_results(
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
-    rows = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
-    total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in rows)
-    for job, name, masks in rows:
+    predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
+    total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
+    for job, name, masks in predicted:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
         frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True))
         if progress:
             progress(sum(map(len, frames)), total)
-    scored = sort_cases(pd.concat(frames, ignore_index=True))
-    write_cases(folder / "cases.csv", scored)
-    analysis = analyse(scored)
+    table = pd.concat(frames, ignore_index=True)
+    write_cases(folder / "cases.csv", table)
+    analysis = analyse(table)
     write_leaderboard(folder / "leaderboard.csv", analysis.table)
-    for place in (cohort.root, cohort.root.parent):  # marks the tables as a twin's, for `leaderboard report`
-        if (place / TWIN).is_file():
-            write_bytes(folder / TWIN, (place / TWIN).read_bytes())
-            break
+    banner = mark_twin(cohort, folder)
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
     remarks = {f"not above {BAR} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
-    for _, name, masks in rows:
+    for _, name, masks in predicted:
         predictions.setdefault(name, []).append(masks)
-    write_report(
-        scored, folder, title=f"Leaderboard of the suite {suite}", notes=notes(jobs, cohort, folds, suite) | remarks,
-        images=cohort, predictions=predictions, analysis=analysis,
-        costs=spending, spent={**(spent or {}), "scoring and ranking": time.monotonic() - started},
+    html = render_page(
+        analysis, heading=f"Leaderboard of the suite {suite}", banner=banner,
+        notes=notes(jobs, cohort, folds, suite) | remarks, images=cohort, predictions=predictions,
+        sections=[cost_section(spending, {**(spent or {}), "scoring and ranking": time.monotonic() - started})],
     )  # fmt: skip
+    write_page(folder, html)
     return analysis.table
+
+
+def mark_twin(cohort: Cohort, folder: Path) -> str:
+    """Where the cohort is a twin, say so beside the tables, for `leaderboard report`; return what the page must say."""
+    for place in (cohort.root, cohort.root.parent):
+        if (place / MANIFEST).is_file():
+            write_bytes(folder / MANIFEST, (place / MANIFEST).read_bytes())
+            write_text(folder / BANNER, SYNTHETIC + "\n")
+            return SYNTHETIC
+    return ""
 
 
 #: The row that any training must beat (a threshold fitted on the same folds).
@@ -141,3 +151,37 @@ def costs(jobs: Sequence[Job]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+#: How the page shows the columns of `costs`.
+COST_COLUMNS = {
+    "parameters": Numbers("Weights"),
+    "gmac_per_slice": Numbers("GMAC", "a slice", 2),
+    "fit_seconds": Numbers("Training", "s, all folds"),
+    "predict_seconds_per_case": Numbers("Prediction", "s a case", 3),
+    "other_seconds": Numbers("Importing, reading", "s, all folds"),
+    "peak_memory_mb": Numbers("Peak memory", "MB"),
+}
+
+
+def cost_section(table: pd.DataFrame, spent: Mapping[str, float]) -> Section:
+    """What the page says about costs.
+
+    Args:
+        table: what `costs` gives.
+        spent: what the suite's last call spent seconds on.
+    """
+    parts = with_and([f"{what} {_minutes_and_seconds(seconds)}" for what, seconds in spent.items()])
+    return Section(
+        title="Costs",
+        text="Times are of the machine that made this and of whatever else it did meanwhile. "
+        f"The suite’s last call: {parts}.",
+        caption="What each method cost. GMAC are billions of multiply-accumulates of the network’s pass.",
+        columns=COST_COLUMNS,
+        table=table,
+    )
+
+
+def _minutes_and_seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"

@@ -1,4 +1,4 @@
-"""From the rows of cases.csv to the matrices that are ranked, and the refusal of rows whose ranking would mislead."""
+"""What is ranked: matrices of (method, case). Imports no pandas, so that a command's --help names the schemes at once."""
 
 from __future__ import annotations
 
@@ -6,30 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
-
-from leaderboard.cases import sort_cases
-from leaderboard.cohort.trees import natural_key
-from leaderboard.errors import InputError, listed
-from leaderboard.ranking.policies import (
-    CORE_METRICS,
-    METRICS,
-    POLICIES,
-    Policy,
-    apply_policy,
-    count_values,
-    describe_row,
-)
-
-#: Reference volumes that differ by more than this share are different references.
-VOLUME_TOLERANCE = 1e-6
-_DIRECTIONS = {"higher": True, "lower": False}
-_LISTED = 5
-_NO_NUMBERS = ("method", "case", "patient", "status")
 
 
 @dataclass(frozen=True)
-class Scores:
+class Matrices:
     """What is ranked, as matrices of (method, case).
 
     Attributes:
@@ -51,7 +31,7 @@ class Scores:
     higher_is_better: Mapping[str, bool]
     undefined: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def in_order(self, order: Sequence[int]) -> Scores:
+    def in_order(self, order: Sequence[int]) -> Matrices:
         """The same with the methods in another order."""
         rows = list(order)
         return replace(
@@ -62,230 +42,6 @@ class Scores:
             undefined={name: holes[rows] for name, holes in self.undefined.items()},
         )
 
-
-def read_scores(
-    cases: pd.DataFrame, *, policy: str = "isles2018", metrics: Sequence[str] | None = None
-) -> tuple[pd.DataFrame, Scores]:
-    """Check, sort and count the rows.
-
-    Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
-        policy: one of `policy.POLICIES`.
-        metrics: what to rank by, each ``name`` or ``name:higher`` or ``name:lower``; see `chosen_metrics`.
-
-    Returns:
-        The sorted rows, and their matrices: `CORE_METRICS`, those to rank by, and every other metric that all
-        rows have.
-
-    Raises:
-        InputError: the policy or a metric is unknown, or the rows cannot be compared.
-    """
-    if policy not in POLICIES:
-        raise InputError(f"the policy {policy} is unknown: choose {', '.join(POLICIES)}")
-    directions = chosen_metrics(metrics or CORE_METRICS, cases.columns)
-    check_comparable(cases)
-    cases = sort_cases(cases)
-    rules = POLICIES[policy]
-    shown = [name for name in METRICS if name in CORE_METRICS or name in directions or _countable(cases, rules, name)]
-    counted = apply_policy(cases, rules, tuple(shown))
-    methods = tuple(cases["method"].unique())
-    shape = (len(methods), len(cases) // len(methods))
-    values = {name: counted[name].to_numpy(dtype=float).reshape(shape) for name in counted.columns}
-    undefined = {}
-    for name in directions:
-        if name not in values:
-            values[name], undefined[name] = _other_column(cases, name, directions[name], shape)
-    names = tuple(cases["case"].iloc[: shape[1]])
-    missing = (cases["status"] == "missing").to_numpy().reshape(shape)
-    return cases, Scores(methods, names, _patients(cases, names), values, missing, directions, undefined)
-
-
-def left_out(cases: pd.DataFrame, *, policy: str = "isles2018") -> list[str]:
-    """What `read_scores` leaves out although some rows have it: a line for the metrics that the same methods lack.
-
-    Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
-        policy: one of `policy.POLICIES`.
-    """
-    lacking: dict[tuple[str, ...], list[str]] = {}
-    for name in METRICS:
-        if name in CORE_METRICS or name not in cases.columns or cases[name].isna().all():
-            continue
-        try:
-            empty = count_values(cases, POLICIES[policy], (name,))[name].isna()
-        except InputError:
-            empty = pd.Series(True, cases.index)
-        methods = tuple(sorted(cases.loc[empty.to_numpy(), "method"].unique(), key=natural_key))
-        if methods:
-            lacking.setdefault(methods, []).append(name)
-    return [
-        f"left out for all methods: {', '.join(names)}, which {listed(methods)} "
-        f"{'has' if len(methods) == 1 else 'have'} no value of in some case: score these predictions again"
-        for methods, names in lacking.items()
-    ]
-
-
-def without_patient(cases: pd.DataFrame) -> list[str]:
-    """Cases whose patient no row knows, in natural order; each counts as a patient of its own.
-
-    Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
-    """
-    return sorted(set(cases["case"]) - set(cases.loc[cases["patient"] != "", "case"]), key=natural_key)
-
-
-def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) -> dict[str, bool]:
-    """Metrics to rank by, and whether more of each is better.
-
-    Args:
-        metrics: names of `policy.METRICS`; or any column of numbers with its direction, as in ``seconds:lower``.
-        columns: those that the rows have.
-
-    Raises:
-        InputError: a metric is unknown, has no direction or is there twice.
-    """
-    numbers = [name for name in columns if name not in METRICS and name not in _NO_NUMBERS]
-    usable = [name for name, metric in METRICS.items() if metric.higher_is_better is not None]
-    chosen: dict[str, bool] = {}
-    problems = []
-    for metric in metrics:
-        name, _, direction = metric.partition(":")
-        if name in chosen:
-            problems.append(f"{name} is there twice among the metrics: name it once")
-        elif not direction and name in usable:
-            chosen[name] = bool(METRICS[name].higher_is_better)
-        elif direction in _DIRECTIONS and (name in METRICS or name in columns):
-            chosen[name] = _DIRECTIONS[direction]
-        elif direction in _DIRECTIONS:
-            others = f", or from the other columns: {listed(numbers)}" if numbers else ""
-            problems.append(f"{name} is no column of the tables: choose from {', '.join(usable)}{others}")
-        else:
-            problems.append(
-                f"{metric} is no metric to rank by: choose from {', '.join(usable)}, "
-                "or give another column its direction, as in seconds:lower"
-            )
-    if problems:
-        raise InputError(problems)
-    return chosen
-
-
-def check_comparable(cases: pd.DataFrame) -> None:
-    """Refuse rows whose ranking would mislead.
-
-    Raises:
-        InputError: there are no rows; a (method, case) is there twice; methods were scored on different case lists; a
-            case has different reference volumes or two patients.
-    """
-    if cases.empty:
-        raise InputError("there are no cases to rank: score some predictions first")
-    problems = [
-        *_doubled(cases), *_different_lists(cases), *_different_references(cases), *_different_patients(cases)
-    ]  # fmt: skip
-    if problems:
-        raise InputError(problems)
-
-
-def _doubled(cases: pd.DataFrame) -> list[str]:
-    doubled = cases[cases.duplicated(["method", "case"], keep=False)]
-    problems = []
-    for method, rows in doubled.groupby("method", sort=True):
-        files = list(dict.fromkeys(_file_of(label) for label in rows.index)) if cases.index.name == "source" else []
-        if len(files) > 1:
-            count = rows["case"].nunique()
-            problems.append(
-                f"{listed(files)}: each has {method} for the same {count} case{'' if count == 1 else 's'}: "
-                "rename the method in one of them, or leave one out"
-            )
-            continue
-        problems += [
-            f"{_where(own)}: {method} has {case} {len(own)} times: keep one row"
-            for case, own in rows.groupby("case", sort=True)
-        ]
-    return problems
-
-
-def _file_of(label: object) -> str:
-    """The file of a row that knows its ``file:line``."""
-    return str(label).rpartition(":")[0]
-
-
-def _different_lists(cases: pd.DataFrame) -> list[str]:
-    every = set(cases["case"])
-    problems = []
-    for method, own in cases.groupby("method", sort=True)["case"]:
-        lacking = sorted(every - set(own), key=natural_key)
-        if lacking:
-            problems.append(
-                f"{method}: has no row for {listed(lacking)}, which other methods have: "
-                "score all methods on the same cases"
-            )
-    return problems
-
-
-def _different_references(cases: pd.DataFrame) -> list[str]:
-    spread = cases.groupby("case")["reference_ml"].agg(["min", "max"])
-    apart = spread[spread["max"] - spread["min"] > VOLUME_TOLERANCE * spread["max"]]
-    problems = []
-    for case in sorted(apart.index, key=natural_key):
-        rows = cases[cases["case"] == case]
-        pair = (
-            rows.loc[[rows["reference_ml"].idxmin(), rows["reference_ml"].idxmax()]] if rows.index.is_unique else rows
-        )
-        low, high = apart.loc[case, ["min", "max"]]
-        problems.append(
-            f"{_where(pair)}: {case} has reference volumes of {low:g} and {high:g} mL: "
-            "score all methods against the same references"
-        )
-    return problems
-
-
-def _different_patients(cases: pd.DataFrame) -> list[str]:
-    known = cases[cases["patient"] != ""]
-    counts = known.groupby("case")["patient"].nunique()
-    problems = []
-    for case in sorted(counts.index[counts > 1], key=natural_key):
-        patients = sorted(known.loc[known["case"] == case, "patient"].unique(), key=natural_key)
-        problems.append(f"{case} belongs to the patients {', '.join(patients)}: give it one in every cases.csv")
-    return problems
-
-
-def _where(rows: pd.DataFrame) -> str:
-    return ", ".join(describe_row(rows, label) for label in rows.index[:_LISTED])
-
-
-def _countable(cases: pd.DataFrame, policy: Policy, metric: str) -> bool:
-    """Whether the rows have what this metric needs (other programs may write `CASE_COLUMNS` alone)."""
-    try:
-        apply_policy(cases, policy, (metric,))
-    except InputError:
-        return False
-    return True
-
-
-def _patients(cases: pd.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
-    """The patient of each case, from whichever row knows it."""
-    known = cases[cases["patient"] != ""].drop_duplicates("case").set_index("case")["patient"].to_dict()
-    return tuple(str(known[name]) if name in known else f"of {name}" for name in names)
-
-
-def _other_column(
-    cases: pd.DataFrame, name: str, higher_is_better: bool, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """A column that no policy knows: its values, complete, and where they were undefined."""
-    numbers = pd.to_numeric(cases[name].replace("", np.nan), errors="coerce").astype(float)
-    wrong = cases.index[(numbers.isna() & cases[name].notna() & (cases[name] != "")) | np.isinf(numbers)]
-    if len(wrong) and len(wrong) == int((cases[name].notna() & (cases[name] != "")).sum()):
-        example = cases[name].loc[wrong].iloc[0]
-        raise InputError(f"{name} holds no number in any row (but {str(example)!r}): rank by a column of numbers")
-    if len(wrong):
-        more = (
-            [f"{name} is no number in {len(wrong) - _LISTED} more rows: correct them"] if wrong[_LISTED:].size else []
-        )
-        lines = [f"{describe_row(cases, label)}: {name} is no number: correct it" for label in wrong[:_LISTED]]
-        raise InputError(lines + more)
-    values = numbers.to_numpy().reshape(shape)
-    undefined = np.isnan(values)
-    if undefined.all():
-        raise InputError(f"{name} is empty in every row: rank by another metric")
-    worst = np.nanmin(values) if higher_is_better else np.nanmax(values)
-    return np.where(undefined, worst, values), undefined
+    def signed(self) -> list[np.ndarray]:
+        """The metrics to rank by, shape (methods, cases) each, turned so that more is better."""
+        return [self.values[name] * (1 if up else -1) for name, up in self.higher_is_better.items()]

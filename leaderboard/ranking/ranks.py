@@ -1,28 +1,25 @@
 """Ranks from cases.csv: pure functions on a long table.
 
-`rank_methods` gives the leaderboard; `analyse` gives with it everything that a report shows. The parts: `scores`
+`rank_methods` gives the leaderboard; `analyse` gives with it everything that a report shows. The parts: `reading`
 (refusals, policy, matrices), `schemes` (what the methods are ordered by), `resampling`, `rank_sets`, `uncertainty`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from leaderboard.cohort.trees import natural_key
-from leaderboard.errors import InputError
-from leaderboard.ranking.matrices import VOLUME_TOLERANCE, Scores, check_comparable, left_out, read_scores
-from leaderboard.ranking.policies import CORE_METRICS, METRICS, POLICIES
-from leaderboard.ranking.schemes import SCHEMES, comparable, competition_ranks, means, scheme_ranks, standard_deviations
-from leaderboard.ranking.uncertainty import RESAMPLES, Agreement, Uncertainty, quantify, scheme_agreement, significance
-
-__all__ = [
-    "SCHEMES", "VOLUME_TOLERANCE", "Analysis", "Scores", "analyse", "check_comparable", "comparable",
-    "competition_ranks", "left_out", "means", "rank_methods", "standard_deviations",
-]  # fmt: skip
+from leaderboard.columns import CORE_METRICS, METRICS
+from leaderboard.ranking.exact import means, standard_deviations
+from leaderboard.ranking.matrices import Matrices
+from leaderboard.ranking.options import DEFAULTS, RankingOptions
+from leaderboard.ranking.policies import POLICIES
+from leaderboard.ranking.reading import read_matrices
+from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.ranking.uncertainty import SchemeAgreement, Uncertainty, quantify, scheme_agreement, significance
 
 _WRITTEN_DECIMALS = 6
 
@@ -32,41 +29,30 @@ class Analysis:
     """A ranking and all that is known about its stability; every array follows the rows of `table`.
 
     Attributes:
+        options: how it was ranked.
+        cases: the rows behind it, by method, then case in natural order.
         table: the leaderboard, as `rank_methods` gives it.
-        scores: the matrices behind it.
+        matrices: what was ranked.
         uncertainty: from resampling; None where there were no resamples.
         significance: p values of one-sided Wilcoxon tests after Holm, [a, b] of "a is better than b", shape (J, J).
         agreement: of the schemes.
     """
 
+    options: RankingOptions
+    cases: pd.DataFrame
     table: pd.DataFrame
-    scores: Scores
+    matrices: Matrices
     uncertainty: Uncertainty | None
     significance: np.ndarray
-    agreement: Agreement
+    agreement: SchemeAgreement
 
 
-def rank_methods(
-    cases: pd.DataFrame,
-    *,
-    scheme: str = "dice",
-    policy: str = "isles2018",
-    metrics: Sequence[str] | None = None,
-    unit: str = "patient",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
+def rank_methods(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> pd.DataFrame:
     """The leaderboard.
 
     Args:
         cases: a row a (method, case), as `cases.read_cases` gives it.
-        scheme: one of `SCHEMES`.
-        policy: one of `policy.POLICIES`.
-        metrics: what the scheme ranks by; None takes `CORE_METRICS`. ``dice`` looks at Dice alone. A metric may
-            carry a direction, and any column of numbers is one: ``seconds:lower``.
-        unit: what is resampled, ``patient`` or ``case``.
-        resamples: how many; 0 leaves all that comes from resampling empty.
-        seed: of the resamples.
+        options: how to rank.
 
     Returns:
         A row a method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations over all
@@ -79,90 +65,70 @@ def rank_methods(
         ``tells_nothing``.
 
     Raises:
-        InputError: the scheme, the policy or a metric is unknown, or the rows cannot be compared.
+        InputError: a metric is unknown, or the rows cannot be compared.
     """
-    table, _, _ = _rank(cases, scheme, policy, metrics, unit, resamples, seed)
-    return table
+    return _rank(*read_matrices(cases, options), options)[0]
 
 
-def analyse(
-    cases: pd.DataFrame,
-    *,
-    scheme: str = "dice",
-    policy: str = "isles2018",
-    metrics: Sequence[str] | None = None,
-    unit: str = "patient",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Analysis:
+def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis:
     """The leaderboard and everything that is known about its stability; arguments as for `rank_methods`.
 
     Raises:
         InputError: as `rank_methods`.
     """
-    table, scores, uncertainty = _rank(cases, scheme, policy, metrics, unit, resamples, seed)
-    return Analysis(
-        table, scores, uncertainty, significance(scores, scheme=scheme, unit=unit), scheme_agreement(scores)
-    )
+    cases, matrices = read_matrices(cases, options)
+    table, matrices, uncertainty = _rank(cases, matrices, options)
+    p_values, agreement = significance(matrices, options), scheme_agreement(matrices)
+    return Analysis(options, cases.reset_index(drop=True), table, matrices, uncertainty, p_values, agreement)
 
 
 def _rank(
-    cases: pd.DataFrame,
-    scheme: str,
-    policy: str,
-    metrics: Sequence[str] | None,
-    unit: str,
-    resamples: int,
-    seed: int,
-) -> tuple[pd.DataFrame, Scores, Uncertainty | None]:
-    """The leaderboard, and the scores and their uncertainty in its order."""
-    if scheme not in SCHEMES:
-        raise InputError(f"the scheme {scheme} is unknown: choose {', '.join(SCHEMES)}")
-    cases, scores = read_scores(cases, policy=policy, metrics=metrics)
+    cases: pd.DataFrame, matrices: Matrices, options: RankingOptions
+) -> tuple[pd.DataFrame, Matrices, Uncertainty | None]:
+    """The leaderboard, and the matrices and the uncertainty in its order."""
+    scheme = SCHEMES[options.scheme]
     distances = np.where(
-        scores.missing, np.nan, cases["hausdorff_mm"].to_numpy(dtype=float).reshape(scores.missing.shape)
+        matrices.missing, np.nan, cases["hausdorff_mm"].to_numpy(dtype=float).reshape(matrices.missing.shape)
     )
-    chosen, ranks = scheme_ranks(scores, scheme)
-    order = sorted(range(len(ranks)), key=lambda row: (ranks[row], natural_key(scores.methods[row])))
-    scores = scores.in_order(order)
-    uncertainty = None
-    if resamples:
-        uncertainty = quantify(scores, scheme=scheme, unit=unit, resamples=resamples, seed=seed)
-    table = _summary(scores, distances[order], POLICIES[policy].ddof, uncertainty)
+    score, ranks = scheme.ranks(matrices)
+    order = sorted(range(len(ranks)), key=lambda row: (ranks[row], natural_key(matrices.methods[row])))
+    matrices = matrices.in_order(order)
+    uncertainty = quantify(matrices, options) if options.resamples else None
+    table = _summary(matrices, distances[order], POLICIES[options.policy].ddof, uncertainty)
     table.insert(0, "rank", ranks[order])
-    table["score"] = _written(chosen[order])
-    table["scheme"], table["policy"] = scheme, policy
+    table["score"] = _written(score[order])
+    table["scheme"], table["policy"] = options.scheme, options.policy
     if uncertainty:
         table["rank_boot_low"], table["rank_boot_high"] = uncertainty.boot_low, uncertainty.boot_high
         table["first_share"] = _written(uncertainty.first_share)
         table["tie_group"] = uncertainty.tie_labels
         known = bool((cases["patient"] != "").any())
-        table["patients"] = pd.array([len(set(scores.patients)) if known else None] * len(table), dtype="Int64")
-        table["unit"], table["resamples"], table["seed"] = unit, resamples, seed
+        table["patients"] = pd.array([len(set(matrices.patients)) if known else None] * len(table), dtype="Int64")
+        table["unit"], table["resamples"], table["seed"] = options.unit, options.resamples, options.seed
         table.attrs["tells_nothing"] = uncertainty.tells_nothing
-    if scheme != "dice":
-        table["metrics"] = ";".join(map(_with_direction, scores.higher_is_better.items()))
-    return table, scores, uncertainty
+    if scheme.metric is None:
+        table["metrics"] = ";".join(map(_with_direction, matrices.higher_is_better.items()))
+    return table, matrices, uncertainty
 
 
-def _summary(scores: Scores, distances: np.ndarray, ddof: int, uncertainty: Uncertainty | None) -> pd.DataFrame:
+def _summary(matrices: Matrices, distances: np.ndarray, ddof: int, uncertainty: Uncertainty | None) -> pd.DataFrame:
     """A row a method: counts, means and standard deviations, and the confidence set of its rank.
 
     Args:
-        scores: what is ranked.
+        matrices: what is ranked.
         distances: Hausdorff distances as measured, NaN where undefined, shape (methods, cases).
         ddof: of the standard deviations.
         uncertainty: of the ranks; None leaves them empty.
     """
-    count = len(scores.methods)
+    count = len(matrices.methods)
     empty = [None] * count
     columns: dict[str, object] = {
-        "method": scores.methods, "cases": len(scores.cases), "missing": scores.missing.sum(axis=1)
+        "method": matrices.methods, "cases": len(matrices.cases), "missing": matrices.missing.sum(axis=1)
     }  # fmt: skip
-    for name in [*METRICS, *(name for name in scores.values if name not in METRICS)]:
-        if name in scores.values:
-            columns[f"{name}_mean"] = _written(means(scores.values[name]))
-            columns[f"{name}_sd"] = _written(standard_deviations(scores.values[name], ddof))
+    for name in [*METRICS, *(name for name in matrices.values if name not in METRICS)]:
+        if name in matrices.values:
+            columns[f"{name}_mean"] = _written(means(matrices.values[name]))
+            columns[f"{name}_sd"] = _written(standard_deviations(matrices.values[name], ddof))
         if name == CORE_METRICS[-1]:
             columns["rank_low"] = pd.array(uncertainty.rank_low if uncertainty else empty, dtype="Int64")
             columns["rank_high"] = pd.array(uncertainty.rank_high if uncertainty else empty, dtype="Int64")
@@ -170,12 +136,12 @@ def _summary(scores: Scores, distances: np.ndarray, ddof: int, uncertainty: Unce
             columns["hausdorff_mm_defined_mean"] = _written(
                 np.array([means(row) if row.size else np.nan for row in defined], dtype=float)
             )
-            columns["hausdorff_mm_undefined"] = [len(scores.cases) - row.size for row in defined]
+            columns["hausdorff_mm_undefined"] = [len(matrices.cases) - row.size for row in defined]
     return pd.DataFrame(columns)
 
 
 def _with_direction(metric: tuple[str, bool]) -> str:
-    """A metric as `scores.chosen_metrics` takes it, with its direction where that is not its own."""
+    """A metric as `reading.chosen_metrics` takes it, with its direction where that is not its own."""
     name, higher = metric
     own = name in METRICS and METRICS[name].higher_is_better is higher
     return name if own else f"{name}:{'higher' if higher else 'lower'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,28 +10,27 @@ import pandas as pd
 from leaderboard.cases import sort_cases
 from leaderboard.cohort.trees import natural_key
 from leaderboard.errors import InputError, listed
-from leaderboard.ranking.matrices import check_comparable
+from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 from leaderboard.ranking.ranks import rank_methods
+from leaderboard.ranking.reading import check_comparable
 
-#: What `--by` takes.
-STRATA = ("size", "fold")
 #: Reference volumes in mL that part the sizes; a volume on a limit belongs to the larger ones.
 SIZE_LIMITS_ML = (5.0, 20.0, 70.0)
 SIZE_NAMES = ("below 5 mL", "5 to 20 mL", "20 to 70 mL", "70 mL and more")
 
 
-def rank_strata(cases: pd.DataFrame, by: str, **options: Any) -> dict[str, pd.DataFrame]:
+def rank_strata(cases: pd.DataFrame, by: str, options: RankingOptions = DEFAULTS) -> dict[str, pd.DataFrame]:
     """The leaderboard of each stratum that has cases, small to large, or by fold.
 
     Args:
         cases: a row a (method, case), as `cases.read_cases` gives it.
         by: one of `STRATA`.
-        **options: as `ranking.rank_methods` takes them.
+        options: how to rank.
 
     Raises:
         InputError: the rows cannot be compared, or methods disagree on the fold of a case.
     """
-    return {name: rank_methods(rows, **options) for name, rows in split(cases, by).items()}
+    return {name: rank_methods(rows, options) for name, rows in split(cases, by).items()}
 
 
 def split(cases: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leaderboard.ranking.matrices import Scores
+from leaderboard.ranking.exact import descending_ranks, means
+from leaderboard.ranking.matrices import Matrices
+from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.rank_sets import (
     LEVEL,
     Comparison,
@@ -24,19 +26,10 @@ from leaderboard.ranking.rank_sets import (
     separated_pairs,
     tie_groups,
 )
-from leaderboard.ranking.resampling import Resamples, cluster_errors, descending_ranks, draw, resampled_scores
-from leaderboard.ranking.schemes import (
-    SCHEMES,
-    case_rank_sums,
-    means,
-    per_case,
-    scheme_ranks,
-    signed_values,
-    wilcoxon_matrix,
-)
+from leaderboard.ranking.resampling import Resamples, cluster_errors, draw
+from leaderboard.ranking.schemes import SCHEMES, Scheme, case_rank_sums, only_metric
+from leaderboard.ranking.wilcoxon import holm, wilcoxon_matrix
 
-#: Resamples unless told otherwise.
-RESAMPLES = 10_000
 _CHUNK = 4_000_000
 # Relative to the largest score: a difference this small is rounding.
 _NOISE = 1e-11
@@ -44,15 +37,10 @@ _NOISE = 1e-11
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What resampling tells. Arrays follow `methods`.
+    """What B resamples tell of J methods. Arrays follow the matrices that were ranked.
 
     Attributes:
-        methods: J names, in the order of the scores.
-        scheme: how they are ranked.
-        unit: what was resampled, ``patient`` or ``case``.
-        units: how many of them there are.
-        resamples: how many times B.
-        seed: of the resamples.
+        units: how many patients or cases were resampled.
         rank: each method's rank, shape (J,).
         rank_low: lower end of its 95 % confidence set, shape (J,).
         rank_high: upper end, shape (J,).
@@ -67,12 +55,7 @@ class Uncertainty:
         tells_nothing: whether there are too few units or resamples to separate anything: every set is all ranks.
     """
 
-    methods: tuple[str, ...]
-    scheme: str
-    unit: str
     units: int
-    resamples: int
-    seed: int
     rank: np.ndarray
     rank_low: np.ndarray
     rank_high: np.ndarray
@@ -96,25 +79,21 @@ class Uncertainty:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class SchemeAgreement:
     """How far the schemes agree on the same cases.
 
     Attributes:
         schemes: their S names.
-        methods: J names.
         ranks: under each scheme, shape (S, J).
         tau: Kendall's tau-b between each two schemes, shape (S, S); NaN where a scheme ties all methods.
     """
 
     schemes: tuple[str, ...]
-    methods: tuple[str, ...]
     ranks: np.ndarray
     tau: np.ndarray
 
 
-def quantify(
-    scores: Scores, *, scheme: str = "dice", unit: str = "patient", resamples: int = RESAMPLES, seed: int = 0
-) -> Uncertainty:
+def quantify(matrices: Matrices, options: RankingOptions = DEFAULTS) -> Uncertainty:
     """Resample the patients and see what becomes of the ranking.
 
     Schemes that order by a mean over cases (``dice``, ``rank-then-mean``, ``mean-then-rank`` over one metric) have
@@ -125,29 +104,26 @@ def quantify(
     their sets are approximate; in simulation they err towards being too wide. Where no resample changes a difference,
     the Wilcoxon signed-rank test of `significance` decides (before its correction), which looks at the patients.
 
-    Raises:
-        InputError: the unit is unknown or a number makes no sense.
+    Args:
+        matrices: what is ranked.
+        options: the scheme, and at least one resample.
     """
-    drawn = draw(scores, unit=unit, resamples=resamples, seed=seed)
-    score, rank = scheme_ranks(scores, scheme)
-    resampled = resampled_scores(scores, scheme, drawn)
-    comparison = _comparison(scores, scheme, score, resampled, drawn)
+    scheme = SCHEMES[options.scheme]
+    drawn = draw(matrices, unit=options.unit, resamples=options.resamples, seed=options.seed)
+    score, rank = scheme.ranks(matrices)
+    resampled = scheme.resampled(matrices, drawn)
+    comparison = _comparison(matrices, scheme, score, resampled, drawn)
     low, high = confidence_sets(comparison)
     ranks = descending_ranks(resampled)
     count = len(rank)
-    frequency = np.array([np.bincount(row, minlength=count + 1)[1:] for row in ranks]) / resamples
+    frequency = np.array([np.bincount(row, minlength=count + 1)[1:] for row in ranks]) / options.resamples
     boot = np.quantile(ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1, method="inverted_cdf").astype(int)
     separated = separated_pairs(comparison)
     order = np.argsort(rank, kind="stable")
     groups = tie_groups(separated[np.ix_(order, order)])
     labels = dict(zip(order.tolist(), group_labels(groups, count), strict=True))
     return Uncertainty(
-        methods=scores.methods,
-        scheme=scheme,
-        unit=unit,
         units=drawn.units,
-        resamples=resamples,
-        seed=seed,
         rank=rank,
         rank_low=low,
         rank_high=high,
@@ -156,16 +132,18 @@ def quantify(
         first_share=frequency[:, 0],
         rank_frequency=frequency,
         separated=separated,
-        tie_groups=tuple(tuple(scores.methods[order[row]] for row in group) for group in groups),
+        tie_groups=tuple(tuple(matrices.methods[order[row]] for row in group) for group in groups),
         tie_labels=tuple(labels[row] for row in range(count)),
         kendall_tau=kendall_taus(ranks, rank),
         tells_nothing=comparison.tells_nothing,
     )
 
 
-def _comparison(scores: Scores, scheme: str, score: np.ndarray, resampled: np.ndarray, drawn: Resamples) -> Comparison:
+def _comparison(
+    matrices: Matrices, scheme: Scheme, score: np.ndarray, resampled: np.ndarray, drawn: Resamples
+) -> Comparison:
     """The estimates and the standard errors of their differences."""
-    values = per_case(scores, scheme)
+    values = scheme.by_case(matrices)
     if values is not None:
         errors = cluster_errors(values, drawn)
         noise = _NOISE * max(float(np.abs(values).max()), np.finfo(float).tiny)
@@ -179,8 +157,8 @@ def _comparison(scores: Scores, scheme: str, score: np.ndarray, resampled: np.nd
             noise,
             drawn.units,
         )
-    estimates = score if scheme == "test-then-rank" else -score
-    tests = functools.cache(lambda: wilcoxon_matrix(_observations(scores, scheme, drawn.unit_of_case)))
+    estimates = score if scheme.higher_is_better else -score
+    tests = functools.cache(lambda: wilcoxon_matrix(_observations(matrices, scheme, drawn.unit_of_case)))
     return Comparison(
         estimates,
         resampled,
@@ -215,7 +193,7 @@ def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return taus
 
 
-def significance(scores: Scores, *, scheme: str = "dice", unit: str = "patient") -> np.ndarray:
+def significance(matrices: Matrices, options: RankingOptions = DEFAULTS) -> np.ndarray:
     """One-sided Wilcoxon signed-rank tests of all pairs, corrected by Holm's method.
 
     A test needs independent observations, so each patient is one: the mean over its cases of what the scheme ranks by
@@ -224,49 +202,42 @@ def significance(scores: Scores, *, scheme: str = "dice", unit: str = "patient")
     Returns:
         Shape (methods, methods): [a, b] is the corrected p value of "a is better than b"; NaN on the diagonal.
     """
-    units = scores.patients if unit == "patient" else scores.cases
-    p_values = wilcoxon_matrix(_observations(scores, scheme, np.unique(units, return_inverse=True)[1]))
+    units = matrices.patients if options.unit == "patient" else matrices.cases
+    unit_of_case = np.unique(units, return_inverse=True)[1]
+    p_values = wilcoxon_matrix(_observations(matrices, SCHEMES[options.scheme], unit_of_case))
     off_diagonal = ~np.eye(len(p_values), dtype=bool)
     corrected = np.full(p_values.shape, np.nan)
     corrected[off_diagonal] = holm(p_values[off_diagonal])
     return corrected
 
 
-def _observations(scores: Scores, scheme: str, unit_of_case: np.ndarray) -> np.ndarray:
+def _observations(matrices: Matrices, scheme: Scheme, unit_of_case: np.ndarray) -> np.ndarray:
     """What the scheme ranks by, or the negated mean rank within the case, as the mean over each unit's cases.
 
     Args:
-        scores: what is ranked.
+        matrices: what is ranked.
         scheme: how.
         unit_of_case: number of the unit of each case, shape (cases,).
 
     Returns:
         Shape (methods, units), more is better.
     """
-    values = per_case(scores, scheme)
+    values = scheme.by_case(matrices)
     if values is None:
-        values = signed_values(scores)[0] if len(scores.higher_is_better) == 1 else -case_rank_sums(scores)
+        values = only_metric(matrices)
+    if values is None:
+        values = -case_rank_sums(matrices)
     return np.stack([means(values[:, unit_of_case == unit]) for unit in np.unique(unit_of_case)], axis=1)
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """P values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979), shape (tests,)."""
-    count = len(p_values)
-    order = np.argsort(p_values, kind="stable")
-    stepped = np.maximum.accumulate(p_values[order] * np.arange(count, 0, -1))
-    corrected = np.empty(count)
-    corrected[order] = np.minimum(stepped, 1.0)
-    return corrected
-
-
-def scheme_agreement(scores: Scores, schemes: tuple[str, ...] = tuple(SCHEMES)) -> Agreement:
+def scheme_agreement(matrices: Matrices) -> SchemeAgreement:
     """The ranks under each scheme and Kendall's tau between each two; ``dice`` by Dice, the others by the metrics."""
     from scipy.stats import kendalltau
 
-    ranks = np.array([scheme_ranks(scores, scheme)[1] for scheme in schemes])
-    tau = np.full((len(schemes), len(schemes)), np.nan)
+    ranks = np.array([scheme.ranks(matrices)[1] for scheme in SCHEMES.values()])
+    tau = np.full((len(ranks), len(ranks)), np.nan)
     for row, first in enumerate(ranks):
         for column, second in enumerate(ranks):
             if len(set(first.tolist())) > 1 and len(set(second.tolist())) > 1:
                 tau[row, column] = kendalltau(first, second).statistic
-    return Agreement(schemes, scores.methods, ranks, tau)
+    return SchemeAgreement(tuple(SCHEMES), ranks, tau)

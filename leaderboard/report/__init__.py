@@ -10,8 +10,11 @@ Both libraries are imported when a page is written, not when this package is.
 
 #: The page's file.
 PAGE = "index.html"
-#: As many as everywhere (`uncertainty.RESAMPLES`), spelled out so that --help need not import SciPy.
-RESAMPLES = 10_000
 DEFAULT_TITLE = "Leaderboard"
-#: What `benchmark twin` leaves in a synthetic cohort, and `benchmark run` beside the tables made from one.
-TWIN = "twin.json"
+#: A file of this name beside a table or in a cohort holds what the page must say at its top.
+BANNER = "banner.txt"
+#: What the page says at its top of results on invented patients.
+SYNTHETIC = (
+    "Synthetic twin: these are results on invented patients, made to test the programs. They are not ISLES results and "
+    "say nothing about how methods do on real scans."
+)

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from leaderboard.cohort.trees import PARTITIONS
-from leaderboard.report import DEFAULT_TITLE, RESAMPLES, TWIN
+from leaderboard.errors import InputError
+from leaderboard.ranking.arguments import add_ranking_options, ranking_options
+from leaderboard.report import BANNER, DEFAULT_TITLE, SYNTHETIC
 from leaderboard.report.published import PUBLISHED
 
 
-def add_report(parser: argparse.ArgumentParser, *, schemes: Sequence[str], policies: Sequence[str]) -> None:
+def add_report(parser: argparse.ArgumentParser) -> None:
     """Give a parser the arguments of ``leaderboard report``."""
     parser.description = "Write the ranking with figures, tables and pictures as one self-contained index.html."
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASES.csv", help="what leaderboard score wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the page")
-    parser.add_argument("--scheme", choices=schemes, default="dice", help="how to rank (default: %(default)s)")
-    parser.add_argument(
-        "--policy", choices=policies, default="isles2018", help="what undefined values count (default: %(default)s)"
-    )
-    parser.add_argument("--metrics", metavar="A,B,...", help="what the schemes other than dice rank by")
-    parser.add_argument(
-        "--unit", choices=("patient", "case"), default="patient", help="what is resampled (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--resamples", type=_natural, default=RESAMPLES, metavar="N", help="default: %(default)s; 0: no uncertainty"
-    )
-    parser.add_argument("--seed", type=_natural, default=0, metavar="K", help="of the resamples (default: %(default)s)")
+    add_ranking_options(parser)
     parser.add_argument("--title", default=DEFAULT_TITLE, help="the page's heading (default: %(default)s)")
     parser.add_argument("--images", type=Path, metavar="COHORT", help="cohort tree: the page shows slices")
     parser.add_argument("--partition", choices=PARTITIONS, help="of a cohort with both (default: training)")
@@ -51,8 +41,8 @@ def add_report(parser: argparse.ArgumentParser, *, schemes: Sequence[str], polic
     parser.add_argument(
         "--synthetic",
         action="store_true",
-        help=f"the cases are a synthetic twin's: say so at the top (known without it where {TWIN} lies beside a table "
-        "or in the cohort)",
+        help=f"the cases are a synthetic twin's: say so at the top (a {BANNER} beside a table or in the cohort says "
+        "what it holds)",
     )
     parser.set_defaults(run=run_report, fail=parser.error)
 
@@ -65,12 +55,11 @@ def run_report(arguments: argparse.Namespace) -> int:
     """
     from leaderboard.cases import read_cases
     from leaderboard.cohort.trees import read_cohort
-    from leaderboard.errors import InputError
+    from leaderboard.ranking.ranks import analyse
+    from leaderboard.report.page import render_page, write_page
     from leaderboard.report.published import read_published
-    from leaderboard.report.write import write_report
 
-    if arguments.metrics and arguments.scheme == "dice":
-        arguments.fail("--metrics needs a --scheme other than dice")
+    options = ranking_options(arguments)
     if arguments.partition and not arguments.images:
         arguments.fail("--partition needs --images: it says which of a cohort's partitions was scored")
     if arguments.predictions and not arguments.images:
@@ -82,9 +71,8 @@ def run_report(arguments: argparse.Namespace) -> int:
     places: dict[str, list[Path]] = {}
     for method, place in arguments.predictions:
         places.setdefault(method, []).append(place)
-    listed = ", ".join(known)
     problems = [
-        f"--predictions {method}=...: no table has this method: choose from {listed}"
+        f"--predictions {method}=...: no table has this method: choose from {', '.join(known)}"
         for method in places
         if method not in known
     ]
@@ -95,25 +83,30 @@ def run_report(arguments: argparse.Namespace) -> int:
     ]
     if problems:
         raise InputError(problems)
-    twin = arguments.synthetic or any((path.parent / TWIN).is_file() for path in arguments.cases)
-    page = write_report(
-        cases,
-        arguments.out,
-        scheme=arguments.scheme,
-        policy=arguments.policy,
-        metrics=arguments.metrics.split(",") if arguments.metrics else None,
-        unit=arguments.unit,
-        resamples=arguments.resamples,
-        seed=arguments.seed,
-        title=arguments.title,
+    images = read_cohort(arguments.images, arguments.partition) if arguments.images else None
+    html = render_page(
+        analyse(cases, options),
+        heading=arguments.title,
+        banner=_banner(arguments, [images.root, images.root.parent] if images else []),
         notes=dict(arguments.note),
-        images=read_cohort(arguments.images, arguments.partition) if arguments.images else None,
+        images=images,
         predictions=places,
-        synthetic=True if twin else None,
         published=read_published(arguments.published) if arguments.published else None,
     )
+    page = write_page(arguments.out, html)
     print(f"{page}: {len(known)} method{'' if len(known) == 1 else 's'}, {page.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def _banner(arguments: argparse.Namespace, cohort: list[Path]) -> str:
+    """What the page must say at its top: that the cases are invented, and what lies beside the tables or the images."""
+    synthetic = arguments.synthetic or any("synthetic" in f"{key} {text}".lower() for key, text in arguments.note)
+    files = [folder / BANNER for folder in (*(path.parent for path in arguments.cases), *cohort)]
+    try:
+        found = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{BANNER} beside a table or in the cohort cannot be read ({error}): correct it") from None
+    return " ".join(dict.fromkeys([SYNTHETIC] * synthetic + found))
 
 
 def _pair(text: str, form: str) -> tuple[str, str]:
@@ -130,9 +123,3 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 def _note(text: str) -> tuple[str, str]:
     return _pair(text, "KEY=TEXT")
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
-    return int(text)

@@ -1,4 +1,4 @@
-"""From the content to the page's HTML."""
+"""From an analysis to the page's HTML."""
 
 from __future__ import annotations
 
@@ -7,40 +7,37 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from leaderboard.cases import STATUSES
 from leaderboard.cohort.trees import Cohort
-from leaderboard.ranking.policies import CORE_METRICS, METRICS
+from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
+from leaderboard.errors import InputError
+from leaderboard.io.images import write_text
+from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.ranks import Analysis
-from leaderboard.report import TWIN, rows, scatter, stability, svg, tables
-from leaderboard.report.data import Content, core_and_further, gather
-from leaderboard.report.pictures import Picture, Predictions, take_pictures
-from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, read_figures
-from leaderboard.report.table import (
+from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.report import DEFAULT_TITLE, PAGE, box_plots, page_tables, scatter, stability, svg
+from leaderboard.report.content import Content, core_and_further
+from leaderboard.report.leaderboard_files import (
     GROUP_NOTE,
     PERCENTILE_COVERAGE,
     SAME_SIDE,
     SAME_SIDE_NOTE,
     TOO_FEW_NOTE,
-    counted,
     ranked_by,
     ranked_by_text,
     shown_metrics,
     title,
+    with_and,
 )
+from leaderboard.report.pictures import Picture, Predictions, take_pictures
+from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, read_quotes
+from leaderboard.report.section import Section
 
-#: What the schemes do, for the reader.
-SCHEME_TEXTS = {
-    "dice": "orders the methods by their mean Dice over all cases, as the published table of 2018 does",
-    "mean-then-rank": "ranks the methods by their mean of each metric and averages these ranks",
-    "rank-then-mean": "ranks the methods in every case and metric and averages these ranks, as ISLES 2015 to 2017 did",
-    "test-then-rank": "orders the methods by the share of pairwise one-sided Wilcoxon tests that they win",
-}
 _LEVEL = 0.05
 #: With more methods the matrix prints significant p values alone.
 _CROWDED = 16
@@ -49,56 +46,76 @@ _MATRIX = 100
 _PART = re.compile(r"[_.\-/](?=[^\W_])")
 
 
-def render_report(
-    cases: pd.DataFrame,
-    analysis: Analysis,
-    *,
-    scheme: str,
-    policy: str,
-    heading: str,
-    notes: Mapping[str, str],
-    synthetic: bool | None,
-    images: Cohort | None,
-    predictions: Mapping[str, Predictions] | None,
-    published: Published | None,
-    costs: pd.DataFrame | None,
-    spent: Mapping[str, float],
-) -> str:
-    """The page's text; arguments as for `report.write_report`, `heading` being its title.
+def write_page(out: Path, html: str) -> Path:
+    """Write ``index.html`` into a folder, which is made where it is not there, and return its path.
 
     Raises:
-        InputError: what was given for the pictures is at fault.
+        InputError: it cannot be written.
     """
-    content = gather(cases, analysis, scheme, policy)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made ({error.strerror or error}): choose another folder") from None
+    write_text(out / PAGE, html)
+    return out / PAGE
+
+
+def render_page(
+    analysis: Analysis,
+    *,
+    heading: str = DEFAULT_TITLE,
+    banner: str = "",
+    notes: Mapping[str, str] | None = None,
+    images: Cohort | None = None,
+    predictions: Mapping[str, Predictions] | None = None,
+    published: Published | None = None,
+    sections: Sequence[Section] = (),
+) -> str:
+    """The page's HTML. The same arguments give the same bytes; of the time or the machine nothing else goes in.
+
+    Args:
+        analysis: what `ranking.ranks.analyse` made of the cases.
+        heading: the page's title.
+        banner: what must be said at the top.
+        notes: what else a reader should know (versions, commit), key and text, in this order.
+        images: the cohort that was scored; with `predictions`, the page shows slices.
+        predictions: by method, where its masks lie: a folder, several folders (one a fold), or a function from a
+            case's name to its file. A method without them goes without pictures.
+        published: a quoted table (`published.read_published`), which gets a section of its own.
+        sections: more of them.
+
+    Raises:
+        InputError: a mask or image to draw is at fault or is not the one that was scored.
+    """
+    content, scheme = Content(analysis), SCHEMES[analysis.options.scheme]
     pictures, unpictured = take_pictures(content, images, predictions or {}) if images else ([], [])
     core, further = core_and_further(content)
-    case_rows, covered = tables.case_rows(content)
-    status_names = [tables.STATUS_NAMES[status] for status in STATUSES]
+    case_rows, covered = page_tables.case_rows(content)
+    status_names = [page_tables.STATUS_NAMES[status] for status in STATUSES]
     return (
         _environment()
         .get_template("index.html.j2")
         .render(
             title=heading,
-            synthetic=is_synthetic(notes, images) if synthetic is None else synthetic,
+            banner=banner,
             content=content,
             style=Markup(_resource("page.css")),
             script=Markup(_resource("page.js")),
             script_hash=_hash(_resource("page.js")),
-            scheme_text=SCHEME_TEXTS[scheme],
+            scheme_text=scheme.words,
             uncertainty=analysis.uncertainty,
             units=content.units,
-            resamples=counted(analysis.uncertainty.resamples, "resample") if analysis.uncertainty else "",
             says_nothing=bool(analysis.uncertainty and analysis.uncertainty.tells_nothing and len(content.methods) > 1),
             too_few_note=TOO_FEW_NOTE,
             group_note=GROUP_NOTE,
             percentile_coverage=PERCENTILE_COVERAGE.replace("'", "’"),
-            ranked_by=ranked_by_text(content.table) if scheme != "dice" else "",
-            scheme_metrics=svg.listed([title(name) for name in analysis.scores.higher_is_better]),
+            ranked_by="" if scheme.metric else ranked_by_text(content.table),
+            what_schemes_rank_by=_what_schemes_rank_by(analysis.matrices),
             stability_text=_stability_text(content),
-            figures=read_figures(content.methods),
+            quotes=read_quotes(content.methods),
             other_figures=OTHER_FIGURES.replace("'", "’"),
             published=published,
-            published_rows=_published_rows(published),
+            published_rows=published.rows(CORE_METRICS) if published else [],
             published_titles=[title(name) for name in CORE_METRICS],
             other_data=OTHER_DATA,
             same_side=SAME_SIDE if "core_agreement_mean" in content.table.columns else "",
@@ -106,43 +123,34 @@ def render_report(
             marks={method: svg.method_mark(number)[2] for method, number in content.colours.items()},
             board=_board(content),
             any_missing=bool((content.table["missing"] > 0).any()),
-            board_titles=tables.metric_titles(shown_metrics(content.table), ranked_by(content.table)),
+            board_titles=page_tables.metric_titles(shown_metrics(content.table), ranked_by(content.table)),
             stability=stability.rank_stability(content),
-            distributions=rows.distributions(content, core),
-            further=rows.distributions(content, further) if further else None,
-            further_names=svg.listed([METRICS[name].title for name in further]),
+            distributions=box_plots.box_plots(content, core),
+            further=box_plots.box_plots(content, further) if further else None,
+            further_names=with_and([METRICS[name].title for name in further]),
             crowded=len(content.methods) > _CROWDED,
             compared=content.methods[:_MATRIX],
             significance=significance_cells(analysis.significance[:_MATRIX, :_MATRIX]),
             scheme_figure=stability.scheme_ranks(content) if len(content.methods) > 1 else None,
             scheme_rows=list(zip(content.methods, analysis.agreement.ranks.T.tolist(), strict=True)),
-            taus=[[tables.number(tau) for tau in row] for row in analysis.agreement.tau.tolist()],
+            taus=[[page_tables.number(tau) for tau in row] for row in analysis.agreement.tau.tolist()],
             bland_altman=scatter.bland_altman(content),
-            agreement_rows=tables.agreement_rows(content),
+            agreement_rows=page_tables.agreement_rows(content),
             dice_by_size=scatter.dice_by_size(content),
-            sizes=tables.size_rows(content),
+            sizes=page_tables.size_rows(content),
             pictures=_by_method(pictures),
             unpictured=unpictured,
             no_pictures=_no_pictures(images, predictions),
-            case_titles=tables.case_titles(),
+            case_titles=page_tables.case_titles(),
             case_rows=case_rows,
             covered=covered,
             status_names=status_names,
-            statuses=tables.status_rows(content),
-            policy_rows=tables.policy_rows(content),
-            costs=tables.cost_table(costs) if costs is not None else None,
-            spent=svg.listed([f"{what} {tables.duration(seconds)}" for what, seconds in spent.items()]),
-            facts=tables.facts(content, notes),
-            number=tables.number,
+            statuses=page_tables.status_rows(content),
+            policy_rows=page_tables.policy_rows(content),
+            sections=[(section, *page_tables.section_rows(section)) for section in sections],
+            facts=page_tables.facts(content, notes or {}),
+            number=page_tables.number,
         )
-    )
-
-
-def is_synthetic(notes: Mapping[str, str], images: Cohort | None) -> bool:
-    """Whether the notes speak of a synthetic cohort, or the images are a twin's."""
-    spoken = any("synthetic" in f"{key} {text}".lower() for key, text in notes.items())
-    return spoken or (
-        images is not None and any((folder / TWIN).is_file() for folder in (images.root, images.root.parent))
     )
 
 
@@ -186,7 +194,7 @@ def _board(content: Content) -> list[dict[str, object]]:
             "colour": content.colours[method] % svg.COLOURS,
             "missing": row["missing"],
             "mark": svg.method_mark(content.colours[method])[2],
-            "cells": tables.metric_cells({str(key): value for key, value in row.items()}, shown),
+            "cells": page_tables.metric_cells({str(key): value for key, value in row.items()}, shown),
         }
         if found:
             low, high = int(found.rank_low[place]), int(found.rank_high[place])
@@ -198,7 +206,7 @@ def _board(content: Content) -> list[dict[str, object]]:
                 "boot_low": int(found.boot_low[place]),
                 "boot_high": int(found.boot_high[place]),
                 "first": f"{100 * float(found.first_share[place]):.1f} %",
-                "first_value": tables.sortable(float(found.first_share[place])),
+                "first_value": page_tables.sortable(float(found.first_share[place])),
                 "group": found.tie_labels[place],
             }
         board.append(entry)
@@ -210,12 +218,12 @@ def _stability_text(content: Content) -> str:
     found = content.analysis.uncertainty
     if not found:
         return ""
-    tau = found.tau_summary()
-    text = f"{found.resamples:,} resample{'s' * (found.resamples != 1)} of {content.units}, seed {found.seed}."
+    options, tau = content.options, found.tau_summary()
+    text = f"{options.resamples:,} resample{'s' * (options.resamples != 1)} of {content.units}, seed {options.seed}."
     if not np.isnan(tau["mean"]):
         text += (
-            f" Kendall’s τ between resampled and full ranking: mean {tables.number(tau['mean'])}, "
-            f"95 % of resamples from {tables.number(tau['low'])} to {tables.number(tau['high'])}."
+            f" Kendall’s τ between resampled and full ranking: mean {page_tables.number(tau['mean'])}, "
+            f"95 % of resamples from {page_tables.number(tau['low'])} to {page_tables.number(tau['high'])}."
         )
     return text
 
@@ -228,13 +236,20 @@ def significance_cells(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]
         cells = []
         for column, p_value in enumerate(values):
             if row == column or np.isnan(p_value):
-                cells.append((tables.NOTHING, "self", ""))
+                cells.append((page_tables.NOTHING, "self", ""))
             else:
                 won = p_value < _LEVEL
                 text = "<.001" if p_value < 0.001 else ">.99" if p_value > 0.99 else f"{p_value:.3f}".lstrip("0")
                 cells.append((text if won or not crowded else "·", "win" if won else "", " significant" if won else ""))
         matrix.append(cells)
     return matrix
+
+
+def _what_schemes_rank_by(matrices: Matrices) -> str:
+    """Which schemes look at a metric of their own, and what the others look at."""
+    own = [f"the scheme {scheme.name} looks at {title(scheme.metric)}" for scheme in SCHEMES.values() if scheme.metric]
+    text = f"{', '.join(own)}, the others at {with_and([title(name) for name in matrices.higher_is_better])}."
+    return text[0].upper() + text[1:]
 
 
 def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] | None) -> str:
@@ -244,16 +259,6 @@ def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] |
     if not predictions:
         return "No predictions were given (report --predictions METHOD=DIR), so no slices are shown."
     return "The predictions that were given are of no method of this table, so no slices are shown."
-
-
-def _published_rows(published: Published | None) -> list[list[str]]:
-    """Rank, team, then each metric as printed."""
-    if published is None:
-        return []
-    return [
-        [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in CORE_METRICS)]
-        for row in published.table.to_dict("records")
-    ]
 
 
 def _by_method(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:

@@ -16,8 +16,8 @@ from leaderboard.cohort.trees import Case, Cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume
 from leaderboard.io.masks import read_mask
-from leaderboard.ranking.matrices import VOLUME_TOLERANCE
-from leaderboard.report.data import Content
+from leaderboard.ranking.reading import VOLUME_TOLERANCE
+from leaderboard.report.content import Content
 from leaderboard.scoring.metrics import crop_to_joint_box, overlap, volumes
 from leaderboard.scoring.submission import match_predictions, open_submission
 
@@ -59,7 +59,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _Example:
     """A case to draw.
 
     Attributes:
@@ -108,12 +108,15 @@ def take_pictures(
             continue
         try:
             with _opened(predictions[method], cohort.cases) as find:
-                for drawn in exemplary(content, method):
+                for example in exemplary(content, method):
                     if sum(len(picture.image) for picture in pictures) > BUDGET_BYTES:
-                        notes.append(f"{method}: its {drawn.role} case is not pictured, the page would grow too large")
+                        notes.append(
+                            f"{method}: its {example.role} case is not pictured, the page would grow too large"
+                        )
                         continue
                     try:
-                        pictures.append(_take(method, drawn, _scored(by_name, drawn.case, cohort), find(drawn.case)))
+                        case = _with_reference(by_name, example.case, cohort)
+                        pictures.append(_take(method, example, case, find(example.case)))
                     except InputError as error:
                         problems += error.problems
         except InputError as error:
@@ -123,7 +126,7 @@ def take_pictures(
     return pictures, notes
 
 
-def _scored(by_name: Mapping[str, Case], name: str, cohort: Cohort) -> Case:
+def _with_reference(by_name: Mapping[str, Case], name: str, cohort: Cohort) -> Case:
     """The case of that name, if it has a reference."""
     case = by_name.get(name)
     if case is None or case.reference is None:
@@ -156,7 +159,7 @@ def _opened(predictions: Predictions, cases: Sequence[Case]) -> Iterator[_Find]:
         yield lambda name: files.get(name, ())
 
 
-def exemplary(content: Content, method: str) -> Iterator[_Drawn]:
+def exemplary(content: Content, method: str) -> Iterator[_Example]:
     """The best, the median and the worst case by Dice; equal cases in natural order."""
     rows = content.rows_by_method[method]
     dice = content.values(method, "dice")
@@ -166,16 +169,16 @@ def exemplary(content: Content, method: str) -> Iterator[_Drawn]:
         roles.setdefault(row, []).append(role)
     records = rows.to_dict("records")
     for row, names in roles.items():
-        yield _Drawn(" and ".join(names), str(records[row]["case"]), records[row], float(dice[row]))
+        yield _Example(" and ".join(names), str(records[row]["case"]), records[row], float(dice[row]))
 
 
-def _take(method: str, drawn: _Drawn, case: Case, files: Sequence[tuple[Path, Path]]) -> Picture:
+def _take(method: str, example: _Example, case: Case, files: Sequence[tuple[Path, Path]]) -> Picture:
     if case.reference is None:
         raise InputError(f"{case.name}: has no reference")
     kind = next((kind for kind in BACKGROUNDS if kind in case.images), None)
     lesion, spacing_mm = read_mask(case.reference)
-    _check_reference(case, lesion, spacing_mm, drawn)
-    predicted = _prediction(method, drawn, lesion, spacing_mm, files)
+    _check_reference(case, lesion, spacing_mm, example)
+    predicted = _prediction(method, example, lesion, spacing_mm, files)
     background = read_volume(case.images[kind]).data if kind else np.zeros(lesion.shape)
     if background.shape != lesion.shape:
         raise InputError(
@@ -192,26 +195,26 @@ def _take(method: str, drawn: _Drawn, case: Case, files: Sequence[tuple[Path, Pa
         window=_WINDOWS.get(kind or ""),
         label=(
             f"{case.name}, slice {number + 1} of {lesion.shape[2]}, of {method}: {_shares(lesion, predicted, number)} "
-            f"Dice of the case {drawn.dice:.2f}."
+            f"Dice of the case {example.dice:.2f}."
         ),
     )
-    status = str(drawn.row["status"])
-    return Picture(method, drawn.role, case.name, drawn.dice, status, (number + 1, lesion.shape[2]), image)
+    status = str(example.row["status"])
+    return Picture(method, example.role, case.name, example.dice, status, (number + 1, lesion.shape[2]), image)
 
 
-def _check_reference(case: Case, lesion: np.ndarray, spacing_mm: Sequence[float], drawn: _Drawn) -> None:
+def _check_reference(case: Case, lesion: np.ndarray, spacing_mm: Sequence[float], example: _Example) -> None:
     """Refuse a reference that is not the one that was scored."""
-    volume, scored = volumes(lesion, lesion, spacing_mm)["reference_ml"], float(drawn.row["reference_ml"])
-    if abs(volume - scored) > VOLUME_TOLERANCE * max(volume, scored):
+    volume, tabled = volumes(lesion, lesion, spacing_mm)["reference_ml"], float(example.row["reference_ml"])
+    if abs(volume - tabled) > VOLUME_TOLERANCE * max(volume, tabled):
         raise InputError(
-            f"{case.reference}: holds {volume:g} mL where the table has {scored:g} mL for {case.name}: give the "
+            f"{case.reference}: holds {volume:g} mL where the table has {tabled:g} mL for {case.name}: give the "
             "cohort, and with --partition the part of it, that was scored"
         )
 
 
 def _prediction(
     method: str,
-    drawn: _Drawn,
+    example: _Example,
     lesion: np.ndarray,
     spacing_mm: tuple[float, float, float],
     files: Sequence[tuple[Path, Path]],
@@ -221,18 +224,18 @@ def _prediction(
     Raises:
         InputError: there is none or more than one, it is damaged, or it was not the one that was scored.
     """
-    missing = drawn.row["status"] == "missing"
+    missing = example.row["status"] == "missing"
     nothing = np.zeros_like(lesion)
     if missing and len(files) != 1:  # none, or several, which a lenient scoring counts as none
         return nothing
     if not files:
         raise InputError(
-            f"{method}: has no prediction of {drawn.case}, which the table has a score of: give --predictions "
+            f"{method}: has no prediction of {example.case}, which the table has a score of: give --predictions "
             f"{method}=DIR for every folder or zip that was scored"
         )
     if len(files) > 1:
         others = ", ".join(str(shown) for shown, _ in files[1:])
-        raise InputError(f"{files[0][0]}: {drawn.case} is predicted again by {others}: give the one that was scored")
+        raise InputError(f"{files[0][0]}: {example.case} is predicted again by {others}: give the one that was scored")
     shown, path = files[0]
     try:
         mask = read_mask(path, lesion.shape, spacing_mm)[0]
@@ -242,13 +245,13 @@ def _prediction(
         raise InputError(problem.replace(str(path), str(shown), 1) for problem in error.problems) from None
     if missing:
         raise InputError(
-            f"{shown}: can be scored, yet the table counts {drawn.case} of {method} as missing: score again, or give "
+            f"{shown}: can be scored, yet the table counts {example.case} of {method} as missing: score again, or give "
             "the predictions that were scored"
         )
-    dice, scored = overlap(*crop_to_joint_box(mask, lesion))["dice"], float(drawn.row["dice"])
-    if not np.isclose(dice, scored, rtol=0, atol=_DICE_TOLERANCE, equal_nan=True):
+    dice, tabled = overlap(*crop_to_joint_box(mask, lesion))["dice"], float(example.row["dice"])
+    if not np.isclose(dice, tabled, rtol=0, atol=_DICE_TOLERANCE, equal_nan=True):
         raise InputError(
-            f"{shown}: has Dice {dice:.6g} with the reference of {drawn.case} where the table has {scored:.6g} for "
+            f"{shown}: has Dice {dice:.6g} with the reference of {example.case} where the table has {tabled:.6g} for "
             f"{method}: give the predictions that were scored, or score again"
         )
     return mask

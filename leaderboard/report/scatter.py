@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from leaderboard.ranking.strata import SIZE_LIMITS_ML
 from leaderboard.report import svg
-from leaderboard.report.data import Content
+from leaderboard.report.content import Content
 from leaderboard.report.svg import GRID, INK, MUTED, NARROW, WIDE, Drawing
 
 _COLUMNS, _COLUMNS_NARROW = 4, 2
@@ -24,7 +24,7 @@ _SMALLEST_ML = 0.3
 
 
 @dataclass(frozen=True)
-class Agreement:
+class VolumeAgreement:
     """Bland-Altman statistics of a method, in mL, over the cases that have both volumes.
 
     Attributes:
@@ -42,17 +42,17 @@ class Agreement:
     correlation: float
 
 
-def volume_agreement(content: Content, method: str) -> Agreement:
+def volume_agreement(content: Content, method: str) -> VolumeAgreement:
     """Bland-Altman statistics; the standard deviation is the sample's, as Bland and Altman take it."""
     reference, predicted = _volumes(content, method)
     if not reference.size:
-        return Agreement(0, np.nan, np.nan, np.nan, np.nan)
+        return VolumeAgreement(0, np.nan, np.nan, np.nan, np.nan)
     difference = predicted - reference
     bias = float(difference.mean())
     spread = 1.96 * float(difference.std(ddof=1)) if difference.size > 1 else np.nan
     varied = difference.size > 1 and np.ptp(reference) > 0 and np.ptp(predicted) > 0
     correlation = float(np.corrcoef(reference, predicted)[0, 1]) if varied else np.nan
-    return Agreement(difference.size, bias, bias - spread, bias + spread, correlation)
+    return VolumeAgreement(difference.size, bias, bias - spread, bias + spread, correlation)
 
 
 def bland_altman(content: Content) -> Drawing:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from leaderboard.report import svg
-from leaderboard.report.data import Content
+from leaderboard.report.content import Content
 from leaderboard.report.svg import GRID, INK, MUTED, NARROW, PAPER, SHADE, SMALL, WIDE, Drawing
 
 _HEAD, _FOOT, _ROW = 30, 8, 34

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -142,11 +142,6 @@ def shorten(name: str, length: int) -> str:
 def spread(count: int) -> np.ndarray:
     """Offsets in (-0.5, 0.5) that keep neighbours apart: the golden ratio's sequence, never random."""
     return (np.arange(count) * 0.6180339887498949 + 0.5) % 1.0 - 0.5
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Words as a list in a sentence."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 
 _DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.ranking.policies import CORE_METRICS
-from leaderboard.report.published import OTHER_DATA, Published
-from leaderboard.report.table import (
+from leaderboard.columns import CORE_METRICS
+from leaderboard.report.leaderboard_files import (
     caption,
     has_sets,
     printed,
@@ -23,6 +22,7 @@ from leaderboard.report.table import (
     stratum_caption,
     title,
 )
+from leaderboard.report.published import OTHER_DATA, Published
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -94,9 +94,8 @@ def published_table(published: Published, *, wide: bool) -> Table:
     _column(shown, "#")
     shown.add_column("Team", overflow="fold")
     _metric_columns(shown, wide, CORE_METRICS)
-    for row in published.table.to_dict("records"):
-        values = [f"{row[f'{name}_mean']}{' ' if wide else chr(10)}({row[f'{name}_sd']})" for name in CORE_METRICS]
-        shown.add_row(*map(Text, [row["rank"], row["team"], *values]))
+    for rank, team, *values in published.rows(CORE_METRICS):
+        shown.add_row(*map(Text, [rank, team, *(values if wide else [text.replace(" ", "\n") for text in values])]))
     return shown
 
 

@@ -92,7 +92,7 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
             near = active[(places[active] + step >= 0) & (places[active] + step < slices)]
             found = _along_lines(square, across, lines[near] + step, voxels[near]) + gap
             nearest[near] = np.minimum(nearest[near], found)
-    return np.sqrt(nearest)
+    return np.asarray(np.sqrt(nearest))
 
 
 def _along_rows(targets: np.ndarray, size: float) -> np.ndarray:

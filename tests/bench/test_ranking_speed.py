@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.ranking.schemes import SCHEMES
 
@@ -49,7 +50,7 @@ def test_all_schemes_but_the_tests_with_10000_resamples(benchmark, figure):
     schemes = [scheme for scheme in SCHEMES if scheme != "test-then-rank"]
 
     def rank():
-        return [rank_methods(cases, scheme=scheme, resamples=10_000) for scheme in schemes]
+        return [rank_methods(cases, RankingOptions(scheme=scheme, resamples=10_000)) for scheme in schemes]
 
     tables = benchmark.pedantic(rank, rounds=3, warmup_rounds=1)
     assert all(table["rank_low"].notna().all() for table in tables)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from leaderboard.cases import cases_frame
-from leaderboard.ranking.matrices import Scores
+from leaderboard.ranking.matrices import Matrices
 
 NAN = float("nan")
 
@@ -53,14 +53,14 @@ def build() -> Builder:
     return make
 
 
-def make_scores(
+def make_matrices(
     values: np.ndarray | dict[str, np.ndarray], patients: Sequence[object] | None = None, **directions: bool
-) -> Scores:
+) -> Matrices:
     """Scores from matrices of (method, case), the first method being m0; Dice, higher is better, where not said."""
     matrices = values if isinstance(values, dict) else {"dice": values}
     matrices = {name: np.asarray(matrix, dtype=float) for name, matrix in matrices.items()}
     methods, cases = next(iter(matrices.values())).shape
-    return Scores(
+    return Matrices(
         methods=tuple(f"m{number}" for number in range(methods)),
         cases=tuple(f"case_{number}" for number in range(cases)),
         patients=tuple(map(str, patients if patients is not None else range(cases))),
@@ -80,7 +80,7 @@ def simulate(
     method_correlation: float = 0.7,
     slab_correlation: float = 0.0,
     metrics: Sequence[str] = ("dice",),
-) -> Scores:
+) -> Matrices:
     """Method j has the true mean -j * step, so its true rank is j + 1.
 
     Args:
@@ -106,16 +106,16 @@ def simulate(
         + np.sqrt(1 - slab_correlation) * noise(len(patient))
         for name in metrics
     }
-    return make_scores(values, patient.tolist())
+    return make_matrices(values, patient.tolist())
 
 
 @pytest.fixture
-def scores_of() -> Callable[..., Scores]:
-    """`make_scores`."""
-    return make_scores
+def matrices_of() -> Callable[..., Matrices]:
+    """`make_matrices`."""
+    return make_matrices
 
 
 @pytest.fixture
-def challenge() -> Callable[..., Scores]:
+def challenge() -> Callable[..., Matrices]:
     """`simulate`."""
     return simulate

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboard.cases import CASE_COLUMNS, read_cases, sort_cases, write_cases
+from leaderboard.cases import read_cases, sort_cases, write_cases
+from leaderboard.columns import CASE_COLUMNS
 from leaderboard.errors import InputError
 
 HEADER = "method,case,patient,fold,status,dice,hausdorff_mm,precision,recall,avd_ml,reference_ml,predicted_ml"

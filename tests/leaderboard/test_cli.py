@@ -1,6 +1,5 @@
 """The commands, as a user meets them."""
 
-import inspect
 import os
 import shutil
 import subprocess
@@ -13,11 +12,10 @@ import pytest
 
 from leaderboard import cli
 from leaderboard.cli import main
+from leaderboard.ranking.arguments import ranking_options
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.policies import POLICIES
-from leaderboard.ranking.ranks import SCHEMES, rank_methods
-from leaderboard.ranking.resampling import UNITS
-from leaderboard.ranking.strata import STRATA
-from leaderboard.report.published import PUBLISHED
+from leaderboard.ranking.schemes import SCHEMES
 
 SHAPE = (8, 9, 2)
 
@@ -90,16 +88,11 @@ def test_every_scheme_and_policy_runs(cohort, predictions, tmp_path, scheme, pol
     assert f",{scheme},{policy}," in out.read_text().splitlines()[1]
 
 
-def test_choices_are_those_of_the_library():
-    assert set(cli._SCHEMES) == set(SCHEMES)
-    assert set(cli._POLICIES) == set(POLICIES)
-    assert cli._UNITS == UNITS
-    assert cli._STRATA == STRATA
-    assert cli._PUBLISHED == PUBLISHED
-    defaults = cli._parser().parse_args(["rank", "a.csv", "--out", "b.csv"])
-    chosen = inspect.signature(rank_methods).parameters
-    for name in ("scheme", "policy", "metrics", "unit", "resamples", "seed"):
-        assert getattr(defaults, name) == chosen[name].default
+@pytest.mark.parametrize("command", ["rank", "report"])
+def test_without_options_a_command_ranks_as_the_library_does(command):
+    words = [command, "a.csv", "--out", "b.csv"]
+    arguments = cli._parser(words).parse_args(words)
+    assert ranking_options(arguments) == RankingOptions()
 
 
 def test_rank_by_strata_in_latex_beside_the_published_table(cohort, predictions, tmp_path, capsys):

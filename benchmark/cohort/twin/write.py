@@ -22,6 +22,7 @@ from benchmark.cohort.twin.patient import Images, simulate
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.parallel import cores
+from leaderboard.report import BANNER, SYNTHETIC
 
 #: Raised whenever the same arguments would give other bytes than before.
 GENERATOR_VERSION = 1
@@ -63,7 +64,7 @@ def write_twin(
 
     Args:
         out: new or empty folder, or a twin of the same arguments. Gets ``TRAINING``, ``TESTING`` and
-            ``TESTING_REFERENCES`` (references of the test cases, ``case_<k>.nii``), and ``twin.json``.
+            ``TESTING_REFERENCES`` (references of the test cases, ``case_<k>.nii``), ``twin.json`` and ``banner.txt``.
         cases: number of training cases, 1 to 94.
         size: pixels along X and Y, 32 to 256; the field of view is that of the real case at any size.
         seed: not negative.
@@ -223,3 +224,4 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
     except OSError as error:
         raise InputError(f"{out}: cannot be made ({error.strerror or error}): give another folder") from None
     write_text(path, json.dumps(manifest, indent=2) + "\n")
+    write_text(out / BANNER, SYNTHETIC + "\n")

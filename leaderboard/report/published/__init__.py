@@ -1,6 +1,6 @@
 """Figures quoted from papers: shown beside a ranking of our own, never mixed into it.
 
-A whole table of a challenge (`read_published`), and what the papers print for single methods (`read_figures`).
+A whole table of a challenge (`read_published`), and what the papers print for single methods (`read_quotes`).
 """
 
 from __future__ import annotations
@@ -46,9 +46,16 @@ class Published:
     note: str
     table: pd.DataFrame
 
+    def rows(self, metrics: Iterable[str]) -> list[list[str]]:
+        """Rank, team, then mean (standard deviation) of each metric."""
+        return [
+            [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in metrics)]
+            for row in self.table.to_dict("records")
+        ]
+
 
 @dataclass(frozen=True)
-class Figures:
+class Quote:
     """What one source has published of one method.
 
     Attributes:
@@ -83,26 +90,26 @@ class Figures:
         return f"{self.figures} ({where}). Source: {self.source}."
 
 
-def read_figures(methods: Iterable[str]) -> dict[str, tuple[Figures, ...]]:
+def read_quotes(methods: Iterable[str]) -> dict[str, tuple[Quote, ...]]:
     """The published figures, a source each, of those of some methods that have any; matched by the exact name.
 
     The methods stay in their order. Nothing is returned where none of them has a score: a column without a number would
     say nothing.
     """
-    known = _all_figures()
+    known = _all_quotes()
     found = {method: known[method] for method in methods if method in known}
-    return found if any(figures.dice for sources in found.values() for figures in sources) else {}
+    return found if any(quote.dice for sources in found.values() for quote in sources) else {}
 
 
 @cache
-def _all_figures() -> dict[str, tuple[Figures, ...]]:
+def _all_quotes() -> dict[str, tuple[Quote, ...]]:
     import csv
 
     text = resources.files(__name__).joinpath("methods.csv").read_text(encoding="utf-8")
-    found: dict[str, tuple[Figures, ...]] = {}
+    found: dict[str, tuple[Quote, ...]] = {}
     for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
         if row["paper"]:
-            found[row["method"]] = (*found.get(row["method"], ()), Figures(**row))
+            found[row["method"]] = (*found.get(row["method"], ()), Quote(**row))
     return found
 
 

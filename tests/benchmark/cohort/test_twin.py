@@ -71,7 +71,13 @@ def test_testing_tree_has_no_reference_and_the_references_lie_apart(twin, real_r
                 expected.add(f"case_{case}/{name}/{name}.nii")
     assert set(digest(twin / "TESTING")) == expected
     assert set(digest(twin / "TESTING_REFERENCES")) == {"case_1.nii", "case_2.nii"}
-    assert {path.name for path in twin.iterdir()} == {"TRAINING", "TESTING", "TESTING_REFERENCES", "twin.json"}
+    assert {path.name for path in twin.iterdir()} == {
+        "TRAINING",
+        "TESTING",
+        "TESTING_REFERENCES",
+        "twin.json",
+        "banner.txt",
+    }
 
 
 def test_headers_carry_the_spacing_in_pixdim_and_the_identity_as_affine(twin, real_rows):

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
-from benchmark.suite.results import below_bar
+from benchmark.suite.results import below_bar, cost_section, mark_twin
+from leaderboard.cohort.trees import Cohort
+from leaderboard.report import SYNTHETIC
+from leaderboard.report.page_tables import section_rows
 
 
 def test_trained_rows_that_do_not_beat_the_fitted_threshold_are_named() -> None:
@@ -10,3 +15,26 @@ def test_trained_rows_that_do_not_beat_the_fitted_threshold_are_named() -> None:
     table = pd.DataFrame({"method": list(rows), "dice_mean": list(rows.values())})
     assert below_bar(table, ["good", "equal", "bad", "elsewhere"]) == ["equal", "bad"]
     assert below_bar(table[table["method"] != "perfusion_tfit"], ["bad"]) == []
+
+
+def test_costs_stand_with_their_units_and_what_the_call_spent_in_words() -> None:
+    costs = pd.DataFrame({"method": ["a"], "folds": [2], "parameters": [8_114_914], "fit_seconds": [181.4]})
+    section = cost_section(costs, {"cohort and preprocessing": 9.04, "jobs": 601.0})
+    assert section.text.endswith("cohort and preprocessing 9.0 s and jobs 10 min 1 s.")
+    columns, ((method, cells),) = section_rows(section)
+    assert [(column.title, column.note) for column in columns] == [("Weights", ""), ("Training", "s, all folds")]
+    assert (method, [cell.text for cell in cells]) == ("a", ["8,114,914", "181"])
+
+
+def test_tables_of_a_twin_are_marked_and_others_are_not(tmp_path: Path) -> None:
+    (tmp_path / "twin" / "TRAINING").mkdir(parents=True)
+    (tmp_path / "tables").mkdir()
+    for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
+        cohort = Cohort(root, "isles2018", "training", ())
+        assert mark_twin(cohort, tmp_path / "tables") == ""
+        assert not any((tmp_path / "tables").iterdir())
+    (tmp_path / "twin" / "twin.json").write_text("{}")
+    for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
+        assert mark_twin(Cohort(root, "isles2018", "training", ()), tmp_path / "tables") == SYNTHETIC
+    assert (tmp_path / "tables" / "twin.json").read_text() == "{}"
+    assert (tmp_path / "tables" / "banner.txt").read_text().strip() == SYNTHETIC

@@ -7,6 +7,7 @@ hold each method's true rank in at least 93 %.
 import numpy as np
 import pytest
 
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.uncertainty import quantify
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,9 @@ def coverage(challenge, *, unit="patient", scheme="dice", challenges=CHALLENGES,
     random = np.random.default_rng(2018)
     in_set, in_interval, width = [], [], []
     for seed in range(challenges):
-        found = quantify(challenge(random, **settings), scheme=scheme, unit=unit, resamples=RESAMPLES, seed=seed)
+        found = quantify(
+            challenge(random, **settings), RankingOptions(scheme=scheme, unit=unit, resamples=RESAMPLES, seed=seed)
+        )
         truth = np.arange(1, len(found.rank) + 1)
         in_set.append((found.rank_low <= truth) & (truth <= found.rank_high))
         in_interval.append((found.boot_low <= truth) & (truth <= found.boot_high))

@@ -17,9 +17,9 @@ from leaderboard.ranking.rank_sets import (
 from leaderboard.ranking.resampling import cluster_errors, draw, resampled_means
 
 
-def compare(scores, resamples=400):
-    values = scores.values["dice"]
-    drawn = draw(scores, unit="patient", resamples=resamples, seed=0)
+def compare(matrices, resamples=400):
+    values = matrices.values["dice"]
+    drawn = draw(matrices, unit="patient", resamples=resamples, seed=0)
     errors = cluster_errors(values, drawn)
     return Comparison(
         values.mean(axis=1),
@@ -57,8 +57,8 @@ def step_down(comparison, pairs):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sets_follow_the_definition(challenge, seed):
-    scores = challenge(np.random.default_rng(seed), methods=7, step=0.05, slabs=[1, 2] * 12)
-    comparison = compare(scores)
+    matrices = challenge(np.random.default_rng(seed), methods=7, step=0.05, slabs=[1, 2] * 12)
+    comparison = compare(matrices)
     low, high = confidence_sets(comparison)
     widths = set()
     for method in range(7):
@@ -101,62 +101,62 @@ def test_all_pairs_at_once_separate_no_more_than_the_sets(challenge):
     assert (separated.sum(axis=1) <= 9 - high).all()
 
 
-def test_equal_methods_are_never_separated(scores_of):
+def test_equal_methods_are_never_separated(matrices_of):
     values = np.random.default_rng(0).random((1, 40))
-    comparison = compare(scores_of(np.concatenate([values, values, values - 0.5])))
+    comparison = compare(matrices_of(np.concatenate([values, values, values - 0.5])))
     low, high = confidence_sets(comparison)
     assert (low.tolist(), high.tolist()) == ([1, 1, 3], [2, 2, 3])
     assert separated_pairs(comparison).tolist() == [[False, False, True], [False, False, True], [False] * 3]
 
 
-def test_rounding_is_no_lead(scores_of):
-    comparison = compare(scores_of(np.array([[0.3] * 40, [0.1 + 0.2] * 40])))
+def test_rounding_is_no_lead(matrices_of):
+    comparison = compare(matrices_of(np.array([[0.3] * 40, [0.1 + 0.2] * 40])))
     assert comparison.estimates[0] != comparison.estimates[1]
     assert [bound.tolist() for bound in confidence_sets(comparison)] == [[1, 1], [2, 2]]
     assert not separated_pairs(comparison).any()
 
 
 @pytest.mark.parametrize(("patients", "separable"), [(2, False), (5, False), (6, True), (40, True)])
-def test_a_constant_lead_is_judged_by_the_sign_test(scores_of, patients, separable):
+def test_a_constant_lead_is_judged_by_the_sign_test(matrices_of, patients, separable):
     values = np.random.default_rng(0).random((1, patients))
-    comparison = compare(scores_of(np.concatenate([values, values - 0.1])))
+    comparison = compare(matrices_of(np.concatenate([values, values - 0.1])))
     low, high = confidence_sets(comparison)
     assert (low.tolist(), high.tolist()) == (([1, 2], [1, 2]) if separable else ([1, 1], [2, 2]))
     assert separated_pairs(comparison)[0, 1] == separable
 
 
-def test_more_comparisons_ask_more_of_a_constant_lead(scores_of):
+def test_more_comparisons_ask_more_of_a_constant_lead(matrices_of):
     values = np.random.default_rng(0).random((1, 6))
-    comparison = compare(scores_of(np.concatenate([values, values - 0.1, values - 0.2])))
+    comparison = compare(matrices_of(np.concatenate([values, values - 0.1, values - 0.2])))
     assert [bound.tolist() for bound in confidence_sets(comparison)] == [[1, 1, 1], [3, 3, 3]]
     assert not separated_pairs(comparison).any()
 
 
-def test_seven_patients_are_enough_for_three_constant_leads_but_not_for_six(scores_of):
+def test_seven_patients_are_enough_for_three_constant_leads_but_not_for_six(matrices_of):
     values = np.random.default_rng(0).random((1, 7))
-    comparison = compare(scores_of(np.concatenate([values - 0.1 * step for step in range(3)])))
+    comparison = compare(matrices_of(np.concatenate([values - 0.1 * step for step in range(3)])))
     assert [bound.tolist() for bound in confidence_sets(comparison)] == [[1, 2, 3], [1, 2, 3]]
-    more = compare(scores_of(np.concatenate([values - 0.1 * step for step in range(4)])))
+    more = compare(matrices_of(np.concatenate([values - 0.1 * step for step in range(4)])))
     assert [bound.tolist() for bound in confidence_sets(more)] == [[1, 2, 3, 4], [1, 2, 3, 4]]
     assert not separated_pairs(more).any()
 
 
-def test_two_patients_need_more_than_their_few_resamples_show(scores_of):
+def test_two_patients_need_more_than_their_few_resamples_show(matrices_of):
     # t is 5.7; two patients make four resamples, whose expanded quantile is 3.97, but Student's value is 12.7
-    comparison = compare(scores_of(np.array([[1.0, 0.7], [0.0, 0.0]])))
+    comparison = compare(matrices_of(np.array([[1.0, 0.7], [0.0, 0.0]])))
     assert [bound.tolist() for bound in confidence_sets(comparison)] == [[1, 1], [2, 2]]
 
 
 @pytest.mark.parametrize("cases", [1, 3])
-def test_one_patient_tells_nothing(scores_of, cases):
-    comparison = compare(scores_of(np.arange(3 * cases).reshape(3, cases), [0] * cases))
+def test_one_patient_tells_nothing(matrices_of, cases):
+    comparison = compare(matrices_of(np.arange(3 * cases).reshape(3, cases), [0] * cases))
     low, high = confidence_sets(comparison)
     assert (low.tolist(), high.tolist()) == ([1, 1, 1], [3, 3, 3])
     assert not separated_pairs(comparison).any()
 
 
-def test_one_method_is_first(scores_of):
-    comparison = compare(scores_of(np.random.default_rng(0).random((1, 9))))
+def test_one_method_is_first(matrices_of):
+    comparison = compare(matrices_of(np.random.default_rng(0).random((1, 9))))
     assert [bound.tolist() for bound in confidence_sets(comparison)] == [[1], [1]]
 
 
@@ -167,10 +167,10 @@ def test_too_few_resamples_separate_nothing(challenge):
     assert [bound.tolist() for bound in confidence_sets(enough)] == [[1, 2, 3], [1, 2, 3]]
 
 
-def test_too_few_resamples_separate_not_even_a_lead_that_is_the_same_for_all(scores_of):
+def test_too_few_resamples_separate_not_even_a_lead_that_is_the_same_for_all(matrices_of):
     values = np.random.default_rng(0).random((1, 40))
     for resamples, low in ((1, [1, 1]), (18, [1, 1]), (19, [1, 2])):
-        comparison = compare(scores_of(np.concatenate([values, values - 0.1])), resamples)
+        comparison = compare(matrices_of(np.concatenate([values, values - 0.1])), resamples)
         assert confidence_sets(comparison)[0].tolist() == low
         assert separated_pairs(comparison).any() == (low == [1, 2])
 
@@ -182,12 +182,14 @@ def test_the_expanded_level_is_that_of_students_quantile(units):
     assert expanded_level(units) > 0.975
 
 
-def test_a_difference_that_rests_on_one_patient_spares_the_others(scores_of):
+def test_a_difference_that_rests_on_one_patient_spares_the_others(matrices_of):
     random = np.random.default_rng(3)
     first = random.random(50)
     second = first.copy()
     second[7] -= 0.3
-    low, high = confidence_sets(compare(scores_of(np.stack([first, second, first - 0.5 + random.normal(0, 0.1, 50)]))))
+    low, high = confidence_sets(
+        compare(matrices_of(np.stack([first, second, first - 0.5 + random.normal(0, 0.1, 50)])))
+    )
     assert (low.tolist(), high.tolist()) == ([1, 1, 3], [2, 2, 3])
 
 

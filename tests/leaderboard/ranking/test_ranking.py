@@ -7,18 +7,14 @@ import pytest
 from scipy import stats
 
 from leaderboard.cases import cases_frame
+from leaderboard.columns import METRICS
 from leaderboard.errors import InputError
-from leaderboard.ranking.policies import METRICS, POLICIES
-from leaderboard.ranking.ranks import (
-    SCHEMES,
-    analyse,
-    comparable,
-    competition_ranks,
-    left_out,
-    means,
-    rank_methods,
-    standard_deviations,
-)
+from leaderboard.ranking.exact import comparable, competition_ranks, means, standard_deviations
+from leaderboard.ranking.options import RankingOptions
+from leaderboard.ranking.policies import POLICIES
+from leaderboard.ranking.ranks import analyse, rank_methods
+from leaderboard.ranking.reading import left_out
+from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.report.published import read_published
 
 NAN = float("nan")
@@ -51,7 +47,7 @@ def test_published_hausdorff_mean_and_sd_come_out_to_the_printed_digits(build, n
 
 def test_tied_methods_stand_in_natural_order(build):
     cases = build({name: [{}] for name in ("m_10", "m_2", "m_1")} | {"a": [{"dice": 0.1}]})
-    assert list(rank_methods(cases, resamples=0)["method"]) == ["m_1", "m_2", "m_10", "a"]
+    assert list(rank_methods(cases, RankingOptions(resamples=0))["method"]) == ["m_1", "m_2", "m_10", "a"]
 
 
 def test_dice_orders_by_the_mean_and_ties_share_the_smallest_rank(build):
@@ -81,7 +77,7 @@ def test_missing_cases_count_and_are_counted(build):
 
 
 def test_diagonal_policy_counts_the_diagonal(build):
-    table = rank_methods(build({"a": [{"hausdorff_mm": 10}, {"status": "missing"}]}), policy="diagonal")
+    table = rank_methods(build({"a": [{"hausdorff_mm": 10}, {"status": "missing"}]}), RankingOptions(policy="diagonal"))
     assert table["hausdorff_mm_mean"].iloc[0] == 105
 
 
@@ -93,7 +89,7 @@ def test_mean_then_rank_averages_the_ranks_of_the_means(build):
             "c": [{"dice": 0.1, "avd_ml": 4}, {"dice": 0.3, "avd_ml": 4}],  # 0.2 (3rd), 4 (2nd): mean rank 2.5
         }
     )
-    table = rank_methods(cases, scheme="mean-then-rank", metrics=["dice", "avd_ml"])
+    table = rank_methods(cases, RankingOptions(scheme="mean-then-rank", metrics=["dice", "avd_ml"]))
     assert order(table) == {"b": 1, "a": 2, "c": 3}
     assert list(table["score"]) == [1.5, 2.0, 2.5]
 
@@ -107,7 +103,7 @@ def test_rank_then_mean_ranks_within_each_case(build):
             "c": [{"dice": 0.2, "avd_ml": 2}, {"dice": 0.1, "avd_ml": 3}, {"dice": 0.2, "avd_ml": 1}],  # 2 3 2; 2 3 1
         }
     )
-    table = rank_methods(cases, scheme="rank-then-mean", metrics=["dice", "avd_ml"])
+    table = rank_methods(cases, RankingOptions(scheme="rank-then-mean", metrics=["dice", "avd_ml"]))
     assert order(table) == {"a": 1, "b": 1, "c": 3}
     assert list(table["score"]) == [round(10 / 6, 6), round(10 / 6, 6), round(13 / 6, 6)]
 
@@ -120,14 +116,16 @@ def test_rank_then_mean_gives_a_missing_prediction_the_last_rank_in_every_metric
             "c": [{"dice": 0.0, "avd_ml": 5, "reference_ml": 1}],
         }
     )
-    table = rank_methods(cases, scheme="rank-then-mean", metrics=["dice", "avd_ml"])
+    table = rank_methods(cases, RankingOptions(scheme="rank-then-mean", metrics=["dice", "avd_ml"]))
     assert order(table) == {"c": 1, "a": 2, "b": 2}
     assert list(table["score"]) == [1, 3, 3]
 
 
 def test_rank_then_mean_puts_a_failed_prediction_above_none(build):
     empty = {"status": "empty_prediction", "dice": 0, "precision": NAN, "recall": 0, "hausdorff_mm": NAN, "avd_ml": 10}
-    table = rank_methods(build({"a": [{"status": "missing"}], "b": [empty], "c": [{}]}), scheme="rank-then-mean")
+    table = rank_methods(
+        build({"a": [{"status": "missing"}], "b": [empty], "c": [{}]}), RankingOptions(scheme="rank-then-mean")
+    )
     assert order(table) == {"c": 1, "b": 2, "a": 3}
 
 
@@ -137,8 +135,7 @@ def test_test_then_rank_counts_the_wilcoxon_tests_won(build):
     dice = {"a": base + 0.2, "b": base + random.normal(0, 0.05, 20), "c": base + random.normal(0, 0.05, 20)}
     table = rank_methods(
         build({name: [{"dice": value} for value in values] for name, values in dice.items()}),
-        scheme="test-then-rank",
-        metrics=["dice"],
+        RankingOptions(scheme="test-then-rank", metrics=["dice"]),
     )
     expected = {
         name: sum(
@@ -159,35 +156,35 @@ def test_test_then_rank_knows_that_less_distance_is_better(build):
         "near": [{"hausdorff_mm": 5 + i} for i in range(10)],
         "far": [{"hausdorff_mm": 9 + 2 * i} for i in range(10)],
     }
-    table = rank_methods(build(values), scheme="test-then-rank", metrics=["hausdorff_mm"])
+    table = rank_methods(build(values), RankingOptions(scheme="test-then-rank", metrics=["hausdorff_mm"]))
     assert order(table) == {"near": 1, "far": 2}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_one_method_is_first(build, scheme):
-    assert order(rank_methods(build({"a": [{}, {"status": "missing"}]}), scheme=scheme)) == {"a": 1}
+    assert order(rank_methods(build({"a": [{}, {"status": "missing"}]}), RankingOptions(scheme=scheme))) == {"a": 1}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_equal_methods_are_all_first(build, scheme):
-    assert set(rank_methods(build({name: [{}] * 4 for name in "abc"}), scheme=scheme)["rank"]) == {1}
+    assert set(rank_methods(build({name: [{}] * 4 for name in "abc"}), RankingOptions(scheme=scheme))["rank"]) == {1}
 
 
 @pytest.mark.parametrize("scheme", ["dice", "mean-then-rank", "rank-then-mean"])
 def test_one_case_is_enough(build, scheme):
     better = {"dice": 0.9, "hausdorff_mm": 1, "precision": 0.9, "recall": 0.9, "avd_ml": 0}
-    assert order(rank_methods(build({"a": [{}], "b": [better]}), scheme=scheme)) == {"b": 1, "a": 2}
+    assert order(rank_methods(build({"a": [{}], "b": [better]}), RankingOptions(scheme=scheme))) == {"b": 1, "a": 2}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_order_of_the_rows_leaves_no_trace(build, scheme):
     random = np.random.default_rng(1)
     cases = build({name: [{"dice": float(v), "avd_ml": float(9 * v)} for v in random.random(15)] for name in "abcd"})
-    expected = rank_methods(cases, scheme=scheme)
+    expected = rank_methods(cases, RankingOptions(scheme=scheme))
     for seed in range(3):
         shuffled = cases.sample(frac=1, random_state=seed)
-        assert rank_methods(shuffled, scheme=scheme).equals(expected)
-        assert rank_methods(shuffled.reset_index(drop=True), scheme=scheme).equals(expected)
+        assert rank_methods(shuffled, RankingOptions(scheme=scheme)).equals(expected)
+        assert rank_methods(shuffled.reset_index(drop=True), RankingOptions(scheme=scheme)).equals(expected)
 
 
 def test_further_metrics_follow_where_the_rows_have_them(build):
@@ -201,12 +198,15 @@ def test_further_metrics_follow_where_the_rows_have_them(build):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_metrics_that_one_of_several_methods_lacks_are_told(build, policy):
     cases = build({"a": [{}, {}], "b": [{}, {"hd95_mm": NAN, "lesion_f1": NAN}], "c": [{"core_agreement": NAN}, {}]})
-    assert left_out(cases, policy=policy) == [
+    assert left_out(cases, RankingOptions(policy=policy)) == [
         "left out for all methods: hd95_mm, lesion_f1, which b has no value of in some case: "
         "score these predictions again",
         "left out for all methods: core_agreement, which c has no value of in some case: score these predictions again",
     ]
-    shown = {column.removesuffix("_mean") for column in rank_methods(cases, policy=policy, resamples=0).columns}
+    shown = {
+        column.removesuffix("_mean")
+        for column in rank_methods(cases, RankingOptions(policy=policy, resamples=0)).columns
+    }
     assert shown & set(METRICS) == set(METRICS) - {"hd95_mm", "lesion_f1", "core_agreement"}
 
 
@@ -228,13 +228,13 @@ def test_metrics_that_all_have_or_none_has_are_not_told(build):
 def test_a_metric_without_its_column_is_refused(build):
     cases = build({"a": [{}]})
     with pytest.raises(InputError, match="lesion_f1 is not among the columns"):
-        rank_methods(cases[cases.columns[:12]], scheme="mean-then-rank", metrics=["lesion_f1"])
+        rank_methods(cases[cases.columns[:12]], RankingOptions(scheme="mean-then-rank", metrics=["lesion_f1"]))
 
 
 @pytest.mark.parametrize("metric", ["volume_difference_ml", "nothing"])
 def test_a_metric_without_direction_is_refused(build, metric):
     with pytest.raises(InputError, match=f"{metric} is no metric to rank by"):
-        rank_methods(build({"a": [{}]}), scheme="mean-then-rank", metrics=[metric])
+        rank_methods(build({"a": [{}]}), RankingOptions(scheme="mean-then-rank", metrics=[metric]))
 
 
 def test_a_case_that_is_there_twice_is_refused(build):
@@ -275,7 +275,7 @@ def test_a_case_of_two_patients_is_refused(build):
 @pytest.mark.parametrize("name", ["scheme", "policy", "unit"])
 def test_unknown_names_are_refused(build, name):
     with pytest.raises(InputError, match=f"the {name} best is unknown"):
-        rank_methods(build({"a": [{}]}), **{name: "best"})
+        rank_methods(build({"a": [{}]}), RankingOptions(**{name: "best"}))
 
 
 def test_all_problems_are_reported_at_once(build):
@@ -304,27 +304,37 @@ def test_comparable_keeps_what_differs():
 def test_any_column_with_a_direction_is_a_metric(build):
     cases = build({"a": [{}, {}], "b": [{}, {}], "c": [{}, {}]})
     cases["seconds"] = ["4", "4", "1", "2", "9", "9"]
-    table = rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:lower"])
+    table = rank_methods(cases, RankingOptions(scheme="mean-then-rank", metrics=["seconds:lower"]))
     assert order(table) == {"b": 1, "a": 2, "c": 3}
     assert list(table["seconds_mean"]) == [1.5, 4.0, 9.0]
-    assert order(rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:higher"])) == {"c": 1, "a": 2, "b": 3}
+    assert order(rank_methods(cases, RankingOptions(scheme="mean-then-rank", metrics=["seconds:higher"]))) == {
+        "c": 1,
+        "a": 2,
+        "b": 3,
+    }
 
 
 def test_a_direction_overrides_the_usual_one(build):
     cases = build({"a": [{"volume_difference_ml": -5}], "b": [{"volume_difference_ml": 3}]})
     for direction, first in (("higher", "b"), ("lower", "a")):
-        table = rank_methods(cases, scheme="rank-then-mean", metrics=[f"volume_difference_ml:{direction}"])
+        table = rank_methods(
+            cases, RankingOptions(scheme="rank-then-mean", metrics=[f"volume_difference_ml:{direction}"])
+        )
         assert table["method"].iloc[0] == first
 
 
 def test_an_undefined_value_without_a_policy_takes_the_last_rank_and_counts_as_the_worst(build):
     cases = build({"a": [{}, {}], "b": [{}, {}], "c": [{}, {}]})
     cases["seconds"] = [1.0, NAN, 8.0, 8.0, 2.0, 3.0]
-    table = rank_methods(cases, scheme="rank-then-mean", metrics=["seconds:lower"])
+    table = rank_methods(cases, RankingOptions(scheme="rank-then-mean", metrics=["seconds:lower"]))
     assert dict(zip(table["method"], table["score"], strict=True)) == {"c": 1.5, "a": 2.0, "b": 2.5}
-    means_of = rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:lower"]).set_index("method")
+    means_of = rank_methods(cases, RankingOptions(scheme="mean-then-rank", metrics=["seconds:lower"])).set_index(
+        "method"
+    )
     assert list(means_of.loc[["a", "b", "c"], "seconds_mean"]) == [4.5, 8.0, 2.5]
-    upwards = rank_methods(cases, scheme="mean-then-rank", metrics=["seconds:higher"]).set_index("method")
+    upwards = rank_methods(cases, RankingOptions(scheme="mean-then-rank", metrics=["seconds:higher"])).set_index(
+        "method"
+    )
     assert list(upwards.loc[["a", "b", "c"], "seconds_mean"]) == [1.0, 8.0, 2.5]
 
 
@@ -342,19 +352,19 @@ def test_metrics_that_cannot_be_ranked_by_are_refused(build, metrics, problem):
     cases = build({"a": [{}, {}]})
     cases["words"] = ["many", "1"]
     with pytest.raises(InputError, match=problem):
-        rank_methods(cases, scheme="rank-then-mean", metrics=metrics)
+        rank_methods(cases, RankingOptions(scheme="rank-then-mean", metrics=metrics))
 
 
 def test_what_resampling_tells_stands_at_the_end(build):
     cases = build({"a": [{"dice": 0.9}] * 12, "b": [{"dice": 0.1 + 0.01 * case} for case in range(12)]})
-    table = rank_methods(cases, resamples=200, seed=3)
+    table = rank_methods(cases, RankingOptions(resamples=200, seed=3))
     assert list(table.columns[-8:]) == [
         "rank_boot_low", "rank_boot_high", "first_share", "tie_group", "patients", "unit", "resamples", "seed"
     ]  # fmt: skip
     assert table.iloc[0][["rank_low", "rank_high", *table.columns[-8:]]].tolist() == [
         1, 1, 1, 1, 1.0, "a", 12, "patient", 200, 3
     ]  # fmt: skip
-    bare = rank_methods(cases, resamples=0)
+    bare = rank_methods(cases, RankingOptions(resamples=0))
     assert bare["rank_low"].isna().all()
     assert "tie_group" not in bare.columns
     shared = [column for column in bare.columns if column not in ("rank_low", "rank_high")]
@@ -363,9 +373,9 @@ def test_what_resampling_tells_stands_at_the_end(build):
 
 def test_a_case_without_a_patient_is_a_patient_of_its_own(build):
     cases = build({name: [{"patient": patient} for patient in ("P1", "P1", "", "")] for name in "ab"})
-    assert rank_methods(cases, resamples=5)["patients"].tolist() == [3, 3]
+    assert rank_methods(cases, RankingOptions(resamples=5))["patients"].tolist() == [3, 3]
     cases.loc[(cases["method"] == "a") & (cases["case"] == "case_4"), "patient"] = "P1"
-    assert rank_methods(cases, resamples=5)["patients"].tolist() == [2, 2]
+    assert rank_methods(cases, RankingOptions(resamples=5))["patients"].tolist() == [2, 2]
 
 
 def test_an_analysis_follows_the_order_of_the_table(build):
@@ -376,12 +386,11 @@ def test_an_analysis_follows_the_order_of_the_table(build):
             for name, low in {"a": 0, "b": 0.6, "c": 0.3}.items()
         }
     )
-    found = analyse(cases, resamples=300)
-    assert list(found.table["method"]) == ["b", "c", "a"] == list(found.scores.methods)
+    found = analyse(cases, RankingOptions(resamples=300))
+    assert list(found.table["method"]) == ["b", "c", "a"] == list(found.matrices.methods)
     assert found.uncertainty.rank.tolist() == [1, 2, 3]
     assert found.uncertainty.separated.tolist() == np.triu(np.ones((3, 3), bool), 1).tolist()
     assert found.table["rank_low"].tolist() == found.uncertainty.rank_low.tolist() == [1, 2, 3]
     assert (found.significance[np.triu_indices(3, 1)] < 0.001).all()
     assert (found.significance[np.tril_indices(3, -1)] == 1).all()
-    assert found.agreement.methods == ("b", "c", "a")
     assert found.agreement.ranks[0].tolist() == [1, 2, 3]

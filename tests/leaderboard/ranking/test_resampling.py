@@ -7,16 +7,11 @@ import pytest
 from scipy import stats
 
 from leaderboard.errors import InputError
-from leaderboard.ranking.resampling import (
-    cluster_errors,
-    descending_ranks,
-    draw,
-    resampled_means,
-    resampled_scores,
-    signed_rank_z,
-    unit_totals,
-)
-from leaderboard.ranking.schemes import SCHEMES, scheme_ranks
+from leaderboard.ranking.exact import descending_ranks
+from leaderboard.ranking.options import RankingOptions
+from leaderboard.ranking.resampling import cluster_errors, draw, resampled_means, unit_totals
+from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.ranking.wilcoxon import signed_rank_z
 
 PATIENTS = [0, 0, 1, 2, 2, 3, 4, 5, 5, 5]
 
@@ -26,8 +21,8 @@ def cases_of(resamples, row):
     return np.repeat(np.arange(len(resamples.unit_of_case)), resamples.counts[row][resamples.unit_of_case])
 
 
-def test_as_many_patients_are_drawn_as_there_are(scores_of):
-    drawn = draw(scores_of(np.zeros((2, 10)), PATIENTS), unit="patient", resamples=500, seed=0)
+def test_as_many_patients_are_drawn_as_there_are(matrices_of):
+    drawn = draw(matrices_of(np.zeros((2, 10)), PATIENTS), unit="patient", resamples=500, seed=0)
     assert drawn.counts.shape == (500, 6)
     assert set(drawn.counts.sum(axis=1)) == {6}
     assert drawn.counts.mean(axis=0) == pytest.approx(np.ones(6), abs=0.2)
@@ -35,8 +30,8 @@ def test_as_many_patients_are_drawn_as_there_are(scores_of):
     assert drawn.sizes.tolist() == [2, 1, 2, 1, 1, 3]
 
 
-def test_cases_are_drawn_where_they_are_the_unit(scores_of):
-    drawn = draw(scores_of(np.zeros((2, 10)), PATIENTS), unit="case", resamples=5, seed=0)
+def test_cases_are_drawn_where_they_are_the_unit(matrices_of):
+    drawn = draw(matrices_of(np.zeros((2, 10)), PATIENTS), unit="case", resamples=5, seed=0)
     assert drawn.units == 10
     assert drawn.unit_of_case.tolist() == list(range(10))
 
@@ -45,21 +40,21 @@ def test_cases_are_drawn_where_they_are_the_unit(scores_of):
 FROZEN = [[2, 1, 0, 1, 1, 1], [1, 0, 0, 2, 2, 1], [1, 1, 0, 1, 1, 2]]
 
 
-def test_a_seed_draws_the_same_for_ever(scores_of):
-    scores = scores_of(np.zeros((1, 6)))
-    assert draw(scores, unit="patient", resamples=3, seed=0).counts.tolist() == FROZEN
-    assert draw(scores, unit="patient", resamples=3, seed=1).counts.tolist() != FROZEN
+def test_a_seed_draws_the_same_for_ever(matrices_of):
+    matrices = matrices_of(np.zeros((1, 6)))
+    assert draw(matrices, unit="patient", resamples=3, seed=0).counts.tolist() == FROZEN
+    assert draw(matrices, unit="patient", resamples=3, seed=1).counts.tolist() != FROZEN
 
 
-@pytest.mark.parametrize("wrong", [{"unit": "slice"}, {"resamples": 0}, {"seed": -1}])
-def test_wrong_choices_are_refused(scores_of, wrong):
+@pytest.mark.parametrize("wrong", [{"unit": "slice"}, {"resamples": -1}, {"seed": -1}])
+def test_wrong_choices_are_refused(wrong):
     with pytest.raises(InputError):
-        draw(scores_of(np.zeros((1, 2))), **{"unit": "patient", "resamples": 1, "seed": 0, **wrong})
+        RankingOptions(**wrong)
 
 
-def test_means_are_those_of_the_drawn_cases_exactly(scores_of):
+def test_means_are_those_of_the_drawn_cases_exactly(matrices_of):
     values = np.random.default_rng(0).random((4, 10)).round(4)
-    drawn = draw(scores_of(values, PATIENTS), unit="patient", resamples=60, seed=1)
+    drawn = draw(matrices_of(values, PATIENTS), unit="patient", resamples=60, seed=1)
     found = resampled_means(values, drawn)
     for row in range(60):
         chosen = cases_of(drawn, row)
@@ -68,33 +63,33 @@ def test_means_are_those_of_the_drawn_cases_exactly(scores_of):
             assert found[method, row] == pytest.approx(float(exact), abs=1e-11)
 
 
-def test_equal_means_are_equal_floats_in_whatever_order_they_were_summed(scores_of):
+def test_equal_means_are_equal_floats_in_whatever_order_they_were_summed(matrices_of):
     random = np.random.default_rng(3)
     values = random.random((1, 300)).round(3)
     values = np.concatenate([values, values[:, ::-1], values + 1e8])
     # cases that mirror each other belong to one patient: both orders sum to the same
     patients = [min(case, 299 - case) for case in range(300)]
-    found = resampled_means(values, draw(scores_of(values, patients), unit="patient", resamples=400, seed=0))
+    found = resampled_means(values, draw(matrices_of(values, patients), unit="patient", resamples=400, seed=0))
     assert (found[0] == found[1]).all()
 
 
-def test_bytes_do_not_depend_on_order_or_chunks(scores_of, monkeypatch):
+def test_bytes_do_not_depend_on_order_or_chunks(matrices_of, monkeypatch):
     values = np.random.default_rng(4).random((5, 10)) * 1e8
-    drawn = draw(scores_of(values, PATIENTS), unit="patient", resamples=300, seed=2)
+    drawn = draw(matrices_of(values, PATIENTS), unit="patient", resamples=300, seed=2)
     found = resampled_means(values, drawn)
     assert resampled_means(values[::-1], drawn)[::-1].tobytes() == found.tobytes()
     monkeypatch.setattr("leaderboard.ranking.resampling._CHUNK", 17)
     assert (
-        draw(scores_of(values, PATIENTS), unit="patient", resamples=300, seed=2).counts.tobytes()
+        draw(matrices_of(values, PATIENTS), unit="patient", resamples=300, seed=2).counts.tobytes()
         == drawn.counts.tobytes()
     )
     assert resampled_means(values, drawn).tobytes() == found.tobytes()
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e8])
-def test_sums_of_any_resample_are_exact(scores_of, scale):
+def test_sums_of_any_resample_are_exact(matrices_of, scale):
     values = scale * np.random.default_rng(12).random((3, 94))
-    drawn = draw(scores_of(values, np.arange(94) // 2), unit="patient", resamples=50, seed=0)
+    drawn = draw(matrices_of(values, np.arange(94) // 2), unit="patient", resamples=50, seed=0)
     totals, unit = unit_totals(values, drawn)
     whole = totals / unit
     assert (whole == np.round(whole)).all()
@@ -108,38 +103,38 @@ def test_ranks_down_each_column():
 
 
 @pytest.mark.parametrize("scheme", sorted(set(SCHEMES) - {"test-then-rank", "rank-then-mean"}))
-def test_a_resample_is_ranked_as_its_cases_would_be(scores_of, scheme):
+def test_a_resample_is_ranked_as_its_cases_would_be(matrices_of, scheme):
     random = np.random.default_rng(5)
     values = {"dice": random.random((5, 10)).round(1), "avd_ml": random.random((5, 10)).round(1)}
     directions = {"dice": True, "avd_ml": False}
-    scores = scores_of(values, PATIENTS, **directions)
-    drawn = draw(scores, unit="patient", resamples=80, seed=0)
-    found = descending_ranks(resampled_scores(scores, scheme, drawn))
+    matrices = matrices_of(values, PATIENTS, **directions)
+    drawn = draw(matrices, unit="patient", resamples=80, seed=0)
+    found = descending_ranks(SCHEMES[scheme].resampled(matrices, drawn))
     for row in range(80):
         chosen = cases_of(drawn, row)
-        part = scores_of({name: matrix[:, chosen] for name, matrix in values.items()}, **directions)
-        assert found[:, row].tolist() == scheme_ranks(part, scheme)[1].tolist()
+        part = matrices_of({name: matrix[:, chosen] for name, matrix in values.items()}, **directions)
+        assert found[:, row].tolist() == SCHEMES[scheme].ranks(part)[1].tolist()
 
 
-def test_ranks_within_a_case_stay_when_others_are_drawn(scores_of):
+def test_ranks_within_a_case_stay_when_others_are_drawn(matrices_of):
     random = np.random.default_rng(6)
     values = {"dice": random.random((5, 10)).round(1), "avd_ml": random.random((5, 10)).round(1)}
-    scores = scores_of(values, PATIENTS, dice=True, avd_ml=False)
-    drawn = draw(scores, unit="patient", resamples=80, seed=0)
-    found = resampled_scores(scores, "rank-then-mean", drawn)
+    matrices = matrices_of(values, PATIENTS, dice=True, avd_ml=False)
+    drawn = draw(matrices, unit="patient", resamples=80, seed=0)
+    found = SCHEMES["rank-then-mean"].resampled(matrices, drawn)
     for row in range(80):
         chosen = cases_of(drawn, row)
-        part = scores_of({name: matrix[:, chosen] for name, matrix in values.items()}, dice=True, avd_ml=False)
-        assert -found[:, row] / 2 == pytest.approx(scheme_ranks(part, "rank-then-mean")[0])
+        part = matrices_of({name: matrix[:, chosen] for name, matrix in values.items()}, dice=True, avd_ml=False)
+        assert -found[:, row] / 2 == pytest.approx(SCHEMES["rank-then-mean"].ranks(part)[0])
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_signed_rank_z_equals_scipy_on_the_drawn_cases(scores_of, ties):
+def test_signed_rank_z_equals_scipy_on_the_drawn_cases(matrices_of, ties):
     random = np.random.default_rng(7)
     differences = random.normal(0.2, 1, 10)
     if ties:
         differences[[3, 4]] = 0, -differences[5]
-    drawn = draw(scores_of(np.zeros((1, 10)), PATIENTS), unit="patient", resamples=60, seed=0)
+    drawn = draw(matrices_of(np.zeros((1, 10)), PATIENTS), unit="patient", resamples=60, seed=0)
     weights = drawn.counts.T[drawn.unit_of_case].astype(float)
     found = signed_rank_z(differences, weights)
     for row in range(60):
@@ -148,36 +143,36 @@ def test_signed_rank_z_equals_scipy_on_the_drawn_cases(scores_of, ties):
     assert not signed_rank_z(np.zeros(10), weights).any()
 
 
-def test_tests_won_in_resamples(scores_of):
+def test_tests_won_in_resamples(matrices_of):
     random = np.random.default_rng(8)
     base = random.random(40)
-    scores = scores_of({"dice": np.stack([base + 0.5, base, base + random.normal(0, 0.1, 40)])})
-    found = resampled_scores(scores, "test-then-rank", draw(scores, unit="patient", resamples=50, seed=0))
+    matrices = matrices_of({"dice": np.stack([base + 0.5, base, base + random.normal(0, 0.1, 40)])})
+    found = SCHEMES["test-then-rank"].resampled(matrices, draw(matrices, unit="patient", resamples=50, seed=0))
     assert (found[0] == 1).all()
     assert set(np.unique(found[1:])) <= {0.0, 0.5}
 
 
-def test_errors_are_the_usual_ones_for_a_case_a_patient(scores_of):
+def test_errors_are_the_usual_ones_for_a_case_a_patient(matrices_of):
     values = np.random.default_rng(9).random((2, 30))
-    drawn = draw(scores_of(values), unit="patient", resamples=1, seed=0)
+    drawn = draw(matrices_of(values), unit="patient", resamples=1, seed=0)
     errors = cluster_errors(values, drawn)
     expected = stats.sem(values[0] - values[1])
     assert np.sqrt(((errors[0] - errors[1]) ** 2).sum()) == pytest.approx(expected)
 
 
-def test_errors_of_patients_with_equal_slabs_are_those_of_one_slab_each(scores_of):
+def test_errors_of_patients_with_equal_slabs_are_those_of_one_slab_each(matrices_of):
     single = np.random.default_rng(10).random((2, 30))
     doubled = np.repeat(single, 2, axis=1)
-    drawn = draw(scores_of(doubled, np.repeat(np.arange(30), 2)), unit="patient", resamples=1, seed=0)
+    drawn = draw(matrices_of(doubled, np.repeat(np.arange(30), 2)), unit="patient", resamples=1, seed=0)
     errors = cluster_errors(doubled, drawn)
     assert np.sqrt(((errors[0] - errors[1]) ** 2).sum()) == pytest.approx(stats.sem(single[0] - single[1]))
 
 
-def test_errors_agree_with_the_bootstrap(scores_of):
+def test_errors_agree_with_the_bootstrap(matrices_of):
     random = np.random.default_rng(11)
     patients = np.repeat(np.arange(60), [1, 2] * 30)
     values = random.normal(0, 1, (2, 60))[:, patients] + random.normal(0, 0.3, (2, 90)) + [[20], [0]]
-    drawn = draw(scores_of(values, patients), unit="patient", resamples=4000, seed=0)
+    drawn = draw(matrices_of(values, patients), unit="patient", resamples=4000, seed=0)
     means = resampled_means(values, drawn)
     errors = cluster_errors(values, drawn)
     assert np.sqrt(((errors[0] - errors[1]) ** 2).sum()) == pytest.approx((means[0] - means[1]).std(), rel=0.05)

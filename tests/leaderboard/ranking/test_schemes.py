@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.ranking.schemes import case_rank_sums, per_case, rounded_differences, scheme_ranks, wilcoxon_matrix
+from leaderboard.ranking.resampling import draw, resampled_means
+from leaderboard.ranking.schemes import SCHEMES, case_rank_sums
+from leaderboard.ranking.wilcoxon import rounded_differences, wilcoxon_matrix
 
 
 @pytest.mark.parametrize("count", [5, 9, 30, 60])
@@ -40,22 +42,40 @@ def test_equal_differences_tie_whatever_their_rounding():
     assert 0.8 - 0.7 != 0.4 - 0.3  # the trap
 
 
-def test_per_case_means_give_the_order_of_the_scheme(scores_of):
+def test_per_case_means_give_the_order_of_the_scheme(matrices_of):
     random = np.random.default_rng(2)
-    scores = scores_of({"dice": random.random((7, 30)), "avd_ml": random.random((7, 30))}, dice=True, avd_ml=False)
+    matrices = matrices_of({"dice": random.random((7, 30)), "avd_ml": random.random((7, 30))}, dice=True, avd_ml=False)
     for scheme in ("dice", "rank-then-mean"):
         assert (
-            np.argsort(-per_case(scores, scheme).mean(axis=1)).tolist()
-            == np.argsort(scheme_ranks(scores, scheme)[1]).tolist()
+            np.argsort(-SCHEMES[scheme].by_case(matrices).mean(axis=1)).tolist()
+            == np.argsort(SCHEMES[scheme].ranks(matrices)[1]).tolist()
         )
-    assert per_case(scores, "mean-then-rank") is None
-    assert per_case(scores, "test-then-rank") is None
-    one = scores_of({"avd_ml": scores.values["avd_ml"]}, avd_ml=False)
-    assert per_case(one, "mean-then-rank").tolist() == (-scores.values["avd_ml"]).tolist()
+    assert SCHEMES["mean-then-rank"].by_case(matrices) is None
+    assert SCHEMES["test-then-rank"].by_case(matrices) is None
+    one = matrices_of({"avd_ml": matrices.values["avd_ml"]}, avd_ml=False)
+    assert SCHEMES["mean-then-rank"].by_case(one).tolist() == (-matrices.values["avd_ml"]).tolist()
 
 
-def test_rank_sums_are_hand_computed(scores_of):
-    scores = scores_of(
+def test_rank_sums_are_hand_computed(matrices_of):
+    matrices = matrices_of(
         {"dice": [[0.9, 0.1], [0.9, 0.2], [0.5, 0.3]], "avd_ml": [[1, 5], [2, 5], [3, 5]]}, dice=True, avd_ml=False
     )
-    assert case_rank_sums(scores).tolist() == [[1 + 1, 3 + 1], [1 + 2, 2 + 1], [3 + 3, 1 + 1]]
+    assert case_rank_sums(matrices).tolist() == [[1 + 1, 3 + 1], [1 + 2, 2 + 1], [3 + 3, 1 + 1]]
+
+
+def test_schemes_with_a_score_by_case_are_resampled_as_its_mean(matrices_of):
+    one = matrices_of({"dice": np.random.default_rng(4).random((5, 12))})
+    drawn = draw(one, unit="case", resamples=30, seed=0)
+    by_case = {name: found for name, scheme in SCHEMES.items() if (found := scheme.by_case(one)) is not None}
+    assert {"dice", "mean-then-rank", "rank-then-mean"} <= set(by_case)
+    for name, found in by_case.items():
+        assert (SCHEMES[name].resampled(one, drawn) == resampled_means(found, drawn)).all()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+def test_a_resampled_score_of_every_scheme_is_better_the_higher(matrices_of, scheme):
+    base = np.random.default_rng(5).random(20)
+    apart = matrices_of({name: np.stack([base, base + 1, base + 2]) for name in ("dice", "recall")})
+    drawn = draw(apart, unit="case", resamples=10, seed=0)
+    assert (np.diff(scheme.resampled(apart, drawn), axis=0) > 0).all()
+    assert scheme.ranks(apart)[1].tolist() == [3, 2, 1]

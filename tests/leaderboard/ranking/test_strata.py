@@ -3,6 +3,7 @@
 import pytest
 
 from leaderboard.errors import InputError
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.ranking.strata import rank_strata, split
 
@@ -88,7 +89,9 @@ def test_each_stratum_is_ranked_by_its_own_cases(build):
             "b": [{"dice": 0.5, "reference_ml": 1}, {"dice": 0.6, "reference_ml": 90}],
         }
     )
-    found = rank_strata(cases, "size", resamples=20, scheme="rank-then-mean", metrics=["dice"])
+    found = rank_strata(cases, "size", RankingOptions(resamples=20, scheme="rank-then-mean", metrics=["dice"]))
     assert [table["method"].tolist() for table in found.values()] == [["a", "b"], ["b", "a"]]
-    alone = rank_methods(cases[cases["reference_ml"] < 5], resamples=20, scheme="rank-then-mean", metrics=["dice"])
+    alone = rank_methods(
+        cases[cases["reference_ml"] < 5], RankingOptions(resamples=20, scheme="rank-then-mean", metrics=["dice"])
+    )
     assert found["below 5 mL"].equals(alone)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.schemes import SCHEMES
-from leaderboard.ranking.uncertainty import holm, kendall_taus, quantify, scheme_agreement, significance
+from leaderboard.ranking.uncertainty import kendall_taus, quantify, scheme_agreement, significance
+from leaderboard.ranking.wilcoxon import holm
 
 
 def same(first, second):
@@ -14,9 +16,9 @@ def same(first, second):
     return all(a.tobytes() == b.tobytes() if isinstance(a, np.ndarray) else a == b for a, b in pairs)
 
 
-def test_the_best_of_far_apart_methods_is_always_first(scores_of):
+def test_the_best_of_far_apart_methods_is_always_first(matrices_of):
     base = np.random.default_rng(0).random(30)
-    found = quantify(scores_of(np.stack([base, base - 2, base - 1])), resamples=300)
+    found = quantify(matrices_of(np.stack([base, base - 2, base - 1])), RankingOptions(resamples=300))
     assert found.rank.tolist() == [1, 3, 2]
     for low, high in ((found.rank_low, found.rank_high), (found.boot_low, found.boot_high)):
         assert low.tolist() == high.tolist() == [1, 3, 2]
@@ -28,7 +30,7 @@ def test_the_best_of_far_apart_methods_is_always_first(scores_of):
 
 
 def test_frequencies_intervals_and_shares_agree(challenge):
-    found = quantify(challenge(np.random.default_rng(1), methods=6, step=0.02), resamples=1000)
+    found = quantify(challenge(np.random.default_rng(1), methods=6, step=0.02), RankingOptions(resamples=1000))
     assert found.rank_frequency.sum(axis=1) == pytest.approx(np.ones(6))
     assert found.first_share.tolist() == found.rank_frequency[:, 0].tolist()
     cumulated = found.rank_frequency.cumsum(axis=1)
@@ -38,9 +40,9 @@ def test_frequencies_intervals_and_shares_agree(challenge):
     assert (found.rank <= found.rank_high).all()
 
 
-def test_equal_methods_share_everything(scores_of):
+def test_equal_methods_share_everything(matrices_of):
     values = np.random.default_rng(0).random((1, 12)).repeat(3, axis=0)
-    found = quantify(scores_of(values), resamples=50)
+    found = quantify(matrices_of(values), RankingOptions(resamples=50))
     assert found.rank.tolist() == [1, 1, 1]
     assert (found.rank_low.tolist(), found.rank_high.tolist()) == ([1, 1, 1], [3, 3, 3])
     assert found.first_share.tolist() == [1, 1, 1]
@@ -50,53 +52,58 @@ def test_equal_methods_share_everything(scores_of):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("shape", [(1, 8), (3, 1), (1, 1)])
-def test_one_method_or_one_case_has_the_whole_table_as_its_set(scores_of, scheme, shape):
+def test_one_method_or_one_case_has_the_whole_table_as_its_set(matrices_of, scheme, shape):
     values = np.random.default_rng(0).random(shape)
-    found = quantify(scores_of({"dice": values, "recall": values}), scheme=scheme, resamples=30)
+    found = quantify(matrices_of({"dice": values, "recall": values}), RankingOptions(scheme=scheme, resamples=30))
     assert set(found.rank_low) == {1}
     assert set(found.rank_high) == {shape[0]}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("resamples", [1, 5, 18])
-def test_too_few_resamples_separate_nothing_under_any_scheme(scores_of, scheme, resamples):
+def test_too_few_resamples_separate_nothing_under_any_scheme(matrices_of, scheme, resamples):
     base = {name: np.random.default_rng(0).random((1, 20)) for name in ("dice", "recall", "precision")}
-    apart = scores_of({name: np.concatenate([values, values - 2, values - 3]) for name, values in base.items()})
-    found = quantify(apart, scheme=scheme, resamples=resamples)
+    apart = matrices_of({name: np.concatenate([values, values - 2, values - 3]) for name, values in base.items()})
+    found = quantify(apart, RankingOptions(scheme=scheme, resamples=resamples))
     assert (found.rank_low.tolist(), found.rank_high.tolist()) == ([1, 1, 1], [3, 3, 3])
     assert not found.separated.any()
     assert found.tie_labels == ("a", "a", "a")
 
 
 @pytest.mark.parametrize(("against", "separable"), [(0, True), (1, False), (2, False)])
-def test_a_lead_that_no_resample_changes_is_judged_by_the_patients(scores_of, against, separable):
+def test_a_lead_that_no_resample_changes_is_judged_by_the_patients(matrices_of, against, separable):
     # eight patients; those against are so by so little that no mean of a resample is
     lead = np.array([-1e-6 * (1 + case) if case < against else 1.0 + case for case in range(8)])
     values = np.random.default_rng(0).random(8)
-    scores = scores_of({name: np.stack([values + lead, values]) for name in ("dice", "recall")})
-    found = quantify(scores, scheme="mean-then-rank", resamples=200)
+    matrices = matrices_of({name: np.stack([values + lead, values]) for name in ("dice", "recall")})
+    found = quantify(matrices, RankingOptions(scheme="mean-then-rank", resamples=200))
     assert found.rank_frequency.tolist() == [[1, 0], [0, 1]]
     assert found.rank_high.tolist() == ([1, 2] if separable else [2, 2])
     assert found.separated[0, 1] == separable
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_two_equal_methods_are_seldom_separated_by_metrics_that_say_the_same(challenge, scores_of, noise):
+def test_two_equal_methods_are_seldom_separated_by_metrics_that_say_the_same(challenge, matrices_of, noise):
     wrong = 0
     for seed in range(300):
         random = np.random.default_rng(seed)
         dice = challenge(random, methods=2, step=0, slabs=(1,) * 20).values["dice"]
         metrics = {name: dice + noise * random.standard_normal(dice.shape) for name in ("dice", "recall", "precision")}
-        wrong += quantify(scores_of(metrics), scheme="mean-then-rank", resamples=200, seed=seed).separated.any()
+        wrong += quantify(
+            matrices_of(metrics), RankingOptions(scheme="mean-then-rank", resamples=200, seed=seed)
+        ).separated.any()
     assert wrong <= 0.06 * 300
 
 
-def test_tie_groups_follow_the_ranking_and_not_the_rows(scores_of):
+def test_tie_groups_follow_the_ranking_and_not_the_rows(matrices_of):
     random = np.random.default_rng(5)
     base = random.random(40)
     # from the top m3, m1, m0, m2; neighbours overlap
     means = [0.55, 0.75, 0.3, 1.0]
-    found = quantify(scores_of(np.stack([base + mean + random.normal(0, 0.6, 40) for mean in means])), resamples=500)
+    found = quantify(
+        matrices_of(np.stack([base + mean + random.normal(0, 0.6, 40) for mean in means])),
+        RankingOptions(resamples=500),
+    )
     order = np.argsort(found.rank).tolist()
     assert order != [0, 1, 2, 3]
     apart = found.separated | found.separated.T
@@ -111,17 +118,19 @@ def test_tie_groups_follow_the_ranking_and_not_the_rows(scores_of):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_methods_far_apart_are_separated_by_every_scheme(scores_of, scheme):
+def test_methods_far_apart_are_separated_by_every_scheme(matrices_of, scheme):
     random = np.random.default_rng(2)
     values = {name: random.normal(0, 0.1, (3, 25)) - np.arange(3)[:, None] for name in ("dice", "recall")}
-    found = quantify(scores_of(values), scheme=scheme, resamples=100)
+    found = quantify(matrices_of(values), RankingOptions(scheme=scheme, resamples=100))
     assert found.rank_low.tolist() == found.rank_high.tolist() == [1, 2, 3]
     assert found.separated.tolist() == np.triu(np.ones((3, 3), dtype=bool), 1).tolist()
 
 
 def test_one_metric_ranked_by_its_mean_has_the_sets_of_that_mean(challenge):
-    scores = challenge(np.random.default_rng(3), methods=8, step=0.04)
-    by_dice, by_rank = (quantify(scores, scheme=scheme, resamples=400) for scheme in ("dice", "mean-then-rank"))
+    matrices = challenge(np.random.default_rng(3), methods=8, step=0.04)
+    by_dice, by_rank = (
+        quantify(matrices, RankingOptions(scheme=scheme, resamples=400)) for scheme in ("dice", "mean-then-rank")
+    )
     assert by_dice.rank_low.tolist() == by_rank.rank_low.tolist()
     assert by_dice.rank_high.tolist() == by_rank.rank_high.tolist()
     assert set(by_dice.rank_high - by_dice.rank_low) != {7}
@@ -129,18 +138,18 @@ def test_one_metric_ranked_by_its_mean_has_the_sets_of_that_mean(challenge):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_same_seed_gives_the_same_bytes_in_any_order_of_methods(challenge, scheme):
-    scores = challenge(np.random.default_rng(4), methods=6, slabs=[1, 2] * 8, metrics=("dice", "recall"), step=0.03)
-    first = quantify(scores, scheme=scheme, resamples=150, seed=5)
-    assert same(first, quantify(scores, scheme=scheme, resamples=150, seed=5))
-    turned = quantify(scores.in_order([3, 1, 5, 0, 2, 4]), scheme=scheme, resamples=150, seed=5)
+    matrices = challenge(np.random.default_rng(4), methods=6, slabs=[1, 2] * 8, metrics=("dice", "recall"), step=0.03)
+    first = quantify(matrices, RankingOptions(scheme=scheme, resamples=150, seed=5))
+    assert same(first, quantify(matrices, RankingOptions(scheme=scheme, resamples=150, seed=5)))
+    turned = quantify(matrices.in_order([3, 1, 5, 0, 2, 4]), RankingOptions(scheme=scheme, resamples=150, seed=5))
     for name in ("rank", "rank_low", "rank_high", "boot_low", "boot_high", "first_share"):
         assert getattr(turned, name).tolist() == getattr(first, name)[[3, 1, 5, 0, 2, 4]].tolist()
-    assert not same(first, quantify(scores, scheme=scheme, resamples=150, seed=6))
+    assert not same(first, quantify(matrices, RankingOptions(scheme=scheme, resamples=150, seed=6)))
 
 
 def test_slabs_of_a_patient_widen_the_sets(challenge):
-    scores = challenge(np.random.default_rng(6), step=0.02, slabs=[4] * 40, slab_correlation=0.95)
-    by_patient, by_case = (quantify(scores, unit=unit, resamples=500) for unit in ("patient", "case"))
+    matrices = challenge(np.random.default_rng(6), step=0.02, slabs=[4] * 40, slab_correlation=0.95)
+    by_patient, by_case = (quantify(matrices, RankingOptions(unit=unit, resamples=500)) for unit in ("patient", "case"))
     assert (by_patient.units, by_case.units) == (40, 160)
     widths = [(found.rank_high - found.rank_low).sum() for found in (by_patient, by_case)]
     assert widths[0] > 1.2 * widths[1]
@@ -167,36 +176,36 @@ def test_holm_is_hand_computed():
     assert holm(np.array([])).tolist() == []
 
 
-def test_significance_takes_a_patient_as_one_observation(scores_of):
+def test_significance_takes_a_patient_as_one_observation(matrices_of):
     random = np.random.default_rng(8)
     values = random.random((2, 40)) + np.array([[0.25], [0.0]])
     patients = np.arange(40) // 4
     averaged = values.reshape(2, 10, 4).mean(axis=2)
     raw = [stats.wilcoxon(averaged[a] - averaged[b], alternative="greater").pvalue for a, b in ((0, 1), (1, 0))]
-    found = significance(scores_of(values, patients))
+    found = significance(matrices_of(values, patients))
     assert np.isnan(np.diag(found)).all()
     assert [found[0, 1], found[1, 0]] == pytest.approx([2 * min(raw), max(raw)])
-    by_case = significance(scores_of(values, patients), unit="case")
+    by_case = significance(matrices_of(values, patients), RankingOptions(unit="case"))
     assert by_case[0, 1] == pytest.approx(2 * stats.wilcoxon(values[0] - values[1], alternative="greater").pvalue)
 
 
-def test_significance_of_several_metrics_looks_at_the_ranks_in_each_case(scores_of):
+def test_significance_of_several_metrics_looks_at_the_ranks_in_each_case(matrices_of):
     random = np.random.default_rng(9)
     values = {"dice": random.random((3, 30)), "avd_ml": random.random((3, 30)) + np.array([[0], [5], [9]])}
-    scores = scores_of(values, dice=True, avd_ml=False)
+    matrices = matrices_of(values, dice=True, avd_ml=False)
     for scheme in ("rank-then-mean", "mean-then-rank", "test-then-rank"):
-        found = significance(scores, scheme=scheme)
+        found = significance(matrices, RankingOptions(scheme=scheme))
         assert found[0, 2] < 0.01 < found[2, 0]
 
 
-def test_schemes_agree_with_themselves_and_kendall(scores_of):
+def test_schemes_agree_with_themselves_and_kendall(matrices_of):
     random = np.random.default_rng(10)
     values = {name: random.random((6, 30)) + np.linspace(0.5, 0, 6)[:, None] for name in ("dice", "recall")}
-    found = scheme_agreement(scores_of(values))
+    found = scheme_agreement(matrices_of(values))
     assert found.schemes == tuple(SCHEMES)
     assert found.ranks.shape == (4, 6)
     assert np.diag(found.tau) == pytest.approx(np.ones(4))
     assert found.tau[1, 2] == stats.kendalltau(found.ranks[1], found.ranks[2]).statistic
-    tied = scheme_agreement(scores_of(np.ones((3, 5))))
+    tied = scheme_agreement(matrices_of(np.ones((3, 5))))
     assert tied.ranks.tolist() == [[1, 1, 1]] * 4
     assert np.isnan(tied.tau).all()

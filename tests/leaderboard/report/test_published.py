@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard.errors import InputError
-from leaderboard.report.published import PUBLISHED, read_figures, read_published
+from leaderboard.report.published import PUBLISHED, read_published, read_quotes
 
 METHODS = Path(__file__).parents[3] / "benchmark" / "methods"
 UNDEFINED = [12, 12, 12, 10, 12]
@@ -71,7 +71,7 @@ def test_figures_are_matched_by_exact_name_and_name_their_source():
         "strokenet", "strokenet_raw", "StrokeNet", "ms_dcnn_without_median", "ms_dcnn", "fcn3d_crf_without_crf",
         "plain_unet", "perfusion_tmax6", "multiscale_resnet",
     ]  # fmt: skip
-    found = read_figures(names)
+    found = read_quotes(names)
     assert {method: [quoted.short for quoted in sources] for method, sources in found.items()} == {
         "strokenet": ["Hu et al.: 0.52 (5-fold CV, own folds)"],
         "ms_dcnn": ["L. Liu et al.: 0.44 (test set)"],
@@ -81,7 +81,7 @@ def test_figures_are_matched_by_exact_name_and_name_their_source():
 
 
 def test_a_method_may_have_several_sources():
-    sources = read_figures(["perfusion_t38"])["perfusion_t38"]
+    sources = read_quotes(["perfusion_t38"])["perfusion_t38"]
     assert [quoted.short for quoted in sources] == [
         "PerfusionCT-Net: 0.30 (14 training cases)", "Hakim 2021: 0.3 (test set)"
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_a_method_may_have_several_sources():
 
 def test_ms_dcnn_is_quoted_as_in_table_1():
     own = read_published("isles2018").table.iloc[4]
-    (quoted,) = read_figures(["ms_dcnn"])["ms_dcnn"]
+    (quoted,) = read_quotes(["ms_dcnn"])["ms_dcnn"]
     for name in ("dice", "precision", "recall", "avd_ml"):
         assert f"{own[f'{name}_mean']}±{own[f'{name}_sd']}" in quoted.figures
 
@@ -105,4 +105,4 @@ def test_every_number_stands_in_the_readme_of_its_method(row):
 
 
 def test_figures_without_any_score_are_none():
-    assert read_figures(["fcn3d_crf", "multiscale_resnet", "plain_unet", "mine"]) == {}
+    assert read_quotes(["fcn3d_crf", "multiscale_resnet", "plain_unet", "mine"]) == {}

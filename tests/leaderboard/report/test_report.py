@@ -11,21 +11,25 @@ import matplotlib.path
 import numpy as np
 import pandas as pd
 import pytest
+from pages import page_of
 
 from leaderboard.cases import read_cases, write_cases
 from leaderboard.cli import main
+from leaderboard.cohort.folds import folds_digest
 from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_mask
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import analyse
-from leaderboard.report.data import folds_digest, gather
-from leaderboard.report.page import is_synthetic, significance_cells
+from leaderboard.report import SYNTHETIC
+from leaderboard.report.content import Content
+from leaderboard.report.page import significance_cells
+from leaderboard.report.page_tables import number
 from leaderboard.report.pictures import best_slice, exemplary, outline
 from leaderboard.report.published import read_published
 from leaderboard.report.scatter import volume_agreement
+from leaderboard.report.section import Numbers, Section
 from leaderboard.report.svg import method_colour, method_mark, shorten
-from leaderboard.report.tables import number
-from leaderboard.report.write import write_report
 from leaderboard.scoring.folder import score_cases
 
 HOSTILE = "<script>alert(1)</script> & \"x\" 'y' {{ 7 * 7 }} $a_b$ 1.23456"
@@ -58,7 +62,7 @@ def written():
 @pytest.fixture
 def page(cases, tmp_path, written):
     if not written:
-        written["page"] = write_report(cases, tmp_path / "page", resamples=200).read_text()
+        written["page"] = page_of(cases, tmp_path / "page", resamples=200).read_text()
     return written["page"]
 
 
@@ -110,8 +114,8 @@ def test_page_is_self_contained(page):
 
 
 def test_same_input_same_bytes_in_any_row_order(cases, tmp_path):
-    first = write_report(cases, tmp_path / "a", resamples=100).read_bytes()
-    second = write_report(cases.sample(frac=1, random_state=1), tmp_path / "b", resamples=100).read_bytes()
+    first = page_of(cases, tmp_path / "a", resamples=100).read_bytes()
+    second = page_of(cases.sample(frac=1, random_state=1), tmp_path / "b", resamples=100).read_bytes()
     assert first == second
 
 
@@ -136,7 +140,7 @@ def test_every_case_of_every_method_stands_under_its_heading_with_its_values(cas
 
 
 def test_ranking_shows_what_the_leaderboard_holds(cases, page):
-    table = analyse(cases, resamples=200).table
+    table = analyse(cases, RankingOptions(resamples=200)).table
     head, *rows = Page(page).table("Rank", "Tie group")
     for row, expected in zip(rows, table.to_dict("records"), strict=True):
         shown = dict(zip(head, row, strict=True))
@@ -153,7 +157,7 @@ def test_ranking_shows_what_the_leaderboard_holds(cases, page):
 
 
 def test_significance_matrix_marks_who_wins(cases, page):
-    analysis = analyse(cases, resamples=200)
+    analysis = analyse(cases, RankingOptions(resamples=200))
     matrix = next(table for table in Page(page).tables if table[0][0] == "" and len(table[0]) == 4)[1:]
     wins = [["significant" in cell for cell in row[1:]] for row in matrix]
     assert wins == (analysis.significance < 0.05).tolist()
@@ -166,7 +170,7 @@ def test_missing_is_listed(page):
 
 
 def test_nothing_missing_says_so(build, tmp_path):
-    text = write_report(build({"a": [{}, {}], "b": [{}, {}]}), tmp_path, resamples=0).read_text()
+    text = page_of(build({"a": [{}, {}], "b": [{}, {}]}), tmp_path, resamples=0).read_text()
     assert "every method has a prediction with lesion for every case" in text
     assert "Nothing was resampled" in text
     assert "No images were given (report --images" in text
@@ -175,7 +179,7 @@ def test_nothing_missing_says_so(build, tmp_path):
 def test_hostile_names_are_text(build, tmp_path):
     cases = build({HOSTILE: [{}, {"dice": 0.2}], "b" * 300: [{}, {}]})
     cases["patient"] = "<b>p</b>"
-    page = write_report(cases, tmp_path, title=HOSTILE, notes={"<i>": "<img src=x>"}, resamples=50).read_text()
+    page = page_of(cases, tmp_path, heading=HOSTILE, notes={"<i>": "<img src=x>"}, resamples=50).read_text()
     assert page.count("<script>") == 1
     assert "<img" not in page
     assert "<b>p</b>" not in page
@@ -194,42 +198,32 @@ def test_figures_and_tables_speak(page):
     assert ("html", {"lang": "en", "class": "noscript"}) in parsed.elements
 
 
-def test_synthetic_cohorts_are_named_so(cases, page, tmp_path):
-    banner = "They are not ISLES results"
-    assert banner not in page
-    assert banner in write_report(cases, tmp_path, resamples=0, notes={"Cohort": "Synthetic twin, seed 0"}).read_text()
-
-
-def test_twins_are_known_by_their_manifest(cohort):
-    images = read_cohort(cohort)
-    assert not is_synthetic({"numpy": "2"}, images)
-    (cohort / "twin.json").write_text("{}")
-    assert is_synthetic({}, images)
+def test_a_banner_stands_at_the_top_as_text_and_only_where_it_is_given(cases, page, tmp_path):
+    assert 'class="banner"' not in page
+    text = page_of(cases, tmp_path, resamples=0, banner="<b>Mind</b> this").read_text()
+    assert '<p class="banner" role="note">&lt;b&gt;Mind&lt;/b&gt; this</p>' in text
 
 
 def test_notes_stand_in_their_order(cases, tmp_path):
-    page = write_report(cases, tmp_path, resamples=0, notes={"zeta": "1", "alpha version": "2"}).read_text()
+    page = page_of(cases, tmp_path, resamples=0, notes={"zeta": "1", "alpha version": "2"}).read_text()
     assert page.index("<dt>zeta</dt><dd>1</dd>") < page.index("<dt>alpha version</dt><dd>2</dd>")
-    assert f"<dd>{folds_digest(cases)}</dd>" in page
 
 
-def test_costs_stand_as_they_were_measured_and_only_where_they_are_given(cases, page, tmp_path):
-    costs = pd.DataFrame(
-        {"method": ["alpha"], "parameters": [8_114_914], "gmac_per_slice": [0.8], "fit_seconds": [181.4], "more": [1]}
-    )
-    spent = {"cohort and preprocessing": 9.04, "jobs": 601.0}
-    text = write_report(cases, tmp_path, resamples=0, costs=costs, spent=spent).read_text()
-    assert Page(text).table("Weights") == [
-        ["Method", "Weights", "GMACa slice", "Trainings, all folds"], ["alpha", "8,114,914", "0.80", "181"],
-    ]  # fmt: skip
-    assert "cohort and preprocessing 9.0 s and jobs 10 min 1 s." in text
-    assert 'id="costs"' not in page
+def test_a_section_has_a_link_its_text_and_of_its_columns_those_that_are_there(cases, page, tmp_path):
+    columns = {"weights": Numbers("Weights"), "absent": Numbers("Absent"), "seconds": Numbers("Time", "s a case", 2)}
+    table = pd.DataFrame({"method": ["alpha"], "seconds": [0.801], "weights": [8_114_914], "more": [1]})
+    section = Section("Effort", "Measured on <this> machine.", "Per method.", columns, table)
+    text = page_of(cases, tmp_path, resamples=0, sections=[section]).read_text()
+    assert Page(text).table("Weights") == [["Method", "Weights", "Times a case"], ["alpha", "8,114,914", "0.80"]]
+    assert '<a href="#effort">Effort</a>' in text
+    assert "<p>Measured on &lt;this&gt; machine.</p>" in text
+    assert 'id="effort"' not in page
 
 
 @pytest.mark.parametrize("methods", [1, 61])
 def test_any_number_of_methods(build, tmp_path, methods):
     cases = build({f"method_{k:02d}": [{"dice": (k + c) / 99} for c in range(3)] for k in range(methods)})
-    page = write_report(cases, tmp_path, resamples=20)
+    page = page_of(cases, tmp_path, resamples=20)
     assert page.stat().st_size < 10_000_000
     assert ("The figure shows the first 60 of 61 methods" in page.read_text()) == (methods == 61)
     assert len(Page(page.read_text()).table("Rank", "Tie group")) == methods + 1
@@ -237,26 +231,23 @@ def test_any_number_of_methods(build, tmp_path, methods):
 
 def test_everything_undefined_makes_a_page(build, tmp_path):
     cases = build({"a": [{"status": "missing"}] * 2, "b": [{"status": "missing"}] * 2})
-    assert write_report(cases, tmp_path, resamples=20).is_file()
+    assert page_of(cases, tmp_path, resamples=20).is_file()
 
 
 def test_a_large_challenge_stays_below_ten_megabytes(build, tmp_path):
     rng = np.random.default_rng(0)
     cases = build({f"submission_with_a_long_name_{k:03d}": [{"dice": d} for d in rng.random(150)] for k in range(210)})
-    page = write_report(cases, tmp_path, resamples=20)
+    page = page_of(cases, tmp_path, resamples=20)
     assert page.stat().st_size < 10_000_000
     assert "The table holds the first 120 of 210 methods" in page.read_text()
 
 
-def test_folds_digest_is_that_of_the_benchmark(cases):
-    folds = pytest.importorskip("benchmark.cohort.folds")
-    rows = cases[cases["method"] == "alpha"]
-    expected = folds.Folds(
-        fold_of={row.case: int(row.fold) for row in rows.itertuples()},
-        patient_of={row.case: row.patient for row in rows.itertuples()},
-    )
-    assert folds_digest(cases) == expected.digest
-    assert folds_digest(cases.assign(patient="")) == ""
+def test_the_digest_of_the_folds_stands_on_the_page_where_each_case_has_one_fold_and_patient(cases, page, tmp_path):
+    rows = cases.drop_duplicates("case")
+    digest = folds_digest(zip(rows["case"], rows["patient"], map(int, rows["fold"]), strict=True))
+    assert f"<dd>{digest}</dd>" in page
+    unknown = page_of(cases.assign(patient=""), tmp_path, resamples=0).read_text()
+    assert "<dd>none: a fold or a patient is not known</dd>" in unknown
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -288,7 +279,7 @@ def test_slice_with_most_reference_is_pictured():
 
 
 def test_exemplary_cases(cases):
-    content = gather(cases, analyse(cases, resamples=0), "dice", "isles2018")
+    content = Content(analyse(cases, RankingOptions(resamples=0)))
     assert [(drawn.role, drawn.case) for drawn in exemplary(content, "beta")] == [
         ("best", "case_11"), ("median", "case_6"), ("worst", "case_12")
     ]  # fmt: skip
@@ -297,7 +288,7 @@ def test_exemplary_cases(cases):
 def test_bland_altman_by_hand(build):
     scored = [{"reference_ml": 10.0, "predicted_ml": 12.0}, {"reference_ml": 20.0, "predicted_ml": 26.0}]
     cases = build({"a": [*scored, {"status": "missing"}]})
-    found = volume_agreement(gather(cases, analyse(cases, resamples=0), "dice", "isles2018"), "a")
+    found = volume_agreement(Content(analyse(cases, RankingOptions(resamples=0))), "a")
     assert found.cases == 2
     assert found.bias == 4.0
     assert found.high == pytest.approx(4 + 1.96 * 8**0.5)
@@ -346,7 +337,7 @@ def scored(cohort, predictions):
 
 
 def drawn(cases, cohort, places, out, **options):
-    return write_report(cases, out, images=read_cohort(cohort), predictions={"me": places}, resamples=0, **options)
+    return page_of(cases, out, images=read_cohort(cohort), predictions={"me": places}, resamples=0, **options)
 
 
 def test_pictures_from_folders_and_functions(scored, cohort, predictions, tmp_path):
@@ -424,13 +415,13 @@ def test_methods_without_predictions_are_listed(scored, cohort, predictions, tmp
     cases = pd.concat([scored, scored.assign(method="other")])
     page = drawn(cases, cohort, predictions, tmp_path).read_text()
     assert "other: no predictions were given for its pictures" in page
-    page = write_report(scored, tmp_path, images=read_cohort(cohort), resamples=0).read_text()
+    page = page_of(scored, tmp_path, images=read_cohort(cohort), resamples=0).read_text()
     assert "No predictions were given (report --predictions METHOD=DIR)" in page
 
 
 def test_the_published_table_has_a_section_of_its_own(cases, page, tmp_path):
     assert "songt1" not in page
-    quoted = write_report(cases, tmp_path, resamples=0, published=read_published("isles2018")).read_text()
+    quoted = page_of(cases, tmp_path, resamples=0, published=read_published("isles2018")).read_text()
     rows = Page(quoted).table("Team")[1:]
     assert rows[0][:3] == ["1", "songt1", "0.51 (0.31)"]
     assert len(rows) == 5
@@ -442,7 +433,7 @@ def test_the_published_table_has_a_section_of_its_own(cases, page, tmp_path):
 def test_published_figures_stand_in_a_column_apart(build, page, tmp_path):
     assert "As published" not in page
     own = build({"strokenet": [{"dice": 0.6}, {}], "mine": [{}, {}], "perfusion_t38": [{"dice": 0.1}, {}]})
-    text = write_report(own, tmp_path, resamples=0).read_text()
+    text = page_of(own, tmp_path, resamples=0).read_text()
     rows = Page(text).table("Rank", "As publishedother data")[1:]
     assert {row[1]: row[-1] for row in rows} == {
         "strokenet": "Hu et al.: 0.52 (5-fold CV, own folds)",
@@ -455,7 +446,7 @@ def test_published_figures_stand_in_a_column_apart(build, page, tmp_path):
 
 def test_the_metrics_ranked_by_are_named_and_shown(build, tmp_path):
     cases = build({"a": [{}, {}], "b": [{}, {}]}).assign(seconds=[1, 2, 3, 4])
-    text = write_report(
+    text = page_of(
         cases, tmp_path, scheme="rank-then-mean", metrics=["lesion_f1", "seconds:lower"], resamples=30
     ).read_text()
     head, *rows = Page(text).table("Rank", "Tie group")
@@ -467,14 +458,14 @@ def test_the_metrics_ranked_by_are_named_and_shown(build, tmp_path):
 
 
 def test_unknown_patients_are_cases(cases, tmp_path):
-    text = write_report(cases.assign(patient=""), tmp_path, resamples=50).read_text()
+    text = page_of(cases.assign(patient=""), tmp_path, resamples=50).read_text()
     assert "with these 12 cases (patients unknown)" in text
     assert "50 resamples of 12 cases (patients unknown)" in text
 
 
 @pytest.mark.parametrize(("resamples", "said"), [(1, True), (19, False)])
 def test_too_few_resamples_are_said_to_say_nothing(cases, tmp_path, resamples, said):
-    text = write_report(cases, tmp_path, resamples=resamples).read_text()
+    text = page_of(cases, tmp_path, resamples=resamples).read_text()
     assert ("sets and groups say nothing" in text) == said
     assert f"{resamples} resample{'s' * (resamples > 1)} of 12 patients" in text
 
@@ -485,7 +476,7 @@ def test_dice_stands_third(page):
 
 def test_the_core_agreement_stands_with_the_volumes(build, tmp_path):
     cases = build({"a": [{}, {"core_agreement": 0}], "b": [{}, {"status": "missing"}], "c": [{}, {}]})
-    head, *rows = Page(write_report(cases, tmp_path, resamples=0).read_text()).table("Bias [mL]")
+    head, *rows = Page(page_of(cases, tmp_path, resamples=0).read_text()).table("Bias [mL]")
     assert head[-1] == "Same side of 70 mL"
     assert {row[0]: row[-1] for row in rows} == {"a": "50 %", "b": "50 %", "c": "100 %"}
 
@@ -506,12 +497,12 @@ def test_names_that_the_font_lacks_are_drawn_in_silence(build, tmp_path):
     cases = build({"日本語": [{}, {}], "b": [{}, {}]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "日本語</text>" in write_report(cases, tmp_path, resamples=20).read_text()
+        assert "日本語</text>" in page_of(cases, tmp_path, resamples=20).read_text()
 
 
 def test_volumes_beyond_500_ml_stand_within_their_panel(build, tmp_path):
     cases = build({"a": [{"reference_ml": 2000.0, "predicted_ml": 4000.0}, {}], "b": [{"reference_ml": 2000.0}, {}]})
-    page = write_report(cases, tmp_path, resamples=0).read_text()
+    page = page_of(cases, tmp_path, resamples=0).read_text()
     assert ">1000</text>" in page
 
 
@@ -523,26 +514,45 @@ def test_command(build, cases, tmp_path, capsys):
     page = (tmp_path / "page" / "index.html").read_text()
     assert "<h1>Mine</h1>" in page
     assert "<dt>numpy</dt><dd>2.0</dd>" in page
-    same = write_report(
-        read_cases(tmp_path / "cases.csv"), tmp_path / "b", resamples=50, title="Mine", notes={"numpy": "2.0"}
+    same = page_of(
+        read_cases(tmp_path / "cases.csv"), tmp_path / "b", resamples=50, heading="Mine", notes={"numpy": "2.0"}
     )
     assert same.read_text() == page
     assert main([*command, "--published", "isles2018"]) == 0
     assert "songt1" in (tmp_path / "page" / "index.html").read_text()
 
 
-def test_tables_of_a_twin_are_known_by_what_lies_beside_them(cases, tmp_path):
-    write_cases(tmp_path / "cases.csv", cases)
-    command = ["report", str(tmp_path / "cases.csv"), "--out", str(tmp_path / "page"), "--resamples", "0"]
+def test_the_command_shows_what_the_options_the_notes_and_the_files_beside_its_input_say(cases, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_cases(tmp_path / name / "cases.csv", cases.assign(method=cases["method"] + name))
+    tables = [str(tmp_path / name / "cases.csv") for name in ("one", "two")]
+    command = ["report", *tables, "--out", str(tmp_path / "page"), "--resamples", "0"]
 
     def banner(*options):
         assert main([*command, *options]) == 0
-        return "They are not ISLES results" in (tmp_path / "page" / "index.html").read_text()
+        return re.findall(r'class="banner" role="note">(.*?)</p>', (tmp_path / "page" / "index.html").read_text())
 
-    assert not banner()
-    assert banner("--synthetic")
-    (tmp_path / "twin.json").write_text("{}")
-    assert banner()
+    assert banner() == []
+    assert banner("--synthetic") == [SYNTHETIC]
+    assert banner("--note", "Cohort=a synthetic twin, seed 0") == [SYNTHETIC]
+    (tmp_path / "one" / "banner.txt").write_text("Preliminary.\n")
+    assert banner() == ["Preliminary."]
+    (tmp_path / "two" / "banner.txt").write_text("Other scanner.\n")
+    assert banner() == ["Preliminary. Other scanner."]
+    (tmp_path / "two" / "banner.txt").write_text("Preliminary.\n")
+    assert banner() == ["Preliminary."]
+    (tmp_path / "two" / "banner.txt").write_bytes(b"\xff")
+    assert main(command) == 1
+
+
+def test_the_command_shows_the_banner_of_the_cohort(scored, cohort, predictions, tmp_path):
+    write_cases(tmp_path / "cases.csv", scored)
+    (cohort / "banner.txt").write_text(SYNTHETIC)
+    options = [f"--predictions=me={folder}" for folder in predictions]
+    command = ["report", str(tmp_path / "cases.csv"), "--out", str(tmp_path / "page"), "--resamples", "0"]
+    assert main([*command, "--images", str(cohort), *options]) == 0
+    assert SYNTHETIC in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_command_refuses(cases, cohort, tmp_path, capsys):
@@ -564,7 +574,7 @@ def test_command_refuses(cases, cohort, tmp_path, capsys):
 def test_folder_that_cannot_be_made(cases, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made"):
-        write_report(cases, tmp_path / "file" / "page", resamples=0)
+        page_of(cases, tmp_path / "file" / "page", resamples=0)
 
 
 def test_importing_the_command_line_imports_no_figures():

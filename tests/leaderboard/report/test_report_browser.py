@@ -7,8 +7,7 @@ import subprocess
 from html import unescape
 
 import pytest
-
-from leaderboard.report.write import write_report
+from pages import page_of
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -140,7 +139,7 @@ def page(build, tmp_path):
         return {"dice": number / 30 + shift, "avd_ml": {"alpha": 3.0, "beta": 1.0, "gamma": 20.0}[method]}
 
     cases = build({method: [row(method, number) for number in range(1, 25)] for method in ("gamma", "beta", "alpha")})
-    return write_report(cases, tmp_path / "page", resamples=50, title="Driven")
+    return page_of(cases, tmp_path / "page", resamples=50, heading="Driven")
 
 
 def test_page_opens_from_disk_without_a_word_on_the_console(page, tmp_path):

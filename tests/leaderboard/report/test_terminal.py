@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.report.published import read_published
 from leaderboard.report.terminal import print_leaderboard, print_strata
@@ -14,7 +15,7 @@ from leaderboard.report.terminal import print_leaderboard, print_strata
 def table(build):
     return rank_methods(
         build({"MS-DCNN": [{"dice": 0.5}, {"status": "missing"}], "a|[b]": [{"dice": 0.3}, {"dice": 0.1}]}),
-        resamples=50,
+        RankingOptions(resamples=50),
     )
 
 
@@ -48,7 +49,7 @@ def test_a_wide_terminal_gets_the_groups(table):
 def test_20_methods_with_long_names_fit_80_columns(build):
     names = [f"perfusion_threshold{letter}" for letter in "abcdefghijklmnopqrst"]
     methods = {name: [{"status": "missing"}, {"dice": 0.01 * place}] for place, name in enumerate(names)}
-    text = show(rank_methods(build(methods), resamples=30), 80)
+    text = show(rank_methods(build(methods), RankingOptions(resamples=30)), 80)
     assert max(map(len, text.splitlines())) <= 80
     for part in (*names, "1-20"):
         assert part in text
@@ -56,7 +57,7 @@ def test_20_methods_with_long_names_fit_80_columns(build):
 
 
 def test_without_resamples_no_set_is_shown(build):
-    text = show(rank_methods(build({"a": [{}]}), resamples=0), 80)
+    text = show(rank_methods(build({"a": [{}]}), RankingOptions(resamples=0)), 80)
     assert "95 %" not in text
     assert "set" not in text
 
@@ -81,5 +82,5 @@ def test_each_stratum_is_printed(table):
 
 def test_enormous_distances_are_explained_where_there_are_any(table, build):
     assert "counts 100000000 mm, as in the challenge (1 here)" in " ".join(show(table, 80).split())
-    whole = rank_methods(build({"a": [{"dice": 0.5}, {"dice": 0.4}]}), resamples=0)
+    whole = rank_methods(build({"a": [{"dice": 0.5}, {"dice": 0.4}]}), RankingOptions(resamples=0))
     assert "100000000" not in show(whole, 80)

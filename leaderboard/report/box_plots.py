@@ -1,4 +1,4 @@
-"""Figures with a row a method: box and dot plots of the metrics, and the stability of ranks."""
+"""Box and dot plots of the metrics, a row a method."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from leaderboard.ranking.policies import METRICS
+from leaderboard.columns import METRICS, Metric
 from leaderboard.report import svg
-from leaderboard.report.data import DISTANCES, Content
+from leaderboard.report.content import Content
+from leaderboard.report.leaderboard_files import with_and
 from leaderboard.report.svg import GRID, INK, MUTED, NARROW, SHADE, SMALL, TEXT, WIDE, Drawing
-from leaderboard.report.table import title
 
 _ROW, _HEAD, _FOOT = 34, 44, 22
 _NARROW_ROW = 48
 _NAMES = 214
 _GAP = 26
 _MOST_LETTERS, _MOST_LETTERS_NARROW = 30, 38
-#: Axes with far outliers, linear up to here and logarithmic beyond.
-_COMPRESSED = {"avd_ml": (2.0, (0, 1, 10, 100, 1000)), "volume_difference_ml": (10.0, (-100, -10, 0, 10, 100))}
 
 
-def distributions(content: Content, metrics: tuple[str, ...]) -> Drawing:
+def box_plots(content: Content, metrics: tuple[str, ...]) -> Drawing:
     """Box and dots of every metric, a panel a metric; on a phone the panels stand below each other."""
-    names = svg.listed([METRICS[name].title for name in metrics])
+    names = with_and([METRICS[name].title for name in metrics])
     wide = svg.draw(
         WIDE,
         _HEAD + _ROW * len(content.shown) + _FOOT,
@@ -69,13 +67,13 @@ def _single(figure: Figure, content: Content, metric: str) -> None:
 
 def _head(axes: Axes, metric: str, lift: float) -> None:
     """Title and direction above the panel."""
-    up = METRICS[metric].higher_is_better
-    direction = {True: "higher is better", False: "lower is better", None: "0 is best"}[up]
     axes.annotate(
-        title(metric), (0, 1), (0, -lift + 4), xycoords="axes fraction", textcoords="offset points",
+        METRICS[metric].heading, (0, 1), (0, -lift + 4), xycoords="axes fraction", textcoords="offset points",
         color=INK, fontsize=TEXT, fontweight="bold",
     )  # fmt: skip
-    axes.annotate(direction, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", color=MUTED)
+    axes.annotate(
+        METRICS[metric].direction, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", color=MUTED
+    )
 
 
 def _label_rows(axes: Axes, content: Content) -> None:
@@ -111,11 +109,11 @@ def _boxes(axes: Axes, content: Content, metric: str, middle: float) -> None:
     axes.set_ylim(count, 0)
     axes.set_yticks([])
     samples = [content.values(method, metric) for method in content.shown]
-    _scale(axes, metric, np.concatenate(samples))
+    _scale(axes, METRICS[metric], np.concatenate(samples))
     for row, (method, sample) in enumerate(zip(content.shown, samples, strict=True)):
         colour = svg.method_colour(content.colours[method])
         values = sample[~np.isnan(sample)]
-        if metric in DISTANCES and values.size < sample.size:
+        if METRICS[metric].is_distance and values.size < sample.size:
             axes.annotate(
                 f"{sample.size - values.size} undefined", (1, row + middle - 0.5 if middle > 0.6 else row),
                 (0, -9), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="center",
@@ -139,25 +137,26 @@ def _boxes(axes: Axes, content: Content, metric: str, middle: float) -> None:
         svg.dots(axes, values, row + middle + 0.23 + 0.12 * svg.spread(values.size), colour, 2.6)
 
 
-def _scale(axes: Axes, metric: str, values: np.ndarray) -> None:
+def _scale(axes: Axes, metric: Metric, values: np.ndarray) -> None:
     """Axis limits and ticks: fractions from 0 to 1, distances from 0, volumes compressed."""
     values = values[~np.isnan(values)]
-    if metric in _COMPRESSED:
-        threshold, ticks = _COMPRESSED[metric]
-        axes.set_xscale("symlog", linthresh=threshold, linscale=0.6)
+    signed = metric.least is None
+    if metric.linear_to is not None:
+        axes.set_xscale("symlog", linthresh=metric.linear_to, linscale=0.6)
         high = float(np.abs(values).max(initial=1.0)) * 1.1
-        low = -high if METRICS[metric].higher_is_better is None else 0.0
+        low = -high if signed else 0.0
         axes.set_xlim(low, high)
+        ticks = (-100, -10, 0, 10, 100) if signed else (0, 1, 10, 100, 1000)
         within = [tick for tick in ticks if low <= tick <= high]
         axes.set_xticks(within, [f"{tick}".replace("-", "−") for tick in within])
         axes.minorticks_off()
-    elif METRICS[metric].higher_is_better:
+    elif metric.most == 1:
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     else:
         axes.set_xlim(0, float(values.max(initial=1.0)) * 1.05 or 1.0)
         axes.locator_params(axis="x", nbins=4, integer=True)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
-    if metric == "volume_difference_ml":
+    if signed:
         axes.axvline(0, color=MUTED, linewidth=0.8)
     axes.tick_params(axis="x", labelsize=SMALL)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
-from leaderboard.ranking.policies import CORE_METRICS, METRICS
-from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Figures, Published, read_figures
+from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, Quote, read_quotes
 
 #: The first columns of leaderboard.csv, in order.
 LEADERBOARD_COLUMNS = (
@@ -75,11 +76,11 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
         table: the leaderboard.
         published: a quoted table to show below it.
     """
-    figures = read_figures(table["method"])
-    lines = ["# Leaderboard", "", caption(table), "", *_section(table, figures), *_notes(table, set_caption(table))]
-    if figures:
-        listed = [(method, quoted) for method, sources in figures.items() for quoted in sources]
-        lines += ["", OTHER_FIGURES, "", *(f"- {method}: {quoted.sentence}" for method, quoted in listed)]
+    quotes = read_quotes(table["method"])
+    lines = ["# Leaderboard", "", caption(table), "", *_section(table, quotes), *_notes(table, set_caption(table))]
+    if quotes:
+        sentences = [f"- {method}: {quote.sentence}" for method, sources in quotes.items() for quote in sources]
+        lines += ["", OTHER_FIGURES, "", *sentences]
     if published:
         lines += ["", *_published_section(published)]
     return "\n".join(lines) + "\n"
@@ -191,16 +192,13 @@ def printed(mean: float, sd: float, separator: str = " ") -> str:
 
 def title(metric: str) -> str:
     """Name and unit of a metric as a column's header; a column that is no metric of ours has its own name."""
-    if metric not in METRICS:
-        return metric
-    name, unit = METRICS[metric].title, METRICS[metric].unit
-    return f"{name} [{unit}]" if unit else name
+    return METRICS[metric].heading if metric in METRICS else metric
 
 
 def ranked_by(table: pd.DataFrame) -> dict[str, str]:
     """The metrics that the scheme looked at, each with the direction that it was given (empty: its own)."""
-    if "metrics" not in table.columns:
-        return {"dice": ""}
+    if own := SCHEMES[table["scheme"].iloc[0]].metric:
+        return {own: ""}
     parts = [metric.partition(":") for metric in str(table["metrics"].iloc[0]).split(";")]
     return {name: direction for name, _, direction in parts}
 
@@ -211,7 +209,7 @@ def ranked_by_text(table: pd.DataFrame) -> str:
         (METRICS[name].title if name in METRICS else name) + (f" ({direction} is better)" if direction else "")
         for name, direction in ranked_by(table).items()
     ]
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0]
+    return with_and(parts)
 
 
 def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
@@ -232,7 +230,7 @@ def rank_set(row: _Row) -> str:
 def caption(table: pd.DataFrame) -> str:
     """What the numbers are."""
     first = table.iloc[0]
-    by = "" if first["scheme"] == "dice" else f" by {ranked_by_text(table)}"
+    by = "" if SCHEMES[first["scheme"]].metric else f" by {ranked_by_text(table)}"
     return (
         f"Mean (standard deviation) over {counted(first['cases'], 'case')}; "
         f"scheme {first['scheme']}{by}, policy {first['policy']}."
@@ -272,6 +270,11 @@ def tells_nothing(table: pd.DataFrame) -> bool:
     return has_sets(table) and len(table) > 1 and bool(table.attrs.get("tells_nothing"))
 
 
+def with_and(parts: Sequence[str]) -> str:
+    """Words as a list in a sentence: ``Dice, recall and AVD``."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else "".join(parts)
+
+
 def counted(number: int, noun: str) -> str:
     """``1 case``, ``2 cases``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -282,12 +285,12 @@ def _set_text(source: str, groups: bool = True) -> str:
     return text + (f" Group: methods that share a letter cannot be told apart ({GROUP_NOTE})." if groups else "")
 
 
-def _section(table: pd.DataFrame, figures: Mapping[str, Sequence[Figures]] | None = None) -> list[str]:
-    """The table in Markdown, with a column apart where there are published figures."""
+def _section(table: pd.DataFrame, quotes: Mapping[str, Sequence[Quote]] | None = None) -> list[str]:
+    """The table in Markdown, with a column apart where there are quotes."""
     sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
     header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
     header += [*(title(name) for name in metrics), "Hausdorff where defined"]
-    header += [*([SAME_SIDE] if volumes else []), *(["As published"] if figures else [])]
+    header += [*([SAME_SIDE] if volumes else []), *(["As published"] if quotes else [])]
     rows = []
     for row in table.to_dict("records"):
         fields = [str(row["rank"]), str(row["method"])]
@@ -296,8 +299,8 @@ def _section(table: pd.DataFrame, figures: Mapping[str, Sequence[Figures]] | Non
         fields += [str(row["cases"]), str(row["missing"]), *_numbers(row, metrics), _defined(row)]
         if volumes:
             fields.append(f"{100 * row['core_agreement_mean']:.0f} %")
-        if figures:
-            fields.append("; ".join(quoted.short for quoted in figures.get(row["method"], ())))
+        if quotes:
+            fields.append("; ".join(quote.short for quote in quotes.get(row["method"], ())))
         rows.append(fields)
     return _markdown(header, rows, left=("Method", "Group", "As published"))
 
@@ -311,13 +314,10 @@ def _notes(table: pd.DataFrame, sets: str) -> list[str]:
 
 
 def _published_section(published: Published) -> list[str]:
-    rows = [
-        [row["rank"], row["team"], *(f"{row[f'{name}_mean']} ({row[f'{name}_sd']})" for name in CORE_METRICS)]
-        for row in published.table.to_dict("records")
-    ]
     header = ["Rank", "Team", *(title(name) for name in CORE_METRICS)]
+    rows = _markdown(header, published.rows(CORE_METRICS), left=("Team",))
     return [
-        "## For comparison: as published", "", OTHER_DATA, "", *_markdown(header, rows, left=("Team",)), "",
+        "## For comparison: as published", "", OTHER_DATA, "", *rows, "",
         f"Source: {published.source}. {published.data}. {published.note}.",
     ]  # fmt: skip
 

@@ -3,9 +3,9 @@
 import pytest
 
 from leaderboard.errors import InputError
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
-from leaderboard.report.published import read_published
-from leaderboard.report.table import (
+from leaderboard.report.leaderboard_files import (
     leaderboard_csv,
     leaderboard_latex,
     leaderboard_markdown,
@@ -14,6 +14,7 @@ from leaderboard.report.table import (
     strata_markdown,
     write_leaderboard,
 )
+from leaderboard.report.published import read_published
 
 NAN = float("nan")
 CONTRACT = (
@@ -29,7 +30,7 @@ def cases(build):
 
 @pytest.fixture
 def table(cases):
-    return rank_methods(cases, resamples=100)
+    return rank_methods(cases, RankingOptions(resamples=100))
 
 
 def test_csv_begins_with_the_contract_columns(table):
@@ -41,7 +42,7 @@ def test_csv_begins_with_the_contract_columns(table):
 
 
 def test_csv_without_resamples_leaves_the_sets_empty(cases):
-    lines = leaderboard_csv(rank_methods(cases, resamples=0)).splitlines()
+    lines = leaderboard_csv(rank_methods(cases, RankingOptions(resamples=0))).splitlines()
     assert lines[0].startswith(CONTRACT)
     assert ",5.5,4.5,,,10.0,1," in lines[1]
     assert lines[1].endswith("dice,isles2018")
@@ -72,7 +73,7 @@ def test_markdown_has_the_printed_form_of_the_paper(table):
 
 def test_a_set_of_one_rank_is_one_number(build):
     rows = {"a": [{"dice": 0.9}] * 7, "b": [{"dice": 0.1}] * 7}
-    text = leaderboard_markdown(rank_methods(build(rows), resamples=30))
+    text = leaderboard_markdown(rank_methods(build(rows), RankingOptions(resamples=30)))
     assert "| 1 | a | 1 | a | 100 % |" in text
     assert "| 2 | b | 2 | b | 0 % |" in text
 
@@ -80,18 +81,18 @@ def test_a_set_of_one_rank_is_one_number(build):
 @pytest.mark.parametrize(("unit", "counted"), [("patient", "2 patients"), ("case", "3 cases")])
 def test_the_caption_says_what_was_resampled(build, unit, counted):
     rows = [{"patient": "P1"}, {"patient": "P1"}, {"patient": "P2"}]
-    text = leaderboard_markdown(rank_methods(build({"a": rows}), resamples=9, unit=unit, seed=4))
+    text = leaderboard_markdown(rank_methods(build({"a": rows}), RankingOptions(resamples=9, unit=unit, seed=4)))
     assert f"from 9 resamples of {counted} (seed 4)" in text
 
 
 def test_markdown_without_resamples_speaks_of_none(cases):
-    text = leaderboard_markdown(rank_methods(cases, resamples=0))
+    text = leaderboard_markdown(rank_methods(cases, RankingOptions(resamples=0)))
     assert "| 1 | MS-DCNN | 2 | 1 | 0.25 (0.25) |" in text
     assert "95 %" not in text
 
 
 def test_markdown_of_a_method_without_any_distance(build):
-    table = rank_methods(build({"a": [{"status": "missing"}]}), resamples=0)
+    table = rank_methods(build({"a": [{"status": "missing"}]}), RankingOptions(resamples=0))
     assert "| 1 undefined |" in leaderboard_markdown(table)
 
 
@@ -109,7 +110,7 @@ def test_the_published_table_stands_below_and_is_not_mixed_in(table):
 
 
 def test_latex_is_a_tabular_with_everything_escaped(build):
-    table = rank_methods(build({"a_b & 50 %": [{"dice": 0.44}], "c\\d": [{"dice": 0.4}]}), resamples=20)
+    table = rank_methods(build({"a_b & 50 %": [{"dice": 0.44}], "c\\d": [{"dice": 0.4}]}), RankingOptions(resamples=20))
     lines = leaderboard_latex(table).splitlines()
     assert all(line.startswith("% ") for line in lines[:2])
     assert lines[2] == r"\begin{tabular}{rcllrrrrrr}"
@@ -121,7 +122,7 @@ def test_latex_is_a_tabular_with_everything_escaped(build):
 
 
 def test_latex_without_resamples_has_no_sets(build):
-    text = leaderboard_latex(rank_methods(build({"a": [{}]}), resamples=0))
+    text = leaderboard_latex(rank_methods(build({"a": [{}]}), RankingOptions(resamples=0)))
     assert r"{rlrrrrrr}" in text
     assert "set" not in text
 
@@ -158,8 +159,8 @@ def test_strata_stand_below_each_other(table, tmp_path):
 
 
 def test_each_stratum_says_what_was_resampled_within_it(build):
-    small = rank_methods(build({"a": [{}, {}], "b": [{}, {}]}), resamples=30)
-    large = rank_methods(build({"a": [{}] * 5, "b": [{}] * 5}), resamples=30)
+    small = rank_methods(build({"a": [{}, {}], "b": [{}, {}]}), RankingOptions(resamples=30))
+    large = rank_methods(build({"a": [{}] * 5, "b": [{}] * 5}), RankingOptions(resamples=30))
     first, second = strata_markdown({"below 5 mL": small, "70 mL and more": large}, "size").split("## 70 mL")
     assert "Sets from 30 resamples of 2 patients (seed 0)." in first
     head, foot = second.split("95 % set: ")
@@ -189,7 +190,9 @@ def test_a_folder_that_may_not_be_written_to_is_left_as_it_is(table, tmp_path):
 
 def test_the_metrics_ranked_by_are_named_and_shown(build):
     cases = build({"a": [{"dice": 0.5}, {}], "b": [{"dice": 0.3}, {}]}).assign(seconds=[1, 2, 3, 4])
-    table = rank_methods(cases, scheme="rank-then-mean", metrics=["dice", "hd95_mm", "seconds:lower"], resamples=30)
+    table = rank_methods(
+        cases, RankingOptions(scheme="rank-then-mean", metrics=["dice", "hd95_mm", "seconds:lower"], resamples=30)
+    )
     lines = leaderboard_csv(table).splitlines()
     assert lines[0].endswith(",resamples,seed,metrics")
     assert lines[1].endswith(",30,0,dice;hd95_mm;seconds:lower")
@@ -206,16 +209,18 @@ def test_the_scheme_dice_names_no_metrics(table):
 
 
 def test_unknown_patients_are_cases(build):
-    table = rank_methods(build({"a": [{"patient": ""}] * 3}), resamples=30, seed=4)
+    table = rank_methods(build({"a": [{"patient": ""}] * 3}), RankingOptions(resamples=30, seed=4))
     assert "from 30 resamples of 3 cases (patients unknown, seed 4)" in leaderboard_markdown(table)
     assert leaderboard_csv(table).splitlines()[1].endswith(",a,,patient,30,4")
-    by_case = rank_methods(build({"a": [{"patient": ""}] * 3}), resamples=30, unit="case")
+    by_case = rank_methods(build({"a": [{"patient": ""}] * 3}), RankingOptions(resamples=30, unit="case"))
     assert "of 3 cases (seed 0)" in leaderboard_markdown(by_case)
 
 
 @pytest.mark.parametrize(("resamples", "said"), [(1, True), (18, True), (19, False)])
 def test_too_few_resamples_are_said_to_say_nothing(build, resamples, said):
-    table = rank_methods(build({"a": [{"dice": 0.9}] * 7, "b": [{"dice": 0.1}] * 7}), resamples=resamples)
+    table = rank_methods(
+        build({"a": [{"dice": 0.9}] * 7, "b": [{"dice": 0.1}] * 7}), RankingOptions(resamples=resamples)
+    )
     text = leaderboard_markdown(table)
     assert ("sets and groups say nothing" in text) == said
     assert ("sets and groups say nothing" in strata_markdown({"fold 1": table}, "fold")) == said
@@ -224,7 +229,9 @@ def test_too_few_resamples_are_said_to_say_nothing(build, resamples, said):
 
 def test_published_figures_stand_in_a_column_apart(build):
     dice = {"mine": 0.6, "residual_unet": 0.5, "fcn3d_crf": 0.4, "perfusion_t30": 0.3}
-    table = rank_methods(build({method: [{"dice": value}] for method, value in dice.items()}), resamples=0)
+    table = rank_methods(
+        build({method: [{"dice": value}] for method, value in dice.items()}), RankingOptions(resamples=0)
+    )
     text = leaderboard_markdown(table)
     lines = text.splitlines()
     assert lines[4].endswith("| As published |")
@@ -248,7 +255,9 @@ def test_published_figures_stand_in_a_column_apart(build):
 
 
 def test_no_column_of_published_figures_without_a_figure(build):
-    text = leaderboard_markdown(rank_methods(build({"Residual_unet": [{}], "fcn3d_crf": [{}]}), resamples=0))
+    text = leaderboard_markdown(
+        rank_methods(build({"Residual_unet": [{}], "fcn3d_crf": [{}]}), RankingOptions(resamples=0))
+    )
     assert "published" not in text
 
 

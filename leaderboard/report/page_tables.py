@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import STATUSES
+from leaderboard.cohort.folds import folds_digest
 from leaderboard.cohort.trees import natural_key
-from leaderboard.ranking.policies import CORE_METRICS, METRICS, POLICIES
+from leaderboard.columns import CONTRACT, CORE_METRICS, METRICS, STATUSES, Measured
+from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.strata import SIZE_NAMES
-from leaderboard.report.data import Content, folds_digest
+from leaderboard.report.content import Content
+from leaderboard.report.leaderboard_files import ranked_by_text
 from leaderboard.report.scatter import volume_agreement
-from leaderboard.report.table import ranked_by_text, title
+from leaderboard.report.section import Numbers, Section
 
 #: The table of cases holds so many rows, of the best methods; more would burst the page.
 CASE_ROWS = 18_000
@@ -27,9 +29,8 @@ STATUS_NAMES = {
     "both_empty": "both empty",
     "missing": "missing",
 }
-_CASE_NUMBERS = {
-    "dice": 3, "hausdorff_mm": 2, "precision": 3, "recall": 3, "avd_ml": 2, "reference_ml": 2, "predicted_ml": 2,
-}  # fmt: skip
+#: The contract's columns but the fold, which comes last.
+_CASE_NUMBERS = CONTRACT[1:]
 _HUGE = 1e5
 _LISTED = 100
 
@@ -79,9 +80,8 @@ def metric_titles(
     """(title, direction) of the columns of `metric_cells`; `directions` has that of each metric that is not ours."""
     titles = []
     for name in metrics:
-        direction = {True: "higher is better", False: "lower is better", None: "0 is best"}
         if name in METRICS:
-            titles.append((title(name), direction[METRICS[name].higher_is_better]))
+            titles.append((METRICS[name].heading, METRICS[name].direction))
         else:
             titles.append((name, f"{(directions or {})[name]} is better"))
         if name == "hausdorff_mm":
@@ -100,8 +100,8 @@ def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:
             [method] * len(rows),
             rows["case"].tolist(),
             *(
-                [number(value, decimals) for value in rows[name].to_numpy(dtype=float)]
-                for name, decimals in _CASE_NUMBERS.items()
+                [number(value, 3 if column.most == 1 else 2) for value in rows[column.name].to_numpy(dtype=float)]
+                for column in _CASE_NUMBERS
             ),
             [STATUS_NAMES[status] for status in rows["status"]],
             [patient or NOTHING for patient in rows["patient"]],
@@ -113,9 +113,7 @@ def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:
 
 def case_titles() -> list[str]:
     """The columns of `case_rows`."""
-    measured = {"reference_ml": "Reference [mL]", "predicted_ml": "Predicted [mL]"}
-    numbers = [measured.get(name) or title(name) for name in _CASE_NUMBERS]
-    return ["Method", "Case", *numbers, "Status", "Patient", "Fold"]
+    return ["Method", "Case", *(column.heading for column in _CASE_NUMBERS), "Status", "Patient", "Fold"]
 
 
 def agreement_rows(content: Content) -> list[tuple[str, list[Cell]]]:
@@ -160,69 +158,56 @@ def status_rows(content: Content) -> list[tuple[str, list[int], str]]:
 
 def policy_rows(content: Content) -> list[tuple[str, list[str]]]:
     """What the policy counts for each metric in each situation."""
-    rules = POLICIES[content.policy].rules
-    rows = []
-    for name in content.metrics:
-        if name in rules:
-            values = [getattr(rules[name], status) for status in STATUSES[1:]]
-            rows.append((title(name), ["computed from the case" if callable(v) else _plain(v) for v in values]))
+    policy, rows = POLICIES[content.options.policy], []
+    for metric in (METRICS[name] for name in content.metrics):
+        values = [policy.value(metric, status) for status in STATUSES[1:]]
+        texts = ["computed from the case" if isinstance(value, Measured) else _plain(value) for value in values]
+        rows.append((metric.heading, texts))
     return rows
 
 
-#: Columns of ``costs.csv`` that the page knows: heading, unit, decimals.
-COSTS = {
-    "parameters": ("Weights", "", 0),
-    "gmac_per_slice": ("GMAC", "a slice", 2),
-    "gmac": ("GMAC", "a case", 1),
-    "fit_seconds": ("Training", "s, all folds", 0),
-    "predict_seconds_per_case": ("Prediction", "s a case", 3),
-    "network_seconds": ("Network", "s a case", 3),
-    "case_seconds": ("File to file", "s a case", 3),
-    "other_seconds": ("Importing, reading", "s, all folds", 0),
-    "peak_memory_mb": ("Peak memory", "MB", 0),
-}
-
-
-def cost_table(costs: pd.DataFrame) -> tuple[list[tuple[str, str]], list[tuple[str, list[Cell]]]]:
-    """Headings with units, and a row a method: of the columns of `COSTS` those that are there."""
-    known = [name for name in COSTS if name in costs.columns]
+def section_rows(section: Section) -> tuple[list[Numbers], list[tuple[str, list[Cell]]]]:
+    """The columns of a section's table that are there, and a row a method."""
+    shown = {name: column for name, column in section.columns.items() if name in section.table.columns}
     rows = [
-        (str(row["method"]), [Cell(f"{float(row[name]):,.{COSTS[name][2]}f}", sortable(row[name])) for name in known])
-        for row in costs.to_dict("records")
+        (
+            str(row["method"]),
+            [Cell(f"{float(row[name]):,.{column.decimals}f}", sortable(row[name])) for name, column in shown.items()],
+        )
+        for row in section.table.to_dict("records")
     ]
-    return [COSTS[name][:2] for name in known], rows
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+    return list(shown.values()), rows
 
 
 def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
     """What a reader must know to read or repeat the ranking: key and text."""
     patients = content.cases["patient"].replace("", np.nan).dropna().nunique()
     folds = content.cases["fold"].dropna().nunique()
-    digest = folds_digest(content.cases)
-    found = content.analysis.uncertainty
-    drawn = [
-        ("Unit of resampling", f"{found.unit}: {content.units}"),
-        ("Resamples", str(found.resamples)),
-        ("Seed", str(found.seed)),
-    ] if found else [("Resamples", "0")]  # fmt: skip
+    options = content.options
+    drawn = [("Resamples", str(options.resamples))]
+    if options.resamples:
+        drawn = [("Unit of resampling", f"{options.unit}: {content.units}"), *drawn, ("Seed", str(options.seed))]
     known = [
         ("Methods", str(len(content.methods))),
         ("Cases", str(len(content.case_names))),
         ("Patients", str(patients) if patients else "not known"),
         ("Folds", str(folds) if folds else "none"),
-        ("Fold hash (SHA-256)", digest or "none: a fold or a patient is not known"),
-        ("Scheme", content.scheme),
+        ("Fold hash (SHA-256)", _folds_digest(content.cases) or "none: a fold or a patient is not known"),
+        ("Scheme", options.scheme),
         ("Ranked by", ranked_by_text(content.table)),
-        ("Policy", content.policy),
+        ("Policy", options.policy),
         *drawn,
-        ("Standard deviation", f"ddof = {POLICIES[content.policy].ddof}"),
+        ("Standard deviation", f"ddof = {POLICIES[options.policy].ddof}"),
     ]
     return known + [(key, text) for key, text in notes.items()]
+
+
+def _folds_digest(cases: pd.DataFrame) -> str:
+    """The digest of the split; empty where a patient or fold is unknown, or methods disagree on one."""
+    rows = cases[["case", "patient", "fold"]].drop_duplicates()
+    if rows["fold"].isna().any() or (rows["patient"] == "").any() or rows["case"].duplicated().any():
+        return ""
+    return folds_digest((case, patient, int(fold)) for case, patient, fold in rows.to_numpy(dtype=object).tolist())
 
 
 def _plain(value: float) -> str:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import sort_cases
 from leaderboard.cohort.trees import natural_key
-from leaderboard.ranking.policies import CORE_METRICS, METRICS
+from leaderboard.columns import CORE_METRICS, METRICS
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import Analysis
 from leaderboard.ranking.strata import SIZE_NAMES, split
-from leaderboard.report.table import units_text
+from leaderboard.report.leaderboard_files import units_text
 
 #: Figures show the best methods, at most so many of them and of their cases; the tables show all.
 FIGURE_METHODS, FIGURE_CASES = 60, 9_000
-#: Metrics that have no value where a mask is empty and that a policy may count as something absurd.
-DISTANCES = ("hausdorff_mm", "hd95_mm", "assd_mm")
 
 
 @dataclass(frozen=True)
@@ -29,15 +25,19 @@ class Content:
 
     Attributes:
         analysis: the leaderboard and all that is known about its stability, methods by rank.
-        cases: the rows of cases.csv by method, then case in natural order.
-        scheme: how the table is ordered.
-        policy: what undefined values count.
     """
 
     analysis: Analysis
-    cases: pd.DataFrame
-    scheme: str
-    policy: str
+
+    @property
+    def options(self) -> RankingOptions:
+        """How it was ranked."""
+        return self.analysis.options
+
+    @property
+    def cases(self) -> pd.DataFrame:
+        """The rows of cases.csv by method, then case in natural order."""
+        return self.analysis.cases
 
     @property
     def table(self) -> pd.DataFrame:
@@ -47,7 +47,7 @@ class Content:
     @property
     def methods(self) -> tuple[str, ...]:
         """All methods by rank."""
-        return self.analysis.scores.methods
+        return self.analysis.matrices.methods
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class Content:
     @property
     def case_names(self) -> tuple[str, ...]:
         """All cases in natural order."""
-        return self.analysis.scores.cases
+        return self.analysis.matrices.cases
 
     @property
     def units(self) -> str:
@@ -66,12 +66,12 @@ class Content:
         if found is None or patients is None:
             return ""
         known = not pd.isna(patients.iloc[0])
-        return units_text(found.unit, len(self.case_names), found.units if known else None)
+        return units_text(self.options.unit, len(self.case_names), found.units if known else None)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that the rows have, in the leaderboard's order."""
-        return tuple(name for name in METRICS if name in self.analysis.scores.values)
+        return tuple(name for name in METRICS if name in self.analysis.matrices.values)
 
     @cached_property
     def ranks(self) -> dict[str, int]:
@@ -100,34 +100,15 @@ class Content:
 
     def values(self, method: str, metric: str) -> np.ndarray:
         """A method's values of a metric for figures, shape (cases,): as counted, distances only where measured."""
-        if metric in DISTANCES:
+        if METRICS[metric].is_distance:
             rows = self.rows_by_method[method]
             measured = rows[metric].to_numpy(dtype=float)
             return np.where((rows["status"] == "missing").to_numpy(), np.nan, measured)
-        return np.asarray(self.analysis.scores.values[metric][self.methods.index(method)])
-
-
-def gather(cases: pd.DataFrame, analysis: Analysis, scheme: str, policy: str) -> Content:
-    """What the page needs, from the rows of cases.csv and what `ranking.analyse` made of them."""
-    return Content(analysis, sort_cases(cases).reset_index(drop=True), scheme, policy)
+        return np.asarray(self.analysis.matrices.values[metric][self.methods.index(method)])
 
 
 def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The metrics that every cases.csv has, and the others that can be plotted."""
-    further = tuple(name for name in content.metrics if name not in CORE_METRICS and name != "core_agreement")
+    """The contract's five metrics, and the others that can be plotted."""
+    yes_or_no = [name for name, metric in METRICS.items() if metric.whole and metric.most == 1]
+    further = tuple(name for name in content.metrics if name not in (*CORE_METRICS, *yes_or_no))
     return CORE_METRICS, further
-
-
-def folds_digest(cases: pd.DataFrame) -> str:
-    """SHA-256 over the JSON list of [case, patient, fold] in natural order; empty where a patient or fold is unknown.
-
-    The same number as `benchmark` records for its folds (``benchmark.cohort.folds``).
-    """
-    if cases["fold"].isna().any() or (cases["patient"] == "").any():
-        return ""
-    rows = cases[["case", "patient", "fold"]].drop_duplicates()
-    if rows["case"].duplicated().any():
-        return ""
-    ordered = sorted(rows.to_numpy(dtype=object).tolist(), key=lambda row: (natural_key(row[0]), row[0]))
-    ordered = [[case, patient, int(fold)] for case, patient, fold in ordered]
-    return hashlib.sha256(json.dumps(ordered, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,141 @@
+"""The columns of cases.csv, and of each metric everything that rankings, tables and figures ask about it.
+
+A new metric is one `Metric` in `FURTHER` and the function in `leaderboard.scoring.metrics` that measures it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What a case can be. Every status but ``ok`` is a situation in which a metric may be undefined.
+STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing")
+#: The columns that hold text.
+TEXT = ("method", "case", "patient", "status")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The number that a case has in a column, times a factor."""
+
+    column: str
+    factor: float = 1.0
+
+
+#: What a metric counts in a situation: a number, or one that was measured. None leaves it to the policy.
+Value = float | Measured | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers.
+
+    Attributes:
+        name: of the column.
+        title: what tables and figures call it.
+        unit: ``mm``, ``mL`` or nothing.
+        least: the smallest value it may have; None where it may be negative.
+        most: the largest; None where there is none.
+        whole: whether all its values are whole numbers.
+    """
+
+    name: str
+    title: str = ""
+    unit: str = ""
+    least: float | None = 0.0
+    most: float | None = None
+    whole: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Title and unit, as a table's header has them."""
+        return f"{self.title} [{self.unit}]" if self.unit else self.title
+
+    @property
+    def expected(self) -> str:
+        """The values it may have, in words."""
+        if self.least is None:
+            return "a number"
+        if self.most is None:
+            return f"a number of at least {self.least:g}"
+        return f"a number between {self.least:g} and {self.most:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Column):
+    """A column that says how good a prediction is.
+
+    Attributes:
+        higher_is_better: its direction; None for a metric that is shown and not ranked by.
+        counts: what it counts in each situation, in the order of ``STATUSES[1:]``.
+        linear_to: figures stretch its axis linearly up to here and logarithmically beyond; None: linearly all along.
+    """
+
+    higher_is_better: bool | None
+    counts: tuple[Value, Value, Value, Value]
+    linear_to: float | None = None
+
+    @property
+    def direction(self) -> str:
+        """Which values are good, in words."""
+        return {True: "higher is better", False: "lower is better", None: "0 is best"}[self.higher_is_better]
+
+    @property
+    def is_distance(self) -> bool:
+        """Whether it has no value where a mask is empty, so that the policy must invent one."""
+        return None in self.counts
+
+
+#         empty prediction, empty reference, both empty, missing
+_OVERLAP = (0.0, 0.0, 1.0, 0.0)
+_DISTANCE = (None, None, 0.0, None)
+
+
+def _difference(name: str, missing: Measured) -> tuple[Value, Value, Value, Value]:
+    """A missing prediction differs from the reference as much as an empty one does."""
+    return (Measured(name), Measured(name), 0.0, missing)
+
+
+#: The columns of numbers that every cases.csv has, in order.
+CONTRACT: tuple[Column, ...] = (
+    Column("fold", whole=True),
+    Metric("dice", "Dice", most=1, higher_is_better=True, counts=_OVERLAP),
+    Metric("hausdorff_mm", "Hausdorff", "mm", higher_is_better=False, counts=_DISTANCE),
+    Metric("precision", "Precision", most=1, higher_is_better=True, counts=_OVERLAP),
+    Metric("recall", "Recall", most=1, higher_is_better=True, counts=_OVERLAP),
+    Metric(
+        "avd_ml", "AVD", "mL", higher_is_better=False, counts=_difference("avd_ml", Measured("reference_ml")),
+        linear_to=2,
+    ),
+    Column("reference_ml", "Reference", "mL"),
+    Column("predicted_ml", "Predicted", "mL"),
+)  # fmt: skip
+#: What this program writes after them; files without these are read as well.
+FURTHER: tuple[Column, ...] = (
+    Metric("hd95_mm", "Hausdorff 95 %", "mm", higher_is_better=False, counts=_DISTANCE),
+    Metric("assd_mm", "ASSD", "mm", higher_is_better=False, counts=_DISTANCE),
+    Metric(
+        "volume_difference_ml", "Volume difference", "mL", least=None, higher_is_better=None,
+        counts=_difference("volume_difference_ml", Measured("reference_ml", -1.0)), linear_to=10,
+    ),
+    Column("reference_lesions", whole=True),
+    Column("predicted_lesions", whole=True),
+    Metric(
+        "lesion_count_difference", "Lesion count difference", whole=True, higher_is_better=False,
+        counts=_difference("lesion_count_difference", Measured("reference_lesions")),
+    ),
+    Metric("lesion_f1", "Lesion F1", most=1, higher_is_better=True, counts=_OVERLAP),
+    # a missing prediction agrees on no core
+    Metric(
+        "core_agreement", "Core agreement", most=1, whole=True, higher_is_better=True,
+        counts=(Measured("core_agreement"), Measured("core_agreement"), 1.0, 0.0),
+    ),
+    Column("diagonal_mm"),
+)  # fmt: skip
+
+NUMBERS: dict[str, Column] = {column.name: column for column in (*CONTRACT, *FURTHER)}
+#: The metrics in the order of leaderboard.csv; those of the contract come first.
+METRICS: dict[str, Metric] = {name: column for name, column in NUMBERS.items() if isinstance(column, Metric)}
+CORE_METRICS = tuple(column.name for column in CONTRACT if isinstance(column, Metric))
+#: The contract's columns, in order.
+CASE_COLUMNS = ("method", "case", "patient", "fold", "status", *(column.name for column in CONTRACT[1:]))
+FURTHER_COLUMNS = tuple(column.name for column in FURTHER)

@@ -1,0 +1,59 @@
+"""How to rank: everything that may be chosen, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leaderboard.columns import CORE_METRICS
+from leaderboard.errors import InputError
+from leaderboard.ranking.policies import POLICIES
+from leaderboard.ranking.resampling import UNITS
+from leaderboard.ranking.schemes import SCHEMES
+
+#: Within what ``--by`` ranks.
+STRATA = ("size", "fold")
+
+
+@dataclass(frozen=True)
+class RankingOptions:
+    """How to rank.
+
+    Attributes:
+        scheme: one of `schemes.SCHEMES`.
+        policy: one of `policies.POLICIES`.
+        metrics: what the scheme ranks by, each ``name`` or ``name:higher`` or ``name:lower``; any column of numbers is
+            one: ``seconds:lower``. The scheme ``dice`` looks at Dice alone.
+        unit: what is resampled, ``patient`` or ``case``.
+        resamples: how many; 0 leaves out all that comes from resampling.
+        seed: of the resamples.
+
+    Raises:
+        InputError: a name is unknown or a number makes no sense. Metrics are looked at with the rows.
+    """
+
+    scheme: str = "dice"
+    policy: str = "isles2018"
+    metrics: Sequence[str] = CORE_METRICS
+    unit: str = "patient"
+    resamples: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"the {name} {chosen} is unknown: choose {', '.join(known)}"
+            for name, chosen, known in (
+                ("scheme", self.scheme, SCHEMES),
+                ("policy", self.policy, POLICIES),
+                ("unit", self.unit, UNITS),
+            )
+            if chosen not in known
+        ]
+        if self.resamples < 0 or self.seed < 0:
+            problems.append("resamples and the seed must be at least 0: correct them")
+        if problems:
+            raise InputError(problems)
+
+
+#: What is chosen where nothing is said.
+DEFAULTS = RankingOptions()
