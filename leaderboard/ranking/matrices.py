@@ -1,4 +1,4 @@
-"""What is ranked: matrices of (method, case). Imports no pandas, so that a command's --help names the schemes at once."""
+"""What is ranked: matrices of (method, case). Imports no pandas, so that --help names the schemes at once."""
 
 from __future__ import annotations
 
