@@ -21,6 +21,8 @@ from benchmark.cohort.folds import (
     write_folds,
     write_isles2018_folds,
 )
+from benchmark.suite.config import read_suite
+from benchmark.suite.config_files import shipped_configs
 from leaderboard.cohort.trees import case_table, natural_key, read_cohort
 from leaderboard.errors import InputError
 
@@ -286,6 +288,23 @@ def test_isles2018_folds_fit_the_published_cohort():
     patients = [{folds.patient_of[case] for case in folds.validation(fold)} for fold in range(5)]
     assert sorted(map(len, patients)) == [12, 12, 13, 13, 13]
     assert spread(slices, folds.fold_of) <= 6  # of about 100 slices a fold
+
+
+@pytest.mark.parametrize(("name", "number"), [("isles2018", 5), ("isles2018-4fold", 4)])
+def test_the_folds_of_a_shipped_suite_split_no_patient_of_isles2018(name, number):
+    suite = read_suite(shipped_configs() / f"{name}.yaml")
+    table = case_table().query("partition == 'train'")
+    cases = [(f"case_{case}", str(patient), None) for case, patient in zip(table.case, table.patient, strict=True)]
+    if suite.folds_file:
+        folds = read_folds(shipped_configs() / suite.folds_file)
+    else:
+        folds = make_folds(cases, suite.folds_number, suite.seed)
+    folds_of_patient = {}
+    for case, patient, _ in cases:
+        folds_of_patient.setdefault(patient, set()).add(folds.fold_of[case])
+    assert len(folds_of_patient) == 63
+    assert [len(found) for found in folds_of_patient.values()] == [1] * 63
+    assert set.union(*folds_of_patient.values()) == set(range(number))
 
 
 def test_folds_need_neither_torch_nor_training():
