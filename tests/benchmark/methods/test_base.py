@@ -14,7 +14,7 @@ def method_with_gradient(precision: str) -> Method:
     method = Method()
     method.network = nn.Linear(3, 1, bias=False)
     method.network.weight.grad = torch.tensor([[3.0, 0.0, 4.0]])
-    method._trainer = SimpleNamespace(  # type: ignore[assignment]
+    method.trainer = SimpleNamespace(  # type: ignore[assignment]
         precision=precision, precision_plugin=MixedPrecision("bf16-mixed", "cpu"), gradient_clip_val=1.0,
         gradient_clip_algorithm="norm",
     )  # fmt: skip
