@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmark.methods.plain_unet import PlainUNetMethod, loss
+from benchmark.methods.plain_unet import PlainUNetMethod
 from benchmark.methods.plain_unet.loss import deep_supervision, lesion_dice, supervision_weights
 
 
@@ -64,43 +61,6 @@ def test_slices_that_a_batch_was_padded_with_count_at_no_resolution() -> None:
         other[1, 2:] = 1
         after = deep_supervision(changed, other, valid, batch_dice=batch_dice)
         assert before == after
-
-
-#: Loads the loss alone, takes this process's half of the batch, leaves its value and gradient.
-HALF = """
-import importlib.util, sys
-import torch
-from torch import distributed
-source, folder, rank = sys.argv[1], sys.argv[2], int(sys.argv[3])
-spec = importlib.util.spec_from_file_location("loss", source)
-loss = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(loss)
-distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-logits, truth, inside = (part[2 * rank : 2 * rank + 2] for part in torch.load(f"{folder}/batch.pt"))
-logits.requires_grad_()
-value = loss.lesion_dice(logits, truth, inside, batch_dice=True)
-value.backward()
-torch.save((value.detach(), logits.grad), f"{folder}/{rank}.pt")
-distributed.destroy_process_group()
-"""
-
-
-def test_two_processes_see_the_batch_dice_of_one_with_both_their_batches(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    logits, truth = torch.randn(4, 2, 8, 8), (torch.rand(4, 8, 8) > torch.tensor([0.2, 0.5, 0.9, 1])[:, None, None])
-    batch = (logits, truth.float(), torch.ones(4, 8, 8))
-    torch.save(batch, tmp_path / "batch.pt")
-    commands = [[sys.executable, "-c", HALF, loss.__file__, str(tmp_path), str(rank)] for rank in range(2)]
-    running = [subprocess.Popen(command) for command in commands]
-    assert [process.wait(timeout=60) for process in running] == [0, 0]
-    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    logits.requires_grad_()
-    expected = lesion_dice(*batch, batch_dice=True)
-    expected.backward()
-    for value, _ in halves:
-        torch.testing.assert_close(value, expected.detach())
-    # DistributedDataParallel takes the mean over the processes.
-    torch.testing.assert_close(torch.cat([gradient for _, gradient in halves]) / 2, logits.grad)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
