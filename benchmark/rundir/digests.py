@@ -57,7 +57,7 @@ def read_provenance(run: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((run / PROVENANCE).read_text(encoding="utf-8"))
         if content.pop("sha256") == _digest(content):
             return content
-    except (OSError, ValueError, AttributeError, KeyError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         pass
     raise InputError(f"{run / PROVENANCE}: is missing or damaged: run the suite again")
 
