@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.suite.config_files import read_yaml, shipped_configs
 
-#: Of each method's README: epochs, batch, norm that gradients are clipped to, least share of slices with lesion.
+#: As in the methods' READMEs: epochs, batch, norm that gradients are clipped to, least share of slices with lesion.
 RECIPES: dict[str, tuple[int, int, float | None, float | None]] = {
     "multiscale_resnet": (200, 16, None, 0.5),
     "fcn3d_crf": (300, 1, 1.0, None),

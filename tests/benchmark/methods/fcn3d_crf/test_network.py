@@ -17,7 +17,7 @@ def network() -> FCN3D:
 
 
 @pytest.mark.parametrize(("channels", "parameters"), [(5, 43_943_969), (6, 43_945_969)])
-def test_it_has_the_specified_number_of_parameters(channels: int, parameters: int) -> None:
+def test_it_has_the_number_of_parameters_that_its_readme_says(channels: int, parameters: int) -> None:
     assert sum(p.numel() for p in FCN3D(channels).parameters() if p.requires_grad) == parameters
 
 

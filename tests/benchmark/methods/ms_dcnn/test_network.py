@@ -13,7 +13,7 @@ def on_meta(**options: bool) -> MSDCNN:
         return MSDCNN((4, 1, 2), (3,), **options)
 
 
-def test_the_number_of_weights_is_the_specifications() -> None:
+def test_the_number_of_weights_is_the_readmes() -> None:
     assert sum(p.numel() for p in on_meta().parameters()) == 56_518_209
     assert sum(p.numel() for p in on_meta(light=True).parameters()) == 38_977_601
 
@@ -27,7 +27,7 @@ def test_a_path_has_123_convolutions_with_the_two_of_the_fusion() -> None:
     assert 2 * sum(units) + 3 + 4 == 123
 
 
-def test_the_stages_have_the_specifications_widths_and_sizes() -> None:
+def test_the_stages_have_the_expected_widths_and_sizes() -> None:
     path = on_meta().path_a
     seen = []
     for module in (path.stem, path.pool, *path.blocks, *path.transitions, *path.ups):

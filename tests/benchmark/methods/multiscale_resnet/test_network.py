@@ -9,7 +9,7 @@ from benchmark.methods.multiscale_resnet.network import MultiScaleResNet
 
 
 @pytest.mark.parametrize(("channels", "count"), [(30, 5_221_640), (42, 5_279_624), (24, 5_192_648)])
-def test_the_number_of_weights_is_the_specifications(channels: int, count: int) -> None:
+def test_the_number_of_weights_is_the_readmes(channels: int, count: int) -> None:
     with torch.device("meta"):
         network = MultiScaleResNet(channels)
     assert sum(p.numel() for p in network.parameters()) == count

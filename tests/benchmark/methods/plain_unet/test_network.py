@@ -20,7 +20,7 @@ def small(dimensions: int = 2) -> PlainUNet:
 
 
 @pytest.mark.parametrize(("dimensions", "count"), [(2, 33_472_972), (3, 28_881_930)])
-def test_the_number_of_weights_is_the_specifications(dimensions: int, count: int) -> None:
+def test_the_number_of_weights_is_the_readmes(dimensions: int, count: int) -> None:
     with torch.device("meta"):
         network = PlainUNetMethod(dimensions).configure_network(5)
     assert sum(p.numel() for p in network.parameters()) == count

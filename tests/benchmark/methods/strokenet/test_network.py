@@ -7,7 +7,7 @@ from torch import nn
 from benchmark.methods.strokenet.network import Refinement, StrokeNet, group_norm
 
 
-def test_it_has_the_specified_number_of_parameters() -> None:
+def test_it_has_the_number_of_parameters_that_its_readme_says() -> None:
     for norm in ("group", "batch"):
         assert sum(p.numel() for p in StrokeNet(5, norm=norm).parameters() if p.requires_grad) == 10_370_097
 
@@ -59,7 +59,7 @@ def test_strokenets_context_looks_three_ways_in_plane_and_one_through_the_slices
     assert {conv.out_channels for conv in branches} == {16}
 
 
-def test_a_refinement_is_put_together_as_the_specification_says() -> None:
+def test_a_refinement_is_put_together_as_its_readme_says() -> None:
     torch.manual_seed(0)
     refinement = Refinement(32, group_norm).eval()
     feature, coarser = torch.randn(1, 32, 2, 8, 8), torch.randn(1, 64, 2, 4, 4)
