@@ -40,25 +40,27 @@ CASES = (17, 18, 20, 21)
 #: All their slices, or all volumes, in one global batch: an epoch is a step. The volumes differ in depth.
 SLICES, VOLUMES = 10, 4
 PROCESSES = (1, 2)
-#: More epochs than there are: writing half a gigabyte for a restart takes as long as the steps.
+#: Validates and logs to W&B, which is the same code for all.
+WATCHED = "residual_unet"
+#: More epochs than there are: half a gigabyte for a restart takes as long to write as the steps to compute.
 NEVER = 100
 #: Relative, of the losses of the first step and of the second.
 TOLERANCES = (1e-5, 1e-3)
 
 
 def job_config(name: str, run: Path, processes: int, cohort: Path, cache: Path) -> dict[str, Any]:
-    """Two epochs on all cases, and the prediction of all; one method logs to W&B."""
+    """Two epochs on all cases, and the prediction of all; one method validates and logs to W&B."""
     method = name.split()[0]
     together = VOLUMES if method in ("fcn3d_crf", "strokenet", "plain_unet_3d") else SLICES
     settings = {
         "trainer": {
             "accelerator": "cpu", "devices": processes, "precision": "32-true", "max_epochs": 2,
-            "check_val_every_n_epoch": 2,
+            "check_val_every_n_epoch": 2 if method == WATCHED else NEVER,
         },
         "data": {"cohort": str(cohort), "cache": str(cache), "batch_size": together // processes},
     }  # fmt: skip
     config = method_config(read_suite(find_config("twin")), method, merge(METHODS[name], settings))
-    notes = {"method": name, "fold": 0, "wandb": method == "residual_unet", "checkpoint_every_n_epochs": NEVER}
+    notes = {"method": name, "fold": 0, "wandb": method == WATCHED, "checkpoint_every_n_epochs": NEVER}
     return config | {"seed_everything": 0, "suite": notes, "predictions": {"folder": str(run / "predictions")}}
 
 
@@ -163,6 +165,9 @@ def test_two_processes_train_and_predict_what_one_does_with_the_same_global_batc
     for alone, together, tolerance in zip(first, second, TOLERANCES, strict=True):
         losses = [name for name in alone if name.startswith("train/")]
         assert [together[name] for name in losses] == pytest.approx([alone[name] for name in losses], rel=tolerance)
+    assert ("val/dice" in second[-1]) == (method == WATCHED)
+    if method == WATCHED:
+        assert second[-1]["val/dice"] == pytest.approx(first[-1]["val/dice"], abs=0.02)
     expected, found = masks(one), masks(two)
     assert list(found) == list(expected)
     same = np.concatenate([(found[name] == expected[name]).ravel() for name in expected])
