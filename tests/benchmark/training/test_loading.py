@@ -19,7 +19,7 @@ REFUSED = [
     ("multiscale_resnet", {"size": None}, "pixel_mm and size go together"),
     ("fcn3d_crf", {"crf_iterations": -1}, "crf_iterations must be at least 0"),
     ("perfusion_rapid", {"fitted": True}, "fits rcbf_below alone"),
-    ("residual_unet", {"base": "wide"}, "base"),
+    ("residual_unet", {"base": "wide"}, '"base": Expected an int. Got value: wide'),
 ]
 
 
