@@ -82,7 +82,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """Types: mypy on both packages."""
+    """Types: mypy on both packages, tools/ and this file."""
     session.install(*PINS, "-e", ".[train,dev]")
     session.run("mypy", *session.posargs)
 

@@ -78,7 +78,7 @@ def text_of(
         lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
     if method in costs.index and costs.loc[method, "parameters"]:
         lines.append(f"\n{recipe_of(method, suite)} {compared(method, table)}".rstrip())
-        lines.append(f"\nA training needed {spent.loc[method, 'peak_memory_mb']} MB at most.")
+        lines.append(f"\nA training needed {spent['peak_memory_mb'].loc[method]} MB at most.")
         picture = ROOT / "docs" / "methods" / f"{method}.png"
         draw(sorted((suite / method).glob("fold*/metrics.csv")), picture)
         lines.append(f"\n![Loss and held-out Dice by epoch](../../../docs/methods/{picture.name})")
@@ -104,7 +104,7 @@ def compared(method: str, table: pd.DataFrame) -> str:
     """How far above or below the fitted threshold the method's mean Dice lies."""
     if BAR not in table.index:
         return ""
-    difference = table.loc[method, "dice_mean"] - table.loc[BAR, "dice_mean"]
+    difference = table["dice_mean"].loc[method] - table["dice_mean"].loc[BAR]
     return f"Its mean Dice is {abs(difference):.2f} {'above' if difference > 0 else 'BELOW'} that of `{BAR}`."
 
 

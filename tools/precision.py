@@ -33,10 +33,8 @@ def main(first: Path, second: Path) -> None:
         raise InputError(
             f"{first} holds {', '.join(sorted(names[0]))}, {second} {', '.join(sorted(names[1]))}: no method in common"
         )
-    cases = pd.concat(
-        table[table["method"].isin(common)].assign(method=lambda rows, side=side: rows["method"] + f"/{side}")
-        for side, table in tables.items()
-    )
+    parts = {side: table[table["method"].isin(common)] for side, table in tables.items()}
+    cases = pd.concat([part.assign(method=part["method"] + f"/{side}") for side, part in parts.items()])
     _, matrices = read_matrices(cases)
     drawn = draw(matrices, unit="patient", resamples=10_000, seed=0)
     sizes = drawn.counts @ drawn.sizes

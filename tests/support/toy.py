@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def make_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     (folder / "methods" / "toy.yaml").write_text(CONFIG % "false")
     (folder / "methods" / "broken.yaml").write_text(CONFIG % "true")
     (folder / "suite.yaml").write_text(yaml.safe_dump(SUITE))
-    patch.setenv("PYTHONPATH", str(folder))
+    patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)  # what was there may lead to the packages
     patch.syspath_prepend(folder)
     patch.chdir(folder)
     return folder

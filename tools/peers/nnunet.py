@@ -213,7 +213,7 @@ def table(trainings: Sequence[Training], board: pd.DataFrame) -> str:
     ]
     for training in trainings:
         row, scores = training.row, board.loc[training.method]
-        low, high = int(scores["rank_low"]), int(scores["rank_high"])
+        low, high = (int(board[column].loc[training.method]) for column in ("rank_low", "rank_high"))
         lines.append(
             f"| {training.method} | {training.parameters / 1e6:.1f} M | {training.epochs:.1f} | {training.steps} "
             f"| {training.batch_size} | {row['minutes']:.1f} | {row['steps_per_second']:.2f} "

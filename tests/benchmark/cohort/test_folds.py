@@ -1,17 +1,13 @@
-import random
-import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from patients import cohorts, spread
 
 from benchmark.cohort import folds as folds_module
 from benchmark.cohort.folds import (
-    FoldCase,
     Folds,
     check_folds_against,
     isles2018_folds,
@@ -21,42 +17,12 @@ from benchmark.cohort.folds import (
     write_folds,
     write_isles2018_folds,
 )
+from benchmark.suite.config import read_suite
+from benchmark.suite.config_files import shipped_configs
 from leaderboard.cohort.trees import case_table, natural_key, read_cohort
 from leaderboard.errors import InputError
 
 COMMITTED = Path(__file__).parents[3] / "configs" / "folds" / "isles2018.csv"
-
-
-@st.composite
-def cohorts(draw):
-    """Cases of 5 to 30 patients with 1 to 3 slabs each, and a number of folds that they suffice for."""
-    slabs = draw(st.lists(st.integers(1, 3), min_size=5, max_size=30))
-    known = draw(st.booleans())
-    cases = []
-    for patient, count in enumerate(slabs):
-        for _ in range(count):
-            volume = draw(st.floats(0, 300)) if known else None
-            slices = draw(st.sampled_from([2, 4, 8, 16]))
-            cases.append(FoldCase(f"case_{len(cases) + 1}", f"P{patient}", volume, slices))
-    return cases, draw(st.integers(2, 5)), draw(st.integers(0, 99))
-
-
-def stroke_cohort(seed):
-    """As many cases and patients as ISLES 2018, with volumes as skewed."""
-    rng, cases = random.Random(seed), []
-    for patient in range(63):
-        volume = min(rng.lognormvariate(2.8, 1.2), 260)
-        for _ in range(2 if patient % 2 == 0 and patient < 62 else 1):
-            cases.append((f"case_{len(cases) + 1}", f"P{patient}", volume * rng.uniform(0.3, 1)))
-    return cases
-
-
-def spread(weight_of, fold_of):
-    """Largest less smallest fold total."""
-    totals = Counter()
-    for case, weight in weight_of.items():
-        totals[fold_of[case]] += weight
-    return max(totals.values()) - min(totals.values())
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,71 +38,6 @@ def test_every_case_is_validated_once_and_patients_stay_whole(drawn):
         assert sorted(training + validation, key=natural_key) == names
         assert not {folds.patient_of[c] for c in training} & {folds.patient_of[c] for c in validation}
     assert folds.split_patients == {}
-
-
-@settings(max_examples=60, deadline=None)
-@given(cohorts())
-def test_sizes_differ_by_one_patient_at_most(drawn):
-    cases, number, seed = drawn
-    folds = make_folds(cases, number, seed)
-    sizes = [len(folds.validation(fold)) for fold in range(number)]
-    assert max(sizes) - min(sizes) <= max(Counter(case.patient for case in cases).values())
-
-
-@settings(max_examples=60, deadline=None)
-@given(cohorts(), st.randoms(use_true_random=False))
-def test_the_order_of_the_cases_does_not_matter(drawn, rng):
-    cases, number, seed = drawn
-    shuffled = rng.sample(cases, len(cases))
-    assert make_folds(shuffled, number, seed) == make_folds(cases, number, seed)
-    assert list(make_folds(shuffled, number, seed).fold_of) == [case.case for case in cases]
-
-
-@pytest.mark.parametrize("cohort_seed", range(4))
-def test_volumes_are_far_better_balanced_than_by_chance(cohort_seed):
-    cases = stroke_cohort(cohort_seed)
-    volumes = {case: volume for case, _, volume in cases}
-    ours = [spread(volumes, make_folds(cases, 5, seed).fold_of) for seed in range(10)]
-    by_chance = []
-    for seed in range(200):
-        order = random.Random(seed).sample(range(63), 63)
-        by_chance.append(spread(volumes, {case: order[int(patient[1:])] % 5 for case, patient, _ in cases}))
-    by_chance.sort()
-    assert max(ours) < by_chance[2]  # our worst seed beats 99 % of random folds
-    assert max(ours) < by_chance[100] / 3
-
-
-def test_equal_sizes_are_not_given_up_for_equal_volumes():
-    cases = [("case_1", "a", 0.0), ("case_2", "a", 0.0), ("case_3", "b", 10.0), ("case_4", "c", 5.0)]
-    for seed in range(4):
-        assert sorted(Counter(make_folds(cases, 2, seed).fold_of.values()).values()) == [2, 2]
-
-
-def test_small_and_large_lesions_are_in_every_fold():
-    cases = stroke_cohort(0)
-    order = sorted(volume for _, _, volume in cases)
-    folds = make_folds(cases, 5, 0)
-    for fold in range(5):
-        volumes = [folds.lesion_ml_of[case] for case in folds.validation(fold)]
-        for low, high in ((0, order[31]), (order[31], order[62]), (order[62], 1e9)):
-            assert 3 <= sum(low <= volume < high for volume in volumes) <= 10
-
-
-def test_seeds_give_different_folds_and_one_seed_the_same():
-    cases = stroke_cohort(1)
-    assert len({make_folds(cases, 5, seed).digest for seed in range(8)}) == 8
-    for seed in range(8):
-        assert sorted(Counter(make_folds(cases, 5, seed).fold_of.values()).values()) == [18, 19, 19, 19, 19]
-    assert make_folds(cases, 5, 3) == make_folds(cases, 5, 3)
-
-
-def test_slices_are_balanced_where_a_volume_is_unknown():
-    cases = [FoldCase(f"case_{i}", f"P{i}", float(i), slices) for i, slices in enumerate([2, 16] * 6)]
-    cases[3:5] = [cases[3]._replace(lesion_ml=None), cases[4]._replace(lesion_ml=float("nan"))]
-    folds = make_folds(cases, 3, 0)
-    slices = {case.case: case.slices for case in cases}
-    assert spread(slices, folds.fold_of) == 0
-    assert [case for case, volume in folds.lesion_ml_of.items() if volume is None] == ["case_3", "case_4"]
 
 
 @pytest.mark.parametrize(
@@ -189,44 +90,6 @@ def test_the_digest_follows_the_split_alone(tmp_path):
     assert len(others | {digest(*rows)}) == 4
     # Hand-computed with sha256sum, so that a digest in an old result can always be told.
     assert digest("case_1,a,0,", "case_2,b,1,") == "123bd0c353e45fb4add49aa7a8a5024106a80dfe0dcfdb893e8c4365668ac418"
-
-
-FAULTY = {
-    "a column is missing": ("case,fold\ncase_1,0\n", ["has no column patient"]),
-    "a case is there twice": ("case,patient,fold\ncase_1,a,0\ncase_2,b,1\ncase_1,a,0\n", ["line 4: case_1 is there"]),
-    "a fold is a fraction": ("case,patient,fold\ncase_1,a,0\ncase_2,b,1.0\n", ["line 3: fold 1.0 is no whole number"]),
-    "a fold is negative": ("case,patient,fold\ncase_1,a,0\ncase_2,b,-1\n", ["line 3: fold -1 is no whole number"]),
-    "a fold is skipped": ("case,patient,fold\ncase_1,a,0\ncase_2,b,2\n", ["has the folds 0, 2"]),
-    "folds start at 1": ("case,patient,fold\ncase_1,a,1\ncase_2,b,2\n", ["has the folds 1, 2"]),
-    "there is one fold": ("case,patient,fold\ncase_1,a,0\n", ["has the folds 0:"]),
-    "there are no rows": ("case,patient,fold\n", ["has the folds none"]),
-    "a field is empty": ("case,patient,fold\ncase_1,,\ncase_2,b,1\n", ["line 2: patient and fold is empty"]),
-    "a volume is no number": ("case,patient,fold,lesion_ml\ncase_1,a,0,big\ncase_2,b,1,-1\n", ["big", "-1"]),
-    "two patients are split": (
-        "case,patient,fold\ncase_1,a,0\ncase_2,a,1\ncase_3,b,1\ncase_4,b,0\n",
-        [r"splits patient a \(case_1 in fold 0, case_2 in fold 1\)", r"splits patient b \(case_3 in fold 1, case_4"],
-    ),
-}
-
-
-@pytest.mark.parametrize(("content", "faults"), FAULTY.values(), ids=FAULTY.keys())
-def test_a_faulty_file_is_refused_with_every_problem(tmp_path, content, faults):
-    path = tmp_path / "folds.csv"
-    path.write_text(content)
-    with pytest.raises(InputError) as error:
-        read_folds(path)
-    assert len(error.value.problems) == len(faults)
-    for problem, fault in zip(error.value.problems, faults, strict=True):
-        assert problem.startswith(f"{path}: ")
-        assert re.search(fault, problem)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00case"])
-def test_what_is_no_csv_is_refused(tmp_path, content):
-    if content is not None:
-        (tmp_path / "f.csv").write_bytes(content)
-    with pytest.raises(InputError):
-        read_folds(tmp_path / "f.csv")
 
 
 def test_leaky_folds_are_read_only_on_demand_and_stay_marked(tmp_path):
@@ -286,6 +149,23 @@ def test_isles2018_folds_fit_the_published_cohort():
     patients = [{folds.patient_of[case] for case in folds.validation(fold)} for fold in range(5)]
     assert sorted(map(len, patients)) == [12, 12, 13, 13, 13]
     assert spread(slices, folds.fold_of) <= 6  # of about 100 slices a fold
+
+
+@pytest.mark.parametrize(("name", "number"), [("isles2018", 5), ("isles2018-4fold", 4)])
+def test_the_folds_of_a_shipped_suite_split_no_patient_of_isles2018(name, number):
+    suite = read_suite(shipped_configs() / f"{name}.yaml")
+    table = case_table().query("partition == 'train'")
+    cases = [(f"case_{case}", str(patient), None) for case, patient in zip(table.case, table.patient, strict=True)]
+    if suite.folds_file:
+        folds = read_folds(shipped_configs() / suite.folds_file)
+    else:
+        folds = make_folds(cases, suite.folds_number, suite.seed)
+    folds_of_patient = {}
+    for case, patient, _ in cases:
+        folds_of_patient.setdefault(patient, set()).add(folds.fold_of[case])
+    assert len(folds_of_patient) == 63
+    assert [len(found) for found in folds_of_patient.values()] == [1] * 63
+    assert set.union(*folds_of_patient.values()) == set(range(number))
 
 
 def test_folds_need_neither_torch_nor_training():

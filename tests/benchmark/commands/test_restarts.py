@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import torch
 import yaml
 from toy import SUITE, make_project, run
 
@@ -23,10 +21,9 @@ from benchmark.cli import main
 from benchmark.rundir.digests import damaged_outputs
 from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import read_state, write_state
-from benchmark.training.checkpoints import SameProcesses, is_loadable, newest_checkpoint
+from benchmark.training.checkpoints import newest_checkpoint
 from benchmark.training.job import _seconds_of_sound_fit
 from benchmark.training.wandb_sink import wandb_logger
-from leaderboard.errors import InputError
 
 
 def flipped(content: bytes) -> bytes:
@@ -132,36 +129,6 @@ def test_damage_to_anything_but_a_mask_means_training_again(
     damage_file(job / name, damage)
     assert name in damaged_outputs(job)
     assert _seconds_of_sound_fit(job) is None
-
-
-def test_a_checkpoint_with_a_flipped_bit_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "epoch=1.ckpt"
-    torch.save({"weights": torch.arange(1000.0)}, path)
-    assert is_loadable(path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    assert not is_loadable(path)
-    assert "is damaged" in capsys.readouterr().err
-
-
-def test_a_checkpoint_that_could_run_code_is_not_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "epoch=1.ckpt"
-    torch.save({"weights": Path("anything but numbers, texts and tensors")}, path)
-    assert not is_loadable(path)
-    assert "not used" in capsys.readouterr().err
-
-
-def test_a_training_that_other_processes_began_is_not_continued() -> None:
-    fitting = SimpleNamespace(state=SimpleNamespace(fn="fit"), world_size=2, default_root_dir="runs/x")
-    predicting = SimpleNamespace(state=SimpleNamespace(fn="predict"), world_size=2)
-    one, two = {}, {}
-    SameProcesses().on_save_checkpoint(SimpleNamespace(world_size=1), None, one)
-    SameProcesses().on_save_checkpoint(fitting, None, two)
-    with pytest.raises(InputError, match="runs/x: 1 processes began this training, now there are 2: set"):
-        SameProcesses().on_load_checkpoint(fitting, None, one)
-    SameProcesses().on_load_checkpoint(predicting, None, one)
-    SameProcesses().on_load_checkpoint(fitting, None, two)
 
 
 def test_a_refused_fold_file_changes_nothing_and_a_job_notices_other_folds_by_itself(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -8,13 +9,17 @@ from pytorch_lightning.plugins import MixedPrecision
 from torch import nn
 
 from benchmark.methods.base import Method
+from benchmark.pipeline.datasets import Batch
+from leaderboard.errors import InputError
+
+CPU = torch.device("cpu")
 
 
 def method_with_gradient(precision: str) -> Method:
     method = Method()
     method.network = nn.Linear(3, 1, bias=False)
     method.network.weight.grad = torch.tensor([[3.0, 0.0, 4.0]])
-    method._trainer = SimpleNamespace(  # type: ignore[assignment]
+    method.trainer = SimpleNamespace(  # type: ignore[assignment]
         precision=precision, precision_plugin=MixedPrecision("bf16-mixed", "cpu"), gradient_clip_val=1.0,
         gradient_clip_algorithm="norm",
     )  # fmt: skip
@@ -45,3 +50,87 @@ def test_in_float16_lightning_refuses_to_clip_what_a_fused_optimiser_unscales() 
     method = method_with_gradient("16-mixed")
     with pytest.raises(RuntimeError, match="does not allow for gradient clipping"):
         method.configure_gradient_clipping(torch.optim.Adam(method.parameters(), fused=True), 1.0, "norm")
+
+
+class Noted(Method):
+    """Its network gives the image as logits; what it logs is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Identity()
+        self.logged: dict[str, float] = {}
+
+    def log(self, name: str, value: Any, **options: Any) -> None:
+        self.logged[name] = float(value)
+
+    def log_dict(self, values: Any, **options: Any) -> None:
+        self.logged |= {name: float(value) for name, value in values.items()}
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        return {"loss": logits.mean(), "double": 2 * logits.mean()}
+
+
+def in_training(method: Noted, *, step: int = 0, last: bool = False, seed: int = 0, rank: int = 0) -> Noted:
+    method.trainer = SimpleNamespace(  # type: ignore[assignment]
+        is_last_batch=last, optimizers=[SimpleNamespace(param_groups=[{"lr": 0.5}])], global_step=step,
+        global_rank=rank, datamodule=SimpleNamespace(seed=seed), strategy=SimpleNamespace(root_device=CPU),
+    )  # fmt: skip
+    return method
+
+
+def batch_of_value(value: float) -> Batch:
+    return {
+        "image": torch.full((1, 1, 2, 4, 4), value),
+        "reference": torch.zeros(1, 2, 4, 4),
+        "valid": torch.ones(1, 2, 4, 4, dtype=torch.bool),
+    }
+
+
+def test_each_term_of_the_loss_is_logged_as_the_mean_of_its_epochs_batches() -> None:
+    method = Noted()
+    for values in ((1.0, 2.0, 6.0), (4.0, 8.0)):
+        method.logged.clear()
+        for index, value in enumerate(values):
+            assert method.logged == {}
+            loss = in_training(method, last=index == len(values) - 1).training_step(batch_of_value(value), index)
+            assert loss.item() == value
+        mean = sum(values) / len(values)
+        expected = {"train/loss": mean, "train/double": 2 * mean, "train/learning_rate": 0.5}
+        assert method.logged == pytest.approx(expected)
+
+
+def test_terms_without_one_to_minimise_are_refused() -> None:
+    class Nameless(Noted):
+        def loss(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+            return {"dice": logits.mean()}
+
+    with pytest.raises(InputError, match=r"Nameless.loss gives dice: call one term loss"):
+        in_training(Nameless()).training_step(batch_of_value(1.0), 0)
+
+
+def test_dropout_follows_from_seed_step_and_process_alone() -> None:
+    def drawn(**where: int) -> float:
+        torch.rand(3)  # whatever came before
+        in_training(Noted(), **where).on_train_batch_start({}, 0)
+        return torch.rand(()).item()
+
+    first = drawn(step=7)
+    assert drawn(step=7) == first
+    assert len({first, drawn(step=8), drawn(step=7, seed=1), drawn(step=7, rank=1)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("predicted", "present", "dice"),
+    [((0, 1, 2), (1, 2, 3, 4, 5), 2 * 2 / 8), ((), (3,), 0.0), ((3,), (), 0.0), ((), (), 1.0)],
+    ids=["overlap", "none predicted", "none there", "neither"],
+)
+def test_validation_logs_the_dice_of_the_mask_and_1_where_there_is_nothing_to_find(
+    predicted: tuple[int, ...], present: tuple[int, ...], dice: float
+) -> None:
+    image, reference = torch.full((1, 2, 4, 4), -3.0), torch.zeros(2, 4, 4, dtype=torch.uint8)
+    image.view(-1)[list(predicted)] = 3.0
+    reference.view(-1)[list(present)] = 1
+    item = {"image": image, "reference": reference, "brain": reference, "spacing_mm": (1.0, 1.0, 1.0)}
+    method = in_training(Noted())
+    method.validation_step(item, 0)
+    assert method.logged == {"val/dice": pytest.approx(dice)}

@@ -57,7 +57,7 @@ def on_meta(name: str, init: dict[str, Any], cached: list[CachedCase], monkeypat
     data = SimpleNamespace(
         held_out=cached, channels=5, background_per_lesion=60.0, seed=0, augmented=True, cohort_path=Path("cohort")
     )
-    made._trainer = SimpleNamespace(  # type: ignore[assignment]
+    made.trainer = SimpleNamespace(  # type: ignore[assignment]
         datamodule=data, max_epochs=10, current_epoch=2, global_step=7, is_last_batch=True, precision="32-true",
         optimizers=[SimpleNamespace(param_groups=[{"lr": 1e-3}])], global_rank=0, barebones=False,
         strategy=SimpleNamespace(root_device=META),

@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -47,6 +49,54 @@ def test_the_midline_of_a_case_is_kept_with_it(cached: list[CachedCase]) -> None
 
 def test_slices_are_z_scored_one_by_one_as_all_at_once(cached: list[CachedCase]) -> None:
     np.testing.assert_array_equal(cached[3].zscored([0, 1]), cached[3].zscored()[:2])
+
+
+def change_image(isles_tree: Any, path: Path, change: Callable[[np.ndarray], np.ndarray], *spacing: float) -> None:
+    """Write an image anew with other voxels or another spacing."""
+    image = nib.load(path)
+    isles_tree.image(path, change(np.array(np.asanyarray(image.dataobj))), spacing or image.header.get_zooms())
+
+
+def with_nan(data: np.ndarray) -> np.ndarray:
+    data = data.astype(np.float32)
+    data[0, 0, 0] = np.nan
+    return data
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "spacing", "words"),
+    [
+        ("CT_Tmax", lambda data: data[:-1], (), r"shape \(7, 9, 2\) where CT has \(8, 9, 2\)"),
+        ("CT_Tmax", with_nan, (), "holds NaN or infinite values"),
+        ("CT_Tmax", lambda data: data, (1.0, 1.0, 5.0), "spacing .* mm where CT has"),
+        ("OT", lambda data: data[:, :-1], (), r"shape \(8, 8, 2\) where the images have \(8, 9, 2\)"),
+        ("OT", lambda data: 2 * data, (), "holds other values than 0 and 1"),
+    ],
+    ids=["shape", "NaN", "spacing", "reference's shape", "reference's values"],
+)
+def test_images_that_do_not_fit_together_are_refused_by_the_files_name(
+    isles_tree: Any, tmp_path: Path, kind: str, change: Callable[[np.ndarray], np.ndarray],
+    spacing: tuple[float, ...], words: str,
+) -> None:  # fmt: skip
+    cohort = read_cohort(isles_tree())
+    case = cohort.cases[1]
+    path = case.reference if kind == "OT" else case.images[kind]
+    assert path is not None
+    change_image(isles_tree, path, change, *spacing)
+    with pytest.raises(InputError, match=f"{path}: {words}") as refused:
+        build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    assert len(refused.value.problems) == 1
+
+
+def test_maps_without_any_tissue_are_refused_and_every_such_case_is_named(isles_tree: Any, tmp_path: Path) -> None:
+    cohort = read_cohort(isles_tree())
+    for case in cohort.cases[1:]:
+        for kind in cohort.channels[1:]:
+            change_image(isles_tree, case.images[kind], np.zeros_like)
+    with pytest.raises(InputError) as refused:
+        build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    assert [problem.partition(": ")[2][:23] for problem in refused.value.problems] == ["every map is zero: repl"] * 2
+    assert [Path(problem.partition(": ")[0]).name for problem in refused.value.problems] == ["case_2", "case_3"]
 
 
 def test_the_second_build_reads_no_image(cohort: Cohort, cached: list[CachedCase], cache: Path, monkeypatch) -> None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from served import CPU, SLICES, VOLUMES, assert_same, batches_of, epoch_of, samples, whole
 
 from benchmark.machine.graphs import SideStream
 from benchmark.methods.strokenet.module import Curriculum
-from benchmark.pipeline.augment import Noise, draw
+from benchmark.pipeline.augment import draw
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.datasets import (
@@ -17,27 +18,15 @@ from benchmark.pipeline.datasets import (
     MethodView,
     TrainingBatches,
     TrainingSamples,
-    WholeCases,
     collate,
     crop_size,
+    padded,
 )
 from benchmark.pipeline.inplane import inverted, mapped
 from benchmark.pipeline.preparation import PadToMultiple, Plane, Preparation, with_neighbours
 from benchmark.pipeline.resampling import ResampleTo
-from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
+from benchmark.pipeline.sampling import Key
 from benchmark.pipeline.store import Store
-
-CPU = torch.device("cpu")
-SLICES = MethodView("slices", 0, PadToMultiple(16), ConstantCurriculum())
-VOLUMES = MethodView("volumes", 0, PadToMultiple(16), ConstantCurriculum())
-
-
-def samples(cached: Sequence[CachedCase], view: MethodView, seed: int = 0, **options: bool) -> TrainingSamples:
-    return TrainingSamples(Store(cached, CPU), view, seed, **options)
-
-
-def whole(cached: Sequence[CachedCase], view: MethodView) -> WholeCases:
-    return WholeCases(Store(cached, CPU), view)
 
 
 def test_2d_and_3d_methods_see_a_case_deformed_the_same_way(cached: list[CachedCase]) -> None:
@@ -93,27 +82,6 @@ def test_samples_differ_between_epochs(cached: list[CachedCase]) -> None:
     assert not torch.equal(served[[Key(0, 3)]]["image"], served[[Key(1, 3)]]["image"])
 
 
-def batches_of(cached: Sequence[CachedCase], view: MethodView, rank: int = 0, ranks: int = 1) -> EpochBatches:
-    lesion = [case.lesion_slices.tolist() for case in cached]
-
-    def batches(epoch: int) -> list[list[Key]]:
-        if view.view == "volumes":
-            return volume_batches([len(slices) for slices in lesion], 2, 0, epoch)
-        return slice_batches(lesion, 16, 0, epoch, lesion_fraction=0.5)
-
-    return EpochBatches(batches, rank, ranks)
-
-
-def epoch_of(served: TrainingBatches, epoch: int) -> list[Batch]:
-    served.sampler.set_epoch(epoch)
-    return list(served)
-
-
-def assert_same(one: Batch, other: Batch) -> None:
-    for name in ("image", "reference", "valid"):
-        assert torch.equal(one[name], other[name]), name
-
-
 @pytest.mark.parametrize("view", [SLICES, VOLUMES], ids=["slices", "volumes"])
 def test_an_epoch_is_the_same_after_a_restart_and_however_far_batches_are_planned_ahead(
     cached: list[CachedCase], view: MethodView, monkeypatch: pytest.MonkeyPatch
@@ -150,36 +118,6 @@ def test_two_processes_together_see_what_one_sees(cached: list[CachedCase], view
         images = [image for part in shared for image in part["image"]]
         for image in batch["image"]:  # a process pads its volumes to the deepest of its own
             assert any(torch.equal(image[:, : other.shape[1]], other[:, : image.shape[1]]) for other in images)
-
-
-def test_cases_read_batch_by_batch_and_cases_in_memory_give_the_same_bits(cached: list[CachedCase]) -> None:
-    for view in (SLICES, VOLUMES):
-        sampler = batches_of(cached, view)
-        resident, read = (
-            TrainingBatches(TrainingSamples(Store(cached, CPU, resident=kept), view, 0), sampler, 3)
-            for kept in (True, False)
-        )
-        for one, other in zip(epoch_of(resident, 2), epoch_of(read, 2), strict=True):
-            assert_same(one, other)
-        items = [WholeCases(Store(cached, CPU, resident=kept), view)[4] for kept in (True, False)]
-        assert torch.equal(items[0]["image"], items[1]["image"])
-
-
-def test_cases_stay_in_memory_where_there_is_room(cached: list[CachedCase], monkeypatch: pytest.MonkeyPatch) -> None:
-    size = sum(case.image.nbytes + case.brain.nbytes for case in cached)
-    for room in (size, size - 1):
-        monkeypatch.setattr("benchmark.pipeline.store.CPU_BYTES", room)
-        assert (Store(cached, CPU).resident is not None) == (room == size)
-
-
-def test_what_a_case_is_drawn_is_made_once_for_all_batches_of_an_epoch(
-    cached: list[CachedCase], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = []
-    field = Noise.field
-    monkeypatch.setattr(Noise, "field", lambda noise, *shape: made.append(noise) or field(noise, *shape))
-    epoch_of(TrainingBatches(samples(cached, SLICES), batches_of(cached, SLICES), 3), 1)
-    assert 2 < len(made) == len(set(made)) < len(cached)
 
 
 def test_slices_of_other_sizes_are_padded_and_marked(cached: list[CachedCase]) -> None:
@@ -307,3 +245,12 @@ def test_the_mirror_of_a_plane_is_the_cases_own_seen_through_the_augmentation(ca
 def test_crop_sizes_are_multiples_of_16_within_the_slice() -> None:
     assert [crop_size(length, 0.625) for length in (256, 96, 64, 32)] == [160, 48, 32, 16]
     assert crop_size(8, 0.5) == 8
+
+
+def test_padding_a_batch_once_more_is_padding_it_at_once() -> None:
+    samples = [
+        {"image": torch.randn(1, 2, depth, 4, 4), "reference": torch.ones(1, depth, 4, 4, dtype=torch.uint8)}
+        for depth in (1, 2, 4)
+    ]
+    twice, once = padded(collate(samples[:2]), (4, 4, 4)), collate(samples)
+    assert all(torch.equal(twice[name], once[name][:2]) for name in ("image", "reference", "valid"))

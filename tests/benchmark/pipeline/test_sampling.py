@@ -29,6 +29,13 @@ def test_volume_batches_hold_similar_depths() -> None:
     assert mixed == 0
 
 
+def test_volume_batches_come_in_random_order_of_depth() -> None:
+    depths = list(range(40))
+    first = [[batch[0].case for batch in volume_batches(depths, 4, 0, epoch)] for epoch in range(5)]
+    assert all(order not in (sorted(order), sorted(order, reverse=True)) for order in first)
+    assert len({tuple(order) for order in first}) == 5
+
+
 @settings(max_examples=50, deadline=None)
 @given(depths=DEPTHS, batch_size=st.integers(1, 16), seed=st.integers(0, 5))
 def test_every_slice_is_served_in_full_batches(depths: list[int], batch_size: int, seed: int) -> None:
@@ -45,6 +52,20 @@ def test_half_of_each_batch_holds_lesion_even_where_lesion_is_rare(share: float)
     lesion = [(rng.random(8) < share).tolist() for _ in range(20)]
     for batch in slice_batches(lesion, 16, 0, 0, lesion_fraction=0.5):
         assert sum(lesion[key.case][index] for key in batch for index in key.slices or ()) >= 8
+
+
+def test_exchanged_slices_are_not_in_their_batch_already() -> None:
+    lesion = [[True] * 4 + [False] * 12 for _ in range(10)]
+    for epoch in range(5):
+        for batch in slice_batches(lesion, 16, 0, epoch, lesion_fraction=0.5):
+            served = [(key.case, index) for key in batch for index in key.slices or ()]
+            assert len(set(served)) == 16
+
+
+def test_which_slices_of_a_case_stay_together_is_drawn_anew_in_each_epoch() -> None:
+    chunks = [frozenset(key.slices or ()) for epoch in range(5) for (key,) in slice_batches([[True] * 16], 8, 0, epoch)]
+    assert {len(chunk) for chunk in chunks} == {8}
+    assert len(set(chunks)) == 10
 
 
 def test_a_cohort_without_lesion_is_served_all_the_same() -> None:

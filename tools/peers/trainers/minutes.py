@@ -13,6 +13,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -40,7 +41,7 @@ class nnUNetTrainerMinutes(nnUNetTrainer):
         while elapsed < self.budget:
             self.on_epoch_start()
             self.on_train_epoch_start()
-            losses = []
+            losses: list[dict[str, Any]] = []
             while len(losses) < self.num_iterations_per_epoch and elapsed < self.budget:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.initial_lr * (1 - elapsed / self.budget) ** 0.9

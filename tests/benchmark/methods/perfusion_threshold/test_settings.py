@@ -13,7 +13,7 @@ from benchmark.methods.perfusion_threshold.module import check_kinds
 from leaderboard.cohort.trees import CHANNELS
 from leaderboard.errors import InputError
 
-CONFIGS = Path(__file__).parents[3] / "configs" / "methods"
+CONFIGS = Path(__file__).parents[4] / "configs" / "methods"
 
 
 def test_cohort_without_ct_perfusion_is_refused_with_its_name() -> None:
@@ -26,7 +26,7 @@ def test_setup_looks_at_the_cohorts_images() -> None:
     method = PerfusionThreshold(rcbf_below=0.38)
     held_out = [SimpleNamespace(channels=CHANNELS["isles2017"])]
     data = SimpleNamespace(held_out=held_out, cohort_path=Path("cohorts/mr"))
-    method._trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    method.trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
     with pytest.raises(InputError, match="CT perfusion maps"):
         method.setup("predict")
 

@@ -1,6 +1,6 @@
 """The dense CRF against its definition.
 
-The kernels are applied on a permutohedral lattice (test_fcn3d_crf_lattice.py): values are spread to the corners of
+The kernels are applied on a permutohedral lattice (test_lattice.py): values are spread to the corners of
 simplices, blurred with [1/2, 1, 1/2] along the lattice's axes and read back (Adams et al. 2010).
 That is a Gaussian convolved with the lattice's own interpolation, so single entries of G are off by several percent of
 the peak, more so where the points of the bilateral kernel lie sparsely and the blur finds corners that do not exist.
@@ -125,7 +125,7 @@ def by_the_authors_code(probability: np.ndarray, images: np.ndarray, settings: C
 
 
 def write_authors_result() -> None:
-    """``python tests/benchmark/methods/test_fcn3d_crf_crf.py``, where the extra ``crf`` is installed."""
+    """``python tests/benchmark/methods/fcn3d_crf/test_crf.py``, where the extra ``crf`` is installed."""
     probability, images = on_a_grid(0)
     results = [by_the_authors_code(probability, images, settings) for settings in COMPARED]
     np.savez_compressed(AUTHORS_RESULT, probability=probability, images=images, results=np.stack(results))

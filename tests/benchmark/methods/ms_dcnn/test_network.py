@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmark.methods.ms_dcnn.loss import cross_entropy, dice
-from benchmark.methods.ms_dcnn.module import PATH_A, PATH_B, MSDCNNMethod, median_by_sorting, median_filtered, places
+from benchmark.methods.ms_dcnn.loss import dice
 from benchmark.methods.ms_dcnn.network import MSDCNN, DenseBlock
-from leaderboard.errors import InputError
 
 
 def on_meta(**options: bool) -> MSDCNN:
@@ -65,14 +60,6 @@ def test_each_path_sees_its_maps_alone() -> None:
     assert torch.equal(paths["b"][0], x[:, [3]])
 
 
-def test_maps_are_found_by_name_in_both_editions() -> None:
-    ct, mr = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"), ("MR_ADC", "MR_MTT", "MR_rCBF", "MR_rCBV", "MR_Tmax")
-    assert (places(ct, PATH_A), places(ct, PATH_B)) == ([4, 1, 2], [3])
-    assert (places(mr, PATH_A), places(mr, PATH_B)) == ([4, 2, 3], [1])
-    with pytest.raises(InputError, match="needs the maps CBV"):
-        places(("CT", "CT_CBF", "CT_Tmax"), PATH_A)
-
-
 def test_every_weight_receives_gradient() -> None:
     torch.manual_seed(0)
     network = MSDCNN((4, 1, 2), (3,))
@@ -121,51 +108,3 @@ def test_a_checkpointed_block_keeps_its_features_once() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         y = block(x)
     assert sum(kept.values()) <= y.untyped_storage().nbytes()
-
-
-def test_the_losses_equal_a_calculation_by_hand() -> None:
-    logits = torch.tensor([[[[0.0, 2.0], [-1.0, 5.0]]]])
-    reference, valid = torch.tensor([[[0, 1], [1, 1]]]), torch.tensor([[[True, True], [True, False]]])
-    p = [1 / (1 + math.exp(-x)) for x in (0.0, 2.0, -1.0)]
-    assert dice(logits, reference, valid).item() == pytest.approx(1 - (2 * (p[1] + p[2]) + 1) / (sum(p) + 2 + 1))
-    by_hand = -(math.log(1 - p[0]) + math.log(p[1]) + math.log(p[2])) / 3
-    assert cross_entropy(logits, reference, valid).item() == pytest.approx(by_hand)
-
-
-def test_the_losses_are_finite_in_bf16_on_a_batch_without_lesion() -> None:
-    logits = torch.full((4, 1, 64, 64), -9.0, dtype=torch.bfloat16, requires_grad=True)
-    empty, valid = torch.zeros(4, 64, 64), torch.ones(4, 64, 64, dtype=torch.bool)
-    loss = dice(logits, empty, valid) + cross_entropy(logits, empty, valid)
-    loss.backward()
-    assert math.isfinite(loss.item())
-    assert logits.grad is not None
-    assert (logits.grad > 0).all()  # less lesion is better
-
-
-def test_the_median_filter_equals_numpys_median_over_the_window() -> None:
-    probability = torch.rand(2, 9, 10)
-    filtered = median_filtered(probability, 5)
-    padded = np.pad(probability.numpy(), ((0, 0), (2, 2), (2, 2)), mode="edge")
-    for z in range(2):
-        for y in range(9):
-            for x in range(10):
-                assert filtered[z, y, x] == np.median(padded[z, y : y + 5, x : x + 5])
-    assert torch.equal(median_filtered(probability, 1), probability)
-    for side in (1, 3, 5):
-        assert torch.equal(median_by_sorting(probability, side), median_filtered(probability, side))
-
-
-def test_the_rows_with_and_without_median_differ_by_specks() -> None:
-    probability = torch.zeros(1, 12, 12)
-    probability[0, 2, 2] = probability[0, 5:10, 5:10] = 0.9
-    masks = MSDCNNMethod(median=3).postprocess(probability, {})
-    assert set(masks) == {"", *MSDCNNMethod.ablations}
-    assert masks["without_median"].sum() == 26
-    assert not masks[""][0, 2, 2]
-    assert masks[""][0, 6:9, 6:9].all()
-
-
-@pytest.mark.parametrize("wrong", [{"size": 100}, {"median": 4}, {"median": 0}])
-def test_settings_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="correct the config"):
-        MSDCNNMethod(**wrong)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.methods.residual_unet.module import ResidualUNetMethod, warmup_cosine
 from benchmark.methods.residual_unet.network import ResidualUNet
 
 
@@ -12,7 +11,7 @@ def parameters(network: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize(("base", "count"), [(32, 8_114_914), (64, 32_437_698)])
-def test_it_has_the_specified_number_of_parameters(base: int, count: int) -> None:
+def test_it_has_the_number_of_parameters_that_its_readme_says(base: int, count: int) -> None:
     assert parameters(ResidualUNet(5, base)) == count
 
 
@@ -30,20 +29,3 @@ def test_every_parameter_receives_gradient() -> None:
     network = ResidualUNet(5, base=4)
     network(torch.randn(4, 5, 32, 32)).square().mean().backward()
     assert all(p.grad is not None and p.grad.any() for p in network.parameters())
-
-
-def test_warmup_rises_linearly_then_falls_as_a_cosine() -> None:
-    assert warmup_cosine(0.0, 0.1, 1e-3) == pytest.approx(1e-3)
-    assert warmup_cosine(0.05, 0.1, 1e-3) == pytest.approx(0.5005)
-    assert warmup_cosine(0.1, 0.1, 1e-3) == pytest.approx(1.0)
-    assert warmup_cosine(0.55, 0.1, 1e-3) == pytest.approx(0.5005)
-    assert warmup_cosine(1.0, 0.1, 1e-3) == pytest.approx(1e-3)
-
-
-@pytest.mark.parametrize(
-    ("imbalance", "weight"), [(65.7, 65.7**0.5), (400.0, 10.0), (0.2, 1.0)], ids=["typical", "rare", "common"]
-)
-def test_the_lesion_weight_is_the_root_of_the_imbalance_within_bounds(imbalance: float, weight: float) -> None:
-    method = ResidualUNetMethod()
-    method.trainer = type("Trainer", (), {"datamodule": type("Data", (), {"background_per_lesion": imbalance})()})()
-    assert method.lesion_weight == pytest.approx(weight)

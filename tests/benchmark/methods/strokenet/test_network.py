@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from benchmark.methods.strokenet.module import Curriculum, focusing
-from benchmark.methods.strokenet.network import StrokeNet
+from benchmark.methods.strokenet.network import Refinement, StrokeNet, group_norm
 
 
-def test_it_has_the_specified_number_of_parameters() -> None:
+def test_it_has_the_number_of_parameters_that_its_readme_says() -> None:
     for norm in ("group", "batch"):
         assert sum(p.numel() for p in StrokeNet(5, norm=norm).parameters() if p.requires_grad) == 10_370_097
 
@@ -51,15 +51,31 @@ def test_the_depth_is_never_strided() -> None:
     assert strides == {1}
 
 
-def test_the_curriculum_has_three_stages_and_ends_with_the_suites_own_samples() -> None:
-    stages = [Curriculum(10, 0.625)(epoch) for epoch in range(10)]
-    assert "".join(stage.name for stage in stages) == "AAABBBBCCC"
-    easy, middle, full = stages[0], stages[5], stages[9]
-    assert (easy.augmentation, easy.lesion_crops, easy.crop) == (0.0, 1.0, 0.625)
-    assert (middle.augmentation, middle.lesion_crops, middle.crop) == (0.5, 2 / 3, 0.625)
-    assert (full.augmentation, full.crop) == (1.0, 1.0)
+def test_strokenets_context_looks_three_ways_in_plane_and_one_through_the_slices() -> None:
+    branches = [branch[0] for branch in Refinement(32, group_norm).context]
+    assert [(conv.kernel_size, conv.dilation) for conv in branches] == [
+        ((1, 3, 3), (1, 1, 1)), ((1, 3, 3), (1, 2, 2)), ((1, 3, 3), (1, 4, 4)), ((3, 1, 1), (1, 1, 1)),
+    ]  # fmt: skip
+    assert {conv.out_channels for conv in branches} == {16}
 
 
-def test_focusing_is_zero_in_stage_a_rises_linearly_in_b_and_is_gamma_in_c() -> None:
-    assert [focusing(progress, 2.0) for progress in (0.0, 0.29, 0.7, 0.99)] == [0.0, 0.0, 2.0, 2.0]
-    assert focusing(0.5, 2.0) == pytest.approx(1.0)
+def test_a_refinement_is_put_together_as_its_readme_says() -> None:
+    torch.manual_seed(0)
+    refinement = Refinement(32, group_norm).eval()
+    feature, coarser = torch.randn(1, 32, 2, 8, 8), torch.randn(1, 64, 2, 4, 4)
+    with torch.no_grad():
+        x = refinement.reduce(feature) + nn.functional.interpolate(
+            coarser, size=(2, 8, 8), mode="trilinear", align_corners=False
+        )
+        x = refinement.local(x)
+        context = refinement.merge(torch.cat([branch(x) for branch in refinement.context], dim=1))
+        expected = refinement.output(torch.relu(x + context))
+        assert torch.allclose(refinement(feature, coarser), expected)
+        assert not torch.allclose(refinement(feature, None), expected)
+        # Each part of it counts.
+        for part in (refinement.local, refinement.merge, refinement.output, *refinement.context):
+            weight = next(part.parameters())
+            kept = weight.clone()
+            weight.zero_()
+            assert not torch.allclose(refinement(feature, coarser), expected)
+            weight.copy_(kept)

@@ -1,0 +1,85 @@
+"""A file that changed after its job is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark.rundir.digests import (
+    damaged_outputs,
+    digest_outputs,
+    file_digest,
+    needs_training,
+    read_provenance,
+    write_provenance,
+)
+from leaderboard.errors import InputError
+
+MASKS = ("predictions/case_1.nii.gz", "predictions/case_2.nii.gz", "predictions_plain/case_1.nii.gz")
+FILES = ("checkpoints/last.ckpt", "metrics.csv", "config.yaml", *MASKS)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The directory of a finished job."""
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(f"what {name} holds".encode())
+    outputs = digest_outputs(tmp_path, [tmp_path / "predictions", tmp_path / "predictions_plain"])
+    write_provenance(tmp_path, {"outputs": outputs, "devices": 1})
+    return tmp_path
+
+
+def flip(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_what_a_job_leaves_is_digested_by_its_path(run: Path) -> None:
+    outputs = read_provenance(run)["outputs"]
+    assert outputs == {name: hashlib.sha256(f"what {name} holds".encode()).hexdigest() for name in FILES}
+    assert damaged_outputs(run) == []
+    assert file_digest(run / "no such file") == ""
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
+@pytest.mark.parametrize("name", FILES)
+def test_the_damaged_file_is_named_and_no_other(run: Path, name: str, damage: Callable[[Path], None]) -> None:
+    damage(run / name)
+    assert damaged_outputs(run) == [name]
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"outputs": {}}', '{"outputs": {}, "sha256": "0"}'])
+def test_a_provenance_that_is_not_what_was_written_is_itself_damaged(run: Path, content: str | None) -> None:
+    if content is None:
+        (run / "provenance.json").unlink()
+    else:
+        (run / "provenance.json").write_text(content)
+    assert damaged_outputs(run) == ["provenance.json"]
+    with pytest.raises(InputError, match=r"provenance.json: is missing or damaged"):
+        read_provenance(run)
+
+
+def test_a_changed_value_of_the_provenance_is_noticed(run: Path) -> None:
+    content = json.loads((run / "provenance.json").read_text())
+    (run / "provenance.json").write_text(json.dumps(content | {"devices": 2}))
+    assert damaged_outputs(run) == ["provenance.json"]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "trains"),
+    [
+        ((), False), (MASKS, False), (("config.yaml", MASKS[0]), False), (("checkpoints/last.ckpt",), True),
+        (("metrics.csv", MASKS[0]), True), (("provenance.json",), True),
+    ],
+)  # fmt: skip
+def test_masks_and_the_config_are_made_again_without_a_training(damaged: tuple[str, ...], trains: bool) -> None:
+    assert needs_training(damaged) == trains

@@ -1,0 +1,108 @@
+"""What a job does beside training, without a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.rundir.state import State, read_state, write_state
+from benchmark.training import callbacks
+from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, write_masks
+from leaderboard.cohort.trees import read_cohort
+from leaderboard.io.images import read_volume
+
+
+def trainer_at(epoch: int, first_process: bool = True, **metrics: float) -> Any:
+    return SimpleNamespace(
+        is_global_zero=first_process, current_epoch=epoch, max_epochs=9, world_size=2,
+        callback_metrics={name.replace("_", "/"): torch.tensor(value) for name, value in metrics.items()},
+        datamodule=SimpleNamespace(held_out=[None] * 5),
+    )  # fmt: skip
+
+
+def test_masks_and_those_of_ablation_rows_lie_in_folders_side_by_side_on_the_cases_grid(
+    isles_tree: Any, tmp_path: Path
+) -> None:
+    case = read_cohort(isles_tree([3], shape=(8, 9, 2), spacing=(0.9, 1.1, 6.0))).cases[0]
+    own, plain = torch.zeros(2, 2, 9, 8, dtype=torch.bool)
+    own[1, 7, 3] = plain[0, 2, 6] = True  # z, y, x
+    write_masks(tmp_path / "predictions", case, {"": own, "plain": plain})
+    for folder, voxel in (("predictions", (3, 7, 1)), ("predictions_plain", (6, 2, 0))):
+        volume = read_volume(tmp_path / folder / "case_3.nii.gz")
+        assert volume.data.shape == (8, 9, 2)
+        assert volume.spacing_mm == pytest.approx((0.9, 1.1, 6.0))
+        assert volume.data.sum() == volume.data[voxel] == 1
+
+
+def test_a_submitted_mask_has_the_id_of_the_mtt_image_in_its_name(isles_tree: Any, tmp_path: Path) -> None:
+    case = read_cohort(isles_tree([3])).cases[0]
+    write_masks(tmp_path / "out", case, {"": torch.zeros(2, 9, 8, dtype=torch.bool)}, "mine")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"SMIR.mine.{case.ids['CT_MTT']}.nii"]
+
+
+def test_the_metrics_file_has_a_row_an_epoch_and_validation_where_it_was(tmp_path: Path) -> None:
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    metrics.on_train_epoch_end(trainer_at(0, train_loss=3.0), None)
+    metrics.on_validation_end(trainer_at(1), None)
+    metrics.on_train_epoch_end(trainer_at(1, train_loss=2.0, val_dice=0.5), None)
+    metrics.on_train_epoch_end(trainer_at(2, train_loss=1.0, val_dice=0.5), None)
+    expected = "epoch,train/loss,val/dice\n0,3.0,\n1,2.0,0.5\n2,1.0,\n"
+    assert (tmp_path / "metrics.csv").read_text() == expected
+
+
+def test_a_restart_goes_on_with_the_rows_of_its_checkpoint_whatever_the_file_holds(tmp_path: Path) -> None:
+    before = MetricsFile(tmp_path / "metrics.csv")
+    before.on_train_epoch_end(trainer_at(0, train_loss=3.0), None)
+    checkpoint = before.state_dict()
+    checkpoint = {name: list(rows) for name, rows in checkpoint.items()}  # as it is written then
+    before.on_train_epoch_end(trainer_at(1, train_loss=2.0), None)
+    (tmp_path / "metrics.csv").write_text("damaged")
+    after = MetricsFile(tmp_path / "metrics.csv")
+    after.load_state_dict(checkpoint)
+    after.on_train_epoch_end(trainer_at(1, train_loss=5.0), None)
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,train/loss\n0,3.0\n1,5.0\n"
+
+
+def test_one_process_alone_writes_the_metrics(tmp_path: Path) -> None:
+    other = trainer_at(0, first_process=False, train_loss=3.0)
+    MetricsFile(tmp_path / "metrics.csv").on_train_epoch_end(other, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_training(loss: float) -> None:
+    watch = FiniteLoss()
+    watch.on_train_epoch_end(trainer_at(3, train_loss=1e30), None)
+    watch.on_train_epoch_end(trainer_at(3), None)  # a rule has none
+    with pytest.raises(RuntimeError, match=f"the loss of epoch 4 is {loss}"):
+        watch.on_train_epoch_end(trainer_at(4, train_loss=loss), None)
+
+
+def test_progress_is_told_in_epochs_then_in_cases_of_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "REPORT_EVERY", 0.0)
+    write_state(tmp_path, State(status="running", inputs="abc"))
+    report, seen = ProgressReport(tmp_path), []
+    report.on_train_epoch_start(trainer_at(4), None)
+    seen.append(read_state(tmp_path))
+    for step in range(3):
+        report.on_predict_batch_end(trainer_at(0), None, {}, {}, step)
+        seen.append(read_state(tmp_path))
+    assert [(state.phase, state.done, state.total) for state in seen] == [
+        ("training", 4, 9), ("predicting", 2, 5), ("predicting", 4, 5), ("predicting", 5, 5),
+    ]  # fmt: skip
+    assert {(state.status, state.inputs) for state in seen} == {("running", "abc")}
+
+
+def test_progress_is_written_at_most_once_a_second_and_by_one_process(tmp_path: Path) -> None:
+    report = ProgressReport(tmp_path)
+    report.on_train_epoch_start(trainer_at(1, first_process=False), None)
+    assert list(tmp_path.iterdir()) == []
+    report.on_train_epoch_start(trainer_at(1), None)
+    report.on_train_epoch_start(trainer_at(2), None)
+    assert read_state(tmp_path).done == 1
