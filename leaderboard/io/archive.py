@@ -226,9 +226,9 @@ def _blocks(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
 
 
 def _ending(name: str) -> str:
-    """``.nii.gz``, ``.nii`` or ``.mha``: all that a file on disk keeps of its name."""
+    """``.nii.gz``, ``.nii``, ``.mha`` or ``.nrrd``: all that a file on disk keeps of its name."""
     lower = name.lower()
-    return next((ending for ending in (".nii.gz", ".nii", ".mha") if lower.endswith(ending)), "")
+    return next((ending for ending in (".nii.gz", ".nii", ".mha", ".nrrd") if lower.endswith(ending)), "")
 
 
 def _gigabytes(size: int) -> str:

@@ -21,9 +21,9 @@ from leaderboard.errors import InputError
 
 #: What the measures depend on: modules of this package, and the packages that they compute with.
 _MODULES = (
-    "io/images.py", "io/masks.py", "io/metaimage.py", "scoring/metrics.py", "scoring/one_case.py", "scoring/surface.py",
+    "io/images.py", "io/itk_files.py", "io/masks.py", "scoring/metrics.py", "scoring/one_case.py", "scoring/surface.py",
 )  # fmt: skip
-_PACKAGES = ("medpy", "nibabel", "numpy", "scipy")
+_PACKAGES = ("medpy", "nibabel", "numpy", "scipy", "SimpleITK")
 
 
 class Journal:

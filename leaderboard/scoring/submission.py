@@ -1,8 +1,8 @@
 """Predictions as files, in a folder or a zip: which file is whose, and would each be accepted?
 
 A prediction is named ``SMIR.<free name>.<id of the case's CT_MTT>.nii``, ``case_<k>.nii`` or like the reference, and
-ends in ``.nii``, ``.nii.gz`` or ``.mha``. In a folder the masks lie side by side; in a zip they may lie in folders.
-Problems are collected, never raised one by one.
+ends in ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``. In a folder the masks lie side by side; in a zip they may lie in
+folders. Problems are collected, never raised one by one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
 
 # DOTALL: a line break in a name hides no file
-_MASK = re.compile(r"(?P<stem>.+?)\.(?:nii(?:\.gz)?|mha)", re.IGNORECASE | re.DOTALL)
+_MASK = re.compile(r"(?P<stem>.+?)\.(?:nii(?:\.gz)?|mha|nrrd)", re.IGNORECASE | re.DOTALL)
 _OTHER_IMAGE = re.compile(
-    r".+\.(?:img|hdr|mhd|nrrd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
+    r".+\.(?:img|hdr|mhd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
 )
 _CASE = re.compile(r"case_0*(\d+)", re.IGNORECASE)
 _SMIR = re.compile(r"(?:SMIR|VSD)\..*\.(\d+)", re.IGNORECASE | re.DOTALL)
@@ -145,12 +145,14 @@ def _is_ours(name: str) -> bool:
 
 
 def _unreadable(path: Path) -> str:
-    return f"{path}: is of a format that is not read: write .nii, .nii.gz or .mha"
+    if path.suffix.lower() in (".mhd", ".nhdr"):
+        return f"{path}: keeps its voxels in another file: write one .mha or .nrrd with the voxels in it"
+    return f"{path}: is of a format that is not read: write .nii, .nii.gz, .mha or .nrrd"
 
 
 def _nothing(predictions: Path, hint: Path | None = None) -> str:
     remedy = f"give {hint}, which does" if hint else "give the folder or the zip of the predictions"
-    return f"{predictions}: holds no .nii, .nii.gz or .mha file: {remedy}"
+    return f"{predictions}: holds no .nii, .nii.gz, .mha or .nrrd file: {remedy}"
 
 
 def _refuse_unless_zip(path: Path) -> None:

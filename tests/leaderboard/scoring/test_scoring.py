@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as itk
 
 from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
@@ -193,8 +194,7 @@ def test_what_was_refused_is_read_again(tmp_path, cases, isles_tree):
     assert list(score_cases(cases[:3], folder, "me", journal=tmp_path / "j")["status"]) == ["ok"] * 3
 
 
-def test_metaimages_are_predictions_and_references(tmp_path, cases):
-    itk = pytest.importorskip("SimpleITK")
+def test_metaimages_and_nrrds_are_predictions_and_references(tmp_path, cases):
     expected = score_cases(cases[:3], predict(tmp_path / "p", cases[:3], lambda mask: np.roll(mask, 1, axis=1)), "me")
     for kind, source in (("references", [case.reference for case in cases[:3]]), ("masks", tmp_path / "p")):
         (tmp_path / kind).mkdir()
@@ -203,7 +203,8 @@ def test_metaimages_are_predictions_and_references(tmp_path, cases):
             volume = read_volume(path)
             image = itk.GetImageFromArray(np.asarray(volume.data).transpose())
             image.SetSpacing(volume.spacing_mm)
-            itk.WriteImage(image, str(tmp_path / kind / f"{case.name}.mha"), useCompression=kind == "masks")
+            name = f"{case.name}.{'nrrd' if (kind == 'masks') == bool(number) else 'mha'}"
+            itk.WriteImage(image, str(tmp_path / kind / name), useCompression=kind == "masks")
     flat = find_references(tmp_path / "references", tmp_path / "masks")
     found = score_cases(flat, tmp_path / "masks", "me")
     assert found["dice"].lt(1).all()

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as itk
 
 from leaderboard.cohort.trees import Case, read_cohort
 from leaderboard.errors import InputError
@@ -125,7 +126,6 @@ def test_masks_one_folder_deeper_are_hinted_at(tmp_path):
 
 
 def test_a_metaimage_is_checked_as_a_nifti_is(tmp_path, isles_tree):
-    itk = pytest.importorskip("SimpleITK")
     mask = isles_tree.values(SHAPE, "OT", 0)
     image = itk.GetImageFromArray(mask.transpose())
     image.SetSpacing(SPACING)
