@@ -1,26 +1,22 @@
 """The ``leaderboard`` command: score, check, rank and report.
 
 Exit status: 0 done; 1 the input is at fault, one line a problem on stderr; 2 wrong usage; 130 interrupted. A reader of
-our output that leaves early changes nothing: every file is written before anything is printed.
+our output that leaves early changes nothing (`leaderboard.shell`).
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from leaderboard.cohort.trees import PARTITIONS
 from leaderboard.errors import InputError, listed
 from leaderboard.report.command import add_report
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from leaderboard.shell import run_command
 
 _PROGRAM = "leaderboard"
 # Spelled out here so that --help need not import what defines them; a test keeps them equal.
@@ -35,44 +31,12 @@ _MOST_RESAMPLES = 1_000_000
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
-    arguments = _parser().parse_args(argv)
-    try:
-        status: int = arguments.run(arguments)
-        sys.stdout.flush()
-    except InputError as error:
-        for problem in error.problems:
-            _complain(problem)
-        return 1
-    except KeyboardInterrupt:
-        _complain(arguments.interrupted)
-        return 130
-    except MemoryError:
-        _complain("there is too little memory: take fewer --resamples, methods or --jobs")
-        return 1
-    except BrokenPipeError:
-        _close_output()
-        return 0
-    except OSError as error:
-        _close_output()
-        where = error.filename or "the output"
-        _complain(f"{where}: cannot be read or written ({error.strerror or error}): check the disk and the permissions")
-        return 1
-    return status
-
-
-def _close_output() -> None:
-    """Nothing may be flushed into an output that is broken, not even at exit."""
-    with suppress(OSError):  # of an output that is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return run_command(_PROGRAM, lambda: _parser().parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    parser.set_defaults(interrupted="interrupted")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_score(commands.add_parser("score", help="score a folder or zip of masks: one row a case in cases.csv"))
     _add_check(commands.add_parser("check", help="would this submission be accepted? every problem, with the fix"))
@@ -106,7 +70,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         "--lenient", action="store_true", help="count predictions that cannot be scored as missing, with a warning"
     )
     strictness.add_argument("--complete", action="store_true", help="refuse a submission that leaves a case out")
-    parser.set_defaults(run=_score, interrupted="interrupted; the same command continues")
+    parser.set_defaults(command=_score, interrupted="interrupted; the same command continues")
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +83,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     _add_submission(parser)
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
     parser.add_argument("--complete", action="store_true", help="a case without a prediction is a problem, too")
-    parser.set_defaults(run=_check)
+    parser.set_defaults(command=_check)
 
 
 def _add_submission(parser: argparse.ArgumentParser) -> None:
@@ -161,7 +125,7 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", choices=_STRATA, help="rank within strata as well: OUT_by_size.csv and .md")
     parser.add_argument("--latex", action="store_true", help="write OUT.tex as well, a tabular for booktabs")
     parser.add_argument("--published", choices=_PUBLISHED, help="show this published table below, as printed")
-    parser.set_defaults(run=_rank, fail=parser.error)
+    parser.set_defaults(command=_rank, fail=parser.error)
 
 
 def _score(arguments: argparse.Namespace) -> int:
@@ -267,22 +231,10 @@ def _rank(arguments: argparse.Namespace) -> int:
     write_leaderboard(
         arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or ""
     )
-    console = _console()
-    print_leaderboard(table, console, published=published)
+    print_leaderboard(table, published=published)
     if strata:
-        print_strata(strata, console)
+        print_strata(strata)
     return 0
-
-
-def _console() -> Console:
-    """Standard output for tables; rich on its own would exit with status 1 where the reader has gone."""
-    from rich.console import Console
-
-    class Quiet(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
-    return Quiet()
 
 
 def _prepare_output(path: Path) -> None:

@@ -54,7 +54,7 @@ def add_report(parser: argparse.ArgumentParser, *, schemes: Sequence[str], polic
         help=f"the cases are a synthetic twin's: say so at the top (known without it where {TWIN} lies beside a table "
         "or in the cohort)",
     )
-    parser.set_defaults(run=run_report, fail=parser.error)
+    parser.set_defaults(command=run_report, fail=parser.error)
 
 
 def run_report(arguments: argparse.Namespace) -> int:
