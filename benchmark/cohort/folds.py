@@ -25,6 +25,7 @@ from typing import NamedTuple
 from benchmark.cohort.check import lesion_volume_ml
 from benchmark.cohort.dealing import deal
 from benchmark.cohort.fold_rows import COLUMNS, read_rows
+from leaderboard.cohort.names import case_name
 from leaderboard.cohort.trees import Cohort, case_table, natural_key
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_bytes
@@ -252,7 +253,7 @@ def isles2018_folds() -> Folds:
     table = case_table()
     table = table[table["partition"] == "train"]
     rows = zip(table["case"], table["patient"], table["slices"], strict=True)
-    cases = [FoldCase(f"case_{case}", str(patient), None, int(slices)) for case, patient, slices in rows]
+    cases = [FoldCase(case_name(case), str(patient), None, int(slices)) for case, patient, slices in rows]
     return make_folds(cases, ISLES2018_FOLDS, ISLES2018_SEED)
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leaderboard.errors import InputError
+from leaderboard.io.axes import from_itk
 
 if TYPE_CHECKING:
     from SimpleITK import ImageFileReader
@@ -71,7 +72,7 @@ def read_voxels(path: Path) -> np.ndarray:
     fault = _voxel_fault(path.suffix.lower(), content, math.prod(shape) * dtype.itemsize)
     if fault is None:
         with _silent_stderr(), contextlib.suppress(RuntimeError):
-            return np.asarray(sitk.GetArrayFromImage(reader.Execute())).transpose()  # ITK's arrays are (..., Z, Y, X)
+            return from_itk(sitk.GetArrayFromImage(reader.Execute()))
     raise InputError(f"{path}: {fault or _DAMAGED}")
 
 

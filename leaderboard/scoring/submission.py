@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leaderboard.cohort.names import is_mask_file, mask_stem, submitted_file, submitted_id
 from leaderboard.cohort.trees import SUBMISSION_KIND, Case, natural_key
 from leaderboard.errors import InputError, listed
 from leaderboard.io.archive import list_members, unpack
@@ -22,13 +23,9 @@ from leaderboard.io.images import read_geometry
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
 
-# DOTALL: a line break in a name hides no file
-_MASK = re.compile(r"(?P<stem>.+?)\.(?:nii(?:\.gz)?|mha|nrrd)", re.IGNORECASE | re.DOTALL)
 _OTHER_IMAGE = re.compile(
     r".+\.(?:img|hdr|mhd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
 )
-_CASE = re.compile(r"case_0*(\d+)", re.IGNORECASE)
-_SMIR = re.compile(r"(?:SMIR|VSD)\..*\.(\d+)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass
@@ -81,7 +78,7 @@ def open_submission(predictions: Path) -> Iterator[Submission]:
     _refuse_unless_zip(predictions)
     with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
         unpacked, problems = unpack(predictions, Path(folder), _is_ours)
-        masks = {shown: unpacked[shown] for shown in sorted(unpacked, key=_order) if _MASK.fullmatch(shown.name)}
+        masks = {shown: unpacked[shown] for shown in sorted(unpacked, key=_order) if is_mask_file(shown.name)}
         problems += [_unreadable(shown) for shown in unpacked if shown not in masks]
         if not masks:
             raise InputError(problems or [_nothing(predictions)])
@@ -97,7 +94,7 @@ def mask_files(predictions: Path) -> list[Path]:
     if predictions.is_dir():
         return _folder(predictions)[0]
     _refuse_unless_zip(predictions)
-    listing = list_members(predictions, lambda name: _is_ours(name) and bool(_MASK.fullmatch(name)))
+    listing = list_members(predictions, lambda name: _is_ours(name) and is_mask_file(name))
     if not listing.members:
         raise InputError(listing.problems or [_nothing(predictions)])
     return sorted((predictions / member.filename for member in listing.members), key=_order)
@@ -121,7 +118,7 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
                 continue
             if not entry.is_file():
                 problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
-            elif _MASK.fullmatch(entry.name):
+            elif is_mask_file(entry.name):
                 masks.append(path)
             else:
                 unreadable.append(_unreadable(path))
@@ -136,12 +133,12 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
 def _folder_with_masks(folder: Path) -> Path | None:
     """The first folder within that holds what `folder` should."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return next((path for path in inner if any(_MASK.fullmatch(entry.name) for entry in path.iterdir())), None)
+    return next((path for path in inner if any(is_mask_file(entry.name) for entry in path.iterdir())), None)
 
 
 def _is_ours(name: str) -> bool:
     """Whether a file of that name claims to be an image; hidden files are macOS resource forks and the like."""
-    return not name.startswith(".") and bool(_MASK.fullmatch(name) or _OTHER_IMAGE.fullmatch(name))
+    return not name.startswith(".") and bool(is_mask_file(name) or _OTHER_IMAGE.fullmatch(name))
 
 
 def _unreadable(path: Path) -> str:
@@ -163,14 +160,6 @@ def _refuse_unless_zip(path: Path) -> None:
         raise InputError(f"{path}: is not a folder, nor does its name end in .zip: give the folder or the zip")
 
 
-def stem(name: str) -> str:
-    """A mask file's name without its ending; of ``case_007`` the natural form ``case_7``."""
-    match = _MASK.fullmatch(name)
-    bare = match["stem"] if match else name
-    case = _CASE.fullmatch(bare)
-    return f"case_{case[1]}" if case else bare
-
-
 def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
     """Find the case of each file by its name.
 
@@ -182,14 +171,16 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
     found: dict[str, list[Path]] = {}
     matches = Matches()
     for path in files:
-        bare = stem(path.name)
-        smir = _SMIR.fullmatch(bare)
-        case = names.get(bare) or (ids.get(smir[1]) if smir else None)
+        stem = mask_stem(path.name)
+        image_id = submitted_id(stem)
+        case = names.get(stem) or (ids.get(image_id) if image_id else None)
         if case:
             found.setdefault(case, []).append(path)
-        elif smir and smir[1] in foreign:
-            owner, kind, right = foreign[smir[1]]
-            matches.problems.append(f"{path}: carries the id of the {kind} of {owner}: name it SMIR.<name>.{right}.nii")
+        elif image_id in foreign:
+            owner, kind, right = foreign[image_id]
+            matches.problems.append(
+                f"{path}: carries the id of the {kind} of {owner}: name it {submitted_file('<name>', right)}"
+            )
         else:
             matches.problems.append(
                 f"{path}: belongs to no case of the cohort: remove it, or name it case_<k>.nii.gz or "
@@ -213,10 +204,10 @@ def _names(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict[
     ids: dict[str, str] = {}
     foreign: dict[str, tuple[str, str, int]] = {}
     for case in cases:
-        names[stem(case.name)] = case.name
+        names[mask_stem(case.name)] = case.name
         if case.reference:
-            names[stem(case.reference.name)] = case.name
-        right = next((case.ids[kind] for kind in SUBMISSION_KIND.values() if kind in case.ids), None)
+            names[mask_stem(case.reference.name)] = case.name
+        right = case.ids.get(case.submission_kind)
         for kind, number in case.ids.items():
             if kind in SUBMISSION_KIND.values():
                 ids[str(number)] = case.name
