@@ -129,20 +129,19 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
+    from leaderboard.cases import write_cases
     from leaderboard.ranking.matrices import without_patient
-    from leaderboard.scoring.folder import (
+    from leaderboard.scoring.folder import journal_of, score_cases
+    from leaderboard.scoring.references import (
         check_folds,
         find_references,
-        journal_of,
         partition_of,
-        read_folds,
-        score_cases,
+        read_case_folds,
         with_patients,
-        write_cases,
     )
 
     _prepare_output(arguments.out)
-    folds = read_folds(arguments.folds) if arguments.folds else None
+    folds = read_case_folds(arguments.folds) if arguments.folds else None
     cases = find_references(arguments.reference, arguments.predictions, arguments.partition)
     notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
     if arguments.patients:
@@ -189,7 +188,7 @@ def _own_journal(journal: Path) -> Iterator[Path]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from leaderboard.scoring.folder import find_cases, partition_of
+    from leaderboard.scoring.references import find_cases, partition_of
     from leaderboard.scoring.submission import check_predictions
 
     cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition)

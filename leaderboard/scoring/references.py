@@ -160,7 +160,7 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
     return sorted(cases.values(), key=lambda case: natural_key(case.name))
 
 
-def read_folds(path: Path) -> dict[str, int]:
+def read_case_folds(path: Path) -> dict[str, int]:
     """The fold of each case from a CSV with the columns ``case`` and ``fold``; lines that begin with # are comments.
 
     Raises:

@@ -59,9 +59,9 @@ class Submission:
     files: dict[Path, Path]
     problems: list[str]
 
-    def named(self, problems: Sequence[str], shown: Path) -> list[str]:
-        """Problems with a file on disk, told with the path that its owner knows."""
-        return [problem.replace(str(self.files[shown]), str(shown), 1) for problem in problems]
+    def with_shown_path(self, problems: Sequence[str], shown: Path | None) -> list[str]:
+        """Problems with a file on disk, told with the path that its owner knows (None: there is no file)."""
+        return [] if shown is None else [problem.replace(str(self.files[shown]), str(shown), 1) for problem in problems]
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
         files: the predictions.
         cases: the cases that are scored.
     """
-    names, ids, foreign = _names(cases)
+    names, ids, foreign = _owners(cases)
     found: dict[str, list[Path]] = {}
     matches = Matches()
     for path in files:
@@ -198,7 +198,7 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
     return matches
 
 
-def _names(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str, int]]]:
+def _owners(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str, int]]]:
     """Accepted names -> case; accepted ids -> case; ids of other images -> (case, kind, the id that is right)."""
     names: dict[str, str] = {}
     ids: dict[str, str] = {}
@@ -248,17 +248,17 @@ def check_predictions(
         tasks = [(grid_file(by_name[case]), submission.files[path]) for case, path in shown]
         found = dict(run_tasks(check_file, tasks, jobs=jobs, progress=progress))
         for number, (_, path) in enumerate(shown):
-            problems += submission.named(found[number], path)
+            problems += submission.with_shown_path(found[number], path)
     problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
     absent = matches.absent(cases)
     if complete and absent:
-        problems.append(absence(predictions, absent))
+        problems.append(absence_fault(predictions, absent))
     if problems:
         raise InputError(problems)
     return absent
 
 
-def absence(predictions: Path, absent: Sequence[str]) -> str:
+def absence_fault(predictions: Path, absent: Sequence[str]) -> str:
     """The problem that some cases have no prediction."""
     verb, noun = ("has", "it") if len(absent) == 1 else ("have", "them")
     return f"{predictions}: {len(absent)} of the cases {verb} no prediction ({listed(absent, 10)}): add {noun}"

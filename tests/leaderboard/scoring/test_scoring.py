@@ -8,20 +8,13 @@ import pandas as pd
 import pytest
 import SimpleITK as itk
 
+from leaderboard.cases import write_cases
 from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_mask
-from leaderboard.scoring.folder import (
-    find_cases,
-    find_references,
-    journal_of,
-    partition_of,
-    read_folds,
-    score_case,
-    score_cases,
-    write_cases,
-)
-from leaderboard.scoring.one_case import score_files
+from leaderboard.scoring.folder import journal_of, score_cases
+from leaderboard.scoring.one_case import score_case, score_files
+from leaderboard.scoring.references import find_cases, find_references, partition_of, read_case_folds
 from leaderboard.scoring.submission import check_predictions
 
 SHAPE = (8, 9, 2)
@@ -386,7 +379,7 @@ def test_a_folder_without_anything_is_refused(tmp_path):
 def test_folds_are_read_by_case_name_or_number(tmp_path):
     path = tmp_path / "folds.csv"
     path.write_text("# seed 0\ncase,patient,fold\ncase_1,1,0\n2,1,0\ncase_03,2,1\n")
-    assert read_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
+    assert read_case_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
 
 
 @pytest.mark.parametrize(
@@ -405,7 +398,7 @@ def test_a_fold_that_makes_no_sense_is_told_by_its_line(tmp_path, lines, said):
     path = tmp_path / "folds.csv"
     path.write_text(f"# seed 0\ncase,fold\n{lines}\n2,0\n")
     with pytest.raises(InputError) as caught:
-        read_folds(path)
+        read_case_folds(path)
     (problem,) = caught.value.problems
     assert problem.startswith(f"{path}{said}")
 
@@ -415,6 +408,6 @@ def test_a_folds_file_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "folds.csv"
     path.write_text(content)
     with pytest.raises(InputError, match="columns case and fold"):
-        read_folds(path)
+        read_case_folds(path)
     with pytest.raises(InputError, match="does not exist"):
-        read_folds(tmp_path / "nothing.csv")
+        read_case_folds(tmp_path / "nothing.csv")
