@@ -112,7 +112,9 @@ def _lasting_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def _lasting(stream: TextIO) -> TextIO:
+def _lasting(stream: TextIO | None) -> TextIO:
+    if stream is None:  # closed from the start (``>&-``)
+        return Path(os.devnull).open("w")
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     raw = getattr(stream.buffer, "raw", stream.buffer)  # PYTHONUNBUFFERED leaves the buffer out

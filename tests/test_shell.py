@@ -105,6 +105,13 @@ def test_a_command_whose_reader_leaves_in_its_middle_goes_on(tmp_path, status, u
     assert (tmp_path / "file").read_text() == "whole"
 
 
+def test_a_command_whose_output_is_closed_from_the_start_goes_on(tmp_path):
+    script = f'"$0" -c "$1" {tmp_path / "file"} 0 >&- 2>&-'
+    done = subprocess.run(["bash", "-c", script, sys.executable, CHATTY], env=ENVIRONMENT, check=False, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "file").read_text() == "whole"
+
+
 def interrupted(process):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
