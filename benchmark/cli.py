@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -16,13 +15,10 @@ from typing import Any
 
 from benchmark.launchers import NAMES as LAUNCHERS
 from leaderboard.errors import InputError
+from leaderboard.shell import polite_end, run_command
 
 _LIGHTNING = ("fit", "predict")
-#: Exit status after SIGTERM.
-_TERMINATED = 143
-_INTERRUPTED = "benchmark: interrupted: run the same command again to continue"
-
-
+_INTERRUPTED = "interrupted: run the same command again to continue"
 #: On CPUs with AMX, torch 2.13 (oneDNN 3.12) computes the weights' gradients of 3D convolutions over slices of 96 x 96
 #: and more wrongly in bfloat16: 10 to 35 % off, or not finite (benchmark/methods/fcn3d_crf/README.md). So the
 #: instructions before AMX are taken, unless the user says otherwise.
@@ -38,36 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault(*_WITHOUT_AMX)  # before torch is imported, here and in all processes that we start
-    try:
-        if arguments[:1] and arguments[0] in _LIGHTNING:
-            _compute_here("benchmark " + arguments[0])
-            from benchmark.training.lightning_cli import main as lightning
+    return run_command("benchmark", lambda: _parsed(arguments))
 
-            return lightning(arguments)
-        options = _parser().parse_args(arguments)
-        status: int = options.command(options)
-        return status
-    except InputError as error:
-        for problem in error.problems:
-            print(f"benchmark: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr)
-        return 130
-    except SystemExit as end:
-        if end.code == _TERMINATED:
-            print(_INTERRUPTED, file=sys.stderr)
-        raise
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        where = error.filename or "the system"
-        print(
-            f"benchmark: {where}: {error.strerror or error}: check the path, its permissions and the disk",
-            file=sys.stderr,
-        )
-        return 1
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    if arguments[:1] and arguments[0] in _LIGHTNING:
+        return argparse.Namespace(command=_lightning, arguments=arguments, interrupted=_INTERRUPTED)
+    return _parser().parse_args(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train stroke lesion segmentation methods under one protocol, and rank them.",
         epilog="benchmark fit and benchmark predict take LightningCLI's arguments: benchmark fit --help.",
     )
+    parser.set_defaults(interrupted=_INTERRUPTED)
     parser.add_argument("--version", action="version", version=f"isles-benchmark {metadata.version('isles-benchmark')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -260,6 +234,13 @@ def _console() -> Any:
     return Console()
 
 
+def _lightning(options: argparse.Namespace) -> int:
+    _compute_here(f"benchmark {options.arguments[0]}")
+    from benchmark.training.lightning_cli import main as lightning
+
+    return lightning(options.arguments)
+
+
 def _run(options: argparse.Namespace) -> int:
     _require_training("benchmark run")
     from benchmark.commands.run import Request, run
@@ -276,12 +257,8 @@ def _run(options: argparse.Namespace) -> int:
         restart_changed=options.restart_changed,
         launcher=options.launcher,
     )
-    # A polite end, so that the launcher ends its jobs; they continue when the command is given again.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    try:
+    with polite_end():  # the launcher ends its jobs; they continue when the command is given again
         return run(request, _console())
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _cancel(options: argparse.Namespace) -> int:

@@ -1,71 +1,35 @@
 """The ``leaderboard`` command: score, check, rank and report.
 
 Exit status: 0 done; 1 the input is at fault, one line a problem on stderr; 2 wrong usage; 130 interrupted. A reader of
-our output that leaves early changes nothing: every file is written before anything is printed.
+our output that leaves early changes nothing (`leaderboard.shell`).
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from leaderboard.cohort.trees import PARTITIONS
 from leaderboard.errors import InputError, listed
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from leaderboard.shell import run_command
 
 _PROGRAM = "leaderboard"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
     argv = sys.argv[1:] if argv is None else argv
-    arguments = _parser(argv).parse_args(argv)
-    try:
-        status: int = arguments.run(arguments)
-        sys.stdout.flush()
-    except InputError as error:
-        for problem in error.problems:
-            _complain(problem)
-        return 1
-    except KeyboardInterrupt:
-        _complain(arguments.interrupted)
-        return 130
-    except MemoryError:
-        _complain("there is too little memory: take fewer --resamples, methods or --jobs")
-        return 1
-    except BrokenPipeError:
-        _close_output()
-        return 0
-    except OSError as error:
-        _close_output()
-        where = error.filename or "the output"
-        _complain(f"{where}: cannot be read or written ({error.strerror or error}): check the disk and the permissions")
-        return 1
-    return status
-
-
-def _close_output() -> None:
-    """Nothing may be flushed into an output that is broken, not even at exit."""
-    with suppress(OSError):  # of an output that is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return run_command(_PROGRAM, lambda: _parser(argv).parse_args(argv))
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; a command has its options where `words` name it, so that --help imports nothing they need."""
     parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    parser.set_defaults(interrupted="interrupted")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, text, add_options in (
         ("score", "score a folder or zip of masks: one row a case in cases.csv", _add_score),
@@ -100,7 +64,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         "--lenient", action="store_true", help="count predictions that cannot be scored as missing, with a warning"
     )
     strictness.add_argument("--complete", action="store_true", help="refuse a submission that leaves a case out")
-    parser.set_defaults(run=_score, interrupted="interrupted; the same command continues")
+    parser.set_defaults(command=_score, interrupted="interrupted; the same command continues")
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +77,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     _add_submission(parser)
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
     parser.add_argument("--complete", action="store_true", help="a case without a prediction is a problem, too")
-    parser.set_defaults(run=_check)
+    parser.set_defaults(command=_check)
 
 
 def _add_submission(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +86,8 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder or zip of masks (.nii, .nii.gz, .mha) named case_<k>, SMIR.<name>.<MTT id> or like the reference",
+        help="folder or zip of masks (.nii, .nii.gz, .mha, .nrrd) named case_<k>, SMIR.<name>.<MTT id> or like the "
+        "reference",
     )
     parser.add_argument(
         "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that names and grids fit)"
@@ -147,24 +112,23 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", choices=STRATA, help="rank within strata as well: OUT_by_size.csv and .md")
     parser.add_argument("--latex", action="store_true", help="write OUT.tex as well, a tabular for booktabs")
     parser.add_argument("--published", choices=PUBLISHED, help="show this published table below, as printed")
-    parser.set_defaults(run=_rank, fail=parser.error)
+    parser.set_defaults(command=_rank, fail=parser.error)
 
 
 def _score(arguments: argparse.Namespace) -> int:
+    from leaderboard.cases import write_cases
     from leaderboard.ranking.reading import without_patient
-    from leaderboard.scoring.folder import (
+    from leaderboard.scoring.folder import journal_of, score_cases
+    from leaderboard.scoring.references import (
         check_folds,
         find_references,
-        journal_of,
         partition_of,
-        read_folds,
-        score_cases,
+        read_case_folds,
         with_patients,
-        write_cases,
     )
 
     _prepare_output(arguments.out)
-    folds = read_folds(arguments.folds) if arguments.folds else None
+    folds = read_case_folds(arguments.folds) if arguments.folds else None
     cases = find_references(arguments.reference, arguments.predictions, arguments.partition)
     notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
     if arguments.patients:
@@ -211,7 +175,7 @@ def _own_journal(journal: Path) -> Iterator[Path]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from leaderboard.scoring.folder import find_cases, partition_of
+    from leaderboard.scoring.references import find_cases, partition_of
     from leaderboard.scoring.submission import check_predictions
 
     cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition)
@@ -251,22 +215,10 @@ def _rank(arguments: argparse.Namespace) -> int:
     write_leaderboard(
         arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or ""
     )
-    console = _console()
-    print_leaderboard(table, console, published=published)
+    print_leaderboard(table, published=published)
     if strata:
-        print_strata(strata, console)
+        print_strata(strata)
     return 0
-
-
-def _console() -> Console:
-    """Standard output for tables; rich on its own would exit with status 1 where the reader has gone."""
-    from rich.console import Console
-
-    class Quiet(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
-    return Quiet()
 
 
 def _prepare_output(path: Path) -> None:

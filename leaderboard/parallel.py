@@ -56,12 +56,12 @@ def run_tasks(
     if done == len(tasks):
         return
     # spawn: the caller may hold threads and a GPU, which a forked process must not inherit
-    pool = ProcessPoolExecutor(
+    workers = ProcessPoolExecutor(
         min(processes, len(tasks) - done), multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
     )
     try:
         with _uninterrupted():
-            numbers: dict[Future[Result], int] = {pool.submit(work, tasks[n]): n for n in range(done, len(tasks))}
+            numbers: dict[Future[Result], int] = {workers.submit(work, tasks[n]): n for n in range(done, len(tasks))}
         for future in as_completed(numbers):
             yield numbers[future], future.result()
             done += 1
@@ -69,7 +69,7 @@ def run_tasks(
     except BrokenProcessPool:
         raise InputError("a process died, perhaps of too little memory: use --jobs 1") from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        workers.shutdown(cancel_futures=True)
 
 
 def _pays(elapsed: float, done: int, total: int, processes: int) -> bool:

@@ -20,6 +20,7 @@ from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.report.leaderboard_files import leaderboard_csv, leaderboard_markdown
 from leaderboard.report.published import read_published
+from leaderboard.shell import run_command
 
 #: What settings.json may hold, and of which type; JSON has lists for tuples.
 SETTINGS: dict[str, type] = {
@@ -32,23 +33,21 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m leaderboard.regenerate", description="Rebuild committed leaderboards.")
     parser.add_argument("results", type=Path, metavar="DIR", help="holds a folder a leaderboard")
     parser.add_argument("--write", action="store_true", help="write the files instead of comparing them")
-    arguments = parser.parse_args(argv)
-    try:
-        folders = find_results(arguments.results)
-        if arguments.write:
-            for folder in folders:
-                for name, text in rebuild(folder).items():
-                    write_text(folder / name, text)
-            problems = []
-        else:
-            problems = [problem for folder in folders for problem in differences(folder)]
-    except InputError as error:
-        problems, folders = error.problems, []
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    for folder in [] if problems else folders:
+    parser.set_defaults(command=_regenerate)
+    return run_command("regenerate", lambda: parser.parse_args(argv))
+
+
+def _regenerate(arguments: argparse.Namespace) -> int:
+    folders = find_results(arguments.results)
+    if arguments.write:
+        for folder in folders:
+            for name, text in rebuild(folder).items():
+                write_text(folder / name, text)
+    elif problems := [problem for folder in folders for problem in differences(folder)]:
+        raise InputError(problems)
+    for folder in folders:
         print(f"{folder}: {'written' if arguments.write else 'agrees with its cases.csv'}")
-    return 1 if problems else 0
+    return 0
 
 
 def find_results(root: Path) -> list[Path]:

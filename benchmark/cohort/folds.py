@@ -24,13 +24,13 @@ from benchmark.cohort.check import lesion_volume_ml
 from benchmark.cohort.dealing import deal
 from benchmark.cohort.fold_rows import COLUMNS, read_rows
 from leaderboard.cohort.folds import folds_digest
+from leaderboard.cohort.names import case_name
 from leaderboard.cohort.trees import Cohort, case_table, natural_key
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.io.images import read_volume, write_bytes
 
 ISLES2018_FOLDS = 5
 ISLES2018_SEED = 2018
-_NAMES_SHOWN = 10
 
 
 class FoldCase(NamedTuple):
@@ -145,7 +145,7 @@ def measure_cohort(cohort: Cohort) -> tuple[FoldCase, ...]:
     problems = [_unknown_patient(cohort, case.name) for case in cohort.cases if case.patient is None]
     without = [case.name for case in cohort.cases if case.reference is None]
     if without:
-        problems.append(f"{cohort.root}: no reference in {_listed(without)}: choose a cohort that has them")
+        problems.append(f"{cohort.root}: no reference in {listed(without, 10)}: choose a cohort that has them")
     if problems:
         raise InputError(problems)
     measured = []
@@ -213,9 +213,9 @@ def check_folds_against(folds: Folds, cohort: Cohort) -> None:
     absent = [case for case in known if case not in folds.fold_of]
     problems = []
     if foreign:
-        problems.append(f"{folds.source}: {cohort.root} has no {_listed(foreign)}: remove the rows")
+        problems.append(f"{folds.source}: {cohort.root} has no {listed(foreign, 10)}: remove the rows")
     if absent:
-        problems.append(f"{folds.source}: gives no fold to {_listed(absent)} of {cohort.root}: add the rows")
+        problems.append(f"{folds.source}: gives no fold to {listed(absent, 10)} of {cohort.root}: add the rows")
     for case, patient in known.items():
         if patient is None:
             problems.append(_unknown_patient(cohort, case))
@@ -247,7 +247,7 @@ def isles2018_folds() -> Folds:
     table = case_table()
     table = table[table["partition"] == "train"]
     rows = zip(table["case"], table["patient"], table["slices"], strict=True)
-    cases = [FoldCase(f"case_{case}", str(patient), None, int(slices)) for case, patient, slices in rows]
+    cases = [FoldCase(case_name(case), str(patient), None, int(slices)) for case, patient, slices in rows]
     return make_folds(cases, ISLES2018_FOLDS, ISLES2018_SEED)
 
 
@@ -269,9 +269,9 @@ def _require_dealable(cases: list[FoldCase], folds: int) -> None:
     if folds < 2:
         problems.append(f"folds: {folds} asked for, which leaves nothing to train on: ask for at least 2")
     if twice:
-        problems.append(f"folds: {_listed(twice)} there twice: remove the doubles")
+        problems.append(f"folds: {listed(twice, 10)} there twice: remove the doubles")
     if nameless:
-        problems.append(f"folds: patient of {_listed(nameless)} is unknown: name it in patients.csv")
+        problems.append(f"folds: patient of {listed(nameless, 10)} is unknown: name it in patients.csv")
     if folds >= 2 and len(patients) < folds:
         problems.append(f"folds: {folds} asked for, but there are {len(patients)} patients: ask for fewer folds")
     if problems:
@@ -291,8 +291,3 @@ def _require_whole_patients(folds: Folds) -> None:
 
 def _unknown_patient(cohort: Cohort, case: str) -> str:
     return f"{cohort.root / 'patients.csv'}: patient of {case} is unknown: name it there (columns case,patient)"
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

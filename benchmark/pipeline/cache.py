@@ -28,6 +28,7 @@ from benchmark.pipeline.intensity import brain_statistics, strip_ct, zscore
 from benchmark.pipeline.midline import Midline, estimate_midline
 from leaderboard.cohort.trees import Case, Cohort
 from leaderboard.errors import InputError
+from leaderboard.io.axes import slices_first
 from leaderboard.io.images import read_volume, write_text
 
 #: Part of every key: raise it when what is stored changes.
@@ -295,12 +296,11 @@ def preprocess(case: Case, channels: Sequence[str]) -> tuple[dict[str, np.ndarra
     brain = brain_mask(image[[index for index, kind in enumerate(channels) if kind != "CT"]])
     if not brain.any():
         raise InputError(f"{case.images[channels[1]].parent.parent}: every map is zero: replace the case's images")
-    # From X, Y, Z as on disk to D, H, W as networks have it, so that a slice lies in one piece.
-    image, brain = image.transpose(0, 3, 2, 1), brain.transpose(2, 1, 0)
+    image, brain = slices_first(image), slices_first(brain)
     stripped = strip_ct(image, brain, channels)
     mean, sd = brain_statistics(stripped, brain)
     spacing_mm = tuple(float(size) for size in first.spacing_mm)
-    arrays = {name: array.transpose(2, 1, 0) for name, array in arrays.items()}
+    arrays = {name: slices_first(array) for name, array in arrays.items()}
     arrays |= {"image": image.swapaxes(0, 1), "brain": brain.astype(np.uint8)}
     lowest = zscore(stripped, mean.astype(np.float32), sd.astype(np.float32)).min(axis=(1, 2, 3))
     meta: dict[str, object] = {

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.machine.graphs import pinned
 from benchmark.pipeline.augment import Noise
+from leaderboard.io.axes import slices_first
 
 #: Fields that are kept; three of ten cases of an epoch have one, and the next epoch's are begun before its first batch.
 KEPT = 64
@@ -34,7 +35,7 @@ class Field:
         """(D, C, H, W) on the device."""
         assert self._host is not None
         drawn, self._host = self._host.result(), None
-        return drawn.to(self._device, non_blocking=True).permute(3, 0, 2, 1).contiguous()
+        return slices_first(drawn.to(self._device, non_blocking=True)).swapaxes(0, 1).contiguous()
 
 
 class Fields:

@@ -9,36 +9,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.names import row_folder
 from benchmark.rundir.state import update_state
-from leaderboard.cohort.trees import SUBMISSION_KIND, Case
+from leaderboard.cohort.names import prediction_file, submitted_file
+from leaderboard.cohort.trees import Case
+from leaderboard.io.axes import slices_last
 from leaderboard.io.images import read_geometry, write_mask, write_text
 
 #: Seconds between two writes of state.json.
 REPORT_EVERY = 1.0
 
 
-def native_axes(volume: Tensor) -> np.ndarray:
-    """(D, H, W) as networks have it -> (X, Y, Z) as on disk."""
-    return volume.detach().cpu().numpy().transpose(2, 1, 0)
-
-
 def header_image(case: Case) -> Path:
     """The image whose header a case's prediction gets (the one that names submitted files)."""
-    return next(case.images[kind] for kind in SUBMISSION_KIND.values() if kind in case.images)
+    return case.images[case.submission_kind]
 
 
 def prediction_name(case: Case, submission: str | None = None) -> str:
     """File name of a case's prediction, see `PredictionWriter`."""
     if submission is None:
-        return f"{case.name}.nii.gz"
-    number = next(case.ids[kind] for kind in SUBMISSION_KIND.values() if kind in case.ids)
-    return f"SMIR.{submission}.{number}.nii"
+        return prediction_file(case.name)
+    return submitted_file(submission, case.ids[case.submission_kind])
 
 
 def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], submission: str | None = None) -> None:
@@ -54,7 +49,7 @@ def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], subm
     for row, mask in masks.items():
         folder = row_folder(predictions, row)
         folder.mkdir(parents=True, exist_ok=True)
-        write_mask(folder / prediction_name(case, submission), native_axes(mask), header)
+        write_mask(folder / prediction_name(case, submission), slices_last(mask.detach().cpu().numpy()), header)
 
 
 class PredictionWriter(pl.Callback):

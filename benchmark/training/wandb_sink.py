@@ -23,7 +23,6 @@ from pytorch_lightning.loggers import WandbLogger
 
 from benchmark.rundir.state import read_state
 from benchmark.suite.config_files import read_yaml
-from benchmark.training.callbacks import native_axes
 from leaderboard.errors import InputError
 
 _MODES = ("online", "offline", "disabled", "shared")
@@ -95,7 +94,8 @@ class SlicePicture(pl.Callback):
             mask = module.postprocess(module.predict_case(batch), batch)[""]
         height, width = batch["brain"].shape[-2:]
         image = batch["image"][-1, :, :height, :width]
-        logger.log_image("val/slice", [outline_picture(*map(native_axes, (image, batch["reference"], mask)))])
+        volumes = (volume.detach().cpu().numpy() for volume in (image, batch["reference"], mask))
+        logger.log_image("val/slice", [outline_picture(*volumes)])
 
 
 def _wandb_of(trainer: pl.Trainer) -> WandbLogger | None:
@@ -106,9 +106,9 @@ def outline_picture(image: np.ndarray, reference: np.ndarray, prediction: np.nda
     """The slice with the most lesion, outlines of reference and prediction drawn on it.
 
     Args:
-        image: (X, Y, Z).
-        reference: (X, Y, Z) mask.
-        prediction: (X, Y, Z) mask.
+        image: (D, H, W).
+        reference: (D, H, W) mask.
+        prediction: (D, H, W) mask.
 
     Returns:
         (height, width, 3) uint8.
@@ -116,13 +116,13 @@ def outline_picture(image: np.ndarray, reference: np.ndarray, prediction: np.nda
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    z = int(reference.sum(axis=(0, 1)).argmax())
+    z = int(reference.sum(axis=(1, 2)).argmax())
     figure = Figure(figsize=(4, 4), dpi=80)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(image[:, ::-1, z].T, cmap="gray")
+    axes.imshow(image[z, ::-1], cmap="gray")
     for mask, colour in ((reference, REFERENCE_COLOUR), (prediction, PREDICTION_COLOUR)):
-        if mask[:, :, z].any():
-            axes.contour(mask[:, ::-1, z].T, levels=[0.5], colors=[colour], linewidths=1.2)
+        if mask[z].any():
+            axes.contour(mask[z, ::-1], levels=[0.5], colors=[colour], linewidths=1.2)
     axes.set_axis_off()
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

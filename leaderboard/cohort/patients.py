@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import functools
-import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
+from leaderboard.cohort.names import name_in_table
 from leaderboard.errors import InputError
 
 _PARTITIONS = {"train": "training", "test": "testing"}
-_CASE = re.compile(r"(?:(?:case|training|test)_)?(?P<number>\d+)", re.IGNORECASE)
 
 
 def known_patient(edition: str, partition: str, number: int, ids: frozenset[int]) -> str | None:
@@ -75,8 +74,7 @@ def read_patient_file(path: Path) -> dict[str, str]:
         raise InputError(f"{path}: needs the columns case and patient, filled in every row: correct it")
     patients: dict[str, str] = {}
     for case, patient in rows:
-        match = _CASE.fullmatch(case)
-        name = f"case_{int(match['number'])}" if match else case
+        name = name_in_table(case)
         if patients.setdefault(name, patient) != patient:
             raise InputError(f"{path}: gives {name} to patient {patients[name]} and to patient {patient}: keep one")
     return patients

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from leaderboard.cohort import patients
+from leaderboard.cohort.names import case_name, number_of_folder
 from leaderboard.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ TIME_SERIES_KINDS = frozenset({"CT_4DPWI", "MR_4DPWI"})
 _FIRST_RELEASE_NAMES = {"MR_Tmax": "CT_Tmax"}
 
 _IMAGE_NAME = re.compile(r"(?:SMIR|VSD)\.[^.]+\.[^.]+\.[^.]+\.(?P<kind>[^.]+)\.(?P<id>\d+)(?P<suffix>\.nii(?:\.gz)?)?")
-_CASE_NAME = re.compile(r"(?:case|training|test)_(?P<number>\d+)", re.IGNORECASE)
 _PARTITION_NAMES: tuple[tuple[Partition, re.Pattern[str]], ...] = (
     ("training", re.compile(r"(?:.*[-_ ])?train(?:ing)?", re.IGNORECASE)),
     ("testing", re.compile(r"(?:.*[-_ ])?test(?:ing)?", re.IGNORECASE)),
@@ -54,7 +54,7 @@ class Case:
     """One scanned slab of one patient.
 
     Attributes:
-        name: ``case_<number>``.
+        name: ``case_7``; of a folder of masks the name of the file where that is another.
         number: the case's number within its partition.
         partition: the partition it lies in.
         patient: the patient it belongs to, or None where that is unknown.
@@ -70,6 +70,11 @@ class Case:
     images: Mapping[str, Path]
     ids: Mapping[str, int]
     reference: Path | None
+
+    @property
+    def submission_kind(self) -> str:
+        """The kind of image whose id names a submitted file; empty where the case has none."""
+        return next((kind for kind in SUBMISSION_KIND.values() if kind in self.ids), "")
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ def scan_cohort(root: Path, partition: Partition | None = None) -> Cohort:
     for (number, _), folder in folders:
         if number in seen:
             problems.append(
-                Problem(f"case_{number}", f"{folder}: same case number as {seen[number].name}: keep one of them")
+                Problem(case_name(number), f"{folder}: same case number as {seen[number].name}: keep one of them")
             )
             continue
         seen[number] = folder
@@ -219,9 +224,9 @@ def _patient_folders(root: Path, partition_folder: Path) -> list[Path]:
 def _case_folders(folder: Path) -> dict[tuple[int, str], Path]:
     """Case folders by (number, name); everything else in the folder is ignored."""
     return {
-        (int(match["number"]), path.name): path
+        (number, path.name): path
         for path in folder.iterdir()
-        if (match := _CASE_NAME.fullmatch(path.name)) and path.is_dir()
+        if (number := number_of_folder(path.name)) is not None and path.is_dir()
     }
 
 
@@ -260,7 +265,7 @@ def _scan_case(
     images = {kind: found[kind][0][1] for kind in known if kind != REFERENCE_KIND and found.get(kind)}
     ids = {kind: found[kind][0][0] for kind in known if found.get(kind)}
     reference = found[REFERENCE_KIND][0][1] if found.get(REFERENCE_KIND) else None
-    name = f"case_{number}"
+    name = case_name(number)
     patient = patient_of.get(name) or patients.known_patient(edition, partition, number, frozenset(ids.values()))
     return Case(name, number, partition, patient, images, ids, reference), faults
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from leaderboard.errors import InputError
+from leaderboard.io import ENDINGS
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".tar.gz")
@@ -228,9 +229,8 @@ def _blocks(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
 
 
 def _ending(name: str) -> str:
-    """``.nii.gz``, ``.nii`` or ``.mha``: all that a file on disk keeps of its name."""
-    lower = name.lower()
-    return next((ending for ending in (".nii.gz", ".nii", ".mha") if lower.endswith(ending)), "")
+    """All that a file on disk keeps of its name."""
+    return next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
 
 
 def _gigabytes(size: int) -> str:

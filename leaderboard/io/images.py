@@ -1,6 +1,6 @@
 """Volumes on disk: reading with the spacing that counts, and writing masks in a case's own header.
 
-NIfTI (``.nii``, ``.nii.gz``) is read through nibabel, MetaImage (``.mha``) by `leaderboard.io.metaimage`.
+NIfTI (``.nii``, ``.nii.gz``) is read through nibabel, MetaImage (``.mha``) and NRRD (``.nrrd``) by `itk_files`.
 
 ISLES 2018 files carry the identity as their affine; the spacing stands in ``pixdim`` alone. `read_volume` therefore
 takes it from the header's zooms and never from the affine.
@@ -26,7 +26,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from leaderboard.errors import InputError
-from leaderboard.io import metaimage
+from leaderboard.io import itk_files
 
 #: Set while this thread reads: a filter, because a level is one for all threads.
 _READING = contextvars.ContextVar("reading", default=False)
@@ -44,7 +44,7 @@ class Volume:
     Attributes:
         data: shape (X, Y, Z), or (X, Y, Z, T) for a time series; scaled values, in the stored type where unscaled.
         spacing_mm: size of a voxel along X, Y and Z.
-        header: the NIfTI header; of a MetaImage one with its shape, spacing and type, without orientation.
+        header: the NIfTI header; of another format one with its shape, spacing and type, without orientation.
     """
 
     data: np.ndarray
@@ -58,7 +58,7 @@ class Volume:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a NIfTI file, or a MetaImage where the name ends in ``.mha``.
+    """Read a NIfTI file, or by its name a MetaImage (``.mha``) or NRRD (``.nrrd``) file.
 
     A ``.gz`` is read to its very end, so that its checksum is compared: a flipped bit does not pass as a voxel.
 
@@ -66,10 +66,10 @@ def read_volume(path: Path) -> Volume:
         InputError: the file is missing, no such image, truncated, damaged, has no usable voxel size, fewer than three
             axes, or voxels that are not real numbers.
     """
-    if _is_metaimage(path):
+    if itk_files.is_itk_file(path):
         shape, spacing_mm, header = read_geometry(path)
         with _faults(path):
-            voxels = metaimage.read_voxels(path, metaimage.read_header(path))
+            voxels = itk_files.read_voxels(path)
         return Volume(voxels.reshape(shape, order="F"), spacing_mm, header)
     with _faults(path), _stream(path) as stream:
         spacing_mm = _spacing_mm(path, stream)
@@ -95,8 +95,8 @@ def read_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, floa
     Raises:
         InputError: the file is missing, no such image, or has no usable voxel size or fewer than three axes.
     """
-    if _is_metaimage(path):
-        return _metaimage_geometry(path)
+    if itk_files.is_itk_file(path):
+        return _itk_geometry(path)
     with _faults(path), _stream(path) as stream:
         spacing_mm = _spacing_mm(path, stream)
         image = _image_of(nib.FileHolder(fileobj=stream))
@@ -108,22 +108,18 @@ def _image_of(file: nib.FileHolder) -> nib.Nifti1Image:
     return nib.Nifti1Image.from_file_map({"header": nib.FileHolder(), "image": file})
 
 
-def _is_metaimage(path: Path) -> bool:
-    return path.suffix.lower() == ".mha"
-
-
 def _is_gzip(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def _metaimage_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
+def _itk_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
     with _faults(path):
-        found = metaimage.read_header(path)
-    shape = _axes(path, found.shape)
-    dx, dy, dz = found.spacing_mm[:3]
+        stored_shape, spacing_mm, dtype = itk_files.read_header(path)
+    shape = _axes(path, stored_shape)
+    dx, dy, dz = spacing_mm[:3]
     _refuse_size(path, (dx, dy, dz))
     header = nib.Nifti1Header()
-    header.set_data_dtype(found.dtype.newbyteorder("="))
+    header.set_data_dtype(dtype)
     # assigned, as nibabel's setters refuse what NIfTI-1 cannot hold
     header["dim"][0], header["dim"][1 : len(shape) + 1] = len(shape), np.clip(shape, 0, 32767)
     header["pixdim"][1:4] = dx, dy, dz
@@ -151,7 +147,7 @@ def _spacing_mm(path: Path, stream: BinaryIO | gzip.GzipFile) -> tuple[float, fl
 def _refuse_size(path: Path, spacing_mm: tuple[float, float, float]) -> None:
     dx, dy, dz = spacing_mm
     if not (min(spacing_mm) > 0 and np.isfinite(spacing_mm).all()):
-        field = "ElementSpacing" if _is_metaimage(path) else "pixdim"
+        field = itk_files.SPACING_FIELD.get(path.suffix.lower(), "pixdim")
         raise InputError(f"{path}: has the voxel size {dx:g} x {dy:g} x {dz:g} mm: correct {field} in its header")
 
 
@@ -191,8 +187,10 @@ def _fault_of(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     gzipped = head[:2] == b"\x1f\x8b"
-    if not _is_metaimage(path) and metaimage.looks_like_one(head):
-        return "is a MetaImage, which its name does not say: rename it to .mha"
+    ending = itk_files.ending_of(head)
+    if ending and not itk_files.is_itk_file(path):
+        kind = {".mha": "a MetaImage", ".nrrd": "an NRRD image"}[ending]
+        return f"is {kind}, which its name does not say: rename it to {ending}"
     if gzipped and not _is_gzip(path):
         return "is gzip-compressed, which its name does not say: rename it to .nii.gz"
     if _is_gzip(path) and not gzipped and head:

@@ -88,10 +88,10 @@ def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
     wrong = data[~(lesion | background)]
     if wrong.size:
         values = np.unique(wrong)
-        listed = ", ".join(f"{value:.4g}" for value in values[:5]) + (", ..." if values.size > 5 else "")
+        shown = ", ".join(f"{value:.4g}" for value in values[:5]) + (", ..." if values.size > 5 else "")
         probable = bool(((values > 0) & (values < 1)).all())
         remedy = "threshold the probabilities" if probable else "write 1 for lesion and 0 elsewhere"
-        raise InputError(f"{path}: holds the values {listed}, a mask holds 0 and 1 alone: {remedy}")
+        raise InputError(f"{path}: holds the values {shown}, a mask holds 0 and 1 alone: {remedy}")
     return np.asarray(lesion)
 
 

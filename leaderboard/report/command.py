@@ -44,7 +44,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         help=f"the cases are a synthetic twin's: say so at the top (a {BANNER} beside a table or in the cohort says "
         "what it holds)",
     )
-    parser.set_defaults(run=run_report, fail=parser.error)
+    parser.set_defaults(command=run_report, fail=parser.error)
 
 
 def run_report(arguments: argparse.Namespace) -> int:

@@ -8,28 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from leaderboard.cases import cases_frame, read_cases, write_cases
+from leaderboard.cases import cases_frame
 from leaderboard.cohort.trees import Case
 from leaderboard.errors import InputError
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal
-from leaderboard.scoring.one_case import Scored, content_digest, score_case, score_files
-from leaderboard.scoring.references import (
-    check_folds,
-    find_cases,
-    find_references,
-    partition_of,
-    read_folds,
-    with_patients,
-)
-from leaderboard.scoring.submission import Submission, absence, check_file, match_predictions, open_submission
+from leaderboard.scoring.one_case import CaseResult, content_digest, score_files
+from leaderboard.scoring.submission import absence_fault, check_file, match_predictions, open_submission
 
-__all__ = [
-    "check_folds", "find_cases", "find_references", "journal_of", "partition_of", "read_cases", "read_folds",
-    "score_case", "score_cases", "with_patients", "write_cases",
-]  # fmt: skip
-
-_Task = tuple[Path, Path | None]
+#: A reference, and a prediction if there is one.
+_Files = tuple[Path, Path | None]
 
 
 def score_cases(
@@ -79,16 +67,16 @@ def score_cases(
         matches = match_predictions(list(submission.files), cases)
         tolerated = submission.problems + matches.problems
         shown = [matches.files.get(case.name) for case in cases]
-        tasks = [
+        pairs = [
             (case.reference, submission.files[path] if path else None)
             for case, path in zip(cases, shown, strict=True)
             if case.reference
         ]
-        results = _score(tasks, jobs, progress, journal)
+        results = _results(pairs, jobs, progress, journal)
         rows: list[dict[str, object]] = []
         for case, path, result in zip(cases, shown, results, strict=True):
             problems += result.reference_faults
-            tolerated += _named(submission, path, result.prediction_faults)
+            tolerated += submission.with_shown_path(result.prediction_faults, path)
             fold = folds.get(case.name) if folds else None
             rows.append({"method": method, "case": case.name, "patient": case.patient, "fold": fold, **result.measures})
         sound = {
@@ -100,10 +88,10 @@ def score_cases(
         checks = [(reference, submission.files[path]) for reference, path in doubled]
         faults = dict(run_tasks(check_file, checks, jobs=jobs))
         for number, (_, path) in enumerate(doubled):
-            tolerated += submission.named(faults[number], path)
+            tolerated += submission.with_shown_path(faults[number], path)
     absent = matches.absent(cases)
     if complete and absent:
-        problems.append(absence(predictions, absent))
+        problems.append(absence_fault(predictions, absent))
     if problems or (tolerated and not lenient):
         raise InputError(problems + tolerated)
     missing = [str(row["case"]) for row in rows if row["status"] == "missing"]
@@ -122,32 +110,28 @@ def journal_of(table: Path) -> Path:
     return table.with_name(f"{table.name}.partial")
 
 
-def _named(submission: Submission, shown: Path | None, problems: list[str]) -> list[str]:
-    return submission.named(problems, shown) if shown else problems
-
-
-def _score(
-    tasks: Sequence[_Task],
+def _results(
+    pairs: Sequence[_Files],
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
-    path: Path | None,
-) -> list[Scored]:
-    """The result of each task, in their order; those that the journal has are not measured again."""
-    results: dict[int, Scored] = {}
+    journal_path: Path | None,
+) -> list[CaseResult]:
+    """The result of each pair of files, in their order; those that the journal has are not measured again."""
+    results: dict[int, CaseResult] = {}
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(Journal(path)) if path else None
+        journal = stack.enter_context(Journal(journal_path)) if journal_path else None
         if journal and journal.holds_any:
-            for number, content in run_tasks(content_digest, tasks, jobs=jobs):
-                measures = journal.find(content)
+            for number, digest in run_tasks(content_digest, pairs, jobs=jobs):
+                measures = journal.find(digest)
                 if measures is not None:
-                    results[number] = Scored(measures, [], [], content)
+                    results[number] = CaseResult(measures, [], [], digest)
         known = len(results)
         if progress and known:
-            progress(known, len(tasks))
-        left = [number for number in range(len(tasks)) if number not in results]
-        report = (lambda done, _: progress(known + done, len(tasks))) if progress else None
-        for place, result in run_tasks(score_files, [tasks[number] for number in left], jobs=jobs, progress=report):
-            results[left[place]] = result
+            progress(known, len(pairs))
+        unknown = [number for number in range(len(pairs)) if number not in results]
+        report = (lambda done, _: progress(known + done, len(pairs))) if progress else None
+        for place, result in run_tasks(score_files, [pairs[number] for number in unknown], jobs=jobs, progress=report):
+            results[unknown[place]] = result
             if journal and not result.reference_faults and not result.prediction_faults:
-                journal.add(result.content, result.measures)
-    return [results[number] for number in range(len(tasks))]
+                journal.add(result.digest, result.measures)
+    return [results[number] for number in range(len(pairs))]

@@ -21,9 +21,10 @@ from leaderboard.errors import InputError
 
 #: What the measures depend on: modules of this package, and the packages that they compute with.
 _MODULES = (
-    "io/images.py", "io/masks.py", "io/metaimage.py", "scoring/metrics.py", "scoring/one_case.py", "scoring/surface.py",
+    "io/axes.py", "io/images.py", "io/itk_files.py", "io/masks.py",
+    "scoring/metrics.py", "scoring/one_case.py", "scoring/surface.py",
 )  # fmt: skip
-_PACKAGES = ("medpy", "nibabel", "numpy", "scipy")
+_PACKAGES = ("medpy", "nibabel", "numpy", "scipy", "SimpleITK")
 
 
 class Journal:
@@ -53,16 +54,16 @@ class Journal:
         """Whether there were finished cases when it was opened."""
         return bool(self._measures)
 
-    def find(self, content: str) -> dict[str, float | str] | None:
+    def find(self, digest: str) -> dict[str, float | str] | None:
         """The measures of the files with that digest, if the same program has measured them."""
-        return self._measures.get(_key(content))
+        return self._measures.get(_key(digest))
 
-    def add(self, content: str, measures: dict[str, float | str]) -> None:
+    def add(self, digest: str, measures: dict[str, float | str]) -> None:
         """Keep the measures of the files with that digest."""
         if self._file is None:
             raise ValueError("the journal is not open")
         try:
-            self._file.write(json.dumps({"key": _key(content), "measures": measures}) + "\n")
+            self._file.write(json.dumps({"key": _key(digest), "measures": measures}) + "\n")
             self._file.flush()
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror or error}): check the disk") from None
@@ -86,8 +87,8 @@ def _read(path: Path) -> dict[str, dict[str, float | str]]:
     return found
 
 
-def _key(content: str) -> str:
-    return hashlib.sha256(f"{_program()}\n{content}".encode()).hexdigest()
+def _key(digest: str) -> str:
+    return hashlib.sha256(f"{_program()}\n{digest}".encode()).hexdigest()
 
 
 @functools.cache

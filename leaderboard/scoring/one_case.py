@@ -15,20 +15,20 @@ from leaderboard.scoring.metrics import measure
 
 
 @dataclass(frozen=True)
-class Scored:
+class CaseResult:
     """What came of one case.
 
     Attributes:
         measures: status and metrics; empty where the reference cannot be read.
         reference_faults: what is wrong with the reference.
         prediction_faults: what is wrong with the prediction, which then counts as missing.
-        content: digest of the bytes of both files, from before they were read.
+        digest: of the bytes of both files, from before they were read.
     """
 
     measures: dict[str, float | str]
     reference_faults: list[str]
     prediction_faults: list[str]
-    content: str
+    digest: str
 
 
 def score_case(
@@ -59,21 +59,21 @@ def score_case(
     return {"status": status, **measure(prediction, reference, spacing_mm)}
 
 
-def score_files(files: tuple[Path, Path | None]) -> Scored:
+def score_files(files: tuple[Path, Path | None]) -> CaseResult:
     """Score one case from its reference and its prediction (None: it has none)."""
     reference_path, prediction_path = files
-    content = content_digest(files)
+    digest = content_digest(files)
     try:
         reference, spacing_mm = read_mask(reference_path)
     except InputError as error:
-        return Scored({}, error.problems, [], content)
+        return CaseResult({}, error.problems, [], digest)
     prediction, faults = None, []
     if prediction_path is not None:
         try:
             prediction, _ = read_mask(prediction_path, reference.shape, spacing_mm)
         except InputError as error:
             faults = error.problems
-    return Scored(score_case(prediction, reference, spacing_mm), [], faults, content)
+    return CaseResult(score_case(prediction, reference, spacing_mm), [], faults, digest)
 
 
 def content_digest(files: tuple[Path, Path | None]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from leaderboard.cohort.names import mask_stem, name_in_table
 from leaderboard.cohort.patients import read_patient_file, read_patients
 from leaderboard.cohort.trees import (
     PARTITIONS,
@@ -23,7 +24,7 @@ from leaderboard.cohort.trees import (
 from leaderboard.errors import InputError, listed
 from leaderboard.io.images import read_geometry
 from leaderboard.io.masks import SPACING_TOLERANCE_MM
-from leaderboard.scoring.submission import Submission, grid_file, mask_files, match_predictions, open_submission, stem
+from leaderboard.scoring.submission import Submission, grid_file, mask_files, match_predictions, open_submission
 
 _MOST_FOLDS = 10**6
 _MOST_PROBLEMS = 20
@@ -140,7 +141,7 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
     cases: dict[str, Case] = {}
     problems = []
     for path in files:
-        name = stem(path.name)
+        name = mask_stem(path.name)
         if name in cases:
             problems.append(f"{path}: {name} is there twice: keep one of them")
             continue
@@ -159,7 +160,7 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
     return sorted(cases.values(), key=lambda case: natural_key(case.name))
 
 
-def read_folds(path: Path) -> dict[str, int]:
+def read_case_folds(path: Path) -> dict[str, int]:
     """The fold of each case from a CSV with the columns ``case`` and ``fold``; lines that begin with # are comments.
 
     Raises:
@@ -188,7 +189,7 @@ def read_folds(path: Path) -> dict[str, int]:
             problems.append(f"{path}:{number}: case is empty: fill it in")
         elif not (fold.isascii() and fold.isdecimal() and len(fold) < len(str(_MOST_FOLDS))):
             problems.append(f"{path}:{number}: fold is {fold!r}: it must be a whole number of at least 0")
-        elif folds.setdefault(name := stem(_case_name(case)), int(fold)) != int(fold):
+        elif folds.setdefault(name := name_in_table(mask_stem(case)), int(fold)) != int(fold):
             problems.append(
                 f"{path}:{number}: puts {name} into fold {fold}, an earlier line into {folds[name]}: keep one"
             )
@@ -233,7 +234,3 @@ def _beyond(given: Mapping[str, object], cases: Sequence[Case], path: Path) -> l
         return []
     verb = "is" if len(others) == 1 else "are"
     return [f"{path}: {listed(others)} {verb} not among the {len(names)} cases that are scored, and {verb} left aside"]
-
-
-def _case_name(text: str) -> str:
-    return f"case_{text}" if text.isdecimal() else text

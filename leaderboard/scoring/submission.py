@@ -1,8 +1,8 @@
 """Predictions as files, in a folder or a zip: which file is whose, and would each be accepted?
 
 A prediction is named ``SMIR.<free name>.<id of the case's CT_MTT>.nii``, ``case_<k>.nii`` or like the reference, and
-ends in ``.nii``, ``.nii.gz`` or ``.mha``. In a folder the masks lie side by side; in a zip they may lie in folders.
-Problems are collected, never raised one by one.
+ends in ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``. In a folder the masks lie side by side; in a zip they may lie in
+folders. Problems are collected, never raised one by one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leaderboard.cohort.names import is_mask_file, mask_stem, submitted_file, submitted_id
 from leaderboard.cohort.trees import SUBMISSION_KIND, Case, natural_key
 from leaderboard.errors import InputError, listed
 from leaderboard.io.archive import list_members, unpack
@@ -22,13 +23,9 @@ from leaderboard.io.images import read_geometry
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
 
-# DOTALL: a line break in a name hides no file
-_MASK = re.compile(r"(?P<stem>.+?)\.(?:nii(?:\.gz)?|mha)", re.IGNORECASE | re.DOTALL)
 _OTHER_IMAGE = re.compile(
-    r".+\.(?:img|hdr|mhd|nrrd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
+    r".+\.(?:img|hdr|mhd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
 )
-_CASE = re.compile(r"case_0*(\d+)", re.IGNORECASE)
-_SMIR = re.compile(r"(?:SMIR|VSD)\..*\.(\d+)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass
@@ -62,9 +59,9 @@ class Submission:
     files: dict[Path, Path]
     problems: list[str]
 
-    def named(self, problems: Sequence[str], shown: Path) -> list[str]:
-        """Problems with a file on disk, told with the path that its owner knows."""
-        return [problem.replace(str(self.files[shown]), str(shown), 1) for problem in problems]
+    def with_shown_path(self, problems: Sequence[str], shown: Path | None) -> list[str]:
+        """Problems with a file on disk, told with the path that its owner knows (None: there is no file)."""
+        return [] if shown is None else [problem.replace(str(self.files[shown]), str(shown), 1) for problem in problems]
 
 
 @contextmanager
@@ -81,7 +78,7 @@ def open_submission(predictions: Path) -> Iterator[Submission]:
     _refuse_unless_zip(predictions)
     with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
         unpacked, problems = unpack(predictions, Path(folder), _is_ours)
-        masks = {shown: unpacked[shown] for shown in sorted(unpacked, key=_order) if _MASK.fullmatch(shown.name)}
+        masks = {shown: unpacked[shown] for shown in sorted(unpacked, key=_order) if is_mask_file(shown.name)}
         problems += [_unreadable(shown) for shown in unpacked if shown not in masks]
         if not masks:
             raise InputError(problems or [_nothing(predictions)])
@@ -97,7 +94,7 @@ def mask_files(predictions: Path) -> list[Path]:
     if predictions.is_dir():
         return _folder(predictions)[0]
     _refuse_unless_zip(predictions)
-    listing = list_members(predictions, lambda name: _is_ours(name) and bool(_MASK.fullmatch(name)))
+    listing = list_members(predictions, lambda name: _is_ours(name) and is_mask_file(name))
     if not listing.members:
         raise InputError(listing.problems or [_nothing(predictions)])
     return sorted((predictions / member.filename for member in listing.members), key=_order)
@@ -121,7 +118,7 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
                 continue
             if not entry.is_file():
                 problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
-            elif _MASK.fullmatch(entry.name):
+            elif is_mask_file(entry.name):
                 masks.append(path)
             else:
                 unreadable.append(_unreadable(path))
@@ -136,21 +133,23 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
 def _folder_with_masks(folder: Path) -> Path | None:
     """The first folder within that holds what `folder` should."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return next((path for path in inner if any(_MASK.fullmatch(entry.name) for entry in path.iterdir())), None)
+    return next((path for path in inner if any(is_mask_file(entry.name) for entry in path.iterdir())), None)
 
 
 def _is_ours(name: str) -> bool:
     """Whether a file of that name claims to be an image; hidden files are macOS resource forks and the like."""
-    return not name.startswith(".") and bool(_MASK.fullmatch(name) or _OTHER_IMAGE.fullmatch(name))
+    return not name.startswith(".") and bool(is_mask_file(name) or _OTHER_IMAGE.fullmatch(name))
 
 
 def _unreadable(path: Path) -> str:
-    return f"{path}: is of a format that is not read: write .nii, .nii.gz or .mha"
+    if path.suffix.lower() in (".mhd", ".nhdr"):
+        return f"{path}: keeps its voxels in another file: write one .mha or .nrrd with the voxels in it"
+    return f"{path}: is of a format that is not read: write .nii, .nii.gz, .mha or .nrrd"
 
 
 def _nothing(predictions: Path, hint: Path | None = None) -> str:
     remedy = f"give {hint}, which does" if hint else "give the folder or the zip of the predictions"
-    return f"{predictions}: holds no .nii, .nii.gz or .mha file: {remedy}"
+    return f"{predictions}: holds no .nii, .nii.gz, .mha or .nrrd file: {remedy}"
 
 
 def _refuse_unless_zip(path: Path) -> None:
@@ -161,14 +160,6 @@ def _refuse_unless_zip(path: Path) -> None:
         raise InputError(f"{path}: is not a folder, nor does its name end in .zip: give the folder or the zip")
 
 
-def stem(name: str) -> str:
-    """A mask file's name without its ending; of ``case_007`` the natural form ``case_7``."""
-    match = _MASK.fullmatch(name)
-    bare = match["stem"] if match else name
-    case = _CASE.fullmatch(bare)
-    return f"case_{case[1]}" if case else bare
-
-
 def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
     """Find the case of each file by its name.
 
@@ -176,18 +167,20 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
         files: the predictions.
         cases: the cases that are scored.
     """
-    names, ids, foreign = _names(cases)
+    names, ids, foreign = _owners(cases)
     found: dict[str, list[Path]] = {}
     matches = Matches()
     for path in files:
-        bare = stem(path.name)
-        smir = _SMIR.fullmatch(bare)
-        case = names.get(bare) or (ids.get(smir[1]) if smir else None)
+        stem = mask_stem(path.name)
+        image_id = submitted_id(stem)
+        case = names.get(stem) or (ids.get(image_id) if image_id else None)
         if case:
             found.setdefault(case, []).append(path)
-        elif smir and smir[1] in foreign:
-            owner, kind, right = foreign[smir[1]]
-            matches.problems.append(f"{path}: carries the id of the {kind} of {owner}: name it SMIR.<name>.{right}.nii")
+        elif image_id in foreign:
+            owner, kind, right = foreign[image_id]
+            matches.problems.append(
+                f"{path}: carries the id of the {kind} of {owner}: name it {submitted_file('<name>', right)}"
+            )
         else:
             matches.problems.append(
                 f"{path}: belongs to no case of the cohort: remove it, or name it case_<k>.nii.gz or "
@@ -205,16 +198,16 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
     return matches
 
 
-def _names(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str, int]]]:
+def _owners(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str, int]]]:
     """Accepted names -> case; accepted ids -> case; ids of other images -> (case, kind, the id that is right)."""
     names: dict[str, str] = {}
     ids: dict[str, str] = {}
     foreign: dict[str, tuple[str, str, int]] = {}
     for case in cases:
-        names[stem(case.name)] = case.name
+        names[mask_stem(case.name)] = case.name
         if case.reference:
-            names[stem(case.reference.name)] = case.name
-        right = next((case.ids[kind] for kind in SUBMISSION_KIND.values() if kind in case.ids), None)
+            names[mask_stem(case.reference.name)] = case.name
+        right = case.ids.get(case.submission_kind)
         for kind, number in case.ids.items():
             if kind in SUBMISSION_KIND.values():
                 ids[str(number)] = case.name
@@ -255,17 +248,17 @@ def check_predictions(
         tasks = [(grid_file(by_name[case]), submission.files[path]) for case, path in shown]
         found = dict(run_tasks(check_file, tasks, jobs=jobs, progress=progress))
         for number, (_, path) in enumerate(shown):
-            problems += submission.named(found[number], path)
+            problems += submission.with_shown_path(found[number], path)
     problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
     absent = matches.absent(cases)
     if complete and absent:
-        problems.append(absence(predictions, absent))
+        problems.append(absence_fault(predictions, absent))
     if problems:
         raise InputError(problems)
     return absent
 
 
-def absence(predictions: Path, absent: Sequence[str]) -> str:
+def absence_fault(predictions: Path, absent: Sequence[str]) -> str:
     """The problem that some cases have no prediction."""
     verb, noun = ("has", "it") if len(absent) == 1 else ("have", "them")
     return f"{predictions}: {len(absent)} of the cases {verb} no prediction ({listed(absent, 10)}): add {noun}"

@@ -44,7 +44,7 @@ def test_a_byte_that_differs_fails(results, capsys, name):
         path.write_bytes(changed)
         assert main([str(results)]) == 1
         error = capsys.readouterr().err
-        assert error.startswith(f"{path}:")
+        assert error.startswith(f"regenerate: {path}:")
         assert len(error.splitlines()) == 1
     path.unlink()
     assert main([str(results)]) == 1

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab, patients_of
 from benchmark.cohort.twin.patient import Images, simulate
+from leaderboard.cohort.names import case_name
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.parallel import cores
@@ -123,9 +124,9 @@ def nifti_bytes(data: np.ndarray, spacing_mm: Sequence[float]) -> bytes:
 def image_path(out: Path, partition: PartitionKey, slab: Slab, kind: str) -> Path:
     """Where an image of a case lies; ``OT`` of a test case lies outside ``TESTING``."""
     if kind == "OT" and partition == "test":
-        return out / TEST_REFERENCES / f"case_{slab.case}.nii"
+        return out / TEST_REFERENCES / f"{case_name(slab.case)}.nii"
     name = f"SMIR.Brain.XX.O.{kind}.{slab.ids[kind]}"
-    return out / _FOLDERS[partition] / f"case_{slab.case}" / name / f"{name}.nii"
+    return out / _FOLDERS[partition] / case_name(slab.case) / name / f"{name}.nii"
 
 
 def _kinds(with_4d: bool) -> tuple[str, ...]:

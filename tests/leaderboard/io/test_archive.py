@@ -117,7 +117,15 @@ HOSTILE = {
         [("case_1.mha", b"NDims = 3\nDimSize = 8 9 2\nElementType = MET_UCHAR\nElementDataFile = /etc/passwd\n")],
         "case_1.mha: keeps its voxels in another file",
     ),
-    "other format": ([("case_1.nrrd", b"NRRD0004")], "case_1.nrrd: is of a format that is not read"),
+    "detached nrrd": (
+        [("case_1.nrrd", b"NRRD0004\ntype: uchar\ndata file: /etc/passwd\n\n")],
+        "case_1.nrrd: keeps its voxels in another file",
+    ),
+    "header alone": (
+        [("case_1.nhdr", b"NRRD0004")],
+        "case_1.nhdr: keeps its voxels in another file: write one .mha or",
+    ),
+    "other format": ([("case_1.mgz", b"\x1f\x8b")], "case_1.mgz: is of a format that is not read"),
 }
 
 

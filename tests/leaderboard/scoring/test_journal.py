@@ -71,7 +71,7 @@ def test_a_newer_metric_never_meets_an_old_result(tmp_path, program):
         (program / name).write_text(code)
 
 
-@pytest.mark.parametrize("package", ["medpy", "nibabel", "numpy", "scipy"])
+@pytest.mark.parametrize("package", ["medpy", "nibabel", "numpy", "scipy", "SimpleITK"])
 def test_another_version_of_a_package_never_meets_an_old_result(tmp_path, program, monkeypatch, package):
     with Journal(tmp_path / "j") as journal:
         journal.add("one", MEASURES)

@@ -6,21 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as itk
 
+from leaderboard.cases import write_cases
 from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_mask
-from leaderboard.scoring.folder import (
-    find_cases,
-    find_references,
-    journal_of,
-    partition_of,
-    read_folds,
-    score_case,
-    score_cases,
-    write_cases,
-)
-from leaderboard.scoring.one_case import score_files
+from leaderboard.scoring.folder import journal_of, score_cases
+from leaderboard.scoring.one_case import score_case, score_files
+from leaderboard.scoring.references import find_cases, find_references, partition_of, read_case_folds
 from leaderboard.scoring.submission import check_predictions
 
 SHAPE = (8, 9, 2)
@@ -193,8 +187,7 @@ def test_what_was_refused_is_read_again(tmp_path, cases, isles_tree):
     assert list(score_cases(cases[:3], folder, "me", journal=tmp_path / "j")["status"]) == ["ok"] * 3
 
 
-def test_metaimages_are_predictions_and_references(tmp_path, cases):
-    itk = pytest.importorskip("SimpleITK")
+def test_metaimages_and_nrrds_are_predictions_and_references(tmp_path, cases):
     expected = score_cases(cases[:3], predict(tmp_path / "p", cases[:3], lambda mask: np.roll(mask, 1, axis=1)), "me")
     for kind, source in (("references", [case.reference for case in cases[:3]]), ("masks", tmp_path / "p")):
         (tmp_path / kind).mkdir()
@@ -203,7 +196,8 @@ def test_metaimages_are_predictions_and_references(tmp_path, cases):
             volume = read_volume(path)
             image = itk.GetImageFromArray(np.asarray(volume.data).transpose())
             image.SetSpacing(volume.spacing_mm)
-            itk.WriteImage(image, str(tmp_path / kind / f"{case.name}.mha"), useCompression=kind == "masks")
+            name = f"{case.name}.{'nrrd' if (kind == 'masks') == bool(number) else 'mha'}"
+            itk.WriteImage(image, str(tmp_path / kind / name), useCompression=kind == "masks")
     flat = find_references(tmp_path / "references", tmp_path / "masks")
     found = score_cases(flat, tmp_path / "masks", "me")
     assert found["dice"].lt(1).all()
@@ -385,7 +379,7 @@ def test_a_folder_without_anything_is_refused(tmp_path):
 def test_folds_are_read_by_case_name_or_number(tmp_path):
     path = tmp_path / "folds.csv"
     path.write_text("# seed 0\ncase,patient,fold\ncase_1,1,0\n2,1,0\ncase_03,2,1\n")
-    assert read_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
+    assert read_case_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
 
 
 @pytest.mark.parametrize(
@@ -404,7 +398,7 @@ def test_a_fold_that_makes_no_sense_is_told_by_its_line(tmp_path, lines, said):
     path = tmp_path / "folds.csv"
     path.write_text(f"# seed 0\ncase,fold\n{lines}\n2,0\n")
     with pytest.raises(InputError) as caught:
-        read_folds(path)
+        read_case_folds(path)
     (problem,) = caught.value.problems
     assert problem.startswith(f"{path}{said}")
 
@@ -414,6 +408,6 @@ def test_a_folds_file_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "folds.csv"
     path.write_text(content)
     with pytest.raises(InputError, match="columns case and fold"):
-        read_folds(path)
+        read_case_folds(path)
     with pytest.raises(InputError, match="does not exist"):
-        read_folds(tmp_path / "nothing.csv")
+        read_case_folds(tmp_path / "nothing.csv")

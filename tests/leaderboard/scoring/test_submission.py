@@ -8,13 +8,15 @@ from pathlib import Path, PurePath
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as itk
 
+from leaderboard.cohort.names import mask_stem
 from leaderboard.cohort.trees import Case, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io import masks
 from leaderboard.io.masks import binary_mask, read_mask
 from leaderboard.scoring.folder import score_cases
-from leaderboard.scoring.submission import check_predictions, mask_files, match_predictions, open_submission, stem
+from leaderboard.scoring.submission import check_predictions, mask_files, match_predictions, open_submission
 
 SHAPE = (8, 9, 2)
 SPACING = (0.9, 0.9, 6.0)
@@ -81,7 +83,7 @@ def test_a_doubled_case_has_no_prediction_and_a_problem(cases):
 
 
 def test_stem_drops_the_ending_and_leading_zeros():
-    assert [stem(name) for name in ("case_007.nii.gz", "a.b.nii", "case_0.nii")] == ["case_7", "a.b", "case_0"]
+    assert [mask_stem(name) for name in ("case_007.nii.gz", "a.b.nii", "case_0.nii")] == ["case_7", "a.b", "case_0"]
 
 
 def test_only_mask_files_that_are_not_hidden_count(tmp_path):
@@ -125,7 +127,6 @@ def test_masks_one_folder_deeper_are_hinted_at(tmp_path):
 
 
 def test_a_metaimage_is_checked_as_a_nifti_is(tmp_path, isles_tree):
-    itk = pytest.importorskip("SimpleITK")
     mask = isles_tree.values(SHAPE, "OT", 0)
     image = itk.GetImageFromArray(mask.transpose())
     image.SetSpacing(SPACING)

@@ -1,0 +1,61 @@
+"""What a case is called: in a tree, in tables, and as the file of its mask."""
+
+from __future__ import annotations
+
+import re
+
+from leaderboard.io import ENDINGS
+
+_WORDS = r"(?:case|training|test)_"
+_FOLDER = re.compile(rf"{_WORDS}(?P<number>\d+)", re.IGNORECASE)
+_IN_TABLE = re.compile(rf"(?:{_WORDS})?0*(?P<number>\d{{1,18}})", re.IGNORECASE)
+_STEM = re.compile(r"case_0*(?P<number>\d+)", re.IGNORECASE)
+# DOTALL: a line break in a name hides no file
+_MASK = re.compile(rf"(?P<stem>.+?)(?:{'|'.join(map(re.escape, ENDINGS))})", re.IGNORECASE | re.DOTALL)
+_SUBMITTED = re.compile(r"(?:SMIR|VSD)\..*\.(?P<id>\d+)", re.IGNORECASE | re.DOTALL)
+
+
+def case_name(number: int | str) -> str:
+    """The name of the case with that number in its partition: ``case_7``."""
+    return f"case_{number}"
+
+
+def number_of_folder(folder: str) -> int | None:
+    """The number of the case that a folder of a tree holds (``case_7``, ``training_7``); None where it holds none."""
+    match = _FOLDER.fullmatch(folder)
+    return int(match["number"]) if match else None
+
+
+def name_in_table(text: str) -> str:
+    """The name of a case that a table writes as in a tree (``case_007``, ``training_7``) or as a number."""
+    match = _IN_TABLE.fullmatch(text)
+    return case_name(int(match["number"])) if match else text
+
+
+def is_mask_file(name: str) -> bool:
+    """Whether a file's name has an ending that is read."""
+    return bool(_MASK.fullmatch(name))
+
+
+def mask_stem(name: str) -> str:
+    """A mask file's name without its ending; of ``case_007.nii`` the natural form ``case_7``."""
+    match = _MASK.fullmatch(name)
+    bare = match["stem"] if match else name
+    case = _STEM.fullmatch(bare)
+    return case_name(case["number"]) if case else bare
+
+
+def submitted_id(stem: str) -> str | None:
+    """The image id in the name of a file as the challenge takes it; None where it is named otherwise."""
+    match = _SUBMITTED.fullmatch(stem)
+    return match["id"] if match else None
+
+
+def prediction_file(case: str) -> str:
+    """File name of the prediction of a case of that name."""
+    return f"{case}.nii.gz"
+
+
+def submitted_file(free_name: str, image_id: int) -> str:
+    """File name of a prediction as the challenge takes it, with the id of the image that `SUBMISSION_KIND` tells."""
+    return f"SMIR.{free_name}.{image_id}.nii"

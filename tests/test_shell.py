@@ -1,0 +1,162 @@
+"""What every command of both programs does when nobody listens, when it is interrupted, and when it fails."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CASES = next(Path(__file__).parents[1].glob("leaderboard/results/*/cases.csv"))
+ENVIRONMENT = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+
+
+@pytest.fixture
+def deaf():
+    """A pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def run(*arguments, **options):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120} | options
+    return subprocess.run([sys.executable, *arguments], text=True, env=ENVIRONMENT, check=False, **options)
+
+
+def arguments_of(program, folder):
+    if program == "leaderboard":
+        return ["rank", str(CASES), "--out", str(folder / "out" / "b.csv"), "--resamples", "10"]
+    return ["twin", str(folder / "out"), "--cases", "1", "--size", "32", "--jobs", "1"]
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("program", ["leaderboard", "benchmark"])
+def test_a_reader_that_leaves_changes_neither_files_nor_status(tmp_path, deaf, program):
+    (tmp_path / "heard").mkdir()
+    (tmp_path / "unheard").mkdir()
+    heard = run("-m", program, *arguments_of(program, tmp_path / "heard"))
+    assert (heard.returncode, heard.stderr) == (0, "")
+    assert heard.stdout
+    done = run("-m", program, *arguments_of(program, tmp_path / "unheard"), stdout=deaf)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert contents(tmp_path / "unheard" / "out") == contents(tmp_path / "heard" / "out") != {}
+
+
+@pytest.mark.parametrize("program", ["leaderboard", "benchmark"])
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--version", 0), ("nonsense", 2)])
+def test_help_and_wrong_usage_keep_their_status_when_nobody_listens(deaf, program, argument, status):
+    done = run("-m", program, argument, stdout=deaf)
+    assert done.returncode == status
+    assert ("usage" in done.stderr) == (status == 2)
+    assert "Error" not in done.stderr
+    assert run("-m", program, argument, stdout=deaf, stderr=deaf).returncode == status
+
+
+@pytest.mark.parametrize("program", ["leaderboard", "benchmark"])
+def test_input_at_fault_keeps_its_status_when_nobody_listens(tmp_path, deaf, program):
+    absent = str(tmp_path / "absent")
+    arguments = (
+        ["check", "--cohort", absent, "--predictions", absent] if program == "leaderboard" else ["check", absent]
+    )
+    assert run("-m", program, *arguments, stdout=deaf, stderr=deaf).returncode == 1
+    done = run("-m", program, *arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{program}: {absent}: does not exist")
+
+
+CHATTY = """
+import argparse, subprocess, sys
+from pathlib import Path
+from leaderboard.shell import run_command
+
+def command(options):
+    for number in range(20_000):
+        print("a line that nobody reads", number, flush=number % 100 == 0)
+        print("another", file=sys.stderr)
+    subprocess.run([sys.executable, "-c", "print('of a process', flush=True)"], check=True)
+    Path(sys.argv[1]).write_text("whole")
+    return int(sys.argv[2])
+
+sys.exit(run_command("chatty", lambda: argparse.Namespace(command=command)))
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_command_whose_reader_leaves_in_its_middle_goes_on(tmp_path, status, unbuffered):
+    script = f'"$0" -c "$1" {tmp_path / "file"} {status} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable, CHATTY],
+        env=ENVIRONMENT | {"PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (status, "")
+    assert done.stdout.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+def test_a_command_whose_output_is_closed_from_the_start_goes_on(tmp_path):
+    script = f'"$0" -c "$1" {tmp_path / "file"} 0 >&- 2>&-'
+    done = subprocess.run(["bash", "-c", script, sys.executable, CHATTY], env=ENVIRONMENT, check=False, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+def interrupted(process):
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_ctrl_c_ends_the_leaderboard_in_a_line_with_130(tmp_path):
+    os.mkfifo(tmp_path / "folds.csv")
+    arguments = ["--reference", ".", "--predictions", ".", "--method", "m", "--out", tmp_path / "a.csv", "--folds"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "leaderboard", "score", *arguments, tmp_path / "folds.csv"],
+        env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with (tmp_path / "folds.csv").open("w"):  # returns once the command has begun to read
+        assert interrupted(process) == (130, "leaderboard: interrupted; the same command continues\n")
+
+
+def test_ctrl_c_ends_the_benchmark_in_a_line_with_130(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", "twin", tmp_path / "out", "--cases", "94", "--size", "256", "--jobs", "1"],
+        env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    started = time.monotonic()
+    while not any(tmp_path.rglob("*.nii")) and time.monotonic() < started + 60:
+        time.sleep(0.05)
+    assert interrupted(process) == (130, "benchmark: interrupted: run the same command again to continue\n")
+
+
+def test_a_polite_end_is_143_and_lets_the_command_clean_up(tmp_path):
+    code = """
+import argparse, os, signal, sys
+from pathlib import Path
+from leaderboard.shell import polite_end, run_command
+
+def command(options):
+    with polite_end():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            Path(sys.argv[1]).touch()
+
+sys.exit(run_command("polite", lambda: argparse.Namespace(command=command, interrupted="continue")))
+"""
+    done = run("-c", code, str(tmp_path / "cleaned"))
+    assert (done.returncode, done.stderr) == (143, "polite: continue\n")
+    assert Path(tmp_path / "cleaned").exists()
