@@ -17,10 +17,6 @@ from typing import TYPE_CHECKING
 
 from leaderboard.cohort.trees import PARTITIONS
 from leaderboard.errors import InputError, listed
-from leaderboard.ranking.arguments import add_ranking_options, ranking_options
-from leaderboard.ranking.options import STRATA
-from leaderboard.report.command import add_report
-from leaderboard.report.published import PUBLISHED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(argv).parse_args(argv)
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -64,15 +61,21 @@ def _close_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; a command has its options where `words` name it, so that --help imports nothing they need."""
     parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.set_defaults(interrupted="interrupted")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_score(commands.add_parser("score", help="score a folder or zip of masks: one row a case in cases.csv"))
-    _add_check(commands.add_parser("check", help="would this submission be accepted? every problem, with the fix"))
-    _add_rank(commands.add_parser("rank", help="rank methods: leaderboard.csv, leaderboard.md and a printed table"))
-    add_report(commands.add_parser("report", help="write the page: the ranking with figures, tables and pictures"))
+    for name, text, add_options in (
+        ("score", "score a folder or zip of masks: one row a case in cases.csv", _add_score),
+        ("check", "would this submission be accepted? every problem, with the fix", _add_check),
+        ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
+        ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
+    ):
+        command = commands.add_parser(name, help=text)
+        if name in words:
+            add_options(command)
     return parser
 
 
@@ -126,7 +129,17 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    from leaderboard.report.command import add_report
+
+    add_report(parser)
+
+
 def _add_rank(parser: argparse.ArgumentParser) -> None:
+    from leaderboard.ranking.arguments import add_ranking_options
+    from leaderboard.ranking.options import STRATA
+    from leaderboard.report.published import PUBLISHED
+
     parser.description = "Rank the methods of one or several cases.csv."
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASES.csv", help="what leaderboard score wrote")
     parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the leaderboard.csv to write")
@@ -214,6 +227,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
+    from leaderboard.ranking.arguments import ranking_options
     from leaderboard.ranking.ranks import rank_methods
     from leaderboard.ranking.reading import left_out, without_patient
     from leaderboard.ranking.strata import rank_strata

@@ -1,4 +1,4 @@
-"""What is ranked: matrices of (method, case). Imports no pandas, so that a command knows the schemes at once."""
+"""What is ranked: matrices of (method, case). Imports no pandas, so that a command's --help finds the schemes fast."""
 
 from __future__ import annotations
 

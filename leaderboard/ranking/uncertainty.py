@@ -37,11 +37,9 @@ _NOISE = 1e-11
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What resampling tells. Arrays follow `methods`.
+    """What B resamples tell of J methods. Arrays follow the matrices that were ranked.
 
     Attributes:
-        methods: J names, in the order of the matrices.
-        options: how they are ranked, and what was resampled how many times B.
         units: how many patients or cases were resampled.
         rank: each method's rank, shape (J,).
         rank_low: lower end of its 95 % confidence set, shape (J,).
@@ -57,8 +55,6 @@ class Uncertainty:
         tells_nothing: whether there are too few units or resamples to separate anything: every set is all ranks.
     """
 
-    methods: tuple[str, ...]
-    options: RankingOptions
     units: int
     rank: np.ndarray
     rank_low: np.ndarray
@@ -88,13 +84,11 @@ class SchemeAgreement:
 
     Attributes:
         schemes: their S names.
-        methods: J names.
         ranks: under each scheme, shape (S, J).
         tau: Kendall's tau-b between each two schemes, shape (S, S); NaN where a scheme ties all methods.
     """
 
     schemes: tuple[str, ...]
-    methods: tuple[str, ...]
     ranks: np.ndarray
     tau: np.ndarray
 
@@ -129,8 +123,6 @@ def quantify(matrices: Matrices, options: RankingOptions = DEFAULTS) -> Uncertai
     groups = tie_groups(separated[np.ix_(order, order)])
     labels = dict(zip(order.tolist(), group_labels(groups, count), strict=True))
     return Uncertainty(
-        methods=matrices.methods,
-        options=options,
         units=drawn.units,
         rank=rank,
         rank_low=low,
@@ -248,4 +240,4 @@ def scheme_agreement(matrices: Matrices) -> SchemeAgreement:
         for column, second in enumerate(ranks):
             if len(set(first.tolist())) > 1 and len(set(second.tolist())) > 1:
                 tau[row, column] = kendalltau(first, second).statistic
-    return SchemeAgreement(tuple(SCHEMES), matrices.methods, ranks, tau)
+    return SchemeAgreement(tuple(SCHEMES), ranks, tau)

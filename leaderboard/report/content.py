@@ -66,7 +66,7 @@ class Content:
         if found is None or patients is None:
             return ""
         known = not pd.isna(patients.iloc[0])
-        return units_text(found.options.unit, len(self.case_names), found.units if known else None)
+        return units_text(self.options.unit, len(self.case_names), found.units if known else None)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -90,7 +90,8 @@ def test_every_scheme_and_policy_runs(cohort, predictions, tmp_path, scheme, pol
 
 @pytest.mark.parametrize("command", ["rank", "report"])
 def test_without_options_a_command_ranks_as_the_library_does(command):
-    arguments = cli._parser().parse_args([command, "a.csv", "--out", "b.csv"])
+    words = [command, "a.csv", "--out", "b.csv"]
+    arguments = cli._parser(words).parse_args(words)
     assert ranking_options(arguments) == RankingOptions()
 
 
