@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmark.launchers import NAMES as LAUNCHERS
+from benchmark.launchers import LAUNCHERS
 from leaderboard.errors import InputError
 
 _LIGHTNING = ("fit", "predict")
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--restart-changed", action="store_true", help="do jobs again whose inputs changed")
     run.set_defaults(command=_run)
 
-    cancel = commands.add_parser("cancel", help="end a suite's jobs in SLURM; the next run takes them up again")
+    cancel = commands.add_parser("cancel", help="end a suite's jobs on a cluster; the next run takes them up again")
     cancel.add_argument("--config", required=True, help="suite config, as for run")
     cancel.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
     cancel.add_argument("--methods", type=_names, help="only these methods: a,b")
@@ -283,27 +283,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    from benchmark.launchers.slurm import cancel
-    from benchmark.suite.config import read_suite
-    from benchmark.suite.config_files import find_config, find_method
+    from benchmark.commands.cancel import cancel
 
-    path = find_config(options.config)
-    root = options.out / read_suite(path).name
-    for method in options.methods or ():
-        if not (root / method).is_dir():
-            find_method(method, path)
-    runs = [
-        run
-        for run in sorted(root.glob("*/fold*"))
-        if (options.methods is None or run.parent.name in options.methods)
-        and (options.folds is None or run.name in {f"fold{fold}" for fold in options.folds})
-    ]
-    if not runs:
-        raise InputError(f"{root}: holds no jobs of these methods and folds: give the --out of benchmark run")
-    ended = cancel(runs)
+    ended = cancel(options.config, options.out, options.methods, options.folds)
     for run in ended:
         print(f"ended: {run}")
-    print(f"{len(ended)} jobs ended" if ended else "none of the suite's jobs is in SLURM's queue")
+    print(f"{len(ended)} jobs ended" if ended else "none of the suite's jobs is queued or runs elsewhere")
     return 0
 
 
