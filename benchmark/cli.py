@@ -245,7 +245,7 @@ def _require_training(command: str) -> None:
 
 
 def _compute_here(command: str) -> None:
-    """What a command needs that computes networks in this process, and not in jobs that it starts."""
+    """What a command needs that computes networks in this process or in its children, and not in jobs of a launcher."""
     _require_training(command)
     from benchmark.machine.memory import keep_memory
 
@@ -401,7 +401,7 @@ def _sanity(options: argparse.Namespace) -> int:
 
 
 def _cost(options: argparse.Namespace) -> int:
-    _require_training("benchmark cost")
+    _compute_here("benchmark cost")
     from benchmark.commands.cost import measure_costs
     from benchmark.commands.cost_table import print_costs
     from benchmark.commands.progress import counted

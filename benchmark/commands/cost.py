@@ -21,7 +21,6 @@ import yaml
 
 from benchmark.commands.cost_table import Cost
 from benchmark.commands.suites import open_suite
-from benchmark.machine.memory import children_keep_memory
 from benchmark.machine.precision import slow_precision
 from benchmark.suite.config import lacking, method_config
 from benchmark.suite.config_files import merge
@@ -107,8 +106,7 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
     while waiting:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
-        with children_keep_memory():  # as the suite's jobs do
-            process.start()
+        process.start()
         sender.close()
         try:
             for method in list(waiting):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from typing import Any
 import yaml
 
 from benchmark.cohort.folds import read_folds
-from benchmark.machine.memory import keeping_memory
 from benchmark.pipeline.cache import build_cache, changed_cases
 from benchmark.rundir.digests import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
 from benchmark.rundir.locks import hold
@@ -131,7 +129,7 @@ def _train_again(config: dict[str, Any], again: Path) -> None:
     (again / "config.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
     result = subprocess.run(
         [sys.executable, "-m", "benchmark", "job", str(again)],
-        env=keeping_memory(os.environ), capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
