@@ -322,13 +322,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _predict_cohort(options: argparse.Namespace) -> int:
     _compute_here("benchmark predict-cohort")
-    from benchmark.commands.predict_cohort import predict_cohort, training_cases
+    from benchmark.commands.predict_cohort import predict_cohort
 
-    count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
-    print(f"{count} predictions written to {options.out}")
-    if known := training_cases(options.run, options.cohort, options.partition):
+    predicted = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
+    print(f"{len(predicted.cases)} predictions written to {options.out}")
+    if count := len(predicted.trained_on):
         print(
-            f"note: {options.run} was trained on {len(known)} of these cases: their scores would say nothing",
+            f"note: {options.run} was trained on {count} of these cases: their scores would say nothing",
             file=sys.stderr,
         )
     return 0
@@ -429,7 +429,7 @@ def _cost(options: argparse.Namespace) -> int:
 
 
 def _export_nnunet(options: argparse.Namespace) -> int:
-    from benchmark.cohort.folds import read_folds
+    from benchmark.cohort.folds import read_fold_file
     from benchmark.commands.export_nnunet import export_nnunet
     from benchmark.commands.progress import counted
     from leaderboard.cohort.trees import read_cohort
@@ -437,7 +437,7 @@ def _export_nnunet(options: argparse.Namespace) -> int:
     if not 1 <= options.number <= 999:
         raise InputError(f"--number {options.number}: nnU-Net's dataset ids go from 1 to 999")
     cohort = read_cohort(options.cohort, "training")
-    folds = read_folds(options.folds, allow_leaky=options.allow_leaky_folds)
+    folds = read_fold_file(options.folds, allow_leaky=options.allow_leaky_folds)
     if absent := len(folds.fold_of.keys() - {case.name for case in cohort.cases}):
         print(f"note: {options.folds} names {absent} cases that {options.cohort} does not hold", file=sys.stderr)
     with counted("exported", _console()) as progress:

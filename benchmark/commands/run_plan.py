@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmark.cohort.folds import Folds, folds_bytes, folds_within, make_folds, measure_cohort, read_folds
+from benchmark.cohort.folds import Folds, folds_bytes, folds_within, make_folds, measure_cohort, read_fold_file
 from benchmark.commands.progress import counted
 from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
-from benchmark.rundir.digests import damaged_outputs
+from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.names import FOLDS
-from benchmark.suite.config import SuiteConfig, lacking, method_config, settings_faults
+from benchmark.suite.config import SuiteConfig, command_line_faults, lacking, method_config
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job, plan_jobs
 from benchmark.suite.resume import is_done, prepare_runs, unusable_runs
@@ -105,6 +105,8 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, console: Console
         InputError: nothing can be run.
     """
     asked = request.methods or suite.methods
+    launcher = make_launcher(request.launcher, suite, root.resolve())
+    launcher.check()
     _check_configs(suite, asked, request.settings)  # before a cohort is made or read for what cannot run
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
     cohort = read_cohort(folder, "training")
@@ -124,19 +126,13 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, console: Console
         settings=request.settings,
         allow_leaky_folds=request.allow_leaky_folds,
     )
-    lacks = {job.method: job.lacks for job in jobs if job.method in asked and job.lacks}
-    left_out = [
-        f"{method} and its ablation rows are left out, it needs {', '.join(lacking)}"
-        for method, lacking in lacks.items()
-    ]
-    if left_out and (request.methods or len(lacks) == len(asked)):
-        raise InputError(left_out)
-    jobs = [job for job in jobs if job.method not in lacks]
+    left_out = _left_out([job for job in jobs if job.method in asked])
+    if left_out and (request.methods or len(left_out) == len(asked)):
+        raise InputError(left_out.values())
+    jobs = [job for job in jobs if job.method not in left_out]
     wanted = [job for job in jobs if job.method in asked]
-    finished = {job.run: damaged_outputs(job.run) for job in wanted if job.state.status == "done"}
-    damaged = {run: names for run, names in finished.items() if names}
-    launcher = make_launcher(request.launcher, suite, root.resolve())
-    launcher.check()
+    done = [job.run for job in wanted if job.state.status == "done"]
+    damaged = {run: names for run in done if (names := damaged_results(run))}
     undone = [job.run for job in wanted if not is_done(job)]
     refuse_queued_elsewhere(request.launcher, suite, root.resolve(), undone)
     queued = set(launcher.queued_elsewhere(job.run for job in wanted))
@@ -145,7 +141,19 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, console: Console
     todo = prepare_runs(usable, restart_changed=request.restart_changed, underway=queued)
     if not (root / FOLDS).is_file() or (root / FOLDS).read_bytes() != fold_file:
         write_bytes(root / FOLDS, fold_file)  # not before the jobs are known to agree
-    return Plan(suite, root, cohort, folds, chosen, jobs, wanted, left_out, damaged, launcher, queued, unusable, todo)
+    return Plan(
+        suite, root, cohort, folds, chosen, jobs, wanted, list(left_out.values()), damaged, launcher, queued, unusable,
+        todo,
+    )  # fmt: skip
+
+
+def _left_out(jobs: Sequence[Job]) -> dict[str, str]:
+    """What is said of each method that needs what is not installed, by name."""
+    return {
+        job.method: f"{job.method} and its ablation rows are left out, it needs {', '.join(lacks)}"
+        for job in jobs
+        if (lacks := job.lacks)
+    }
 
 
 def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> None:
@@ -157,7 +165,7 @@ def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[st
     from benchmark.training.loading import check_configs, quiet_lightning
 
     quiet_lightning()
-    if faults := settings_faults(settings):
+    if faults := command_line_faults(settings):
         raise InputError(f"--set {fault}" for fault in faults)
     configs = {method: method_config(suite, method, settings) for method in methods}
     if problems := check_configs({method: config for method, config in configs.items() if not lacking(config)}):
@@ -183,13 +191,13 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
         source = suite.path.parent / suite.folds_file
         if not source.is_file() and (shipped_configs() / suite.folds_file).is_file():
             source = shipped_configs() / suite.folds_file
-        folds = read_folds(source, allow_leaky=leaky)
+        folds = read_fold_file(source, allow_leaky=leaky)
         content = source.read_bytes()
     else:
         folds = make_folds(measure_cohort(cohort), suite.folds_number, suite.seed)
         content = folds_bytes(folds)
         if path.exists():
-            known = read_folds(path, allow_leaky=leaky)
+            known = read_fold_file(path, allow_leaky=leaky)
             if known.digest != folds.digest:
                 console.print(f"{path} differs from what the config would make; using the file", soft_wrap=True)
             folds, content = known, path.read_bytes()
@@ -221,5 +229,5 @@ def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:
     from benchmark.pipeline.cache import build_cache, cohort_digest
 
     with counted("preprocessing", console) as progress:
-        build_cache(cohort.cases, cohort.channels, cache, progress)
-    return cohort_digest(cohort, cache)
+        entries = build_cache(cohort.cases, cohort.channels, cache, progress)
+    return cohort_digest({case.name: entry.name for case, entry in zip(cohort.cases, entries, strict=True)})

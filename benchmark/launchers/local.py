@@ -17,6 +17,7 @@ from benchmark.launchers.interface import Launcher, Watch
 from benchmark.launchers.slots import Slot, on_cpu, slots_for
 from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
+from benchmark.rundir.names import LOG
 from benchmark.rundir.state import read_state
 from benchmark.suite.config import SuiteConfig, is_rule
 from benchmark.suite.plan import Job
@@ -102,7 +103,7 @@ class LocalLauncher(Launcher):
         plain = without_slurm(os.environ) | {"PYTHONUNBUFFERED": "1"}
         environment = keeping_memory(plain) | slot.environment()
         runs = [job.run for job in unit]
-        log = runs[0] / "log.txt"
+        log = runs[0] / LOG
         if FORKS and is_one_process(unit[0].config):
             for _ in range(2):  # a server that was killed is started again, once
                 try:

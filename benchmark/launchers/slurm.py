@@ -25,6 +25,7 @@ from benchmark.launchers.interface import Launcher, Watch
 from benchmark.launchers.local import job_command
 from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
+from benchmark.rundir.names import CONFIG, LOG
 from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import SuiteConfig
 from benchmark.suite.config_files import read_yaml
@@ -32,6 +33,8 @@ from benchmark.suite.plan import Job
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
 
+#: In a run directory, the array element that does its job.
+NOTE = "slurm.json"
 #: Seconds between two questions to squeue.
 POLL_EVERY = 2.0
 #: Seconds that a job which has left the queue gets to show its last state (network file systems are slow).
@@ -174,7 +177,7 @@ class SlurmLauncher(Launcher):
             reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
             raise InputError(f"sbatch refused the jobs ({reason}): correct the suite's section slurm") from None
         for job, element in zip(jobs, submitted, strict=True):
-            write_text(job.run / "slurm.json", json.dumps({"job": element.job_id}) + "\n")
+            write_text(job.run / NOTE, json.dumps({"job": element.job_id}) + "\n")
 
 
 class RemoteJob:
@@ -187,12 +190,12 @@ class RemoteJob:
     def __call__(self) -> int:
         """Run the job: where it has as many processes as there are tasks, each is one, else the first runs it alone."""
         several = int(os.environ.get("SLURM_NTASKS", "1")) > 1
-        alone = not several or processes_asked(read_yaml(self.run / "config.yaml")) == 1
+        alone = not several or processes_asked(read_yaml(self.run / CONFIG)) == 1
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         if alone and not first:
             return 0
         environment = without_slurm(os.environ) if alone else dict(os.environ)
-        with (self.run / "log.txt").open("ab") as log:
+        with (self.run / LOG).open("ab") as log:
             self._process = subprocess.Popen(
                 job_command([self.run]), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=keeping_memory(environment) | {"PYTHONUNBUFFERED": "1"}, preexec_fn=_leave_signal_to_submitit,
@@ -288,7 +291,7 @@ def job_ids(runs: Iterable[Path]) -> dict[Path, str]:
     found = {}
     for run in runs:
         try:
-            found[run] = str(json.loads((run / "slurm.json").read_text(encoding="utf-8"))["job"])
+            found[run] = str(json.loads((run / NOTE).read_text(encoding="utf-8"))["job"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found

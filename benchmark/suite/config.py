@@ -152,7 +152,7 @@ def section_faults(settings: Any) -> list[str]:
     ]
 
 
-def settings_faults(settings: Mapping[str, Any]) -> list[str]:
+def command_line_faults(settings: Mapping[str, Any]) -> list[str]:
     """What is wrong with the shape of the command line's settings, those that are the suite's own included."""
     if faults := section_faults(settings):
         return faults

@@ -25,7 +25,7 @@ from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.state import State, read_state, update_state, write_state
 from benchmark.suite.config import SuiteConfig
-from benchmark.suite.overview import Overview, duration
+from benchmark.suite.overview import Overview, rough_duration
 from benchmark.suite.plan import Job
 from benchmark.training.job import is_rank_zero
 from leaderboard.errors import InputError
@@ -655,4 +655,4 @@ def test_on_a_terminal_one_live_table_shows_all_jobs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(4, "4 s"), (89, "89 s"), (180, "3 min"), (7500, "2 h 05 min")])
 def test_durations_read_naturally(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert rough_duration(seconds) == text

@@ -14,15 +14,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+import sync_norm
 import torch
 import yaml
+from sync_norm import SyncBatchNorms, synchronise
 from torch import Tensor, distributed, nn
 
 from benchmark.methods.distributed import largest
@@ -32,7 +34,6 @@ from benchmark.methods.ms_dcnn import loss as ms_dcnn
 from benchmark.methods.ms_dcnn.network import DenseBlock
 from benchmark.methods.multiscale_resnet.loss import multiscale_dice
 from benchmark.methods.plain_unet.loss import deep_supervision
-from benchmark.methods.sync_norm import SyncBatchNorms, synchronise
 from benchmark.pipeline.datasets import collate, padded
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
@@ -120,12 +121,18 @@ def exchange(folder: Path, rank: int) -> None:
     distributed.destroy_process_group()
 
 
+def with_support(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment whose processes find what tests share."""
+    places = [str(Path(sync_norm.__file__).parent), environment.get("PYTHONPATH", "")]
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+
+
 @pytest.fixture(scope="module")
 def exchanged(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the two processes found."""
     folder = tmp_path_factory.mktemp("exchange")
     command = [sys.executable, __file__, "exchange", str(folder)]
-    running = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    running = [subprocess.Popen([*command, str(rank)], env=with_support(os.environ)) for rank in range(2)]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
@@ -233,9 +240,16 @@ def job_config(name: str, run: Path, processes: int, cohort: Path, cache: Path) 
 def work(runs: Iterable[Path]) -> None:
     """What each process of jobs does; notes what it trained on and what it wrote."""
     from benchmark.pipeline.datasets import TrainingSamples
-    from benchmark.training import callbacks, job
+    from benchmark.training import callbacks, job, loading
 
-    write, serve = callbacks.write_masks, TrainingSamples.plan
+    write, serve, defaults = callbacks.write_masks, TrainingSamples.plan, loading.trainer_defaults
+
+    def defaults_with_norms() -> dict[str, Any]:
+        found = defaults()
+        return found | {"plugins": [*found["plugins"], SyncBatchNorms()]}
+
+    loading.trainer_defaults = defaults_with_norms
+    job.require_training = lambda cli: None  # which refuses what SyncBatchNorms can do
     for run in runs:
         notes = run / f"notes{os.environ.get('LOCAL_RANK', '0')}.txt"
 
@@ -273,7 +287,7 @@ def runs(twin: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     for number in CASES:
         shutil.copytree(twin / "TRAINING" / f"case_{number}", root / "cohort" / "TRAINING" / f"case_{number}")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-    environment |= {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    environment = with_support(environment) | {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
     for processes in PROCESSES:
         folders = []
         for name in METHODS:
