@@ -37,6 +37,8 @@ from benchmark.methods.plain_unet.loss import deep_supervision
 from benchmark.pipeline.datasets import collate, padded
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
+from benchmark.training.loading import load, require_training
+from leaderboard.errors import InputError
 
 # ---- losses: two processes with half of the batch each ----------------------------------------------------------
 
@@ -198,6 +200,20 @@ def test_padding_a_batch_once_more_is_padding_it_at_once() -> None:
     ]
     twice, once = padded(collate(samples[:2]), (4, 4, 4)), collate(samples)
     assert all(torch.equal(twice[name], once[name][:2]) for name in ("image", "reference", "valid"))
+
+
+@pytest.mark.parametrize(
+    ("devices", "synchronised", "fault"), [(2, True, "to 1, or sync_batchnorm to false"), (2, False, ""), (1, True, "")]
+)
+def test_several_cpu_processes_are_refused_where_their_normalisation_would_have_to_agree(
+    tmp_path: Path, devices: int, synchronised: bool, fault: str
+) -> None:
+    trainer = {"accelerator": "cpu", "devices": devices, "max_epochs": 1, "sync_batchnorm": synchronised}
+    config = method_config(read_suite(find_config("twin")), "residual_unet", {"trainer": trainer})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | {"data": {"cohort": str(tmp_path)}}))
+    cli = load(tmp_path / "config.yaml", {"logger": False, "default_root_dir": str(tmp_path)})
+    with pytest.raises(InputError, match=fault) if fault else contextlib.nullcontext():
+        require_training(cli)
 
 
 # ---- jobs -------------------------------------------------------------------------------------------------------
