@@ -37,7 +37,7 @@ class Request:
         settings: config over everything else.
         allow_leaky_folds: accept a fold file that splits patients.
         restart_changed: do jobs again whose config, cohort or folds changed.
-        launcher: where jobs run, one of `benchmark.launchers.NAMES`.
+        launcher: where jobs run, one of `benchmark.launchers.LAUNCHERS`.
     """
 
     config: str
