@@ -1,8 +1,8 @@
 """Folds that never split a patient, balanced by lesion volume, as a CSV that a person can read and edit.
 
 Two slabs of one patient show one stroke: with one in training and the other in validation, a score says little about
-new patients. `make_folds` therefore deals out patients (how: `benchmark.cohort.dealing`), and `read_folds` refuses a
-file that splits one.
+new patients. `make_folds` therefore deals out patients (how: `benchmark.cohort.assignment`), and `read_fold_file`
+refuses a file that splits one.
 
 ``configs/folds/isles2018.csv`` is written by::
 
@@ -20,9 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmark.cohort.assignment import assign_patients
 from benchmark.cohort.check import lesion_volume_ml
-from benchmark.cohort.dealing import deal
-from benchmark.cohort.fold_rows import COLUMNS, read_rows
+from benchmark.cohort.fold_file import COLUMNS, read_rows
 from leaderboard.cohort.folds import folds_digest
 from leaderboard.cohort.names import case_name
 from leaderboard.cohort.trees import Cohort, case_table, natural_key
@@ -109,7 +109,7 @@ class Folds:
 
 
 def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds: int, seed: int) -> Folds:
-    """Deal patients out to folds; see `benchmark.cohort.dealing`.
+    """Deal patients out to folds; see `benchmark.cohort.assignment`.
 
     Args:
         cases: in any order. Where a lesion volume is unknown, slices are balanced in place of volumes.
@@ -128,7 +128,7 @@ def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds:
         count, weight = sizes.get(item.patient, (0, 0.0))
         own = item.lesion_ml if weigh_volume and item.lesion_ml is not None else float(item.slices)
         sizes[item.patient] = (count + 1, weight + own)
-    fold_of_patient = deal(sizes, folds, seed)
+    fold_of_patient = assign_patients(sizes, folds, seed)
     return Folds(
         {item.case: fold_of_patient[item.patient] for item in items},
         {item.case: item.patient for item in items},
@@ -157,7 +157,7 @@ def measure_cohort(cohort: Cohort) -> tuple[FoldCase, ...]:
     return tuple(measured)
 
 
-def read_folds(path: Path | str, *, allow_leaky: bool = False) -> Folds:
+def read_fold_file(path: Path | str, *, allow_leaky: bool = False) -> Folds:
     """Read a fold file.
 
     Args:
@@ -180,7 +180,7 @@ def read_folds(path: Path | str, *, allow_leaky: bool = False) -> Folds:
     return folds
 
 
-def write_folds(path: Path | str, folds: Folds) -> None:
+def write_fold_file(path: Path | str, folds: Folds) -> None:
     """Write a fold file, see `folds_bytes`.
 
     Raises:
@@ -253,7 +253,7 @@ def isles2018_folds() -> Folds:
 
 def write_isles2018_folds(path: Path | str) -> None:
     """Write ``configs/folds/isles2018.csv`` anew; it has the same bytes on every machine."""
-    write_folds(path, isles2018_folds())
+    write_fold_file(path, isles2018_folds())
 
 
 def _known(lesion_ml: float | None) -> float | None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from benchmark.machine.graphs import Passes
-from benchmark.methods.distributed import largest, processes
+from benchmark.methods.distributed import largest, world_size
 from benchmark.pipeline.augment import derive_seed
 from benchmark.pipeline.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.datasets import Batch, MethodView, View, padded
@@ -127,7 +127,7 @@ class Method(pl.LightningModule):
         return self.current_epoch / max(self.max_epochs, 1)
 
     @property
-    def weights(self) -> int:
+    def parameter_count(self) -> int:
         """How many trainable weights the network has."""
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad) if hasattr(self, "network") else 0
 
@@ -159,7 +159,7 @@ class Method(pl.LightningModule):
     def _steps_alone(self) -> bool:
         # Processes that train together exchange sums while they compute; and a captured pass writes its gradients over
         # those of the one before, to which they would have to be added.
-        return processes() == 1 and (self._trainer is None or self.trainer.accumulate_grad_batches == 1)
+        return world_size() == 1 and (self._trainer is None or self.trainer.accumulate_grad_batches == 1)
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Dropout depends on (seed, global step, rank) alone, so a restart replays it."""
