@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmark.launchers import NAMES as LAUNCHERS
+from benchmark.launchers import LAUNCHERS
 from leaderboard.errors import InputError
 
 _LIGHTNING = ("fit", "predict")
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--restart-changed", action="store_true", help="do jobs again whose inputs changed")
     run.set_defaults(command=_run)
 
-    cancel = commands.add_parser("cancel", help="end a suite's jobs in SLURM; the next run takes them up again")
+    cancel = commands.add_parser("cancel", help="end a suite's jobs on a cluster; the next run takes them up again")
     cancel.add_argument("--config", required=True, help="suite config, as for run")
     cancel.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
     cancel.add_argument("--methods", type=_names, help="only these methods: a,b")
@@ -245,7 +245,7 @@ def _require_training(command: str) -> None:
 
 
 def _compute_here(command: str) -> None:
-    """What a command needs that computes networks in this process, and not in jobs that it starts."""
+    """What a command needs that computes networks in this process or in its children, and not in jobs of a launcher."""
     _require_training(command)
     from benchmark.machine.memory import keep_memory
 
@@ -283,27 +283,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    from benchmark.launchers.slurm import cancel
-    from benchmark.suite.config import read_suite
-    from benchmark.suite.config_files import find_config, find_method
+    from benchmark.commands.cancel import cancel
 
-    path = find_config(options.config)
-    root = options.out / read_suite(path).name
-    for method in options.methods or ():
-        if not (root / method).is_dir():
-            find_method(method, path)
-    runs = [
-        run
-        for run in sorted(root.glob("*/fold*"))
-        if (options.methods is None or run.parent.name in options.methods)
-        and (options.folds is None or run.name in {f"fold{fold}" for fold in options.folds})
-    ]
-    if not runs:
-        raise InputError(f"{root}: holds no jobs of these methods and folds: give the --out of benchmark run")
-    ended = cancel(runs)
+    ended = cancel(options.config, options.out, options.methods, options.folds)
     for run in ended:
         print(f"ended: {run}")
-    print(f"{len(ended)} jobs ended" if ended else "none of the suite's jobs is in SLURM's queue")
+    print(f"{len(ended)} jobs ended" if ended else "none of the suite's jobs is queued or runs elsewhere")
     return 0
 
 
@@ -337,13 +322,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _predict_cohort(options: argparse.Namespace) -> int:
     _compute_here("benchmark predict-cohort")
-    from benchmark.commands.predict_cohort import predict_cohort, training_cases
+    from benchmark.commands.predict_cohort import predict_cohort
 
-    count = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
-    print(f"{count} predictions written to {options.out}")
-    if known := training_cases(options.run, options.cohort, options.partition):
+    predicted = predict_cohort(options.run, options.cohort, options.out, options.partition, options.name)
+    print(f"{len(predicted.cases)} predictions written to {options.out}")
+    if count := len(predicted.trained_on):
         print(
-            f"note: {options.run} was trained on {len(known)} of these cases: their scores would say nothing",
+            f"note: {options.run} was trained on {count} of these cases: their scores would say nothing",
             file=sys.stderr,
         )
     return 0
@@ -416,7 +401,7 @@ def _sanity(options: argparse.Namespace) -> int:
 
 
 def _cost(options: argparse.Namespace) -> int:
-    _require_training("benchmark cost")
+    _compute_here("benchmark cost")
     from benchmark.commands.cost import measure_costs
     from benchmark.commands.cost_table import print_costs
     from benchmark.commands.progress import counted
@@ -444,7 +429,7 @@ def _cost(options: argparse.Namespace) -> int:
 
 
 def _export_nnunet(options: argparse.Namespace) -> int:
-    from benchmark.cohort.folds import read_folds
+    from benchmark.cohort.folds import read_fold_file
     from benchmark.commands.export_nnunet import export_nnunet
     from benchmark.commands.progress import counted
     from leaderboard.cohort.trees import read_cohort
@@ -452,7 +437,7 @@ def _export_nnunet(options: argparse.Namespace) -> int:
     if not 1 <= options.number <= 999:
         raise InputError(f"--number {options.number}: nnU-Net's dataset ids go from 1 to 999")
     cohort = read_cohort(options.cohort, "training")
-    folds = read_folds(options.folds, allow_leaky=options.allow_leaky_folds)
+    folds = read_fold_file(options.folds, allow_leaky=options.allow_leaky_folds)
     if absent := len(folds.fold_of.keys() - {case.name for case in cohort.cases}):
         print(f"note: {options.folds} names {absent} cases that {options.cohort} does not hold", file=sys.stderr)
     with counted("exported", _console()) as progress:

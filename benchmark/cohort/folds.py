@@ -1,8 +1,8 @@
 """Folds that never split a patient, balanced by lesion volume, as a CSV that a person can read and edit.
 
 Two slabs of one patient show one stroke: with one in training and the other in validation, a score says little about
-new patients. `make_folds` therefore deals out patients (how: `benchmark.cohort.dealing`), and `read_folds` refuses a
-file that splits one.
+new patients. `make_folds` therefore deals out patients (how: `benchmark.cohort.assignment`), and `read_fold_file`
+refuses a file that splits one.
 
 ``configs/folds/isles2018.csv`` is written by::
 
@@ -22,16 +22,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmark.cohort.assignment import assign_patients
 from benchmark.cohort.check import lesion_volume_ml
-from benchmark.cohort.dealing import deal
-from benchmark.cohort.fold_rows import COLUMNS, read_rows
+from benchmark.cohort.fold_file import COLUMNS, read_rows
 from leaderboard.cohort.trees import Cohort, case_table, natural_key
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.io.images import read_volume, write_bytes
 
 ISLES2018_FOLDS = 5
 ISLES2018_SEED = 2018
-_NAMES_SHOWN = 10
 
 
 class FoldCase(NamedTuple):
@@ -114,7 +113,7 @@ class Folds:
 
 
 def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds: int, seed: int) -> Folds:
-    """Deal patients out to folds; see `benchmark.cohort.dealing`.
+    """Deal patients out to folds; see `benchmark.cohort.assignment`.
 
     Args:
         cases: in any order. Where a lesion volume is unknown, slices are balanced in place of volumes.
@@ -133,7 +132,7 @@ def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds:
         count, weight = sizes.get(item.patient, (0, 0.0))
         own = item.lesion_ml if weigh_volume and item.lesion_ml is not None else float(item.slices)
         sizes[item.patient] = (count + 1, weight + own)
-    fold_of_patient = deal(sizes, folds, seed)
+    fold_of_patient = assign_patients(sizes, folds, seed)
     return Folds(
         {item.case: fold_of_patient[item.patient] for item in items},
         {item.case: item.patient for item in items},
@@ -150,7 +149,7 @@ def measure_cohort(cohort: Cohort) -> tuple[FoldCase, ...]:
     problems = [_unknown_patient(cohort, case.name) for case in cohort.cases if case.patient is None]
     without = [case.name for case in cohort.cases if case.reference is None]
     if without:
-        problems.append(f"{cohort.root}: no reference in {_listed(without)}: choose a cohort that has them")
+        problems.append(f"{cohort.root}: no reference in {listed(without, 10)}: choose a cohort that has them")
     if problems:
         raise InputError(problems)
     measured = []
@@ -162,7 +161,7 @@ def measure_cohort(cohort: Cohort) -> tuple[FoldCase, ...]:
     return tuple(measured)
 
 
-def read_folds(path: Path | str, *, allow_leaky: bool = False) -> Folds:
+def read_fold_file(path: Path | str, *, allow_leaky: bool = False) -> Folds:
     """Read a fold file.
 
     Args:
@@ -185,7 +184,7 @@ def read_folds(path: Path | str, *, allow_leaky: bool = False) -> Folds:
     return folds
 
 
-def write_folds(path: Path | str, folds: Folds) -> None:
+def write_fold_file(path: Path | str, folds: Folds) -> None:
     """Write a fold file, see `folds_bytes`.
 
     Raises:
@@ -218,9 +217,9 @@ def check_folds_against(folds: Folds, cohort: Cohort) -> None:
     absent = [case for case in known if case not in folds.fold_of]
     problems = []
     if foreign:
-        problems.append(f"{folds.source}: {cohort.root} has no {_listed(foreign)}: remove the rows")
+        problems.append(f"{folds.source}: {cohort.root} has no {listed(foreign, 10)}: remove the rows")
     if absent:
-        problems.append(f"{folds.source}: gives no fold to {_listed(absent)} of {cohort.root}: add the rows")
+        problems.append(f"{folds.source}: gives no fold to {listed(absent, 10)} of {cohort.root}: add the rows")
     for case, patient in known.items():
         if patient is None:
             problems.append(_unknown_patient(cohort, case))
@@ -258,7 +257,7 @@ def isles2018_folds() -> Folds:
 
 def write_isles2018_folds(path: Path | str) -> None:
     """Write ``configs/folds/isles2018.csv`` anew; it has the same bytes on every machine."""
-    write_folds(path, isles2018_folds())
+    write_fold_file(path, isles2018_folds())
 
 
 def _known(lesion_ml: float | None) -> float | None:
@@ -274,9 +273,9 @@ def _require_dealable(cases: list[FoldCase], folds: int) -> None:
     if folds < 2:
         problems.append(f"folds: {folds} asked for, which leaves nothing to train on: ask for at least 2")
     if twice:
-        problems.append(f"folds: {_listed(twice)} there twice: remove the doubles")
+        problems.append(f"folds: {listed(twice, 10)} there twice: remove the doubles")
     if nameless:
-        problems.append(f"folds: patient of {_listed(nameless)} is unknown: name it in patients.csv")
+        problems.append(f"folds: patient of {listed(nameless, 10)} is unknown: name it in patients.csv")
     if folds >= 2 and len(patients) < folds:
         problems.append(f"folds: {folds} asked for, but there are {len(patients)} patients: ask for fewer folds")
     if problems:
@@ -296,8 +295,3 @@ def _require_whole_patients(folds: Folds) -> None:
 
 def _unknown_patient(cohort: Cohort, case: str) -> str:
     return f"{cohort.root / 'patients.csv'}: patient of {case} is unknown: name it there (columns case,patient)"
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -20,10 +20,10 @@ import pandas as pd
 import yaml
 
 from benchmark.commands.cost_table import Cost
-from benchmark.machine.memory import children_keep_memory
+from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
-from benchmark.suite.config import lacking, method_config, read_suite
-from benchmark.suite.config_files import find_config, merge
+from benchmark.suite.config import lacking, method_config
+from benchmark.suite.config_files import merge
 from leaderboard.errors import InputError
 
 
@@ -53,7 +53,7 @@ def measure_costs(
         InputError: an unknown method, a method that lacks a package, a cohort that cannot be read, or no method could
             be measured.
     """
-    read = read_suite(find_config(suite))
+    read = open_suite(suite)
     names = tuple(methods or read.methods)
     settings = merge({"trainer": {"precision": "auto"}}, settings)
     configs = {name: method_config(read, name, settings) for name in names}
@@ -106,8 +106,7 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
     while waiting:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
-        with children_keep_memory():  # as the suite's jobs do
-            process.start()
+        process.start()
         sender.close()
         try:
             for method in list(waiting):

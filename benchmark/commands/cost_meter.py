@@ -19,11 +19,12 @@ from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.pipeline.datasets import WholeCases
 from benchmark.pipeline.store import Store
+from benchmark.rundir.names import CONFIG, PREDICTIONS
 from benchmark.training.callbacks import write_masks
 from benchmark.training.job import peak_memory_mb_of
 from benchmark.training.loading import load
 from benchmark.training.multiplications import count_gmac
-from leaderboard.cohort.trees import Cohort, read_cohort
+from leaderboard.cohort.trees import Cohort
 
 #: Times are medians of so many runs after one that warms up.
 RUNS = 3
@@ -45,8 +46,8 @@ def measure(method: str, scratch: Path) -> Cost:
         torch.cuda.reset_peak_memory_stats()
     meter = CostMeter(method, scratch)
     trainer = {"logger": False, "callbacks": [meter], "enable_checkpointing": False, "limit_predict_batches": 1}
-    changes = ("--trainer.devices=1", "--trainer.num_nodes=1", f"--predictions.folder={scratch / 'predictions'}")
-    cli = load(scratch / "config.yaml", trainer, *changes)
+    changes = ("--trainer.devices=1", "--trainer.num_nodes=1", f"--predictions.folder={scratch / PREDICTIONS}")
+    cli = load(scratch / CONFIG, trainer, *changes)
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     assert meter.cost is not None
     return meter.cost
@@ -80,10 +81,9 @@ class CostMeter(pl.Callback):
         """Measure."""
         method = cast(Method, module)
         data: StrokeData = method.data
-        cohort = read_cohort(data.cohort_path, data.partition)
 
         def whole_case(run: int) -> None:
-            cohort_now = replace(cohort, cases=cohort.cases[:1])
+            cohort_now = replace(data.cohort, cases=data.cohort.cases[:1])
             _from_files_to_file(method, cohort_now, self.scratch / f"run{run}")
 
         # Lightning sets the precision for its own steps, not for callbacks.
@@ -96,7 +96,7 @@ class CostMeter(pl.Callback):
         depth, _, width = batch["brain"].shape
         self.cost = Cost(
             method=self.method,
-            parameters=method.weights,
+            parameters=method.parameter_count,
             gmac=round(gmac, 1),
             network_seconds=round(network_seconds[0], 3) if network_seconds else 0.0,
             case_seconds=round(case_seconds, 3),
@@ -116,7 +116,7 @@ def _from_files_to_file(method: Method, cohort: Cohort, cache: Path) -> None:
     (entry,) = build_cache(cohort.cases, cohort.channels, cache)
     item = WholeCases(Store([open_entry(case, entry)], method.device), method.method_view)[0]
     masks = method.predict_step(item, 0)["masks"]
-    write_masks(cache / "predictions", case, masks)
+    write_masks(cache / PREDICTIONS, case, masks)
 
 
 def _median_seconds(works: Sequence[Callable[[int], object]], device: torch.device) -> list[float]:

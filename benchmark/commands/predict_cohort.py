@@ -5,21 +5,35 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmark.cohort.folds import read_folds
-from benchmark.pipeline.cache import case_digest
-from benchmark.rundir.digests import CHECKPOINT, PROVENANCE, read_provenance
-from benchmark.rundir.names import row_folder, row_name
+from benchmark.cohort.folds import read_fold_file
+from benchmark.rundir.digests import read_provenance
+from benchmark.rundir.names import CONFIG, LAST, PROVENANCE, row_folder, row_name
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.loading import load, quiet_lightning
-from leaderboard.cohort.trees import Partition, find_partitions, read_cohort
+from leaderboard.cohort.trees import Partition, find_partitions
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
 
 
-def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | None, name: str | None) -> int:
+@dataclass(frozen=True)
+class Predicted:
+    """What was predicted.
+
+    Attributes:
+        cases: names of the cases.
+        trained_on: of these, known by their content, those that the job was trained on; none of a job without folds.
+    """
+
+    cases: list[str]
+    trained_on: list[str]
+
+
+def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | None, name: str | None) -> Predicted:
     """Predict every case of a cohort with the last checkpoint of a job.
 
     Args:
@@ -30,23 +44,15 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
         partition: which cases; None takes testing where it is there.
         name: free part of the file names; None takes the method's.
 
-    Returns:
-        How many cases were predicted.
-
     Raises:
         InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
     """
     if name is not None and (not name or Path(name).name != name):
         raise InputError(f"--name {name!r}: is part of file names: give one without /")
-    config = run / "config.yaml"
-    checkpoint = run / CHECKPOINT
-    if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(checkpoint):
-        raise InputError(f"{run}: holds no finished job (config.yaml, {CHECKPOINT}): give .../<method>/fold<k>")
-    settings = read_yaml(config)
-    trained_on = read_provenance(run)["cohort"]["edition"]
-    if (edition := read_cohort(cohort, partition).edition) != trained_on:
-        raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {trained_on}: give its edition")
-    partition = partition or _partition_of(cohort)
+    config = run / CONFIG
+    if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / LAST):
+        raise InputError(f"{run}: holds no finished job ({CONFIG}, {LAST}): give .../<method>/fold<k>")
+    settings, provenance = read_yaml(config), read_provenance(run)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,7 +64,7 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
         written = Path(scratch) / "masks"
         changes = {
             "data.cohort": cohort,
-            "data.partition": partition,
+            "data.partition": partition or ("testing" if "testing" in find_partitions(cohort) else "training"),
             "data.folds": "null",
             "predictions.folder": written,
             "predictions.submission": name or method,
@@ -67,33 +73,31 @@ def predict_cohort(run: Path, cohort: Path, out: Path, partition: Partition | No
             "trainer.num_nodes": 1,
         }
         cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
-        cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
+        data = cli.datamodule
+        if (edition := data.cohort.edition) != (own := provenance["cohort"]["edition"]):
+            raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {own}: give its edition")
+        cli.trainer.predict(cli.model, datamodule=data, return_predictions=False, ckpt_path=run / LAST)
         if cli.trainer.is_global_zero:
             for row in ("", *cli.model.ablations):
                 _deliver(row_folder(written, row), out.with_name(row_name(out.stem, row) + out.suffix))
-    return len(cli.datamodule.held_out)
+    trained = _training_digests(settings["data"], provenance)
+    return Predicted(
+        [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
+    )
 
 
-def training_cases(run: Path, cohort: Path, partition: Partition | None) -> list[str]:
-    """Those of a cohort's cases, known by their content, that the job was trained on; none of a job without folds.
+def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[str]:
+    """Digests of the cases that a job was trained on; none where its fold file is gone.
 
     Args:
-        run: run directory of a finished job.
-        cohort: folder of the cases that are predicted.
-        partition: which of them, as for `predict_cohort`.
+        data: that section of the job's config.
+        provenance: of the job.
     """
-    known = read_provenance(run)["cohort"]["cases"]
-    data = read_yaml(run / "config.yaml")["data"]
     if not data.get("folds") or not Path(data["folds"]).is_file():
-        return []
-    fold_of = read_folds(Path(data["folds"]), allow_leaky=True).fold_of
-    trained = {case["sha256"] for name, case in known.items() if fold_of.get(name) != data["fold"]}
-    read = read_cohort(cohort, partition or _partition_of(cohort))
-    return [case.name for case in read.cases if case_digest(case, read.channels) in trained]
-
-
-def _partition_of(cohort: Path) -> Partition:
-    return "testing" if "testing" in find_partitions(cohort) else "training"
+        return set()
+    fold_of = read_fold_file(Path(data["folds"]), allow_leaky=True).fold_of
+    known = provenance["cohort"]["cases"]
+    return {case["sha256"] for name, case in known.items() if fold_of.get(name) != data["fold"]}
 
 
 def _require_free(out: Path) -> None:

@@ -25,11 +25,12 @@ import torch
 import yaml
 from torch import Tensor
 
+from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.datasets import Batch
-from benchmark.suite.config import method_config, read_suite
-from benchmark.suite.config_files import find_config, merge
+from benchmark.suite.config import method_config
+from benchmark.suite.config_files import merge
 from benchmark.training.loading import config_faults, load, quiet_lightning
 from leaderboard.cohort.trees import Case, read_cohort
 from leaderboard.errors import InputError
@@ -74,7 +75,7 @@ def check_method(
     Raises:
         InputError: an unknown method, one without weights, or a config that does not fit.
     """
-    read = read_suite(find_config(suite))
+    read = open_suite(suite)
     config = method_config(read, method, settings or {})
     if line := slow_precision(config):
         print(line, file=sys.stderr)

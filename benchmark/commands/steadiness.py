@@ -17,8 +17,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from benchmark.commands.sanity import Check, fit
-from benchmark.suite.config import method_config, read_suite
-from benchmark.suite.config_files import find_config
+from benchmark.commands.suites import open_suite
+from benchmark.suite.config import method_config
 
 #: Steps that are looked at.
 STEPS = 200
@@ -34,7 +34,7 @@ def write_suite_twin(suite: str, folder: Path, progress: Progress | None = None)
     """Write the suite's synthetic cohort into a folder; where it has none, `FULL_TWIN`."""
     from benchmark.cohort.twin import write_twin
 
-    sizes = {"seed": 0} | (read_suite(find_config(suite)).twin or FULL_TWIN)
+    sizes = {"seed": 0} | (open_suite(suite).twin or FULL_TWIN)
     write_twin(folder, cases=sizes["cases"], size=sizes["size"], seed=sizes["seed"], progress=progress)
 
 
@@ -60,7 +60,7 @@ def check_steadiness(
     Raises:
         InputError: an unknown method, one without weights, a config that does not fit, or a cohort that does not.
     """
-    read = read_suite(find_config(suite))
+    read = open_suite(suite)
     config = method_config(read, method, settings or {})
     watch = _Losses(steps, progress)
     with tempfile.TemporaryDirectory() as scratch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -13,17 +12,15 @@ from typing import Any
 
 import yaml
 
-from benchmark.cohort.folds import read_folds
-from benchmark.machine.memory import keeping_memory
-from benchmark.pipeline.cache import build_cache, changed_cases
-from benchmark.rundir.digests import CHECKPOINT, PROVENANCE, damaged_outputs, file_digest, read_provenance
+from benchmark.pipeline.cache import changed_cases
+from benchmark.pipeline.datamodule import StrokeData
+from benchmark.rundir.digests import damaged_results, file_digest, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import row_folder
+from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, row_folder
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.loading import load, quiet_lightning, use_threads
 from benchmark.training.provenance import git_state, hardware, versions
-from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
 
 #: Of the folder, in a run directory, that holds what is made again.
@@ -57,10 +54,10 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
     Raises:
         InputError: `run` is no finished job, a process works in it, or its cohort or folds are not what they were.
     """
-    if not (run / "config.yaml").is_file() or not (run / PROVENANCE).is_file():
-        raise InputError(f"{run}: holds no finished job (config.yaml, {PROVENANCE}): give .../<method>/fold<k>")
-    if not is_loadable(run / CHECKPOINT):
-        raise InputError(f"{run}: its {CHECKPOINT} is missing or damaged: benchmark run makes it again")
+    if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
+        raise InputError(f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k>")
+    if not is_loadable(run / LAST):
+        raise InputError(f"{run}: its {LAST} is missing or damaged: benchmark run makes it again")
 
     def busy(owner: str) -> None:
         raise InputError(f"{run}: {owner} works in it: wait for its end")
@@ -73,51 +70,42 @@ def verify(run: Path, *, retrain: bool = False) -> Verdict:
 
 def _verify(run: Path, retrain: bool) -> Verdict:
     quiet_lightning()
-    config, provenance = read_yaml(run / "config.yaml"), read_provenance(run)
-    _check_inputs(run, config, provenance)
-    rows = ("", *provenance["ablations"])
+    config, provenance = read_yaml(run / CONFIG), read_provenance(run)
     use_threads(config)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
         again = Path(folder)
+        # One process: Lightning would start others with this very command line.
+        changes = (
+            f"--predictions.folder={again / PREDICTIONS}", f"--trainer.default_root_dir={again}",
+            "--trainer.devices=1", "--trainer.num_nodes=1",
+        )  # fmt: skip
+        cli = load(run / CONFIG, {"logger": False}, *changes)
+        _check_inputs(run, cli.datamodule, provenance)
         if retrain:
             _train_again(config, again)
         else:
-            # One process: Lightning would start others with this very command line.
-            changes = (
-                f"--predictions.folder={again / 'predictions'}", f"--trainer.default_root_dir={again}",
-                "--trainer.devices=1", "--trainer.num_nodes=1",
-            )  # fmt: skip
-            cli = load(run / "config.yaml", {"logger": False}, *changes)
-            checkpoint = run / CHECKPOINT
-            cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=checkpoint)
+            cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST)
         names = {Path(name) for name in provenance["outputs"] if name.endswith(".nii.gz")}  # lost ones too
-        for row in rows:
+        for ablation in ("", *provenance["ablations"]):
             for root in (run, again):
-                names |= {path.relative_to(root) for path in row_folder(root / "predictions", row).glob("*")}
-        if retrain and "metrics.csv" in provenance["outputs"]:
-            names.add(Path("metrics.csv"))
+                names |= {path.relative_to(root) for path in row_folder(root / PREDICTIONS, ablation).glob("*")}
+        if retrain and METRICS in provenance["outputs"]:
+            names.add(Path(METRICS))
         different = sorted(
             str(name) for name in names if not (mine := file_digest(run / name)) or file_digest(again / name) != mine
         )
-    damaged = damaged_outputs(run)
+    damaged = damaged_results(run)
     return Verdict(len(names), different, damaged, _remarks(damaged, provenance))
 
 
-def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any]) -> None:
+def _check_inputs(run: Path, data: StrokeData, provenance: dict[str, Any]) -> None:
     """The cohort and the folds must be those that the job had; anything else is not the same experiment."""
-    data = config["data"]
-    cohort = read_cohort(Path(data["cohort"]), provenance["cohort"]["partition"])
-    cache = Path(data["cache"])
-    build_cache(cohort.cases, cohort.channels, cache)
     problems = [
-        f"{data['cohort']}: {name} is not what {run} was made with: restore it"
-        for name in changed_cases(cohort, cache, provenance)
+        f"{data.cohort_path}: {name} is not what {run} was made with: restore it"
+        for name in changed_cases(data.case_digests, provenance)
     ]
-    folds = None if data.get("folds") is None else read_folds(
-        Path(data["folds"]), allow_leaky=data.get("allow_leaky_folds", False)
-    ).digest  # fmt: skip
-    if folds != provenance["folds"]:
-        problems.append(f"{data['folds']}: is not what {run} was made with: restore it")
+    if (data.fold_file.digest if data.fold_file else None) != provenance["folds"]:
+        problems.append(f"{data.folds_path}: is not what {run} was made with: restore it")
     if problems:
         raise InputError(problems)
 
@@ -125,13 +113,13 @@ def _check_inputs(run: Path, config: dict[str, Any], provenance: dict[str, Any])
 def _train_again(config: dict[str, Any], again: Path) -> None:
     """The same job in another folder and in a process of its own, without W&B."""
     changed = config | {
-        "predictions": {"folder": str(again / "predictions")},
+        "predictions": {"folder": str(again / PREDICTIONS)},
         "suite": config.get("suite", {}) | {"wandb": False},
     }
-    (again / "config.yaml").write_text(yaml.safe_dump(changed, sort_keys=False))
+    (again / CONFIG).write_text(yaml.safe_dump(changed, sort_keys=False))
     result = subprocess.run(
         [sys.executable, "-m", "benchmark", "job", str(again)],
-        env=keeping_memory(os.environ), capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]

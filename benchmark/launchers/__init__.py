@@ -1,4 +1,4 @@
-"""Where jobs run. A launcher is one file here with a class of this shape, and one line in `make_launcher`.
+"""Where jobs run. A launcher is one file here with a class that is a `Launcher`, and one line in `LAUNCHERS`.
 
 Whatever starts it, a job is what ``python -m benchmark job RUN`` does: it says all that there is to say in its run
 directory, and continues there when it is started again.
@@ -6,35 +6,57 @@ directory, and continues there when it is started again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from leaderboard.errors import InputError
 
 if TYPE_CHECKING:
     from benchmark.launchers.interface import Launcher
     from benchmark.suite.config import SuiteConfig
-    from benchmark.suite.plan import Job
 
-NAMES = ("local", "slurm")
+#: The class of each launcher, by the name that ``--launcher`` and the launcher's section of a suite's config have.
+LAUNCHERS = {
+    "local": "benchmark.launchers.local.LocalLauncher",
+    "slurm": "benchmark.launchers.slurm.SlurmLauncher",
+}
 
 
-def make_launcher(name: str, suite: SuiteConfig, root: Path, jobs: Sequence[Job]) -> Launcher:
-    """The launcher of a name among `NAMES`.
+def make_launcher(name: str, suite: SuiteConfig, root: Path) -> Launcher:
+    """The launcher of a name among `LAUNCHERS`; imports what it needs only now.
 
     Args:
         name: what ``--launcher`` says.
-        suite: its section of the launcher's name has the launcher's settings.
+        suite: whose jobs it runs.
         root: the suite's folder.
-        jobs: what it will have to run.
+    """
+    module, _, kind = LAUNCHERS[name].rpartition(".")
+    launcher: Launcher = getattr(import_module(module), kind)(suite, root)
+    return launcher
+
+
+def refuse_queued_elsewhere(name: str, suite: SuiteConfig, root: Path, runs: Iterable[Path]) -> None:
+    """Make sure that no other launcher will run these jobs too; one that does not answer is taken to hold none.
+
+    Args:
+        name: the launcher that is to run them.
+        suite: see `make_launcher`.
+        root: see `make_launcher`.
+        runs: run directories of the jobs.
 
     Raises:
-        InputError: it cannot be used here, or its settings are wrong.
+        InputError: others hold some of them; all are named.
     """
-    if name == "slurm":
-        from benchmark.launchers.slurm import SlurmLauncher
-
-        return SlurmLauncher(suite.slurm, root / "slurm")
-    from benchmark.launchers.local import LocalLauncher
-    from benchmark.launchers.slots import slots_for
-
-    return LocalLauncher(slots_for(jobs, suite.threads, suite.jobs_per_gpu))
+    runs = list(runs)
+    problems = []
+    for other in LAUNCHERS.keys() - {name}:
+        with suppress(InputError):
+            problems += [
+                f"{run}: is {place}: give --launcher {other}, or end it with benchmark cancel"
+                for run, place in make_launcher(other, suite, root).queued_elsewhere(runs).items()
+            ]
+    if problems:
+        raise InputError(problems)

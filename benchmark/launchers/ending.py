@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from benchmark.rundir.names import LOG
 from benchmark.rundir.state import read_state, update_state
 from leaderboard.errors import InputError
 
@@ -40,7 +41,7 @@ def describe(status: int) -> str:
 def log_tail(run: Path) -> str:
     """The last lines of a job's log that say something, joined by `` | ``."""
     try:
-        lines = (run / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (run / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
     return " | ".join([line.strip() for line in lines if line.strip()][-LOG_LINES:])

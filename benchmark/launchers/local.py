@@ -9,17 +9,19 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.fork_server import WITH_WANDB, ForkedProcess, ForkServer
-from benchmark.launchers.interface import Watch
-from benchmark.launchers.slots import Slot, on_cpu
+from benchmark.launchers.interface import Launcher, Watch
+from benchmark.launchers.slots import Slot, on_cpu, slots_for
 from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
+from benchmark.rundir.names import LOG
 from benchmark.rundir.state import read_state
-from benchmark.suite.config import is_rule
+from benchmark.suite.config import SuiteConfig, is_rule
 from benchmark.suite.plan import Job
+from leaderboard.errors import InputError
 
 #: Seconds between two looks at the jobs.
 POLL_EVERY = 0.1
@@ -35,27 +37,39 @@ def job_command(runs: Sequence[Path]) -> list[str]:
     return [sys.executable, "-m", "benchmark", "job", *map(str, runs)]
 
 
-class LocalLauncher:
+class LocalLauncher(Launcher):
     """Processes in the slots of this machine: one for each job, and one for the rules of a fold together.
 
+    Nothing is queued elsewhere: a job that outlived its suite is waited for by the one that is started in its place.
+
     Args:
-        slots: as many processes run at a time.
+        suite: says how many jobs run at a time.
+        root: of no interest here.
     """
 
-    def __init__(self, slots: Sequence[Slot] = (Slot(),)) -> None:
-        self.slots = slots
+    here: ClassVar[bool] = True
+
+    def __init__(self, suite: SuiteConfig, root: Path) -> None:
+        self.suite = suite
         self._server: ForkServer | None = None
         self._modules: list[str] = []
 
-    def underway(self, jobs: Sequence[Job]) -> list[Path]:
-        """None: a job that outlived its suite is waited for by the one that is started in its place."""
-        return []
+    def check(self) -> None:
+        """See `Launcher`."""
+        if self.suite.launchers.get("local"):
+            raise InputError(
+                f"{self.suite.path}: local takes no settings, threads and jobs_per_gpu stand by themselves"
+            )
+
+    def slots(self, jobs: Sequence[Job]) -> list[Slot]:
+        """Where these jobs run: as many processes as there are slots run at a time."""
+        return slots_for(jobs, self.suite.threads, self.suite.jobs_per_gpu)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`."""
         waiting = units(jobs)
         self._modules = modules(jobs)
-        free = list(self.slots)
+        free = self.slots(jobs)
         running: list[tuple[list[Job], Process, Slot]] = []
         try:
             while waiting or running:
@@ -89,7 +103,7 @@ class LocalLauncher:
         plain = without_slurm(os.environ) | {"PYTHONUNBUFFERED": "1"}
         environment = keeping_memory(plain) | slot.environment()
         runs = [job.run for job in unit]
-        log = runs[0] / "log.txt"
+        log = runs[0] / LOG
         if FORKS and is_one_process(unit[0].config):
             for _ in range(2):  # a server that was killed is started again, once
                 try:

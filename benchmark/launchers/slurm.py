@@ -21,16 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.launchers.ending import describe, note_end
-from benchmark.launchers.interface import Watch
+from benchmark.launchers.interface import Launcher, Watch
 from benchmark.launchers.local import job_command
 from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
+from benchmark.rundir.names import CONFIG, LOG
 from benchmark.rundir.state import read_state, update_state
+from benchmark.suite.config import SuiteConfig
 from benchmark.suite.config_files import read_yaml
 from benchmark.suite.plan import Job
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
 
+#: In a run directory, the array element that does its job.
+NOTE = "slurm.json"
 #: Seconds between two questions to squeue.
 POLL_EVERY = 2.0
 #: Seconds that a job which has left the queue gets to show its last state (network file systems are slow).
@@ -70,35 +74,54 @@ _ENDED = {
 _TURN = ("", "None", "Priority", "Resources", "JobArrayTaskLimit")
 
 
-class SlurmLauncher:
+class SlurmLauncher(Launcher):
     """An array element a job; they outlive the command that submitted them.
 
     Args:
-        settings: see `SETTINGS`.
-        folder: for submitit's files.
-
-    Raises:
-        InputError: no SLURM here, submitit is missing, or settings that do not exist.
+        suite: its section ``slurm`` holds `SETTINGS`.
+        root: the suite's folder; submitit's files go into ``slurm`` there.
     """
 
-    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
-        if faults := settings_faults(settings):
+    def __init__(self, suite: SuiteConfig, root: Path) -> None:
+        self.settings = suite.launchers.get("slurm", {})
+        self.folder = root / "slurm"
+
+    def check(self) -> None:
+        """See `Launcher`."""
+        if faults := slurm_faults(self.settings):
             raise InputError(f"slurm.{fault}" for fault in faults)
         if find_spec("submitit") is None:
             raise InputError("--launcher slurm: needs submitit: pip install 'isles-benchmark[slurm]'")
         _require_slurm("--launcher slurm")
-        self.settings = dict(settings)
-        self.folder = folder
 
-    def underway(self, jobs: Sequence[Job]) -> list[Path]:
+    def queued_elsewhere(self, runs: Iterable[Path]) -> dict[Path, str]:
         """See `Launcher`."""
-        ids = job_ids(job.run for job in jobs)
+        ids = job_ids(runs)
         queue = read_queue(ids.values())
-        return [run for run, job_id in ids.items() if job_id in queue]
+        return {run: f"in SLURM's queue as {job_id}" for run, job_id in ids.items() if job_id in queue}
+
+    def cancel(self, runs: Iterable[Path]) -> list[Path]:
+        """See `Launcher`."""
+        ids = job_ids(runs)
+        if not ids:
+            return []
+        _require_slurm("benchmark cancel")
+        queue = read_queue(ids.values())
+        ended = {run: job_id for run, job_id in ids.items() if job_id in queue}
+        if ended:
+            subprocess.run(["scancel", *ended.values()], check=False, capture_output=True)
+        deadline = time.monotonic() + 3 * END_WITHIN
+        while left := read_queue(ended.values()):
+            if time.monotonic() > deadline:
+                raise InputError(f"scancel: {', '.join(left)} do not end: look at squeue")
+            time.sleep(POLL_EVERY)
+        for run in ended:
+            put_back(run)
+        return list(ended)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`. Interrupting it leaves the jobs in the queue."""
-        old = set(self.underway(jobs))
+        old = self.queued_elsewhere(job.run for job in jobs)
         if new := [job for job in jobs if job.run not in old]:
             self._submit(new)
         left = job_ids(job.run for job in jobs)
@@ -136,12 +159,12 @@ class SlurmLauncher:
         tasks = self.settings.get("nodes", 1) * self.settings.get("tasks_per_node", 1)
         if misfits := [job for job in jobs if not fits(job.config, tasks)]:
             raise InputError(
-                f"{job.method}: trainer.devices x trainer.num_nodes is {processes(job.config)}, slurm.nodes x "
+                f"{job.method}: trainer.devices x trainer.num_nodes is {processes_asked(job.config)}, slurm.nodes x "
                 f"slurm.tasks_per_node is {tasks}: make them equal"
                 for job in misfits
             )
         executor = submitit.SlurmExecutor(self.folder, max_num_timeout=TIME_LIMITS)
-        settings = {"time_minutes": TIME_MINUTES} | self.settings
+        settings = {"time_minutes": TIME_MINUTES, **self.settings}
         settings["sbatch"] = {"requeue": True} | settings.get("sbatch", {})  # clusters may not requeue unless asked to
         parameters = {SETTINGS[name]: value for name, value in settings.items()}
         executor.update_parameters(
@@ -154,7 +177,7 @@ class SlurmLauncher:
             reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
             raise InputError(f"sbatch refused the jobs ({reason}): correct the suite's section slurm") from None
         for job, element in zip(jobs, submitted, strict=True):
-            write_text(job.run / "slurm.json", json.dumps({"job": element.job_id}) + "\n")
+            write_text(job.run / NOTE, json.dumps({"job": element.job_id}) + "\n")
 
 
 class RemoteJob:
@@ -167,12 +190,12 @@ class RemoteJob:
     def __call__(self) -> int:
         """Run the job: where it has as many processes as there are tasks, each is one, else the first runs it alone."""
         several = int(os.environ.get("SLURM_NTASKS", "1")) > 1
-        alone = not several or processes(read_yaml(self.run / "config.yaml")) == 1
+        alone = not several or processes_asked(read_yaml(self.run / CONFIG)) == 1
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         if alone and not first:
             return 0
         environment = without_slurm(os.environ) if alone else dict(os.environ)
-        with (self.run / "log.txt").open("ab") as log:
+        with (self.run / LOG).open("ab") as log:
             self._process = subprocess.Popen(
                 job_command([self.run]), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env=keeping_memory(environment) | {"PYTHONUNBUFFERED": "1"}, preexec_fn=_leave_signal_to_submitit,
@@ -220,7 +243,7 @@ def put_back(run: Path) -> None:
         update_state(run, status="pending", phase="", reason="")
 
 
-def settings_faults(settings: Mapping[str, Any]) -> list[str]:
+def slurm_faults(settings: Mapping[str, Any]) -> list[str]:
     """What is wrong with a suite's section ``slurm``."""
     faults = [
         f"{name}: no such setting: choose among {', '.join(SETTINGS)}" for name in settings if name not in SETTINGS
@@ -243,7 +266,7 @@ def settings_faults(settings: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def processes(config: Mapping[str, Any]) -> int:
+def processes_asked(config: Mapping[str, Any]) -> int:
     """How many processes a job's config asks for; 1 where Lightning decides."""
     trainer = config.get("trainer", {})
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
@@ -259,7 +282,7 @@ def fits(config: Mapping[str, Any], tasks: int) -> bool:
     sizes = [str(trainer.get(name, 1)) for name in ("devices", "num_nodes")]
     if not all(size.isdigit() for size in sizes):
         return sizes[1] == "1"  # in the first task Lightning takes what its node has
-    count = processes(config)
+    count = processes_asked(config)
     return count in (1, tasks) or (tasks == 1 and int(config.get("trainer", {}).get("num_nodes", 1)) == 1)
 
 
@@ -268,7 +291,7 @@ def job_ids(runs: Iterable[Path]) -> dict[Path, str]:
     found = {}
     for run in runs:
         try:
-            found[run] = str(json.loads((run / "slurm.json").read_text(encoding="utf-8"))["job"])
+            found[run] = str(json.loads((run / NOTE).read_text(encoding="utf-8"))["job"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found
@@ -279,6 +302,8 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
     arrays = sorted({job_id.partition("_")[0] for job_id in ids})
     if not arrays:
         return {}
+    if shutil.which("squeue") is None:
+        raise InputError("squeue: is not on this machine: go to a login node of the cluster")
     result = subprocess.run(
         ["squeue", "--me", "--noheader", "--array", "--states=all", "--format=%i|%T|%r"],
         capture_output=True,
@@ -288,18 +313,6 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
     if result.returncode:
         raise InputError(f"squeue: {result.stderr.strip() or 'failed'}: is SLURM up?")
     return parse_queue(result.stdout, set(ids))
-
-
-def in_queue(runs: Iterable[Path]) -> dict[Path, str]:
-    """Those run directories whose job is in SLURM's queue, with its id; none where no SLURM answers."""
-    ids = job_ids(runs)
-    if not ids or shutil.which("squeue") is None:
-        return {}
-    try:
-        queue = read_queue(ids.values())
-    except InputError:
-        return {}
-    return {run: job_id for run, job_id in ids.items() if job_id in queue}
 
 
 def parse_queue(text: str, ids: set[str]) -> dict[str, str]:
@@ -324,31 +337,6 @@ def last_state(job_id: str) -> str:
     )
     words = dict(word.split("=", 1) for word in result.stdout.split() if "=" in word)
     return words.get("JobState", "forgotten")
-
-
-def cancel(runs: Sequence[Path]) -> list[Path]:
-    """End the jobs of these run directories that are in the queue; they can be taken up again.
-
-    Returns:
-        Those that were ended.
-
-    Raises:
-        InputError: no SLURM here, or it does not let go of a job.
-    """
-    _require_slurm("benchmark cancel")
-    ids = job_ids(runs)
-    queue = read_queue(ids.values())
-    ended = {run: job_id for run, job_id in ids.items() if job_id in queue}
-    if ended:
-        subprocess.run(["scancel", *ended.values()], check=False, capture_output=True)
-    deadline = time.monotonic() + 3 * END_WITHIN
-    while left := read_queue(ended.values()):
-        if time.monotonic() > deadline:
-            raise InputError(f"scancel: {', '.join(left)} do not end: look at squeue")
-        time.sleep(POLL_EVERY)
-    for run in ended:
-        put_back(run)
-    return list(ended)
 
 
 def _require_slurm(what: str) -> None:

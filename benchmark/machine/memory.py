@@ -2,9 +2,9 @@
 
 glibc gives blocks of 32 MB and more back as soon as they are freed, and a network's pass over a full-size case frees
 and takes dozens of them: the kernel then clears every page of 4 kB anew, a quarter of the pass. Processes that we start
-(the jobs of a suite, what `benchmark cost` measures) keep them by their environment (`keeping_memory`), which also asks
-for large pages; the user's own process can only be told to keep them (`keep_memory`). All this is glibc's (large pages
-from 2.35 on, where the kernel's mode for them is madvise or always); other C libraries take no notice.
+keep them by their environment (`keeping_memory`), which also asks for large pages and counts only when a program
+starts; a process that runs already can be told to keep them and to hand this on (`keep_memory`). All this is glibc's
+(large pages from 2.35 on, where the kernel's mode for them is madvise or always); other C libraries take no notice.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 _VARIABLE = "GLIBC_TUNABLES"
@@ -40,27 +39,17 @@ def keeping_memory(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def keep_memory() -> None:
-    """From now on this process keeps the memory that it freed (up to 2 GB at the end of its heap)."""
+    """From now on this process keeps the memory that it freed (up to 2 GB at the end of its heap).
+
+    So do those that it starts from now on in its own environment.
+    """
+    os.environ.update(keeping_memory(os.environ))
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc
         return
     for option, value in _MALLOPT.items():
         mallopt(option, value)
-
-
-@contextmanager
-def children_keep_memory() -> Iterator[None]:
-    """Processes that are started in this context keep their memory; for those that get no environment of their own."""
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = keeping_memory(os.environ)[_VARIABLE]
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_VARIABLE]
-        else:
-            os.environ[_VARIABLE] = before
 
 
 def reset_peak_memory() -> None:

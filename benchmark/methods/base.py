@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from benchmark.machine.graphs import Passes
-from benchmark.methods.distributed import largest, processes
+from benchmark.methods.distributed import largest, world_size
 from benchmark.pipeline.augment import derive_seed
 from benchmark.pipeline.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.datasets import Batch, MethodView, View, padded
@@ -127,7 +127,7 @@ class Method(pl.LightningModule):
         return self.current_epoch / max(self.max_epochs, 1)
 
     @property
-    def weights(self) -> int:
+    def parameter_count(self) -> int:
         """How many trainable weights the network has."""
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad) if hasattr(self, "network") else 0
 
@@ -152,7 +152,7 @@ class Method(pl.LightningModule):
         """Images as the network takes them -> logits."""
         image = image.contiguous(memory_format=self._memory_format())
         # Processes that train together exchange statistics and gradients while they compute.
-        captured = self.static and self.training and image.is_cuda and torch.is_grad_enabled() and processes() == 1
+        captured = self.static and self.training and image.is_cuda and torch.is_grad_enabled() and world_size() == 1
         logits: Tensor = self._passes(self.network, image) if captured else self.network(image)
         return logits
 

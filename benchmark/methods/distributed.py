@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 
-def processes() -> int:
+def world_size() -> int:
     """How many train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
@@ -47,24 +47,10 @@ def summed(*parts: Tensor) -> tuple[Tensor, ...]:
     Args:
         parts: of one shape and type.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return parts
     total: Tensor = _SumOverProcesses.apply(torch.stack(parts))
     return total.unbind()
-
-
-def gathered(part: Tensor) -> Tensor:
-    """Every process's tensor, stacked in their order along a new first axis.
-
-    Args:
-        part: of the same shape and type on every process.
-    """
-    if processes() == 1:
-        return part[None]
-    place = torch.zeros(processes(), device=part.device, dtype=part.dtype)
-    place[distributed.get_rank()] = 1
-    everyones: Tensor = _SumOverProcesses.apply(torch.tensordot(place, part, dims=0))  # the others' places hold zeros
-    return everyones
 
 
 def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
@@ -74,7 +60,7 @@ def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
         sizes: as many on every process.
         device: that the processes exchange tensors of.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return list(sizes)
     sizes_now = torch.tensor(sizes, device=device)
     distributed.all_reduce(sizes_now, distributed.ReduceOp.MAX)

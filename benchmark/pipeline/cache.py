@@ -26,9 +26,10 @@ import numpy as np
 from benchmark.pipeline.brain import brain_mask
 from benchmark.pipeline.intensity import brain_statistics, strip_ct, zscore
 from benchmark.pipeline.midline import Midline, estimate_midline
-from leaderboard.cohort.trees import Case, Cohort
+from benchmark.rundir.sealed import read_sealed, write_sealed
+from leaderboard.cohort.trees import Case
 from leaderboard.errors import InputError
-from leaderboard.io.images import read_volume, write_text
+from leaderboard.io.images import read_volume
 
 #: Part of every key: raise it when what is stored changes.
 _LAYOUT = "2"
@@ -184,41 +185,37 @@ def case_digest(case: Case, channels: Sequence[str], cache: Path | None = None) 
 
 def _file_digest(path: Path, cache: Path | None) -> str:
     try:
-        status = path.stat()
         if cache is None:
             return _sha256(path)
+        status = path.stat()
         identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
-        key = hashlib.sha256(identity.encode()).hexdigest()
-        remembered = cache / "digests" / key
-        if remembered.exists():
-            digest, _, guard = remembered.read_text(errors="replace").partition(" ")
-            if guard == _guard(key, digest):
-                return digest
+        remembered = cache / "digests" / hashlib.sha256(identity.encode()).hexdigest()
+        known = read_sealed(remembered)
+        if known is not None and known["file"] == identity:
+            return str(known["content"])
         digest = _sha256(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}): check the file and its permissions"
         ) from None
-    write_text(remembered, f"{digest} {_guard(key, digest)}")
+    write_sealed(remembered, {"file": identity, "content": digest})
     return digest
 
 
-def _guard(*parts: str) -> str:
-    """What a changed byte of these texts would change."""
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+def cohort_digest(case_digests: Mapping[str, str]) -> str:
+    """SHA-256 over the content of every case that the suite reads: `case_digest` by name."""
+    return hashlib.sha256(json.dumps(case_digests, sort_keys=True).encode()).hexdigest()
 
 
-def cohort_digest(cohort: Cohort, cache: Path) -> str:
-    """SHA-256 over the content of every case that the suite reads, by name."""
-    digests = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+def changed_cases(case_digests: Mapping[str, str], provenance: Mapping[str, Any]) -> list[str]:
+    """Names of the cases whose content is not what a job's provenance says, those that came or went included.
 
-
-def changed_cases(cohort: Cohort, cache: Path, provenance: Mapping[str, Any]) -> list[str]:
-    """Names of the cases whose content is not what a job's provenance says, those that came or went included."""
+    Args:
+        case_digests: `case_digest` by name.
+        provenance: of a finished job.
+    """
     known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
-    found = {case.name: case_digest(case, cohort.channels, cache) for case in cohort.cases}
-    return sorted(name for name in known.keys() | found.keys() if known.get(name) != found.get(name))
+    return sorted(name for name in known.keys() | case_digests if known.get(name) != case_digests.get(name))
 
 
 def _sha256(path: Path) -> str:
@@ -238,7 +235,7 @@ def _ensure_entry(case: Case, channels: Sequence[str], cache: Path) -> Path:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
             meta[f"{name}_sha256"] = _sha256(temporary / f"{name}.npy")
-        (temporary / "meta.json").write_text(json.dumps(meta | {"sha256": _guard(json.dumps(meta))}))
+        write_sealed(temporary / "meta.json", meta)
         try:
             temporary.rename(entry)
         except OSError:
@@ -254,13 +251,13 @@ def _ensure_entry(case: Case, channels: Sequence[str], cache: Path) -> Path:
 
 
 def _is_sound(entry: Path) -> bool:
+    if (meta := read_sealed(entry / "meta.json")) is None:
+        return False
     try:
-        meta = json.loads((entry / "meta.json").read_text())
-        if meta.pop("sha256") != _guard(json.dumps(meta)):
-            return False
-        expected = {name: meta[f"{name}_sha256"] for name in _ARRAYS if f"{name}_sha256" in meta}
-        return all(_sha256(entry / f"{name}.npy") == checksum for name, checksum in expected.items())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return all(
+            _sha256(entry / f"{name}.npy") == meta[f"{name}_sha256"] for name in _ARRAYS if f"{name}_sha256" in meta
+        )
+    except OSError:
         return False
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from benchmark.cohort.folds import folds_within, read_folds
+from benchmark.cohort.folds import Folds, folds_within, read_fold_file
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
 from benchmark.pipeline.datasets import Batch, MethodView, TrainingBatches, TrainingSamples, WholeCases
 from benchmark.pipeline.preparation import nearest_slices
@@ -79,36 +79,50 @@ class StrokeData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Preprocess what is not in the cache yet (one process a machine)."""
-        _ = self._entries
+        _ = self.entries
 
     @functools.cached_property
-    def _cohort(self) -> Cohort:
+    def cohort(self) -> Cohort:
+        """The cases of the tree; read once, as are the folds and the cache."""
         return read_cohort(self.cohort_path, self.partition)
 
     @functools.cached_property
-    def _entries(self) -> list[Path]:
-        """The cache's entries, in the order of the cohort's cases; found to be sound once in a process."""
-        return build_cache(self._cohort.cases, self._cohort.channels, self.cache)
+    def fold_file(self) -> Folds | None:
+        """The whole fold file, which may name more cases than the cohort has."""
+        return None if self.folds_path is None else read_fold_file(self.folds_path, allow_leaky=self.allow_leaky_folds)
+
+    @functools.cached_property
+    def folds(self) -> Folds | None:
+        """The folds of the cohort's cases."""
+        return None if self.fold_file is None else folds_within(self.fold_file, self.cohort)
+
+    @functools.cached_property
+    def entries(self) -> dict[str, Path]:
+        """The cache's entry of each case, sound when it was asked for; its name is the digest of the case's content."""
+        built = build_cache(self.cohort.cases, self.cohort.channels, self.cache)
+        return {case.name: entry for case, entry in zip(self.cohort.cases, built, strict=True)}
+
+    @property
+    def case_digests(self) -> dict[str, str]:
+        """The digest of each case's content, by name."""
+        return {name: entry.name for name, entry in self.entries.items()}
 
     def setup(self, stage: str) -> None:
         """Open the cases of this fold."""
         if self.held_out:
             return
-        cohort = self._cohort
-        cases = {case.name: case for case in cohort.cases}
+        cases = {case.name: case for case in self.cohort.cases}
         training, held_out = list(cases), list(cases)
-        if self.folds_path is not None:
-            folds = folds_within(read_folds(self.folds_path, allow_leaky=self.allow_leaky_folds), cohort)
-            training, held_out = list(folds.training(self.fold)), list(folds.validation(self.fold))
+        if self.folds is not None:
+            training, held_out = list(self.folds.training(self.fold)), list(self.folds.validation(self.fold))
         if stage == "fit" and not training:
             raise InputError(
                 f"{self.folds_path}: leaves fold {self.fold} of {self.cohort_path} no case to train on: "
                 "choose another fold, or give a cohort with more cases"
             )
-        entries = dict(zip(cases, self._entries, strict=True))
         self.held_out_cases = [cases[name] for name in held_out]
-        self.held_out = [open_entry(cases[name], entries[name]) for name in held_out]
-        self.training = [open_entry(cases[name], entries[name]) for name in training]
+        self.held_out = [open_entry(cases[name], self.entries[name]) for name in held_out]
+        self.training = [open_entry(cases[name], self.entries[name]) for name in training]
         if stage == "fit" and any(case.reference is None for case in self.training):
             raise InputError(f"{self.cohort_path}: has no references to train on: use its training partition")
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from benchmark.rundir.names import LOCK
+
 
 @contextlib.contextmanager
 def hold(folder: Path, busy: Callable[[str], None]) -> Iterator[None]:
@@ -23,7 +25,7 @@ def hold(folder: Path, busy: Callable[[str], None]) -> Iterator[None]:
         folder: it exists.
         busy: called with the owner (host, process, since when) where there is one; may raise instead of waiting.
     """
-    with (folder / ".lock").open("a+") as lock:
+    with (folder / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,7 +41,7 @@ def hold(folder: Path, busy: Callable[[str], None]) -> Iterator[None]:
 def owner(folder: Path) -> str | None:
     """Who holds a folder now; None where nobody does."""
     try:
-        with (folder / ".lock").open() as lock:
+        with (folder / LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None
@@ -49,4 +51,4 @@ def owner(folder: Path) -> str | None:
 
 
 def _written(folder: Path) -> str:
-    return (folder / ".lock").read_text().strip() or "another process"
+    return (folder / LOCK).read_text().strip() or "another process"

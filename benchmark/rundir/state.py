@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from benchmark.rundir.names import CONFIG, STATE
 from leaderboard.io.images import write_text
 
 Status = Literal["pending", "running", "done", "failed"]
@@ -38,7 +39,7 @@ class State:
 def read_state(run: Path) -> State:
     """The state on disk; a missing or damaged file is a pending job, whose inputs its config.yaml still tells."""
     try:
-        content: dict[str, Any] = json.loads((run / "state.json").read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((run / STATE).read_text(encoding="utf-8"))
         return State(**content)
     except (OSError, ValueError, TypeError):
         return State(inputs=_inputs(run))
@@ -46,14 +47,14 @@ def read_state(run: Path) -> State:
 
 def _inputs(run: Path) -> str:
     try:
-        return str(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["suite"]["inputs"])
+        return str(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["suite"]["inputs"])
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return ""
 
 
 def write_state(run: Path, state: State) -> None:
     """Replace the state on disk."""
-    write_text(run / "state.json", json.dumps(asdict(state), indent=1) + "\n", durable=True)
+    write_text(run / STATE, json.dumps(asdict(state), indent=1) + "\n", durable=True)
 
 
 def update_state(run: Path, **changes: Any) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from leaderboard.errors import InputError
 EVERY_EPOCHS = 1
 _KEYS = {
     "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
-    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "slurm",
+    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 #: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
@@ -50,7 +50,7 @@ class SuiteConfig:
         checkpoint_every_n_epochs: how often a job saves, at an epoch's end.
         threads: of a job on CPUs; as many jobs then run at a time as the cores allow. None: one job, all cores.
         jobs_per_gpu: how many share a GPU of this machine. None: as many as its memory and the cores allow, up to four.
-        slurm: settings of the launcher ``slurm``.
+        launchers: settings of launchers, by their names; each launcher checks its own.
     """
 
     path: Path
@@ -66,17 +66,22 @@ class SuiteConfig:
     checkpoint_every_n_epochs: int = EVERY_EPOCHS
     threads: int | None = None
     jobs_per_gpu: int | None = None
-    slurm: dict[str, Any] = field(default_factory=dict)
+    launchers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def read_suite(path: Path) -> SuiteConfig:
+def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
     """Read and check a suite's config.
+
+    Args:
+        path: the file.
+        launchers: names of sections that it may have beside its own, one for each launcher.
 
     Raises:
         InputError: with every fault of the file.
     """
     content = read_yaml(path)
-    faults = [f"unknown setting {key}: choose among {', '.join(sorted(_KEYS))}" for key in content if key not in _KEYS]
+    known = _KEYS | set(launchers)
+    faults = [f"unknown setting {key}: choose among {', '.join(sorted(known))}" for key in content if key not in known]
     methods = content.get("methods")
     if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
         faults.append("methods must be a list of method names: add it")
@@ -86,7 +91,7 @@ def read_suite(path: Path) -> SuiteConfig:
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         faults.append(f"name {name!r} is no folder name: correct it")
     sections: dict[str, dict[str, Any]] = {}
-    for key in ("cohort", "folds", "defaults", "overrides", "slurm"):
+    for key in ("cohort", "folds", "defaults", "overrides", *launchers):
         value = content.get(key) or {}
         if not isinstance(value, dict):
             faults.append(f"{key} must be a mapping: correct it")
@@ -129,7 +134,7 @@ def read_suite(path: Path) -> SuiteConfig:
         checkpoint_every_n_epochs=content.get("checkpoint_every_n_epochs", EVERY_EPOCHS),
         threads=content.get("threads"),
         jobs_per_gpu=content.get("jobs_per_gpu"),
-        slurm=sections["slurm"],
+        launchers={name: sections[name] for name in launchers},
     )
 
 
@@ -147,7 +152,7 @@ def section_faults(settings: Any) -> list[str]:
     ]
 
 
-def settings_faults(settings: Mapping[str, Any]) -> list[str]:
+def command_line_faults(settings: Mapping[str, Any]) -> list[str]:
     """What is wrong with the shape of the command line's settings, those that are the suite's own included."""
     if faults := section_faults(settings):
         return faults

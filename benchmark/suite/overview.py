@@ -93,7 +93,7 @@ class Overview:
         done = sum(other.status == "done" for other in self._states.values())
         parts = [f"[{done:>{self._width}}/{len(self.jobs)}] {job.method} fold {job.fold}: {_what(state)}"]
         if left := self._remaining(job, state, now):
-            parts.append(f"about {duration(left)} left")
+            parts.append(f"about {rough_duration(left)} left")
         return ", ".join(parts) + (f": {state.reason}" if state.status == "failed" else "")
 
     def _remaining(self, job: Job, state: State, now: float) -> float | None:
@@ -124,12 +124,12 @@ class Overview:
         for job, state, left in shown + waiting[:8]:
             bar = "" if not state.total else f"{'█' * (12 * state.done // state.total):░<12} {_what(state)}"
             bar = self._remarks.get(job.run) or bar
-            table.add_row(job.method, str(job.fold), _MARKS[state.status], bar, duration(left) if left else "")
+            table.add_row(job.method, str(job.fold), _MARKS[state.status], bar, rough_duration(left) if left else "")
         if len(waiting) > 8:
             table.add_row(f"[dim]and {len(waiting) - 8} more wait[/]")
         if known:
             at_once = max(sum(state.status == "running" for state in states), 1)
-            table.caption = f"about {duration(sum(known) / at_once)} for the jobs whose pace is known"
+            table.caption = f"about {rough_duration(sum(known) / at_once)} for the jobs whose pace is known"
         return table
 
 
@@ -148,7 +148,7 @@ def _is_news(before: State, state: State) -> bool:
     return int(state.done / state.total / _LINE_EVERY) > int(before.done / state.total / _LINE_EVERY)
 
 
-def duration(seconds: float) -> str:
+def rough_duration(seconds: float) -> str:
     """``45 s``, ``3 min``, ``2 h 05 min``."""
     if seconds < 90:
         return f"{seconds:.0f} s"

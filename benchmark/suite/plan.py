@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cohort.folds import Folds
+from benchmark.rundir.names import PREDICTIONS, run_directory
 from benchmark.rundir.state import State, read_state
-from benchmark.suite.config import SuiteConfig, lacking, method_config, settings_faults
+from benchmark.suite.config import SuiteConfig, command_line_faults, lacking, method_config
 from benchmark.suite.config_files import find_method, merge
 from leaderboard.errors import InputError
 
@@ -81,7 +82,7 @@ def plan_jobs(
     Raises:
         InputError: an unknown method or a setting of the wrong shape; all are named.
     """
-    problems = [f"--set {fault}" for fault in settings_faults(settings)]
+    problems = [f"--set {fault}" for fault in command_line_faults(settings)]
     for method in suite.overrides:  # those of methods that --methods may add are welcome
         try:
             find_method(method, suite.path)
@@ -97,7 +98,7 @@ def plan_jobs(
             problems += error.problems
             continue
         for fold in chosen_folds:
-            run = root / method / f"fold{fold}"
+            run = run_directory(root, method, fold)
             data = {
                 "cohort": str(cohort),
                 "folds": str(folds_path),
@@ -119,7 +120,7 @@ def plan_jobs(
             config = merge(
                 {"seed_everything": suite.seed},
                 base,
-                {"data": data, "predictions": {"folder": str(run / "predictions")}, "suite": notes},
+                {"data": data, "predictions": {"folder": str(run / PREDICTIONS)}, "suite": notes},
             )
             inputs = inputs_digest(config, cohort_digest, folds.digest)
             config["suite"]["inputs"] = inputs

@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from benchmark.rundir.digests import damaged_outputs, read_provenance
+from benchmark.rundir.digests import damaged_results, read_provenance
 from benchmark.rundir.locks import owner
+from benchmark.rundir.names import CHECKPOINTS, CONFIG, PROVENANCE
 from benchmark.rundir.state import State, write_state
 from benchmark.suite.config_files import read_yaml
 from benchmark.suite.plan import Job, decisive
@@ -54,7 +55,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
     todo = [job for job in jobs if not is_done(job)]
     for job in [job for job in todo if job.run not in underway and not owners[job.run]]:
         job.run.mkdir(parents=True, exist_ok=True)
-        write_text(job.run / "config.yaml", yaml.safe_dump(job.config, sort_keys=False))
+        write_text(job.run / CONFIG, yaml.safe_dump(job.config, sort_keys=False))
         write_state(job.run, State(inputs=job.inputs))
     return todo
 
@@ -77,7 +78,7 @@ def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
 def _change(job: Job) -> str:
     """What is not as it was when the job was planned, and the remedy."""
     try:
-        before = read_yaml(job.run / "config.yaml")
+        before = read_yaml(job.run / CONFIG)
     except InputError:
         return "its config.yaml is missing or damaged"
     if not job.state.inputs or any(not isinstance(before.get(name), dict) for name in ("data", "suite")):
@@ -108,14 +109,16 @@ def _told(value: Any) -> str:
 
 def _changed_cases(job: Job) -> list[str]:
     """Cases of the cohort that are not what a finished job had; empty where it left no word of them."""
-    from benchmark.pipeline.cache import changed_cases
+    from benchmark.pipeline.cache import case_digest, changed_cases
 
     try:
         provenance = read_provenance(job.run)
     except InputError:
         return []
     data = job.config["data"]
-    return changed_cases(read_cohort(Path(data["cohort"]), "training"), Path(data["cache"]), provenance)
+    cohort = read_cohort(Path(data["cohort"]), "training")
+    digests = {case.name: case_digest(case, cohort.channels, Path(data["cache"])) for case in cohort.cases}
+    return changed_cases(digests, provenance)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[tuple[str, Any, Any]]:
@@ -136,10 +139,10 @@ def _as_json(value: Any) -> str:
 
 def has_begun(job: Job) -> bool:
     """Whether the run directory holds work: a checkpoint or a result."""
-    return (job.run / "provenance.json").exists() or any((job.run / "checkpoints").glob("*.ckpt"))
+    return (job.run / PROVENANCE).exists() or any((job.run / CHECKPOINTS).glob("*.ckpt"))
 
 
 def is_done(job: Job) -> bool:
     """Whether the job has finished with these inputs: its provenance is what it writes last."""
     state = job.state
-    return state.status == "done" and state.inputs == job.inputs and not damaged_outputs(job.run)
+    return state.status == "done" and state.inputs == job.inputs and not damaged_results(job.run)

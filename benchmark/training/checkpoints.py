@@ -110,6 +110,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
             reason = getattr(error, "strerror", None) or "torch could not write it to its end"
             raise InputError(f"{target}: cannot be written ({reason}): check the folder and the disk") from None
 
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        """Map a file of ours into memory: its weights are copied once, from there to the network."""
+        if not Path(path).is_file():
+            return super().load_checkpoint(path, map_location, weights_only)
+        checkpoint: dict[str, Any] = torch.load(path, map_location, weights_only=weights_only, mmap=True)
+        return checkpoint
+
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The whole checkpoint of the latest step, ``epoch=<n>-step=<n>.ckpt``; damaged ones are named on stderr."""

@@ -20,13 +20,12 @@ import yaml
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
-from benchmark.cohort.folds import folds_within, read_folds
 from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
 from benchmark.pipeline.cache import cohort_digest
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.rundir.digests import CHECKPOINT, damaged_outputs, needs_training, read_provenance
+from benchmark.rundir.digests import damaged_results, needs_training, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import row_folder
+from benchmark.rundir.names import CHECKPOINTS, CONFIG, LAST, LOG, METRICS, PREDICTIONS, row_folder
 from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import EVERY_EPOCHS
 from benchmark.suite.config_files import read_yaml
@@ -37,7 +36,6 @@ from benchmark.training.loading import load, quiet_lightning, require_training, 
 from benchmark.training.multiplications import CountMultiplications
 from benchmark.training.provenance import record_provenance
 from benchmark.training.wandb_sink import SlicePicture, close_run, wandb_logger
-from leaderboard.cohort.trees import read_cohort
 from leaderboard.errors import InputError
 
 #: Reason of a job that was asked to end.
@@ -62,7 +60,7 @@ def run_job(run: Path, started: float | None = None) -> int:
         print(f"{run}: waits for the end of {owner}", file=sys.stderr)
 
     with hold(run, busy):
-        if read_state(run).status == "done" and not damaged_outputs(run):
+        if read_state(run).status == "done" and not damaged_results(run):
             return 0  # whoever worked here before has finished it
         update_state(run, status="running", phase="starting", done=0, total=0, reason="")
         status, reason = _outcome(run, started)
@@ -96,14 +94,14 @@ def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def _fit_and_predict(run: Path, started: float) -> None:
-    suite = read_yaml(run / "config.yaml").get("suite", {})
-    checkpoints = run / "checkpoints"
+    suite = read_yaml(run / CONFIG).get("suite", {})
+    checkpoints = run / CHECKPOINTS
     loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
     timer, counter = Timer(), CountMultiplications()
     callbacks = [
         *checkpoint_callbacks(checkpoints, int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS))),
         ProgressReport(run),
-        MetricsFile(run / "metrics.csv"),
+        MetricsFile(run / METRICS),
         FiniteLoss(),
         SlicePicture(),
         timer,
@@ -112,11 +110,11 @@ def _fit_and_predict(run: Path, started: float) -> None:
     if is_rank_zero():
         for leftover in checkpoints.glob(".*.tmp"):
             leftover.unlink()
-    cli = load(run / "config.yaml", {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
+    cli = load(run / CONFIG, {"logger": loggers or False, "callbacks": callbacks, "default_root_dir": str(run)})
     trainer, method, data = cli.trainer, cli.model, cli.datamodule
     check_inputs(run, suite, data)
     require_training(cli)
-    last = run / CHECKPOINT
+    last = run / LAST
     fit_seconds = _seconds_of_sound_fit(run)
     trained = 0.0
     if fit_seconds is None:
@@ -132,7 +130,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
         _check_predictions(run, data, method.ablations)
         now = time.monotonic()
         costs = {
-            "parameters": method.weights,
+            "parameters": method.parameter_count,
             "gmac_per_slice": round(counter.gmac_per_slice, 3),
             "fit_seconds": fit_seconds,
             "predict_seconds": round(now - fitted, 3),
@@ -155,12 +153,10 @@ def check_inputs(run: Path, suite: Mapping[str, Any], data: StrokeData) -> None:
     """
     if "cohort_sha256" not in suite:
         return
-    cohort = read_cohort(data.cohort_path, data.partition)
     problems = []
-    if cohort_digest(cohort, data.cache) != suite["cohort_sha256"]:
+    if cohort_digest(data.case_digests) != suite["cohort_sha256"]:
         problems.append(f"{data.cohort_path}: is not the cohort that {run} was planned with: give the suite's command")
-    folds = folds_within(read_folds(data.folds_path, allow_leaky=True), cohort) if data.folds_path else None
-    if folds is not None and folds.digest != suite["folds_sha256"]:
+    if data.folds is not None and data.folds.digest != suite["folds_sha256"]:
         problems.append(f"{data.folds_path}: holds other folds than {run} was planned with: give the suite's command")
     if problems:
         raise InputError(problems)
@@ -179,13 +175,13 @@ def _seconds_of_sound_fit(run: Path) -> float | None:
 
     So a finished job of which a prediction was damaged predicts again and does not train again.
     """
-    if needs_training(damaged_outputs(run)):
+    if needs_training(damaged_results(run)):
         return None
     return float(read_provenance(run)["costs"]["fit_seconds"])
 
 
 def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:
-    folders = [row_folder(run / "predictions", row) for row in ("", *ablations)]
+    folders = [row_folder(run / PREDICTIONS, row) for row in ("", *ablations)]
     expected = [folder / prediction_name(case) for folder in folders for case in data.held_out_cases]
     if missing := [str(path.relative_to(run)) for path in expected if not path.exists()]:
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
@@ -215,7 +211,7 @@ def main(runs: Sequence[Path], started: float | None = None) -> int:
         return _main(runs[0], started)
     statuses = []
     for run in runs:
-        _speak_in(run / "log.txt")
+        _speak_in(run / LOG)
         reset_peak_memory()
         try:
             statuses.append(_main(run, started))
@@ -230,7 +226,7 @@ def main(runs: Sequence[Path], started: float | None = None) -> int:
 
 
 def _main(run: Path, started: float | None) -> int:
-    config = read_yaml(run / "config.yaml")
+    config = read_yaml(run / CONFIG)
     use_threads(config)
     pl.seed_everything(int(config.get("seed_everything", 0)), workers=True, verbose=False)
     return run_job(run, started)

@@ -8,11 +8,9 @@ from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # they are Lightning's, not the user's
 
-from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from benchmark.methods.base import Method, RuleMethod
-from benchmark.methods.sync_norm import SyncBatchNorms
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.training.callbacks import PredictionWriter
 from benchmark.training.checkpoints import AtomicCheckpoints
@@ -46,13 +44,6 @@ class SuiteCLI(LightningCLI):
             **options,
         )
 
-    def instantiate_trainer(self, **options: Any) -> Trainer:
-        """A trainer whose ``sync_batchnorm`` works on CPUs too."""
-        config = {**self._get(self.config_init, "trainer", default={}), **options}
-        if config.get("sync_batchnorm"):
-            options["plugins"] = [*_as_list(config.get("plugins")), SyncBatchNorms()]
-        return super().instantiate_trainer(**options)
-
     def before_predict(self) -> None:
         """Refuse to predict with a network that nobody has trained."""
         if self.config["predict"]["ckpt_path"] is None and not isinstance(self.model, RuleMethod):
@@ -76,13 +67,6 @@ def trainer_defaults() -> dict[str, Any]:
         "log_every_n_steps": 10,
         "plugins": [AtomicCheckpoints()],
     }
-
-
-def _as_list(value: Any) -> list[Any]:
-    """One, several or none."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def main(arguments: list[str]) -> int:

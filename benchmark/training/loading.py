@@ -84,7 +84,7 @@ def in_short(fault: str) -> str:
 
 
 def require_training(cli: SuiteCLI) -> None:
-    """Refuse zero epochs for what has something to learn, and for all what is no number of epochs.
+    """Refuse zero epochs for what has something to learn, and for all what is no number of epochs or cannot be done.
 
     Raises:
         InputError: so it is.
@@ -94,6 +94,12 @@ def require_training(cli: SuiteCLI) -> None:
         raise InputError(f"trainer.max_epochs is {epochs}, schedules need to know the end: give at least 1")
     if epochs == 0 and (not isinstance(method, RuleMethod) or method.fitted):
         raise InputError("trainer.max_epochs is 0, the method would stay untrained: give at least 1")
+    together = cli.trainer.world_size > 1 and cli.config["trainer"].get("sync_batchnorm")
+    if together and cli.trainer.strategy.root_device.type == "cpu":
+        raise InputError(
+            "trainer.sync_batchnorm: CPUs cannot normalise over the batches of several processes: set trainer.devices "
+            "to 1, or sync_batchnorm to false"
+        )
 
 
 def config_faults(config: Mapping[str, Any]) -> list[str]:

@@ -16,13 +16,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from benchmark.cohort.folds import read_folds
-from benchmark.pipeline.cache import case_digest
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.rundir.digests import digest_outputs, write_provenance
-from benchmark.rundir.names import row_folder
+from benchmark.rundir.digests import digest_results, write_provenance
+from benchmark.rundir.names import PREDICTIONS, row_folder
 from benchmark.training.callbacks import header_image
-from leaderboard.cohort.trees import read_cohort
 from leaderboard.io.images import read_geometry
 
 _PACKAGES = (
@@ -48,21 +45,20 @@ def record_provenance(
         costs: time, memory and weights.
         config: every setting, defaults included.
     """
-    cohort = read_cohort(data.cohort_path, data.partition)
+    digests = data.case_digests
     cases = {
         case.name: {
             "ids": case.ids,
             "shape": read_geometry(header_image(case))[0],
-            "sha256": case_digest(case, cohort.channels, data.cache),
+            "sha256": digests[case.name],
         }
-        for case in cohort.cases
+        for case in data.cohort.cases
     }
-    folds = None if data.folds_path is None else read_folds(data.folds_path, allow_leaky=data.allow_leaky_folds)
-    folders = [row_folder(run / "predictions", ablation) for ablation in ("", *ablations)]
+    folders = [row_folder(run / PREDICTIONS, ablation) for ablation in ("", *ablations)]
     content = {
         "config": config,
-        "cohort": {"edition": cohort.edition, "partition": data.partition, "cases": cases},
-        "folds": None if folds is None else folds.digest,
+        "cohort": {"edition": data.cohort.edition, "partition": data.partition, "cases": cases},
+        "folds": None if data.fold_file is None else data.fold_file.digest,
         "fold": data.fold,
         "seed": data.seed,
         "precision": str(trainer.precision),
@@ -71,7 +67,7 @@ def record_provenance(
         "packages": versions(),
         "git": git_state(),
         "hardware": hardware(),
-        "outputs": digest_outputs(run, folders),
+        "outputs": digest_results(run, folders),
         "costs": costs,
     }
     write_provenance(run, content)

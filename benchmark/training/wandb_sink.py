@@ -21,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import WandbLogger
 
+from benchmark.rundir.names import CONFIG
 from benchmark.rundir.state import read_state
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.callbacks import native_axes
@@ -67,7 +68,7 @@ def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
         id=run_id(str(run.resolve()), read_state(run).inputs),
         resume="allow",
         save_dir=run.parents[1],
-        config=read_yaml(run / "config.yaml"),
+        config=read_yaml(run / CONFIG),
         mode=wandb_mode(),
         settings=_settings(),
     )

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from benchmark.cohort.twin import write_twin
 from benchmark.commands.cost import measure_costs
-from benchmark.machine.memory import children_keep_memory
+from benchmark.machine.memory import keep_memory
 from benchmark.methods.fcn3d_crf.crf import CRFSettings, dense_crf, dense_crf_in_brain
 from benchmark.pipeline.cache import build_cache, open_entry
 from benchmark.pipeline.intensity import strip_ct, zscore
@@ -56,7 +56,8 @@ def test_cost_of_a_full_size_case(benchmark: Any, figure: Figure) -> None:
 
 def test_the_dense_crf_on_a_full_size_case(tmp_path: Path, benchmark: Any, figure: Figure) -> None:
     write_twin(tmp_path / "cohort", cases=1, size=256, seed=0, jobs=1)
-    with children_keep_memory(), ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as job:
+    keep_memory()  # as jobs do, and so does what is started now
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as job:
         seconds, difference = benchmark.pedantic(lambda: job.submit(measure_crf, tmp_path).result(), rounds=1)
     figure("dense CRF, 256 x 256 x 8, one core [s]", seconds, "<= 2")
     figure("its largest difference from the whole array's, in the brain", difference, "<= 1e-4")

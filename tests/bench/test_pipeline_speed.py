@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.machine.memory import children_keep_memory, keep_memory
+from benchmark.machine.memory import keep_memory
 from benchmark.suite.config import lacking, method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
 
@@ -126,8 +126,8 @@ def test_share_of_the_network_in_whole_epochs(
 
     def measure() -> dict[str, float]:
         process = context.Process(target=epochs_and_bare_steps, args=(config, tmp_path, queue))
-        with children_keep_memory():  # as jobs do
-            process.start()
+        keep_memory()  # as jobs do
+        process.start()
         process.join()
         assert process.exitcode == 0
         return queue.get()

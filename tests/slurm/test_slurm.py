@@ -179,7 +179,7 @@ def test_cancel_ends_the_jobs_and_the_next_run_takes_them_up(
     assert not read_queue(job_ids(suite.glob("*/fold*")).values())
     assert read_state(job).status == "pending"
     assert main(["cancel", "--config", "suite.yaml"]) == 0
-    assert "none of the suite's jobs is in SLURM's queue" in capsys.readouterr().out
+    assert "none of the suite's jobs is queued or runs elsewhere" in capsys.readouterr().out
     assert run(tree, *LONG, "--launcher", "slurm") == 0
     assert_same(undisturbed["long"], suite)
 

@@ -150,7 +150,8 @@ def train_ours(work: Work, name: str, config: Mapping[str, Any]) -> tuple[Traini
     import torch
     import yaml
 
-    from benchmark.rundir.digests import CHECKPOINT, read_provenance
+    from benchmark.rundir.digests import read_provenance
+    from benchmark.rundir.names import LAST
     from benchmark.suite.config_files import read_yaml
 
     path = work.folder / f"{name}.yaml"
@@ -159,7 +160,7 @@ def train_ours(work: Work, name: str, config: Mapping[str, Any]) -> tuple[Traini
     suite = work.folder / name / str(config["name"])
     run = suite / OURS / f"fold{FOLD}"
     costs = read_provenance(run)["costs"]
-    checkpoint = torch.load(run / CHECKPOINT, weights_only=True)
+    checkpoint = torch.load(run / LAST, weights_only=True)
     training = Training(
         method=OURS,
         epochs=read_yaml(run / "config.yaml")["trainer"]["max_epochs"],

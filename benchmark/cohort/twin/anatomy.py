@@ -141,7 +141,7 @@ def crop(anatomy: Anatomy, box: tuple[slice, slice]) -> Anatomy:
     return Anatomy(**{name: values[..., box[0], box[1]] for name, values in vars(anatomy).items()})
 
 
-def brain_box(brain: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
+def head_box(brain: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
     """Smallest box in plane around all that is True in a (Z, X, Y) mask, with a margin in pixels."""
     slices = []
     for axis in (1, 2):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.cohort.twin.anatomy import Anatomy, brain_box, crop, cut_slab, draw_head
+from benchmark.cohort.twin.anatomy import Anatomy, crop, cut_slab, draw_head, head_box
 from benchmark.cohort.twin.fields import Grid, blur, correlated_noise, gaussian_matrix
 from benchmark.cohort.twin.layout import Patient, Slab
 from benchmark.cohort.twin.lesion import Deficit, strike
@@ -102,7 +102,7 @@ def simulate(patient: Patient, seed: int, with_4d: bool = False) -> list[Images]
     whole, boxes, grids, anatomies = [], [], [], []
     for slab, centre in zip(patient.slabs, patient.centres_mm(scan.centre_mm), strict=True):
         anatomy = cut_slab(head, slab, centre)
-        box = brain_box(anatomy.brain)
+        box = head_box(anatomy.brain)
         whole.append(anatomy)
         boxes.append(box)
         grids.append(Grid(slab.z_mm(centre), slab.x_mm[box[0]], slab.y_mm[box[1]], slab.spacing_mm[:2]))

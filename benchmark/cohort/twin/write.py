@@ -35,7 +35,7 @@ _FOLDERS: dict[PartitionKey, str] = {"train": "TRAINING", "test": "TESTING"}
 
 
 @dataclass(frozen=True)
-class Job:
+class Simulation:
     """One patient to simulate, and the cases of it to write."""
 
     out: Path
@@ -88,13 +88,13 @@ def write_twin(
     _claim(out, manifest)
     counts: dict[PartitionKey, int] = {"train": cases, "test": test_cases}
     todo = [
-        Job(out, patient, missing, seed, with_4d)
+        Simulation(out, patient, missing, seed, with_4d)
         for partition, count in counts.items()
         for patient in patients_of(partition, count, size)
         if (missing := _missing_cases(out, patient, count, with_4d))
     ]
     total = cases + test_cases
-    done = total - sum(len(job.cases) for job in todo)
+    done = total - sum(len(simulation.cases) for simulation in todo)
     report = progress or (lambda _done, _total: None)
     report(done, total)
     for written in _run(todo, jobs):
@@ -142,20 +142,20 @@ def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tu
     )
 
 
-def _run(todo: Sequence[Job], jobs: int | None) -> Iterator[int]:
-    """Do all jobs, yielding the number of cases that each one wrote."""
+def _run(todo: Sequence[Simulation], jobs: int | None) -> Iterator[int]:
+    """Do all simulations, yielding the number of cases that each one wrote."""
     workers = min(jobs or cores(), len(todo))
     if workers <= 1:
         with threadpool_limits(1):
             yield from map(_write_patient, todo)
         return
-    slices = {id(job): sum(slab.slices for slab in job.patient.slabs) for job in todo}
+    slices = {id(simulation): sum(slab.slices for slab in simulation.patient.slabs) for simulation in todo}
     # A fresh interpreter a process: forking one that runs threads (a progress bar, torch) may hang.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread)
     try:
-        largest_first = sorted(todo, key=lambda job: -slices[id(job)])
-        for future in as_completed([pool.submit(_write_patient, job) for job in largest_first]):
+        largest_first = sorted(todo, key=lambda simulation: -slices[id(simulation)])
+        for future in as_completed([pool.submit(_write_patient, simulation) for simulation in largest_first]):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -169,17 +169,19 @@ def _use_one_thread() -> None:
     threadpool_limits(1)
 
 
-def _write_patient(job: Job) -> int:
+def _write_patient(simulation: Simulation) -> int:
     """Simulate a patient and write its cases; the number of cases written."""
-    for slab, images in zip(job.patient.slabs, simulate(job.patient, job.seed, job.with_4d), strict=True):
-        if slab.case in job.cases:
-            _write_case(job, slab, images)
-    return len(job.cases)
+    for slab, images in zip(
+        simulation.patient.slabs, simulate(simulation.patient, simulation.seed, simulation.with_4d), strict=True
+    ):
+        if slab.case in simulation.cases:
+            _write_case(simulation, slab, images)
+    return len(simulation.cases)
 
 
-def _write_case(job: Job, slab: Slab, images: Images) -> None:
+def _write_case(simulation: Simulation, slab: Slab, images: Images) -> None:
     for kind, data in (images.by_kind | {"OT": images.reference}).items():
-        path = image_path(job.out, job.patient.partition, slab, kind)
+        path = image_path(simulation.out, simulation.patient.partition, slab, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, nifti_bytes(data, (*slab.spacing_mm, slab.frame_s)[: data.ndim]))
 

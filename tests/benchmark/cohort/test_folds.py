@@ -13,8 +13,8 @@ from benchmark.cohort.folds import (
     isles2018_folds,
     make_folds,
     measure_cohort,
-    read_folds,
-    write_folds,
+    read_fold_file,
+    write_fold_file,
     write_isles2018_folds,
 )
 from benchmark.suite.config import read_suite
@@ -65,11 +65,11 @@ def test_a_fold_that_is_not_there_is_refused(fold):
 def test_a_file_gives_back_what_was_written(tmp_path_factory, drawn):
     path = tmp_path_factory.mktemp("folds") / "folds.csv"
     folds = make_folds(*drawn)
-    write_folds(path, folds)
-    assert read_folds(path) == folds
-    assert read_folds(path).digest == folds.digest
+    write_fold_file(path, folds)
+    assert read_fold_file(path) == folds
+    assert read_fold_file(path).digest == folds.digest
     content = path.read_bytes()
-    write_folds(path, read_folds(path))
+    write_fold_file(path, read_fold_file(path))
     assert path.read_bytes() == content
 
 
@@ -78,7 +78,7 @@ def test_the_digest_follows_the_split_alone(tmp_path):
 
     def digest(*rows, header="case,patient,fold,lesion_ml"):
         (tmp_path / "f.csv").write_text("\n".join([header, *rows]) + "\n")
-        return read_folds(tmp_path / "f.csv").digest
+        return read_fold_file(tmp_path / "f.csv").digest
 
     assert digest(*rows) == digest(*rows[::-1]) == digest("case_1, a ,0,9", *rows[1:], "", ",,,")
     assert digest(*rows) == digest("0,case_1,a", "0,case_2,a", "1,case_10,b", header="fold,case,patient")
@@ -95,8 +95,8 @@ def test_the_digest_follows_the_split_alone(tmp_path):
 def test_leaky_folds_are_read_only_on_demand_and_stay_marked(tmp_path):
     (tmp_path / "f.csv").write_text("case,patient,fold\ncase_18,14,0\ncase_19,14,1\n")
     with pytest.raises(InputError, match="--allow-leaky-folds"):
-        read_folds(tmp_path / "f.csv")
-    assert read_folds(tmp_path / "f.csv", allow_leaky=True).split_patients == {"14": ("case_18", "case_19")}
+        read_fold_file(tmp_path / "f.csv")
+    assert read_fold_file(tmp_path / "f.csv", allow_leaky=True).split_patients == {"14": ("case_18", "case_19")}
 
 
 def test_folds_must_be_those_of_the_cohort(isles_tree):
@@ -139,7 +139,7 @@ def test_committed_isles2018_folds_are_what_the_code_writes(tmp_path):
 
 
 def test_isles2018_folds_fit_the_published_cohort():
-    folds = read_folds(COMMITTED)
+    folds = read_fold_file(COMMITTED)
     table = case_table()
     table = table[table.partition == "train"]
     assert folds.cases == tuple(f"case_{number}" for number in range(1, 95))
@@ -157,7 +157,7 @@ def test_the_folds_of_a_shipped_suite_split_no_patient_of_isles2018(name, number
     table = case_table().query("partition == 'train'")
     cases = [(f"case_{case}", str(patient), None) for case, patient in zip(table.case, table.patient, strict=True)]
     if suite.folds_file:
-        folds = read_folds(shipped_configs() / suite.folds_file)
+        folds = read_fold_file(shipped_configs() / suite.folds_file)
     else:
         folds = make_folds(cases, suite.folds_number, suite.seed)
     folds_of_patient = {}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmark.cli import main
-from benchmark.cohort.folds import make_folds, measure_cohort, write_folds
+from benchmark.cohort.folds import make_folds, measure_cohort, write_fold_file
 from leaderboard.cli import main as leaderboard
 from leaderboard.cohort.trees import Cohort
 
@@ -19,7 +19,7 @@ from leaderboard.cohort.trees import Cohort
 @pytest.fixture(scope="module")
 def folds_file(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("folds") / "folds.csv"
-    write_folds(path, make_folds(measure_cohort(cohort), 3, 0))
+    write_fold_file(path, make_folds(measure_cohort(cohort), 3, 0))
     return path
 
 

@@ -18,7 +18,7 @@ import yaml
 from toy import SUITE, make_project, run
 
 from benchmark.cli import main
-from benchmark.rundir.digests import damaged_outputs
+from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import read_state, write_state
 from benchmark.training.checkpoints import newest_checkpoint
@@ -124,10 +124,10 @@ def test_damage_to_anything_but_a_mask_means_training_again(
 ) -> None:
     job = tmp_path / "job"
     shutil.copytree(finished / "runs" / "small" / JOB, job)
-    assert not damaged_outputs(job)
+    assert not damaged_results(job)
     assert _seconds_of_sound_fit(job) is not None
     damage_file(job / name, damage)
-    assert name in damaged_outputs(job)
+    assert name in damaged_results(job)
     assert _seconds_of_sound_fit(job) is None
 
 

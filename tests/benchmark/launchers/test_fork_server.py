@@ -19,6 +19,7 @@ from benchmark.launchers.fork_server import UNSEEN, ForkServer
 from benchmark.launchers.local import LocalLauncher
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.state import State, read_state, write_state
+from benchmark.suite.config import SuiteConfig
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job
 
@@ -40,6 +41,8 @@ if os.environ.get("SPY") == "die":
 while os.environ.get("SPY") == "wait" and not pathlib.Path(__file__).with_name("end").exists():
     time.sleep(0.02)
 """
+
+SUITE = SuiteConfig(Path("suite.yaml"), "suite", ("method",))
 
 
 @pytest.fixture(scope="module")
@@ -221,11 +224,11 @@ def test_a_server_that_was_killed_is_started_again_and_where_none_starts_jobs_ar
                 self._process.kill()
 
     monkeypatch.setattr(local, "ForkServer", Killed)
-    LocalLauncher().run(jobs[:1], lambda remarks: None)
+    LocalLauncher(SUITE, tmp_path).run(jobs[:1], lambda remarks: None)
     assert len(servers) == 2
     assert said(jobs[0].run)["main"] == "benchmark.__main__"
     servers[:] = [None]  # now each is killed
-    LocalLauncher().run(jobs[1:], lambda remarks: None)
+    LocalLauncher(SUITE, tmp_path).run(jobs[1:], lambda remarks: None)
     assert len(servers) == 3
     assert said(jobs[1].run)["main"] == "benchmark.__main__"
 

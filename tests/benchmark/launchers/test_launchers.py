@@ -8,15 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
 
-from benchmark.launchers import local, slots, slurm
+from benchmark.launchers import LAUNCHERS, local, make_launcher, refuse_queued_elsewhere, slots, slurm
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.fork_server import WITH_WANDB
 from benchmark.launchers.local import LocalLauncher
@@ -24,7 +24,8 @@ from benchmark.launchers.slots import Slot, slots_for
 from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.state import State, read_state, update_state, write_state
-from benchmark.suite.overview import Overview, duration
+from benchmark.suite.config import SuiteConfig
+from benchmark.suite.overview import Overview, rough_duration
 from benchmark.suite.plan import Job
 from benchmark.training.job import is_rank_zero
 from leaderboard.errors import InputError
@@ -55,6 +56,21 @@ def make_jobs(folder: Path, *whats: str) -> list[Job]:
     return jobs
 
 
+def a_suite(**settings: Any) -> SuiteConfig:
+    return SuiteConfig(Path("suite.yaml"), "suite", ("method",), **settings)
+
+
+def local_launcher(*slots: Slot) -> LocalLauncher:
+    """One that runs as many processes at a time as there are slots; one where none is given."""
+    launcher = LocalLauncher(a_suite(), Path())
+    launcher.slots = lambda jobs: list(slots) or [Slot()]  # type: ignore[method-assign]
+    return launcher
+
+
+def slurm_launcher(root: Path, **settings: Any) -> slurm.SlurmLauncher:
+    return slurm.SlurmLauncher(a_suite(launchers={"slurm": settings}), root)
+
+
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     real = local.subprocess.Popen
@@ -69,7 +85,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fast")
 def test_a_failed_job_is_reported_with_its_reason_and_does_not_stop_the_others(tmp_path: Path) -> None:
     jobs = make_jobs(tmp_path, "ok", "kill", "exit", "silent", "ok")
-    LocalLauncher().run(jobs, lambda remarks: None)
+    local_launcher().run(jobs, lambda remarks: None)
     states = [read_state(job.run) for job in jobs]
     assert [state.status for state in states] == ["done", "failed", "failed", "failed", "done"]
     assert "SIGKILL" in states[1].reason
@@ -79,7 +95,7 @@ def test_a_failed_job_is_reported_with_its_reason_and_does_not_stop_the_others(t
 
 @pytest.mark.usefixtures("fast")
 def test_one_slot_runs_jobs_in_order(tmp_path: Path) -> None:
-    LocalLauncher().run(make_jobs(tmp_path, "ok", "ok", "ok"), lambda remarks: None)
+    local_launcher().run(make_jobs(tmp_path, "ok", "ok", "ok"), lambda remarks: None)
     assert (tmp_path / "order").read_text() == "job0 job1 job2 "
 
 
@@ -90,7 +106,7 @@ def test_an_interrupt_ends_the_running_processes(tmp_path: Path) -> None:
 
     jobs = make_jobs(tmp_path, "ok", "ok")
     with pytest.raises(KeyboardInterrupt):
-        LocalLauncher().run(jobs, interrupt)
+        local_launcher().run(jobs, interrupt)
     assert read_state(jobs[1].run).status == "pending"
 
 
@@ -194,7 +210,7 @@ def test_a_job_sees_the_gpu_of_its_slot_alone(tmp_path: Path, monkeypatch: pytes
         return real(command, **options)
 
     monkeypatch.setattr(local.subprocess, "Popen", spy)
-    LocalLauncher([Slot(0), Slot(1)]).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
+    local_launcher(Slot(0), Slot(1)).run(make_jobs(tmp_path, "ok", "ok"), lambda remarks: None)
     assert sorted(seen) == ["4", "7"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert Slot(1).environment()["CUDA_VISIBLE_DEVICES"] == "1"
@@ -210,7 +226,7 @@ def test_jobs_wait_for_a_slot_of_their_kind_and_hold_no_other_up(tmp_path: Path)
     def watch(remarks: object) -> None:
         seen.append(tuple(read_state(job.run).status for job in jobs))
 
-    LocalLauncher([Slot(0, "gpu"), Slot(jobs="cpu")]).run(jobs, watch)
+    local_launcher(Slot(0, "gpu"), Slot(jobs="cpu")).run(jobs, watch)
     assert seen[-1] == ("done", "done", "done")
     order = (tmp_path / "order").read_text().split()
     assert order.index("job0") < order.index("job1")
@@ -247,7 +263,7 @@ def test_the_rules_of_a_fold_share_a_process_and_one_that_dies_leaves_the_rest_t
     assert [[job.run.name for job in unit] for unit in local.units(jobs)] == [
         ["job0", "job2", "job4"], ["job1", "job3"], ["job5"],
     ]  # fmt: skip
-    LocalLauncher().run(jobs, lambda remarks: None)
+    local_launcher().run(jobs, lambda remarks: None)
     assert FakeServer.started == [["job0", "job2", "job4"], ["job1", "job3"], ["job3"], ["job5"]]
     states = [read_state(job.run) for job in jobs]
     assert [state.status for state in states] == ["done", "failed", "done", "done", "done", "failed"]
@@ -294,7 +310,7 @@ def test_a_job_is_started_in_an_environment_that_keeps_memory(tmp_path: Path, mo
         return real(command, **options)
 
     monkeypatch.setattr(local.subprocess, "Popen", spy)
-    LocalLauncher().run(make_jobs(tmp_path, "ok"), lambda remarks: None)
+    local_launcher().run(make_jobs(tmp_path, "ok"), lambda remarks: None)
     assert seen == [keeping_memory({})["GLIBC_TUNABLES"]]
 
 
@@ -305,7 +321,7 @@ def test_a_state_that_cannot_be_written_does_not_end_the_suite(
     jobs = make_jobs(tmp_path, "ok", "ok")
     (jobs[0].run / "state.json").unlink()
     (jobs[0].run / "state.json").mkdir()
-    LocalLauncher().run(jobs, lambda remarks: None)
+    local_launcher().run(jobs, lambda remarks: None)
     assert read_state(jobs[1].run).status == "done"
     said = capsys.readouterr().err
     assert "state.json" in said
@@ -364,17 +380,59 @@ def test_the_ids_of_jobs_are_found_again_and_damaged_ones_are_none(tmp_path: Pat
     ],
 )
 def test_wrong_slurm_settings_are_named(settings: dict, fault: str) -> None:
-    assert any(fault in found for found in slurm.settings_faults(settings))
-    assert not slurm.settings_faults({"partition": "gpu", "nodes": 2, "sbatch": {"mail-type": "FAIL"}, "setup": []})
+    assert any(fault in found for found in slurm.slurm_faults(settings))
+    assert not slurm.slurm_faults({"partition": "gpu", "nodes": 2, "sbatch": {"mail-type": "FAIL"}, "setup": []})
 
 
 def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(slurm, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="needs submitit"):
-        slurm.SlurmLauncher({}, tmp_path)
-    with pytest.raises(InputError, match="no SLURM on this machine"):
-        slurm.cancel([])
+        slurm_launcher(tmp_path).check()
+    monkeypatch.setattr(slurm, "find_spec", lambda name: True)
+    with pytest.raises(InputError, match="--launcher slurm: no SLURM on this machine"):
+        slurm_launcher(tmp_path).check()
+    (job,) = make_jobs(tmp_path, "ok")
+    assert slurm_launcher(tmp_path).cancel([job.run]) == []  # it was never handed over
+    in_queue(job, "7_0")
+    with pytest.raises(InputError, match="benchmark cancel: no SLURM on this machine"):
+        slurm_launcher(tmp_path).cancel([job.run])
+    with pytest.raises(InputError, match="squeue: is not on this machine"):
+        slurm_launcher(tmp_path).queued_elsewhere([job.run])
+
+
+def test_a_job_that_another_launcher_holds_is_refused_and_one_that_does_not_answer_holds_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = make_jobs(tmp_path, "ok", "ok")
+    runs = [job.run for job in jobs]
+    in_queue(jobs[0], "7_0")
+    FakeCluster(monkeypatch, {"7_0": "pending"})
+    with pytest.raises(InputError) as error:
+        refuse_queued_elsewhere("local", a_suite(), tmp_path, runs)
+    assert error.value.problems == [
+        f"{runs[0]}: is in SLURM's queue as 7_0: give --launcher slurm, or end it with benchmark cancel"
+    ]
+    refuse_queued_elsewhere("local", a_suite(), tmp_path, runs[1:])
+    refuse_queued_elsewhere("slurm", a_suite(), tmp_path, runs)  # it goes on with its own
+    FakeCluster(monkeypatch, None)
+    refuse_queued_elsewhere("local", a_suite(), tmp_path, runs)
+
+
+def test_a_launcher_refuses_a_section_of_the_suite_that_it_does_not_understand(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"slurm.speed: no such setting"):
+        slurm_launcher(tmp_path, speed=3).check()
+    with pytest.raises(InputError, match="local takes no settings"):
+        LocalLauncher(a_suite(launchers={"local": {"slots": 3}}), tmp_path).check()
+    LocalLauncher(a_suite(launchers={"slurm": {"speed": 3}}), tmp_path).check()
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_launcher_can_be_made_and_asked_on_any_machine(name: str, tmp_path: Path) -> None:
+    (job,) = make_jobs(tmp_path, "ok")
+    launcher = make_launcher(name, a_suite(), tmp_path)
+    assert not launcher.queued_elsewhere([job.run])
+    assert not launcher.cancel([job.run])
 
 
 class FakeCluster:
@@ -389,11 +447,11 @@ class FakeCluster:
         for name, seconds in (("POLL_EVERY", 0.01), ("GRACE", 0.05), ("PATIENCE", 0.2)):
             patch.setattr(slurm, name, seconds)
 
-    def look(self, ids: object) -> dict[str, str]:
+    def look(self, ids: Iterable[str]) -> dict[str, str]:
         queue = self.queues.pop(0) if len(self.queues) > 1 else self.queues[0]
         if queue is None:
             raise InputError("squeue: no answer")
-        return queue
+        return {job_id: state for job_id, state in queue.items() if job_id in ids}
 
 
 def in_queue(job: Job, job_id: str) -> Job:
@@ -407,7 +465,7 @@ def test_jobs_in_the_queue_are_watched_and_the_others_submitted(
     jobs = make_jobs(tmp_path, "ok", "ok")
     in_queue(jobs[0], "7_0")
     FakeCluster(monkeypatch, {"7_0": "pending"}, {"7_0": "pending"}, {"7_0": "running", "8_0": "running"}, {})
-    launcher = slurm.SlurmLauncher({}, tmp_path)
+    launcher = slurm_launcher(tmp_path)
     submitted, remarks = [], []
 
     def submit(new: list[Job]) -> None:
@@ -434,7 +492,7 @@ def test_a_job_that_slurm_ended_is_failed_with_what_slurm_and_its_log_say(
     in_queue(job, "7_0")
     (job.run / "log.txt").write_text("epoch 3\nepoch 4\n")
     FakeCluster(monkeypatch, {"7_0": "running"}, {"7_0": "running"}, {})
-    slurm.SlurmLauncher({}, tmp_path).run([job], lambda remarks: None)
+    slurm_launcher(tmp_path).run([job], lambda remarks: None)
     state = read_state(job.run)
     assert state.status == "failed"
     assert "has left SLURM's queue (job 7_0, OUT_OF_MEMORY)" in state.reason
@@ -447,11 +505,11 @@ def test_a_silent_controller_is_waited_for_but_not_for_ever(tmp_path: Path, monk
     running = {"7_0": "running"}
     FakeCluster(monkeypatch, running, None, None, running, {})
     seen = []
-    slurm.SlurmLauncher({}, tmp_path).run([job], lambda remarks: seen.append(update_state(job.run, status="done")))
+    slurm_launcher(tmp_path).run([job], lambda remarks: seen.append(update_state(job.run, status="done")))
     assert seen
     FakeCluster(monkeypatch, running, None)
     with pytest.raises(InputError, match="no answer"):
-        slurm.SlurmLauncher({}, tmp_path).run([job], lambda remarks: None)
+        slurm_launcher(tmp_path).run([job], lambda remarks: None)
 
 
 def test_an_interrupt_leaves_jobs_in_the_queue_and_says_so(
@@ -464,7 +522,7 @@ def test_an_interrupt_leaves_jobs_in_the_queue_and_says_so(
     in_queue(job, "7_0")
     FakeCluster(monkeypatch, {"7_0": "running"})
     with pytest.raises(KeyboardInterrupt):
-        slurm.SlurmLauncher({}, tmp_path).run([job], interrupt)
+        slurm_launcher(tmp_path).run([job], interrupt)
     assert "1 jobs stay in SLURM's queue: benchmark cancel ends them" in capsys.readouterr().err
     assert read_state(job.run).status == "pending"
 
@@ -597,4 +655,4 @@ def test_on_a_terminal_one_live_table_shows_all_jobs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(4, "4 s"), (89, "89 s"), (180, "3 min"), (7500, "2 h 05 min")])
 def test_durations_read_naturally(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert rough_duration(seconds) == text

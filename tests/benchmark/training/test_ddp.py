@@ -21,6 +21,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from sync_norm import SyncBatchNorms, with_support
 
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
@@ -67,9 +68,16 @@ def job_config(name: str, run: Path, processes: int, cohort: Path, cache: Path) 
 def work(runs: Iterable[Path]) -> None:
     """What each process of jobs does; notes what it trained on and what it wrote."""
     from benchmark.pipeline.datasets import TrainingSamples
-    from benchmark.training import callbacks, job
+    from benchmark.training import callbacks, job, loading
 
-    write, serve = callbacks.write_masks, TrainingSamples.plan
+    write, serve, defaults = callbacks.write_masks, TrainingSamples.plan, loading.trainer_defaults
+
+    def defaults_with_norms() -> dict[str, Any]:
+        found = defaults()
+        return found | {"plugins": [*found["plugins"], SyncBatchNorms()]}
+
+    loading.trainer_defaults = defaults_with_norms
+    job.require_training = lambda cli: None  # which refuses what SyncBatchNorms can do
     for run in runs:
         notes = run / f"notes{os.environ.get('LOCAL_RANK', '0')}.txt"
 
@@ -107,7 +115,7 @@ def runs(twin: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     for number in CASES:
         shutil.copytree(twin / "TRAINING" / f"case_{number}", root / "cohort" / "TRAINING" / f"case_{number}")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-    environment |= {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    environment = with_support(environment) | {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
     for processes in PROCESSES:
         folders = []
         for name in METHODS:

@@ -1,4 +1,4 @@
-"""Patients of unequal size dealt out to folds of equal size.
+"""Patients of unequal size assigned to folds of equal size.
 
 A draft of our own, not scikit-learn's StratifiedGroupKFold: that one needs classes where we have volumes, promises
 nothing on the folds' sizes, and a new version of it may choose otherwise and with that move every published number.
@@ -11,7 +11,7 @@ nothing on the folds' sizes, and a new version of it may choose otherwise and wi
 
 The folds' numbers of cases differ by no more than one patient's cases (step 3), small and large lesions are found in
 every fold as each run of patients of like weight is spread over the folds (steps 2 and 3), and the weights differ
-little (step 4). Nothing but additions, comparisons and SHA-256 is used: every machine deals alike.
+little (step 4). Nothing but additions, comparisons and SHA-256 is used: every machine assigns alike.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from leaderboard.cohort.trees import natural_key
 _LEAST_GAIN = 1e-6
 
 
-def deal(sizes: Mapping[str, tuple[int, float]], folds: int, seed: int) -> dict[str, int]:
-    """Deal patients out to folds.
+def assign_patients(sizes: Mapping[str, tuple[int, float]], folds: int, seed: int) -> dict[str, int]:
+    """Assign patients to folds.
 
     Args:
         sizes: number of cases and weight of each patient, in any order; at least `folds` patients.

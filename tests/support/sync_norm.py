@@ -1,32 +1,32 @@
-"""Batch normalisation by the statistics of all processes' batches, on CPUs too: ``trainer.sync_batchnorm``.
+"""Batch normalisation by the statistics of all processes' batches, on CPUs.
 
-torch's own refuses CPUs. Layers and the names of their weights stay what they are: a checkpoint loads either way.
+torch's own refuses CPUs; with this, tests of several processes need no GPU. Layers and the names of their weights stay
+what they are: a checkpoint loads either way.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmark.methods.distributed import gathered
+from benchmark.methods.distributed import summed, world_size
 
 
 class SyncBatchNorms(TorchSyncBatchNorm):
-    """Lightning's plugin behind ``sync_batchnorm``: torch's layers where there are GPUs, `synchronise` on CPUs.
+    """Lightning's plugin behind ``sync_batchnorm``, for CPUs.
 
     Lightning applies it where a fit has several processes, and reverts it after the fit.
     """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Make each batch normalisation of a LightningModule one over all processes."""
-        assert isinstance(model, pl.LightningModule)
-        if model.trainer.strategy.root_device.type != "cpu":
-            return super().apply(model)
+        """Make each batch normalisation of a model one over all processes."""
         synchronise(model)
         return model
 
@@ -71,6 +71,20 @@ def normalise_together(layer: _BatchNorm, batch: Tensor) -> Tensor:
     return ((batch.float() - mean.view(axes)) * scale.view(axes) + shift.view(axes)).to(batch.dtype)
 
 
+def gathered(part: Tensor) -> Tensor:
+    """Every process's tensor, stacked in their order along a new first axis.
+
+    Args:
+        part: of the same shape and type on every process.
+    """
+    if world_size() == 1:
+        return part[None]
+    place = torch.zeros(world_size(), device=part.device, dtype=part.dtype)
+    place[distributed.get_rank()] = 1
+    (everyones,) = summed(torch.tensordot(place, part, dims=0))  # the others' places hold zeros
+    return everyones
+
+
 def _follow(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: float) -> None:
     """Update the running statistics; their variance is the unbiased one."""
     if layer.running_mean is None or layer.running_var is None or layer.num_batches_tracked is None:
@@ -79,3 +93,9 @@ def _follow(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: float) -> 
     momentum = 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
     layer.running_mean.lerp_(mean, momentum)
     layer.running_var.lerp_(variance * (count / max(count - 1, 1)), momentum)
+
+
+def with_support(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment whose processes find what tests share."""
+    places = [str(Path(__file__).parent), environment.get("PYTHONPATH", "")]
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, places))}

@@ -1,0 +1,43 @@
+"""``benchmark cancel``: end the jobs that a suite has handed over to whoever runs them elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from benchmark.commands.suites import open_suite
+from benchmark.launchers import LAUNCHERS, make_launcher
+from benchmark.rundir.names import fold_folder_name, run_directories
+from benchmark.suite.config_files import find_method
+from leaderboard.errors import InputError
+
+
+def cancel(config: str, out: Path, methods: Collection[str] | None, folds: Collection[int] | None) -> list[Path]:
+    """End a suite's jobs, whichever launcher has them; the next run takes them up again.
+
+    Args:
+        config: the suite's, by path or name.
+        out: folder above the suite's.
+        methods: of these methods only; None takes all.
+        folds: of these folds only; None takes all.
+
+    Returns:
+        The run directories of the jobs that were ended.
+
+    Raises:
+        InputError: there are no such jobs, or a launcher cannot end its own.
+    """
+    suite = open_suite(config)
+    root = out / suite.name
+    for method in methods or ():
+        if not (root / method).is_dir():
+            find_method(method, suite.path)
+    names = None if folds is None else {fold_folder_name(fold) for fold in folds}
+    runs = [
+        run
+        for run in run_directories(root)
+        if (methods is None or run.parent.name in methods) and (names is None or run.name in names)
+    ]
+    if not runs:
+        raise InputError(f"{root}: holds no jobs of these methods and folds: give the --out of benchmark run")
+    return [run for name in LAUNCHERS for run in make_launcher(name, suite, root).cancel(runs)]
