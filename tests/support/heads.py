@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmark.cohort.twin.anatomy import brain_box, crop, cut_slab, draw_head
+from benchmark.cohort.twin.anatomy import crop, cut_slab, draw_head, head_box
 from benchmark.cohort.twin.fields import Grid
 from benchmark.cohort.twin.layout import patients_of
 from benchmark.cohort.twin.lesion import strike
@@ -22,7 +22,7 @@ def struck(patient, head, stroke, middle_mm=10.0):
     cuts, grids = [], []
     for slab, centre in zip(patient.slabs, patient.centres_mm(middle_mm), strict=True):
         whole = cut_slab(head, slab, centre)
-        box = brain_box(whole.brain)
+        box = head_box(whole.brain)
         cuts.append(crop(whole, box))
         grids.append(Grid(slab.z_mm(centre), slab.x_mm[box[0]], slab.y_mm[box[1]], slab.spacing_mm[:2]))
     return cuts, grids, strike(stroke, patient.slabs, cuts, grids)

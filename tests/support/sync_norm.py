@@ -7,6 +7,9 @@ what they are: a checkpoint loads either way.
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
@@ -90,3 +93,9 @@ def _follow(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: float) -> 
     momentum = 1 / float(layer.num_batches_tracked) if layer.momentum is None else layer.momentum
     layer.running_mean.lerp_(mean, momentum)
     layer.running_var.lerp_(variance * (count / max(count - 1, 1)), momentum)
+
+
+def with_support(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment whose processes find what tests share."""
+    places = [str(Path(__file__).parent), environment.get("PYTHONPATH", "")]
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, places))}

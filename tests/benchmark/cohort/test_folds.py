@@ -157,7 +157,7 @@ def test_the_folds_of_a_shipped_suite_split_no_patient_of_isles2018(name, number
     table = case_table().query("partition == 'train'")
     cases = [(f"case_{case}", str(patient), None) for case, patient in zip(table.case, table.patient, strict=True)]
     if suite.folds_file:
-        folds = read_folds(shipped_configs() / suite.folds_file)
+        folds = read_fold_file(shipped_configs() / suite.folds_file)
     else:
         folds = make_folds(cases, suite.folds_number, suite.seed)
     folds_of_patient = {}

@@ -6,6 +6,7 @@ Run as a script, this file is what the processes do.
 from __future__ import annotations
 
 import copy
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from sync_norm import SyncBatchNorms, synchronise, with_support
 from torch import Tensor, distributed, nn
 
 from benchmark.methods.distributed import largest
@@ -23,7 +25,6 @@ from benchmark.methods.ms_dcnn import loss as ms_dcnn
 from benchmark.methods.ms_dcnn.network import DenseBlock
 from benchmark.methods.multiscale_resnet.loss import multiscale_dice
 from benchmark.methods.plain_unet.loss import deep_supervision
-from benchmark.methods.sync_norm import SyncBatchNorms, synchronise
 
 #: Every loss of a method that is trained: logits (N, 2, ...), reference and valid (N, ...) -> scalar.
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -111,7 +112,7 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the two processes found."""
     folder = tmp_path_factory.mktemp("exchange")
     command = [sys.executable, __file__, str(folder)]
-    running = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    running = [subprocess.Popen([*command, str(rank)], env=with_support(os.environ)) for rank in range(2)]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 

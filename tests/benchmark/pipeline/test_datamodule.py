@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.cohort.folds import Folds, write_folds
+from benchmark.cohort.folds import Folds, write_fold_file
 from benchmark.methods.base import Method
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datamodule import StrokeData
@@ -30,7 +30,7 @@ def fold_of(tree: Path) -> dict[str, int]:
 def folds(tree: Path, fold_of: dict[str, int], tmp_path: Path) -> Path:
     """The fold file."""
     patient_of = {case.name: str(case.patient) for case in read_cohort(tree).cases}
-    write_folds(tmp_path / "folds.csv", Folds(fold_of, patient_of))
+    write_fold_file(tmp_path / "folds.csv", Folds(fold_of, patient_of))
     return tmp_path / "folds.csv"
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.rundir.digests import (
-    damaged_outputs,
-    digest_outputs,
+    damaged_results,
+    digest_results,
     file_digest,
     needs_training,
     read_provenance,
@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Path:
     for name in FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(f"what {name} holds".encode())
-    outputs = digest_outputs(tmp_path, [tmp_path / "predictions", tmp_path / "predictions_plain"])
+    outputs = digest_results(tmp_path, [tmp_path / "predictions", tmp_path / "predictions_plain"])
     write_provenance(tmp_path, {"outputs": outputs, "devices": 1})
     return tmp_path
 
@@ -46,7 +46,7 @@ def truncate(path: Path) -> None:
 def test_what_a_job_leaves_is_digested_by_its_path(run: Path) -> None:
     outputs = read_provenance(run)["outputs"]
     assert outputs == {name: hashlib.sha256(f"what {name} holds".encode()).hexdigest() for name in FILES}
-    assert damaged_outputs(run) == []
+    assert damaged_results(run) == []
     assert file_digest(run / "no such file") == ""
 
 
@@ -54,7 +54,7 @@ def test_what_a_job_leaves_is_digested_by_its_path(run: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_the_damaged_file_is_named_and_no_other(run: Path, name: str, damage: Callable[[Path], None]) -> None:
     damage(run / name)
-    assert damaged_outputs(run) == [name]
+    assert damaged_results(run) == [name]
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"outputs": {}}', '{"outputs": {}, "sha256": "0"}'])
@@ -63,7 +63,7 @@ def test_a_provenance_that_is_not_what_was_written_is_itself_damaged(run: Path, 
         (run / "provenance.json").unlink()
     else:
         (run / "provenance.json").write_text(content)
-    assert damaged_outputs(run) == ["provenance.json"]
+    assert damaged_results(run) == ["provenance.json"]
     with pytest.raises(InputError, match=r"provenance.json: is missing or damaged"):
         read_provenance(run)
 
@@ -71,7 +71,7 @@ def test_a_provenance_that_is_not_what_was_written_is_itself_damaged(run: Path, 
 def test_a_changed_value_of_the_provenance_is_noticed(run: Path) -> None:
     content = json.loads((run / "provenance.json").read_text())
     (run / "provenance.json").write_text(json.dumps(content | {"devices": 2}))
-    assert damaged_outputs(run) == ["provenance.json"]
+    assert damaged_results(run) == ["provenance.json"]
 
 
 @pytest.mark.parametrize(

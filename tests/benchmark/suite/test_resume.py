@@ -7,7 +7,7 @@ import pytest
 import yaml
 from plans import jobs_of
 
-from benchmark.rundir.digests import digest_outputs, write_provenance
+from benchmark.rundir.digests import digest_results, write_provenance
 from benchmark.rundir.state import State, read_state, update_state, write_state
 from benchmark.suite.plan import Job
 from benchmark.suite.resume import is_done, prepare_runs
@@ -19,7 +19,7 @@ def finish(job: Job) -> None:
     (job.run / "predictions" / "case_1.nii.gz").write_bytes(b"")
     (job.run / "checkpoints").mkdir()
     (job.run / "checkpoints" / "last.ckpt").write_bytes(b"")
-    outputs = digest_outputs(job.run, [job.run / "predictions"])
+    outputs = digest_results(job.run, [job.run / "predictions"])
     empty = hashlib.sha256().hexdigest()
     assert (outputs["predictions/case_1.nii.gz"], outputs["checkpoints/last.ckpt"]) == (empty, empty)
     write_provenance(job.run, {"outputs": outputs})  # what a job writes last

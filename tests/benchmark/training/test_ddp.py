@@ -21,11 +21,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from sync_norm import SyncBatchNorms, with_support
 
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
-from benchmark.training.loading import load, require_training
-from leaderboard.errors import InputError
 
 #: Methods with what their tests need beside the settings of the suite twin. No dropout: it differs between processes.
 METHODS: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmark.cohort.folds import read_folds
+from benchmark.cohort.folds import read_fold_file
 from leaderboard.errors import InputError
 
 FAULTY = {
@@ -30,7 +30,7 @@ def test_a_faulty_file_is_refused_with_every_problem(tmp_path, content, faults):
     path = tmp_path / "folds.csv"
     path.write_text(content)
     with pytest.raises(InputError) as error:
-        read_folds(path)
+        read_fold_file(path)
     assert len(error.value.problems) == len(faults)
     for problem, fault in zip(error.value.problems, faults, strict=True):
         assert problem.startswith(f"{path}: ")
@@ -42,4 +42,4 @@ def test_what_is_no_csv_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "f.csv").write_bytes(content)
     with pytest.raises(InputError):
-        read_folds(tmp_path / "f.csv")
+        read_fold_file(tmp_path / "f.csv")
