@@ -82,7 +82,9 @@ def predict_cohort(
         data = cli.datamodule
         if (edition := data.cohort.edition) != (own := provenance["cohort"]["edition"]):
             raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {own}: give its edition")
-        cli.trainer.predict(cli.model, datamodule=data, return_predictions=False, ckpt_path=run / LAST, weights_only=True)
+        cli.trainer.predict(
+            cli.model, datamodule=data, return_predictions=False, ckpt_path=run / LAST, weights_only=True
+        )
         if cli.trainer.is_global_zero:
             for row in ("", *cli.model.ablations):
                 _deliver(row_folder(written, row), out.with_name(row_name(out.stem, row) + out.suffix))

@@ -88,7 +88,9 @@ def _verify(run: Path, retrain: bool) -> Verdict:
         if retrain:
             _train_again(config, again)
         else:
-            cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST, weights_only=True)
+            cli.trainer.predict(
+                cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST, weights_only=True
+            )
         names = {Path(name) for name in provenance["outputs"] if name.endswith(".nii.gz")}  # lost ones too
         for ablation in ("", *provenance["ablations"]):
             for root in (run, again):
