@@ -22,9 +22,10 @@ from leaderboard.cases import write_cases
 from leaderboard.cohort.trees import case_table
 from leaderboard.io.images import write_mask
 from leaderboard.io.masks import read_mask
-from leaderboard.scoring.folder import find_references, score_cases
+from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.metrics import measure
 from leaderboard.scoring.one_case import score_case
+from leaderboard.scoring.references import find_references
 
 pytestmark = pytest.mark.bench
 

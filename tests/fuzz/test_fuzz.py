@@ -232,7 +232,7 @@ def test_suites_yaml(tmp_path: Path) -> None:
 
 def test_provenance_and_state(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from benchmark.rundir.digests import damaged_outputs, write_provenance
+    from benchmark.rundir.digests import damaged_results, write_provenance
     from benchmark.rundir.state import State, read_state, write_state
 
     (tmp_path / "metrics.csv").write_text("epoch\n1\n")
@@ -242,7 +242,7 @@ def test_provenance_and_state(tmp_path: Path) -> None:
         tmp_path,
         "provenance.json",
         lambda rng: rewritten(sound, rng),
-        lambda path: damaged_outputs(path.parent),
+        lambda path: damaged_results(path.parent),
         refused=False,
     )
     write_state(tmp_path, State(inputs="x"))
@@ -252,8 +252,8 @@ def test_provenance_and_state(tmp_path: Path) -> None:
 
 def test_folds_csv(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from benchmark.cohort.folds import read_folds
+    from benchmark.cohort.folds import read_fold_file
     from benchmark.suite.config_files import find_config
 
     sound = (find_config("twin").parent / "folds" / "isles2018.csv").read_text()
-    hold(tmp_path, "folds.csv", lambda rng: rewritten(sound, rng), read_folds)
+    hold(tmp_path, "folds.csv", lambda rng: rewritten(sound, rng), read_fold_file)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from benchmark.cli import main
-from benchmark.rundir.digests import damaged_outputs, write_provenance
+from benchmark.rundir.digests import damaged_results, write_provenance
 from benchmark.rundir.trust import require_harmless
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
@@ -117,7 +117,7 @@ def test_weights_that_are_code_are_refused(
 def test_digests_are_taken_of_files_of_the_run_alone(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     write_provenance(tmp_path, {"outputs": {name: "0" * 64}})
-    assert damaged_outputs(tmp_path) == [name]
+    assert damaged_results(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("key", ["callbacks", "logger", "plugins", "profiler"])
