@@ -120,8 +120,11 @@ def _cut_short(path: Path, raw: pd.DataFrame) -> list[str]:
     """Rows with fewer fields than the table has columns, which pandas would fill up with empty ones."""
     if not (raw.iloc[:, -1] == "").any():
         return []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lengths = [len(row) for row in csv.reader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lengths = [len(row) for row in csv.reader(file)]
+    except csv.Error as error:
+        raise InputError(f"{path}: is not a table ({error}): correct it") from None
     columns = lengths[0]
     return [
         f"{path}:{line}: has {length} of {columns} fields: the file was cut short, score the predictions again"

@@ -25,6 +25,7 @@ from leaderboard.cases import cases_frame, read_cases, write_cases
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_geometry, read_volume
 from leaderboard.io.masks import binary_mask
+from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.regenerate import read_settings
 from leaderboard.scoring.submission import open_submission
@@ -144,10 +145,9 @@ def nifti() -> bytes:
     return image.to_bytes()
 
 
-def metaimage(folder: Path) -> bytes:
-    image = sitk.GetImageFromArray((np.indices((5, 8, 9)).sum(0) % 2).astype(np.uint8))
-    sitk.WriteImage(image, str(folder / "sound.mha"))
-    return (folder / "sound.mha").read_bytes()
+def by_itk(path: Path) -> bytes:
+    sitk.WriteImage(sitk.GetImageFromArray((np.indices((5, 8, 9)).sum(0) % 2).astype(np.uint8)), str(path))
+    return path.read_bytes()
 
 
 def table(folder: Path) -> str:
@@ -183,13 +183,23 @@ def test_compressed_nifti(tmp_path: Path) -> None:
 
 
 def test_metaimage(tmp_path: Path) -> None:
-    sound = metaimage(tmp_path)
+    sound = by_itk(tmp_path / "sound.mha")
 
     def make(rng: np.random.Generator) -> bytes:
         head, mark, voxels = sound.partition(b"LOCAL\n")
         return rewritten(head.decode(), rng) + mark + voxels if rng.random() < 0.5 else damaged(sound, rng)
 
     hold(tmp_path, "case_1.mha", make, look)
+
+
+def test_nrrd(tmp_path: Path) -> None:
+    sound = by_itk(tmp_path / "sound.nrrd")
+
+    def make(rng: np.random.Generator) -> bytes:
+        head, mark, voxels = sound.partition(b"\n\n")
+        return rewritten(head.decode(), rng) + mark + voxels if rng.random() < 0.5 else damaged(sound, rng)
+
+    hold(tmp_path, "case_1.nrrd", make, look)
 
 
 def test_zip(tmp_path: Path) -> None:
@@ -209,7 +219,7 @@ def test_cases_csv(tmp_path: Path) -> None:
     def read(path: Path) -> None:
         cases = read_cases(path)
         for scheme in ("dice", "rank-then-mean"):
-            rank_methods(cases, scheme=scheme)
+            rank_methods(cases, RankingOptions(scheme=scheme))
 
     hold(tmp_path, "cases.csv", lambda rng: rewritten(sound, rng), read)
 
