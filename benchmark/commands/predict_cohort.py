@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.cohort.folds import read_fold_file
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import CONFIG, LAST, PROVENANCE, row_folder, row_name
-from benchmark.rundir.trust import require_harmless
+from benchmark.rundir.trust import received_config, require_harmless
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.loading import load, quiet_lightning
@@ -66,8 +66,13 @@ def predict_cohort(
     _require_free(out)
     quiet_lightning()
     method = settings.get("suite", {}).get("method", run.parent.name)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
+        tempfile.TemporaryDirectory() as own,
+    ):
         written = Path(scratch) / "masks"
+        if not trust:
+            config, _ = received_config(run, settings, Path(own))
         changes = {
             "data.cohort": cohort,
             "data.partition": partition or ("testing" if "testing" in find_partitions(cohort) else "training"),

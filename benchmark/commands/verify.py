@@ -14,10 +14,10 @@ import yaml
 
 from benchmark.pipeline.cache import changed_cases
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.rundir.digests import damaged_results, file_digest, read_provenance
+from benchmark.rundir.digests import damaged_results, file_digest, is_inside, read_provenance
 from benchmark.rundir.locks import hold
 from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, row_folder
-from benchmark.rundir.trust import require_harmless
+from benchmark.rundir.trust import received_config, require_harmless
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.loading import load, quiet_lightning, use_threads
@@ -64,26 +64,28 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
     def busy(owner: str) -> None:
         raise InputError(f"{run}: {owner} works in it: wait for its end")
 
+    if not trust:
+        require_harmless(run, read_yaml(run / CONFIG))
     with hold(run, busy):
         for left in run.glob(f"{PREFIX}*"):  # of one that was killed
             shutil.rmtree(left)
-        if not trust:
-            require_harmless(run, read_yaml(run / "config.yaml"))
-        return _verify(run, retrain)
+        return _verify(run, retrain, trust)
 
 
-def _verify(run: Path, retrain: bool) -> Verdict:
+def _verify(run: Path, retrain: bool, trust: bool) -> Verdict:
     quiet_lightning()
     config, provenance = read_yaml(run / CONFIG), read_provenance(run)
-    use_threads(config)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
-        again = Path(folder)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder, tempfile.TemporaryDirectory() as own:
+        again, path = Path(folder), run / CONFIG
+        if not trust:
+            path, config = received_config(run, config, Path(own))
+        use_threads(config)
         # One process: Lightning would start others with this very command line.
         changes = (
             f"--predictions.folder={again / PREDICTIONS}", f"--trainer.default_root_dir={again}",
             "--trainer.devices=1", "--trainer.num_nodes=1",
         )  # fmt: skip
-        cli = load(run / CONFIG, {"logger": False}, *changes)
+        cli = load(path, {"logger": False}, *changes)
         _check_inputs(run, cli.datamodule, provenance)
         if retrain:
             _train_again(config, again)
@@ -91,11 +93,12 @@ def _verify(run: Path, retrain: bool) -> Verdict:
             cli.trainer.predict(
                 cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST, weights_only=True
             )
-        names = {Path(name) for name in provenance["outputs"] if name.endswith(".nii.gz")}  # lost ones too
+        outputs = [name for name in provenance["outputs"] if is_inside(name)]
+        names = {Path(name) for name in outputs if name.endswith(".nii.gz")}  # lost ones too
         for ablation in ("", *provenance["ablations"]):
             for root in (run, again):
                 names |= {path.relative_to(root) for path in row_folder(root / PREDICTIONS, ablation).glob("*")}
-        if retrain and METRICS in provenance["outputs"]:
+        if retrain and METRICS in outputs:
             names.add(Path(METRICS))
         different = sorted(
             str(name) for name in names if not (mine := file_digest(run / name)) or file_digest(again / name) != mine

@@ -3,7 +3,7 @@
 A step of these networks is hundreds of small operations, most of which a GPU has done before the host has asked for the
 next one. A graph of them is asked for at once. torch captures it (`torch.cuda.make_graphed_callables`): the same
 kernels in the same order, so the same bits but for this: the gradient of the outputs comes in their own layout, in
-which a bias's gradient may be summed in another order (4e-9, seen in one network in float32). Every training on a GPU
+which a bias's gradient may be summed in another order (7e-9, seen in one network in float32). Every training on a GPU
 captures, so two of them do the same.
 """
 

@@ -161,6 +161,10 @@ class Method(pl.LightningModule):
         # those of the one before, to which they would have to be added.
         return world_size() == 1 and (self._trainer is None or self.trainer.accumulate_grad_batches == 1)
 
+    def on_fit_end(self) -> None:
+        """Forget captured passes: weights move, and a prediction beside other jobs needs the memory."""
+        self._passes = Passes()
+
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Dropout depends on (seed, global step, rank) alone, so a restart replays it."""
         torch.manual_seed(derive_seed(self.data.seed, self.global_step, self.global_rank))

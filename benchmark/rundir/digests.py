@@ -35,12 +35,14 @@ def damaged_results(run: Path) -> list[str]:
     """
     try:
         expected: dict[str, str] = read_provenance(run)["outputs"]
-    except InputError:
+    except (InputError, KeyError):
         return [PROVENANCE]
-    return [name for name, digest in expected.items() if not _is_inside(name) or file_digest(run / name) != digest]
+    if not isinstance(expected, dict):
+        return [PROVENANCE]
+    return [name for name, digest in expected.items() if not is_inside(name) or file_digest(run / name) != digest]
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
     """Whether a path stays in the run directory that it is relative to."""
     return not Path(name).is_absolute() and ".." not in Path(name).parts
 

@@ -25,7 +25,9 @@ def hold(folder: Path, busy: Callable[[str], None]) -> Iterator[None]:
         folder: it exists.
         busy: called with the owner (host, process, since when) where there is one; may raise instead of waiting.
     """
-    with (folder / LOCK).open("a+") as lock:
+    # Never through a link, which would empty what it leads to.
+    opened = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(opened, "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

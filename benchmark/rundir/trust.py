@@ -6,10 +6,13 @@ needs is much less: a method of this package with plain arguments, and plain set
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from leaderboard.errors import InputError
 
@@ -19,7 +22,7 @@ _PREDICTIONS = {"folder", "submission"}
 _METHOD = re.compile(r"benchmark\.methods(\.\w+)+")
 #: Settings of the trainer that are numbers, words and switches, and that lead nowhere.
 TRAINER = {
-    "accelerator", "devices", "num_nodes", "precision", "max_epochs", "min_epochs", "max_steps", "max_time", "strategy",
+    "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "min_epochs", "max_steps", "max_time",
     "check_val_every_n_epoch", "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches",
     "deterministic", "benchmark", "sync_batchnorm", "limit_train_batches", "limit_val_batches", "limit_predict_batches",
     "log_every_n_steps", "num_sanity_val_steps", "val_check_interval", "use_distributed_sampler", "inference_mode",
@@ -29,11 +32,43 @@ TRAINER = {
 OBJECTS = ("callbacks", "logger", "plugins", "profiler")
 
 
+#: Settings that LightningCLI looks up as files first, whatever the word is, and builds what these name.
+_LOOKED_UP = ("accelerator", "strategy")
+
+
+def received_config(run: Path, config: Mapping[str, Any], folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A config of a run directory that somebody else has made, with what matters for predicting alone.
+
+    Strategy and accelerator are left to this machine (a job on a CPU stays there), the preprocessed cases are made anew
+    in this user's own cache.
+
+    Args:
+        run: its run directory.
+        config: the content of its ``config.yaml``.
+        folder: empty; the config is written there.
+
+    Returns:
+        The written file, and its content.
+
+    Raises:
+        InputError: see `require_harmless`.
+    """
+    require_harmless(run, config)
+    trainer = {name: value for name, value in config["trainer"].items() if name not in _LOOKED_UP}
+    if config["trainer"].get("accelerator") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    kept = {name: config[name] for name in ("seed_everything", "model", "suite") if name in config}
+    kept |= {"trainer": trainer, "data": {name: value for name, value in config["data"].items() if name != "cache"}}
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
+    return path, kept
+
+
 def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
     """Refuse a config that is more than a job of this package's methods needs.
 
     Args:
-        run: its run directory; the cache of the preprocessed cases may lie in the folder of all suites above it.
+        run: its run directory.
         config: the content of its ``config.yaml``.
 
     Raises:
@@ -42,6 +77,9 @@ def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
     faults = [f"{name}: unknown section" for name in config if name not in _SECTIONS]
     sections = {name: config.get(name) or {} for name in _SECTIONS - {"seed_everything"}}
     faults += [f"{name}: is not a mapping" for name, section in sections.items() if not isinstance(section, Mapping)]
+    faults += [f"{name}: is missing" for name in ("model", "data", "trainer") if not config.get(name)]
+    if not isinstance(config.get("seed_everything", 0), int):
+        faults.append("seed_everything: is not a number")
     if not faults:
         model, trainer, predictions = (sections[name] for name in ("model", "trainer", "predictions"))
         faults += [f"model.{name}: unknown setting" for name in model if name not in _MODEL]
@@ -54,8 +92,9 @@ def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
             faults.append("predictions.submission: leads to another folder")
         for name in ("data", "trainer", "suite", "predictions", "requires"):
             faults += [f"{name}.{key}: is not a number, a word or a switch" for key in _structured(sections[name])]
-        if (cache := sections["data"].get("cache")) and not _is_below(Path(str(cache)), run.absolute().parents[2]):
-            faults.append(f"data.cache: {cache} does not lie beside the suite")
+        method = str(sections["suite"].get("method", "method"))
+        if Path(method).name != method:
+            faults.append("suite.method: leads to another folder")
     if faults:
         raise InputError(
             f"{run / 'config.yaml'}: {fault}: give --trust if you know who made it and what it does" for fault in faults
@@ -76,7 +115,3 @@ def _classes(value: Any, where: str) -> Iterator[str]:
 
 def _structured(section: Mapping[str, Any]) -> list[str]:
     return [name for name, value in section.items() if not isinstance(value, str | int | float | bool | None)]
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())

@@ -155,7 +155,7 @@ def section_faults(settings: Any) -> list[str]:
     return faults + [
         f"trainer.{key}: jobs have their own, a config names none: remove it"
         for key, value in (trainer if isinstance(trainer, dict) else {}).items()
-        if isinstance(value, dict) or (key in OBJECTS and value is not None)
+        if key in OBJECTS and value is not None
     ]
 
 
@@ -183,11 +183,15 @@ def method_config(suite: SuiteConfig, method: str, settings: dict[str, Any]) -> 
 
 def lacking(config: Mapping[str, Any]) -> list[str]:
     """What a method needs and this machine has not, each with its remedy (the config's section ``requires``)."""
-    return [
-        f"{module} ({remedy})"
-        for module, remedy in config.get("requires", {}).items()
-        if importlib.util.find_spec(module) is None
-    ]
+    return [f"{module} ({remedy})" for module, remedy in config.get("requires", {}).items() if not _is_there(module)]
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module's package is installed; nothing of it is imported."""
+    try:
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def is_rule(config: Mapping[str, Any]) -> bool:

@@ -107,7 +107,9 @@ def _metaimage_fault(content: bytes) -> str | None:
         return "keeps its voxels in another file: write one .mha with the voxels in it"
     if content.count(b"NDims") > 1 or not re.search(rb"NDims *= *[1-5]\s", content):
         return _DAMAGED_HEADER
-    if re.search(rb"^BinaryData *= *[^Tt1 ]", content, re.M):
+    if re.search(rb"^\s*HeaderSize *= *(?!(0|-1)\s)", content, re.M):
+        return "tells where its voxels begin (HeaderSize): write it without"
+    if re.search(rb"^\s*BinaryData *= *[^Tt1 ]", content, re.M):
         return "stores its voxels as text: write it in binary form"
     return None
 
@@ -125,8 +127,8 @@ def _voxel_fault(ending: str, content: bytes, expected: int) -> str | None:
     if ending == ".mha":
         head, _, rest = content.partition(b"ElementDataFile")
         voxels = rest.partition(b"\n")[2]
-        deflated = re.search(rb"^CompressedData *= *[Tt1]", head, re.M)
-        if deflated and not re.search(rb"^CompressedDataSize *= *%d\s" % len(voxels), head, re.M):
+        deflated = re.search(rb"^\s*CompressedData *= *[Tt1]", head, re.M)
+        if deflated and not re.search(rb"^\s*CompressedDataSize *= *%d\s" % len(voxels), head, re.M):
             return "is truncated or damaged, or its header lacks CompressedDataSize: write it again"
     else:
         head, *after = re.split(rb"\r?\n\r?\n", content, maxsplit=1)

@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from benchmark.cli import main
-from benchmark.rundir.digests import damaged_results, write_provenance
-from benchmark.rundir.trust import require_harmless
-from benchmark.suite.config import method_config, read_suite
+from benchmark.rundir.digests import damaged_results, file_digest, write_provenance
+from benchmark.rundir.locks import hold
+from benchmark.rundir.trust import received_config, require_harmless
+from benchmark.suite.config import lacking, method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
+from benchmark.training.loading import load
 from leaderboard.errors import InputError
 
 SHIPPED = ("residual_unet", "strokenet", "perfusion_tfit", "ms_dcnn", "plain_unet", "fcn3d_crf", "multiscale_resnet")
@@ -50,7 +52,9 @@ HOSTILE: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model": {"class_path": "benchmark.methods.residual_unet.os.system()"}}, "model.class_path"),
     ({"model": {"init_args": {"base": {"class_path": "os.system", "init_args": {"command": "id"}}}}}, "init_args.base"),
     ({"model": {"init_args": {"kernels": [[{"class_path": "os.system"}]]}}}, "init_args.kernels[0][0]"),
-    ({"data": {"cache": "/etc/cron.d"}}, "data.cache"),
+    ({"suite": {"method": "../../x"}}, "suite.method"),
+    ({"seed_everything": "seed.yaml"}, "seed_everything"),
+    ({"model": "model.yaml"}, "model"),
     ({"data": {"cohort": {"class_path": "os.system"}}}, "data.cohort"),
     ({"predictions": {"submission": "../../x"}}, "predictions.submission"),
     ({"optimizer": {"class_path": "os.system"}}, "optimizer"),
@@ -64,6 +68,42 @@ def test_what_may_run_code_or_write_elsewhere_is_refused(tmp_path: Path, changes
         require_harmless(*received(tmp_path, **copy.deepcopy(changes)))
     assert any(place in problem for problem in refused.value.problems)
     assert all("--trust" in problem for problem in refused.value.problems)
+
+
+@pytest.mark.parametrize("word", ["auto", "ddp", "obj.yaml"])
+def test_a_file_named_like_a_setting_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    run, config = received(tmp_path, trainer={"strategy": word, "accelerator": "auto"}, data={"cache": "/etc/cron.d"})
+    run.mkdir(parents=True)
+    for name in (word, "auto"):
+        (run / name).write_text("class_path: stranger.Strategy")
+    (tmp_path / "stranger.py").write_text(PAYLOAD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = tmp_path / "own"
+    own.mkdir()
+    path, kept = received_config(run, config, own)
+    assert path.parent == own
+    assert not {"strategy", "accelerator"} & set(kept["trainer"])
+    assert "cache" not in kept["data"]
+    assert "requires" not in kept
+    load(path, {"logger": False, "default_root_dir": str(tmp_path)}, "--trainer.devices=1")
+    assert not Path("executed").exists()
+
+
+def test_what_a_method_needs_is_looked_up_without_importing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "__init__.py").write_text("raise RuntimeError('imported')")
+    assert lacking({"requires": {"stranger.part": "", "no_such.part": "install it"}}) == ["no_such.part (install it)"]
+
+
+def test_a_lock_that_is_a_link_empties_nothing(tmp_path: Path) -> None:
+    precious, run = tmp_path / "precious", tmp_path / "run"
+    precious.write_text("kept")
+    run.mkdir()
+    (run / ".lock").symlink_to(precious)
+    with pytest.raises(OSError), hold(run, lambda owner: None):  # noqa: PT011
+        pass
+    assert precious.read_text() == "kept"
 
 
 PAYLOAD = """
@@ -113,11 +153,15 @@ def test_weights_that_are_code_are_refused(
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("name", ["/dev/zero", "../../../../dev/zero", "pipe"])
+@pytest.mark.parametrize("name", ["/dev/zero", "../outside", "pipe", "absolute"])
 def test_digests_are_taken_of_files_of_the_run_alone(tmp_path: Path, name: str) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    write_provenance(tmp_path, {"outputs": {name: "0" * 64}})
-    assert damaged_results(tmp_path) == [name]
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    run.mkdir()
+    outside.write_text("a sound file, with its right digest")
+    os.mkfifo(run / "pipe")
+    name = str(outside) if name == "absolute" else name
+    write_provenance(run, {"outputs": {name: file_digest(outside)}})
+    assert damaged_results(run) == [name]
 
 
 @pytest.mark.parametrize("key", ["callbacks", "logger", "plugins", "profiler"])
