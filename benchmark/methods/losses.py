@@ -24,7 +24,7 @@ def full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
 def generalised_dice(
     logits: Tensor, reference: Tensor, valid: Tensor, *, least_share: float = 1e-3, smooth: float = 1e-6
 ) -> Tensor:
-    """Generalised Dice loss over the whole batch (Sudre et al. 2017), in a form that stands tiny and absent lesions.
+    """Generalised Dice loss over the whole batch (Sudre et al. 2017), robust to tiny and absent lesions.
 
     ``GDL = 1 - (2 sum_l w_l mean(r_l p_l) + e) / (sum_l w_l mean(r_l + p_l) + e)`` with ``w_l = 1 / max(s_l, 1e-3)^2``
     and ``s_l`` the share of class l. Shares and means, not counts: so the smoothing term weighs the same on a slice

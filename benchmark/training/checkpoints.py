@@ -1,8 +1,8 @@
 """What a job keeps so that it can go on after it was killed, and how it finds out what of that is whole.
 
 A job saves at every epoch's end and keeps the last two: an epoch is the unit of a restart. A file is written under
-another name first, so what bears a checkpoint's name was written to its end; what was damaged afterwards is found out
-by the archive's own checksums, and the one before is used.
+another name first, so a file with its final name is complete. Damage done afterwards shows in the archive's own
+checksums; the checkpoint before is used then.
 """
 
 from __future__ import annotations

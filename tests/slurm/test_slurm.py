@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slurm
 
 ARGUMENTS = ["--methods", "all_background,toy", "--set", "data.batch_size=2"]
 #: Enough epochs to be interrupted in.
-LONG = ["--methods", "toy", "--set", "data.batch_size=2", "--set", "trainer.max_epochs=60"]
+LONG = ["--methods", "toy", "--set", "data.batch_size=2", "--set", "trainer.max_epochs=150"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,7 +155,7 @@ def test_an_interrupted_command_leaves_its_jobs_which_the_next_one_finds(
     assert "stay in SLURM's queue: benchmark cancel ends them" in output
     before = job_ids(suite.glob("*/fold*"))
     assert job_ids([job])[job] in read_queue(before.values())
-    assert run(tree, *LONG, "--set", "trainer.max_epochs=61", "--launcher", "slurm") == 1
+    assert run(tree, *LONG, "--set", "trainer.max_epochs=151", "--launcher", "slurm") == 1
     assert "is under way with other inputs: benchmark cancel ends it" in capsys.readouterr().err
     assert run(tree, *LONG) == 1
     assert f"{job}: is in SLURM's queue as {before[job]}: give --launcher slurm" in capsys.readouterr().err
