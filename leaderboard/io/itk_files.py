@@ -58,6 +58,10 @@ def read_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...], np.dtyp
     return _opened(path, path.read_bytes())[1:]
 
 
+#: Bytes of a header's line; what writers write takes a hundred.
+_LONGEST_LINE = 1000
+
+
 def read_voxels(path: Path) -> np.ndarray:
     """The voxels, shape as in the header, in the machine's byte order.
 
@@ -105,6 +109,9 @@ def _metaimage_fault(content: bytes) -> str | None:
         rb"ElementDataFile *= *(LOCAL|Local|local) *\r?\n", content
     ):
         return "keeps its voxels in another file: write one .mha with the voxels in it"
+    head = content.partition(b"ElementDataFile")[0]
+    if max(map(len, head.split(b"\n"))) > _LONGEST_LINE:
+        return _DAMAGED_HEADER
     if content.count(b"NDims") > 1 or not re.search(rb"NDims *= *[1-5]\s", content):
         return _DAMAGED_HEADER
     if re.search(rb"^\s*HeaderSize *= *(?!(0|-1)\s)", content, re.M):
@@ -119,6 +126,11 @@ def _nrrd_fault(content: bytes) -> str | None:
         return "is not an NRRD image: replace the file"
     if re.search(rb"[\r\n]\s*data ?file\s*:", content, re.I):
         return "keeps its voxels in another file: write one .nrrd with the voxels in it"
+    # ITK's reader of NRRD dies of long lines and of sizes that are no numbers.
+    head = re.split(rb"\r?\n\r?\n", content, maxsplit=1)[0]
+    sizes = re.findall(rb"^sizes:[ \d]+\r?$", head, re.M)
+    if max(map(len, head.split(b"\n"))) > _LONGEST_LINE or len(sizes) != 1 or head.count(b"sizes:") != 1:
+        return _DAMAGED_HEADER
     return None
 
 

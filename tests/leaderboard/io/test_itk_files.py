@@ -231,3 +231,13 @@ def test_a_process_imports_simpleitk_only_for_such_a_file(tmp_path, name, import
 def test_absent_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_volume(tmp_path / "a.mha")
+
+
+@pytest.mark.parametrize("sizes", [b"9 8 5" + b" " * 2000, b"{a: " * 3000, b"nine 8 5"])
+def test_a_header_that_itks_reader_dies_of_is_refused_before(tmp_path, sizes):
+    path = tmp_path / "case_1.nrrd"
+    path.write_bytes(
+        b"NRRD0004\ntype: unsigned char\ndimension: 3\nsizes: " + sizes + b"\nencoding: raw\n\n" + bytes(360)
+    )
+    with pytest.raises(InputError, match=r"case_1\.nrrd: "):
+        read_geometry(path)
