@@ -11,10 +11,11 @@ from typing import Any
 
 from benchmark.cohort.folds import read_fold_file
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import CONFIG, LAST, PROVENANCE, row_folder, row_name
-from benchmark.rundir.trust import received_config, require_harmless
+from benchmark.rundir.names import CONFIG, LAST, PROVENANCE, is_plain_name, row_folder, row_name
+from benchmark.rundir.trust import received_config
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
+from benchmark.training.lightning_cli import SuiteCLI
 from benchmark.training.loading import load, quiet_lightning
 from leaderboard.cohort.trees import Partition, find_partitions
 from leaderboard.errors import InputError
@@ -51,52 +52,68 @@ def predict_cohort(
     Raises:
         InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
     """
-    if name is not None and (not name or Path(name).name != name):
+    if name is not None and not is_plain_name(name):
         raise InputError(f"--name {name!r}: is part of file names: give one without /")
     config = run / CONFIG
     if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / LAST):
         raise InputError(f"{run}: holds no finished job ({CONFIG}, {LAST}): give .../<method>/fold<k>")
     settings, provenance = read_yaml(config), read_provenance(run)
-    if not trust:
-        require_harmless(run, settings)
+    with tempfile.TemporaryDirectory() as own:
+        if not trust:
+            config, settings = received_config(run, settings, Path(own))
+        method = (settings.get("suite") or {}).get("method", run.parent.name)
+        cli = _predict(config, run / LAST, provenance["cohort"]["edition"], cohort, out, partition, name or method)
+    data, trained = cli.datamodule, _training_digests(settings["data"], provenance)
+    return Predicted(
+        [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
+    )
+
+
+def _predict(
+    config: Path, weights: Path, trained_on: str, cohort: Path, out: Path, partition: Partition | None, name: str
+) -> SuiteCLI:
+    """Predict and deliver; what did it.
+
+    Args:
+        config: of the job.
+        weights: its checkpoint.
+        trained_on: edition of its cohort.
+        cohort: see `predict_cohort`.
+        out: see `predict_cohort`.
+        partition: see `predict_cohort`.
+        name: free part of the file names.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out.parent}: cannot be created ({error.strerror or error}): give another --out") from None
     _require_free(out)
     quiet_lightning()
-    method = settings.get("suite", {}).get("method", run.parent.name)
-    with (
-        tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
-        tempfile.TemporaryDirectory() as own,
-    ):
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         written = Path(scratch) / "masks"
-        if not trust:
-            config, _ = received_config(run, settings, Path(own))
         changes = {
             "data.cohort": cohort,
             "data.partition": partition or ("testing" if "testing" in find_partitions(cohort) else "training"),
             "data.folds": "null",
             "predictions.folder": written,
-            "predictions.submission": name or method,
+            "predictions.submission": name,
             # One process: a process of its own would not know the scratch folder, and the cases are few.
             "trainer.devices": 1,
             "trainer.num_nodes": 1,
         }
         cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
-        data = cli.datamodule
-        if (edition := data.cohort.edition) != (own := provenance["cohort"]["edition"]):
-            raise InputError(f"{cohort}: is a cohort of {edition}, but {run} was trained on {own}: give its edition")
+        if (edition := cli.datamodule.cohort.edition) != trained_on:
+            raise InputError(
+                f"{cohort}: is a cohort of {edition}, but {weights.parents[1]} was trained on {trained_on}: "
+                "give its edition"
+            )
         cli.trainer.predict(
-            cli.model, datamodule=data, return_predictions=False, ckpt_path=run / LAST, weights_only=True
+            cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=weights, weights_only=True
         )
         if cli.trainer.is_global_zero:
             for row in ("", *cli.model.ablations):
                 _deliver(row_folder(written, row), out.with_name(row_name(out.stem, row) + out.suffix))
-    trained = _training_digests(settings["data"], provenance)
-    return Predicted(
-        [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
-    )
+    return cli
 
 
 def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[str]:

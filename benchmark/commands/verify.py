@@ -17,7 +17,7 @@ from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, file_digest, is_inside, read_provenance
 from benchmark.rundir.locks import hold
 from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, row_folder
-from benchmark.rundir.trust import received_config, require_harmless
+from benchmark.rundir.trust import received_config
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.loading import load, quiet_lightning, use_threads
@@ -64,22 +64,23 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
     def busy(owner: str) -> None:
         raise InputError(f"{run}: {owner} works in it: wait for its end")
 
-    if not trust:
-        require_harmless(run, read_yaml(run / CONFIG))
-    with hold(run, busy):
-        for left in run.glob(f"{PREFIX}*"):  # of one that was killed
-            shutil.rmtree(left)
-        return _verify(run, retrain, trust)
-
-
-def _verify(run: Path, retrain: bool, trust: bool) -> Verdict:
-    quiet_lightning()
-    config, provenance = read_yaml(run / CONFIG), read_provenance(run)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder, tempfile.TemporaryDirectory() as own:
-        again, path = Path(folder), run / CONFIG
+    with tempfile.TemporaryDirectory() as own:
+        path, config = run / CONFIG, read_yaml(run / CONFIG)
         if not trust:
             path, config = received_config(run, config, Path(own))
-        use_threads(config)
+        with hold(run, busy):
+            for left in run.glob(f"{PREFIX}*"):  # of one that was killed
+                shutil.rmtree(left)
+            return _verify(run, path, config, retrain)
+
+
+def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Verdict:
+    """What `verify` does with the run directory in hand; `path` holds `config`."""
+    quiet_lightning()
+    provenance = read_provenance(run)
+    use_threads(config)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
+        again = Path(folder)
         # One process: Lightning would start others with this very command line.
         changes = (
             f"--predictions.folder={again / PREDICTIONS}", f"--trainer.default_root_dir={again}",

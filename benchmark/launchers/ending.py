@@ -24,7 +24,7 @@ def note_end(run: Path, how: str) -> None:
     state = read_state(run)
     if state.status in ("done", "failed"):
         return
-    reason = f"its process {how}: see {run / 'log.txt'}"
+    reason = f"its process {how}: see {run / LOG}"
     if tail := log_tail(run):
         reason += f", which ends: {tail}"
     try:

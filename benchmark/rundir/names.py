@@ -39,6 +39,11 @@ def run_directories(root: Path) -> list[Path]:
     return sorted(root.glob("*/fold*"))
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a text may be part of a file's name: it leads to no other folder."""
+    return bool(name) and Path(name).name == name
+
+
 def row_name(method: str, ablation: str) -> str:
     """Name of a row on the leaderboard: a method's own (""), or an ablation's (same weights, other post-processing)."""
     return f"{method}_{ablation}" if ablation else method

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from benchmark.rundir.names import CONFIG, is_plain_name
 from leaderboard.errors import InputError
 
 _SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everything", "requires"}
@@ -30,8 +31,6 @@ TRAINER = {
 }  # fmt: skip
 #: Settings of the trainer that are objects: code that whoever wrote the config chooses.
 OBJECTS = ("callbacks", "logger", "plugins", "profiler")
-
-
 #: Settings that LightningCLI looks up as files first, whatever the word is, and builds what these name.
 _LOOKED_UP = ("accelerator", "strategy")
 
@@ -59,7 +58,7 @@ def received_config(run: Path, config: Mapping[str, Any], folder: Path) -> tuple
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     kept = {name: config[name] for name in ("seed_everything", "model", "suite") if name in config}
     kept |= {"trainer": trainer, "data": {name: value for name, value in config["data"].items() if name != "cache"}}
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     path.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
     return path, kept
 
@@ -88,16 +87,20 @@ def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
         faults += [f"model.init_args{where}: names a class" for where in _classes(model.get("init_args"), "")]
         faults += [f"trainer.{name}: is not a plain setting" for name in trainer if name not in TRAINER]
         faults += [f"predictions.{name}: unknown setting" for name in predictions if name not in _PREDICTIONS]
-        if Path(str(predictions.get("submission") or "masks")).name != str(predictions.get("submission") or "masks"):
-            faults.append("predictions.submission: leads to another folder")
         for name in ("data", "trainer", "suite", "predictions", "requires"):
             faults += [f"{name}.{key}: is not a number, a word or a switch" for key in _structured(sections[name])]
-        method = str(sections["suite"].get("method", "method"))
-        if Path(method).name != method:
-            faults.append("suite.method: leads to another folder")
+        named = {
+            "predictions.submission": predictions.get("submission"),
+            "suite.method": sections["suite"].get("method"),
+        }
+        faults += [
+            f"{place}: leads to another folder"
+            for place, name in named.items()
+            if name is not None and not is_plain_name(str(name))
+        ]
     if faults:
         raise InputError(
-            f"{run / 'config.yaml'}: {fault}: give --trust if you know who made it and what it does" for fault in faults
+            f"{run / CONFIG}: {fault}: give --trust if you know who made it and what it does" for fault in faults
         )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmark.cohort.folds import Folds
 from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import row_folder, row_name
+from benchmark.rundir.names import PREDICTIONS, row_folder, row_name
 from benchmark.suite.plan import Job
 from leaderboard.cases import write_cases
 from leaderboard.cohort.trees import Cohort
@@ -107,7 +107,7 @@ def below_bar(table: pd.DataFrame, trained: Sequence[str]) -> list[str]:
 def predicted_rows(job: Job) -> dict[str, Path]:
     """The leaderboard rows that a finished job gives, the method's own and its ablations: name -> folder of masks."""
     ablations = read_provenance(job.run)["ablations"]
-    masks = job.run / "predictions"
+    masks = job.run / PREDICTIONS
     return {row_name(job.method, ablation): row_folder(masks, ablation) for ablation in ("", *ablations)}
 
 
