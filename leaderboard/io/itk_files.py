@@ -33,6 +33,8 @@ SPACING_FIELD = {".mha": "ElementSpacing", ".nrrd": "the spacings or space direc
 _DAMAGED = "is truncated or damaged: copy or unpack it again"
 _DAMAGED_HEADER = "has a damaged header: copy or write it again"
 _NRRD_MAGIC = re.compile(rb"NRRD\d{4}\r?\n")
+#: Bytes of a header's line; what writers write takes a hundred, and ITK's reader of NRRD dies of long ones.
+_LONGEST_LINE = 1000
 _STDERR_LOCK = threading.Lock()
 
 
@@ -58,10 +60,6 @@ def read_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...], np.dtyp
     return _opened(path, path.read_bytes())[1:]
 
 
-#: Bytes of a header's line; what writers write takes a hundred.
-_LONGEST_LINE = 1000
-
-
 def read_voxels(path: Path) -> np.ndarray:
     """The voxels, shape as in the header, in the machine's byte order.
 
@@ -85,6 +83,8 @@ def _opened(path: Path, content: bytes) -> tuple[ImageFileReader, tuple[int, ...
     ending = path.suffix.lower()
     if fault := (_metaimage_fault if ending == ".mha" else _nrrd_fault)(content):
         raise InputError(f"{path}: {fault}")
+    if max(map(len, _parted(ending, content)[0].split(b"\n"))) > _LONGEST_LINE:
+        raise InputError(f"{path}: {_DAMAGED_HEADER}")
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -109,9 +109,6 @@ def _metaimage_fault(content: bytes) -> str | None:
         rb"ElementDataFile *= *(LOCAL|Local|local) *\r?\n", content
     ):
         return "keeps its voxels in another file: write one .mha with the voxels in it"
-    head = content.partition(b"ElementDataFile")[0]
-    if max(map(len, head.split(b"\n"))) > _LONGEST_LINE:
-        return _DAMAGED_HEADER
     if content.count(b"NDims") > 1 or not re.search(rb"NDims *= *[1-5]\s", content):
         return _DAMAGED_HEADER
     if re.search(rb"^\s*HeaderSize *= *(?!(0|-1)\s)", content, re.M):
@@ -126,25 +123,30 @@ def _nrrd_fault(content: bytes) -> str | None:
         return "is not an NRRD image: replace the file"
     if re.search(rb"[\r\n]\s*data ?file\s*:", content, re.I):
         return "keeps its voxels in another file: write one .nrrd with the voxels in it"
-    # ITK's reader of NRRD dies of long lines and of sizes that are no numbers.
-    head = re.split(rb"\r?\n\r?\n", content, maxsplit=1)[0]
-    sizes = re.findall(rb"^sizes:[ \d]+\r?$", head, re.M)
-    if max(map(len, head.split(b"\n"))) > _LONGEST_LINE or len(sizes) != 1 or head.count(b"sizes:") != 1:
+    # ITK's reader of NRRD dies of sizes that are no numbers.
+    head, _ = _parted(".nrrd", content)
+    if head.count(b"sizes:") != 1 or len(re.findall(rb"^sizes:[ \d]+\r?$", head, re.M)) != 1:
         return _DAMAGED_HEADER
     return None
 
 
-def _voxel_fault(ending: str, content: bytes, expected: int) -> str | None:
-    """What is wrong with the voxels of a file, which take so many bytes; never inflates more."""
+def _parted(ending: str, content: bytes) -> tuple[bytes, bytes]:
+    """Header and voxels of a file."""
     if ending == ".mha":
         head, _, rest = content.partition(b"ElementDataFile")
-        voxels = rest.partition(b"\n")[2]
+        return head, rest.partition(b"\n")[2]
+    head, *voxels = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
+    return head, b"".join(voxels)
+
+
+def _voxel_fault(ending: str, content: bytes, expected: int) -> str | None:
+    """What is wrong with the voxels of a file, which take so many bytes; never inflates more."""
+    head, voxels = _parted(ending, content)
+    if ending == ".mha":
         deflated = re.search(rb"^\s*CompressedData *= *[Tt1]", head, re.M)
         if deflated and not re.search(rb"^\s*CompressedDataSize *= *%d\s" % len(voxels), head, re.M):
             return "is truncated or damaged, or its header lacks CompressedDataSize: write it again"
     else:
-        head, *after = re.split(rb"\r?\n\r?\n", content, maxsplit=1)
-        voxels = b"".join(after)
         deflated = re.search(rb"^encoding: *(gzip|gz)\s", head + b"\n", re.M | re.I)
         if not deflated and not re.search(rb"^encoding: *raw\s", head + b"\n", re.M | re.I):
             return "encodes its voxels neither raw nor as gzip: write it with one of them"

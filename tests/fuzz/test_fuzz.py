@@ -182,24 +182,15 @@ def test_compressed_nifti(tmp_path: Path) -> None:
     hold(tmp_path, "case_1.nii.gz", make, look)
 
 
-def test_metaimage(tmp_path: Path) -> None:
-    sound = by_itk(tmp_path / "sound.mha")
+@pytest.mark.parametrize(("ending", "mark"), [("mha", b"LOCAL\n"), ("nrrd", b"\n\n")])
+def test_images_that_itk_reads(tmp_path: Path, ending: str, mark: bytes) -> None:
+    sound = by_itk(tmp_path / f"sound.{ending}")
+    head, mark, voxels = sound.partition(mark)
 
     def make(rng: np.random.Generator) -> bytes:
-        head, mark, voxels = sound.partition(b"LOCAL\n")
         return rewritten(head.decode(), rng) + mark + voxels if rng.random() < 0.5 else damaged(sound, rng)
 
-    hold(tmp_path, "case_1.mha", make, look)
-
-
-def test_nrrd(tmp_path: Path) -> None:
-    sound = by_itk(tmp_path / "sound.nrrd")
-
-    def make(rng: np.random.Generator) -> bytes:
-        head, mark, voxels = sound.partition(b"\n\n")
-        return rewritten(head.decode(), rng) + mark + voxels if rng.random() < 0.5 else damaged(sound, rng)
-
-    hold(tmp_path, "case_1.nrrd", make, look)
+    hold(tmp_path, f"case_1.{ending}", make, look)
 
 
 def test_zip(tmp_path: Path) -> None:
