@@ -10,6 +10,7 @@ captures, so two of them do the same.
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
@@ -31,7 +32,7 @@ def pinned(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class SideStream:
-    """A GPU's second queue of work: ``with`` it, work goes on beside that of the current one.
+    """A GPU's second queue of work, which goes on beside that of the current one.
 
     Args:
         device: a GPU; on other devices, work is done where it stands.
@@ -40,7 +41,6 @@ class SideStream:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._entered: Any = None
 
     def follow(self) -> None:
         """What comes here starts after what the current queue holds now."""
@@ -55,12 +55,9 @@ class SideStream:
             for tensor in tensors:
                 tensor.record_stream(current)
 
-    def __enter__(self) -> None:
-        self._entered = torch.cuda.stream(self._stream)  # of none, it does nothing
-        self._entered.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._entered.__exit__(*error)
+    def current(self) -> AbstractContextManager[Any]:
+        """``with`` this, what is asked for comes here."""
+        return torch.cuda.stream(self._stream)  # of none, it does nothing
 
 
 class Passes:

@@ -239,7 +239,7 @@ class TrainingBatches:
         beside = SideStream(self.samples.store.device)
         beside.follow()  # the cases are there by then
         while ahead.epoch == epoch:
-            with beside:
+            with beside.current():
                 batch = self.samples.build(ahead.take())
             beside.join(*batch.values())
             yield batch

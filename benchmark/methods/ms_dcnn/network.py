@@ -251,7 +251,7 @@ class MSDCNN(nn.Module):
         beside = self._beside if self._beside and self._beside.device == x.device else SideStream(x.device)
         self._beside = beside
         beside.follow()
-        with beside:
+        with beside.current():
             a = self.path_a(x[:, self.index_a])
         b = self.path_b(x[:, self.index_b])
         beside.join(a)
