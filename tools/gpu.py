@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -49,7 +50,12 @@ def run(out: Path, name: str, command: Sequence[str], environment: Mapping[str, 
     settings = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "WANDB_MODE": "disabled"}
     with (out / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
-            command, cwd=ROOT, env={**settings, **environment}, stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env={**settings, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that its jobs can be ended with it
         )
 
 
@@ -72,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 status = str(process.wait(max(started + options.seconds - time.monotonic(), 1)))
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 status = "cut off"
             failed |= status != "0"
