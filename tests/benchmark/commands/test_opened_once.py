@@ -21,15 +21,6 @@ from leaderboard.cohort import trees
 JOB = "toy/fold0"
 
 
-@pytest.fixture(scope="module")
-def finished(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a finished job, to be copied."""
-    with pytest.MonkeyPatch.context() as patch:
-        project = make_project(tmp_path_factory.mktemp("finished"), patch)
-        assert run(tree, "--methods", "toy", "--folds", "0") == 0
-    return project
-
-
 @pytest.fixture
 def suite(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A suite's folder whose job is done; nothing of it was read by this process."""

@@ -65,15 +65,6 @@ DAMAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def finished(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a finished job, to be copied."""
-    with pytest.MonkeyPatch.context() as patch:
-        project = make_project(tmp_path_factory.mktemp("finished"), patch)
-        assert run(tree, "--methods", "toy", "--folds", "0") == 0
-    return project
-
-
 @pytest.mark.parametrize(("damages", "remedy"), DAMAGES.values(), ids=DAMAGES)
 def test_what_was_damaged_after_a_job_is_noticed_and_never_scored(
     finished: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

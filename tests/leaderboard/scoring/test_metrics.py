@@ -83,6 +83,18 @@ def components(mask: np.ndarray) -> list[set[tuple[int, ...]]]:
     return found
 
 
+def by_medpy(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...]) -> dict[str, float]:
+    """The metrics that medpy has, on full arrays."""
+    return {
+        "dice": binary.dc(prediction, reference),
+        "precision": binary.precision(prediction, reference),
+        "recall": binary.recall(prediction, reference),
+        "hausdorff_mm": binary.hd(prediction, reference, spacing),
+        "hd95_mm": binary.hd95(prediction, reference, spacing),
+        "assd_mm": binary.assd(prediction, reference, spacing),
+    }
+
+
 def brute_force(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     both = int((prediction & reference).sum())
     predicted, present = int(prediction.sum()), int(reference.sum())
@@ -142,12 +154,7 @@ def test_real_mask_equals_medpy_on_full_arrays(shift: int) -> None:
     spacing = tuple(float(size) for size in image.header.get_zooms())
     found = measure(prediction, reference, spacing)
     expected = {
-        "dice": binary.dc(prediction, reference),
-        "precision": binary.precision(prediction, reference),
-        "recall": binary.recall(prediction, reference),
-        "hausdorff_mm": binary.hd(prediction, reference, spacing),
-        "hd95_mm": binary.hd95(prediction, reference, spacing),
-        "assd_mm": binary.assd(prediction, reference, spacing),
+        **by_medpy(prediction, reference, spacing),
         "reference_ml": np.count_nonzero(reference) * 0.008,
         "avd_ml": abs(np.count_nonzero(prediction) - np.count_nonzero(reference)) * 0.008,
     }
@@ -244,12 +251,5 @@ def test_any_two_masks_equal_medpy_on_full_arrays(shape, spacing, seed, shares) 
     prediction, reference = (random.random((2, *shape)) < np.reshape(shares, (2, 1, 1, 1))).astype(bool)
     prediction.flat[random.integers(prediction.size)] = reference.flat[random.integers(reference.size)] = True
     found = measure(prediction, reference, spacing)
-    expected = {
-        "dice": binary.dc(prediction, reference),
-        "precision": binary.precision(prediction, reference),
-        "recall": binary.recall(prediction, reference),
-        "hausdorff_mm": binary.hd(prediction, reference, spacing),
-        "hd95_mm": binary.hd95(prediction, reference, spacing),
-        "assd_mm": binary.assd(prediction, reference, spacing),
-    }
+    expected = by_medpy(prediction, reference, spacing)
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-12)
