@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark.launchers import LAUNCHERS
 from leaderboard.errors import InputError
-from leaderboard.shell import polite_end, run_command
+from leaderboard.shell import run_command
 
 _LIGHTNING = ("fit", "predict")
 _INTERRUPTED = "interrupted: run the same command again to continue"
@@ -231,7 +231,7 @@ def _compute_here(command: str) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console()
+    return Console(markup=False)  # what users name (x[/b]) is no markup; what has a style is a Text
 
 
 def _lightning(options: argparse.Namespace) -> int:
@@ -257,8 +257,7 @@ def _run(options: argparse.Namespace) -> int:
         restart_changed=options.restart_changed,
         launcher=options.launcher,
     )
-    with polite_end():  # the launcher ends its jobs; they continue when the command is given again
-        return run(request, _console())
+    return run(request, _console())
 
 
 def _cancel(options: argparse.Namespace) -> int:

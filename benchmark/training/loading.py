@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -137,23 +136,22 @@ def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 @contextlib.contextmanager
 def _like_a_job() -> Iterator[None]:
-    """Modules in the working directory are found, and Lightning sees no SLURM allocation."""
-    environment, path = dict(os.environ), list(sys.path)
+    """Lightning sees no SLURM allocation."""
+    environment = dict(os.environ)
     for name in environment.keys() - without_slurm(environment).keys():
         del os.environ[name]
-    sys.path.insert(0, str(Path.cwd()))
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
-        sys.path[:] = path
 
 
 def use_threads(config: Mapping[str, Any]) -> None:
     """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
-    if threads := config.get("suite", {}).get("threads"):
-        torch.set_num_threads(int(threads))
+    threads = (config.get("suite") or {}).get("threads")
+    if isinstance(threads, int) and threads > 0:
+        torch.set_num_threads(threads)
 
 
 def quiet_lightning() -> None:
