@@ -36,6 +36,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         ("check", "would this submission be accepted? every problem, with the fix", _add_check),
         ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
+        ("verify", "is a published leaderboard what its scores give? every cell that differs", _add_verify),
+        ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
     ):
         command = commands.add_parser(name, help=text)
         if name in words:
@@ -98,6 +100,18 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     from leaderboard.report.command import add_report
 
     add_report(parser)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    from leaderboard.report.comparing import add_verify
+
+    add_verify(parser)
+
+
+def _add_diff(parser: argparse.ArgumentParser) -> None:
+    from leaderboard.report.comparing import add_diff
+
+    add_diff(parser)
 
 
 def _add_rank(parser: argparse.ArgumentParser) -> None:
