@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from leaderboard.command_line import Parser
 from leaderboard.io.images import write_text
 from leaderboard.report.comparing import print_verdicts
 from leaderboard.report.rebuild import find_results, origin_of, rebuild, verify
@@ -19,7 +20,7 @@ from leaderboard.shell import run_command
 
 def main(argv: list[str] | None = None) -> int:
     """Check or write; exit status 0 where every byte agrees (or was written), 1 otherwise."""
-    parser = argparse.ArgumentParser("python -m leaderboard.regenerate", description="Rebuild committed leaderboards.")
+    parser = Parser("python -m leaderboard.regenerate", description="Rebuild committed leaderboards.")
     parser.add_argument("results", type=Path, metavar="DIR", help="holds a folder a leaderboard")
     parser.add_argument("--write", action="store_true", help="write the files instead of comparing them")
     parser.set_defaults(command=_regenerate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from leaderboard.columns import CORE_METRICS
+from leaderboard.command_line import Parser
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
@@ -14,7 +15,7 @@ from leaderboard.ranking.schemes import SCHEMES
 _MOST_RESAMPLES = 1_000_000
 
 
-def add_ranking_options(parser: argparse.ArgumentParser) -> None:
+def add_ranking_options(parser: Parser) -> None:
     """Give a parser the options of `RankingOptions`."""
     add, default = parser.add_argument, "(default: %(default)s)"
     own = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.metric)

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leaderboard.command_line import Parser
 from leaderboard.errors import InputError, listed, printable
 from leaderboard.report.differences import Difference
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MOST_LINES = 100
 
 
-def add_verify(parser: argparse.ArgumentParser) -> None:
+def add_verify(parser: Parser) -> None:
     """Give a parser the arguments of ``leaderboard verify``."""
     parser.description = (
         "Is a published leaderboard what its scores give? Makes every table again from the cases.csv of its folder and "
@@ -37,7 +38,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=run_verify)
 
 
-def add_diff(parser: argparse.ArgumentParser) -> None:
+def add_diff(parser: Parser) -> None:
     """Give a parser the arguments of ``leaderboard diff``."""
     parser.description = (
         "What changed between two leaderboards: settings, versions and digests, cases, methods, ranks, cells. Exit "
@@ -49,7 +50,7 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=run_diff)
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
+def _add_files(parser: Parser) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every difference there as well, a row each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
 
