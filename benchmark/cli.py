@@ -204,7 +204,7 @@ def _parser() -> Parser:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise argparse.ArgumentTypeError("name at least one")
+        raise argparse.ArgumentTypeError(f"{text!r} names none: name at least one, as in a,b")
     return names
 
 
@@ -212,7 +212,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of fold numbers, like 0,1") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of fold numbers: give some, as in 0,1") from None
 
 
 def _setting(text: str) -> dict[str, Any]:
@@ -221,11 +221,13 @@ def _setting(text: str) -> dict[str, Any]:
 
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form section.key=value: correct it, as in trainer.max_epochs=1"
+        )
     try:
         setting: Any = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"{text!r}: the value is not valid YAML") from None
+        raise argparse.ArgumentTypeError(f"{text!r}: the value is not valid YAML: correct it") from None
     for part in reversed(key.split(".")):
         setting = {part: setting}
     return dict(setting)

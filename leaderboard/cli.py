@@ -297,13 +297,13 @@ def _patientless(cases: Sequence[str]) -> str:
 def _positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1: correct it")
     return number
 
 
 def _csv_path(text: str) -> Path:
     if not text.endswith(".csv"):
-        raise argparse.ArgumentTypeError(f"{text} does not end in .csv")
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .csv: name a CSV file")
     return Path(text)
 
 

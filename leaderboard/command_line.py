@@ -7,12 +7,15 @@ that do not go together. A value at fault, whichever option has it, is an `Input
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from leaderboard.errors import InputError, nearest, printable
 
+#: What argparse takes for an option: neither a number below 0, nor with a space.
+_LIKE_OPTION = re.compile(r"-(?![\d.])\S+")
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
@@ -71,6 +74,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line on stderr, and exit status 2."""
         program, _, command = self.prog.partition(" ")
+        message = message.replace("ignored explicit argument", "takes no value, and was given")
         parts = [program, command, message]
         self.exit(2, f"{printable(': '.join(filter(None, parts)))} ({self.prog} --help shows the usage)\n")
 
@@ -91,7 +95,9 @@ class Parser(argparse.ArgumentParser):
             if word == "--":
                 return
             name = word.partition("=")[0]
-            if name.startswith("--") and " " not in name and not any(option.startswith(name) for option in known):
+            if not _LIKE_OPTION.fullmatch(name) or name in self._option_string_actions:
+                continue
+            if not (name.startswith("--") and any(option.startswith(name) for option in known)):
                 close = nearest(name, [*known, *self.older])
                 for old, new in self.older.items():
                     close = close.replace(f" {old}?", f" {new}?")

@@ -114,7 +114,7 @@ def _banner(arguments: argparse.Namespace, cohort: list[Path]) -> str:
 def _pair(text: str, form: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not (separator and key and value):
-        raise argparse.ArgumentTypeError(f"{text} is not of the form {form}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}: correct it")
     return key, value
 
 

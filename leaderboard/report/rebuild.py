@@ -54,7 +54,7 @@ def find_results(root: Path) -> list[Path]:
     if not found:
         raise InputError(
             f"{root}: holds no leaderboard: give a folder with a {CASES} and the {TABLE} made from it, or a folder of "
-            "such folders"
+            "such folders (a run directory is for benchmark verify)"
         )
     return found
 
