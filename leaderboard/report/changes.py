@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 from leaderboard.errors import InputError, listed
 from leaderboard.ranking.reading import VOLUME_TOLERANCE
 from leaderboard.report.differences import Difference, Sheet, read_sheet

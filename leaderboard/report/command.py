@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from leaderboard.cohort.trees import PARTITIONS
+from leaderboard.cohort.case import PARTITIONS
+from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
@@ -23,6 +24,7 @@ def add_report(parser: Parser) -> None:
     parser.add_argument("--cohort", type=Path, metavar="COHORT", help="cohort tree: the page shows slices")
     parser.older = {"--images": "--cohort", "--reference": "--cohort"}
     parser.add_argument("--partition", choices=PARTITIONS, help="of a cohort with both (default: training)")
+    parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
     parser.add_argument(
         "--predictions",
         type=_named_path,
@@ -56,7 +58,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         InputError: a table, the cohort or the folder is at fault.
     """
     from leaderboard.cases import read_cases
-    from leaderboard.cohort.trees import read_cohort
+    from leaderboard.cohort.formats import read_cohort
     from leaderboard.ranking.ranks import analyse
     from leaderboard.report.page import render_page, write_page
     from leaderboard.report.published import read_published
@@ -85,7 +87,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     ]
     if problems:
         raise InputError(problems)
-    images = read_cohort(arguments.cohort, arguments.partition) if arguments.cohort else None
+    images = read_cohort(arguments.cohort, arguments.partition, arguments.format) if arguments.cohort else None
     html = render_page(
         analyse(cases, options),
         heading=arguments.title,

@@ -7,7 +7,7 @@ import pandas as pd
 from benchmark.rundir.digests import write_provenance
 from benchmark.suite.plan import Job
 from benchmark.suite.results import below_bar, cost_section, facts, mark_twin
-from leaderboard.cohort.trees import Cohort
+from leaderboard.cohort.formats import Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
 
