@@ -121,7 +121,7 @@ def interrupted(process):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_ctrl_c_ends_the_leaderboard_in_a_line_with_130(tmp_path):
     os.mkfifo(tmp_path / "folds.csv")
-    arguments = ["--reference", ".", "--predictions", ".", "--method", "m", "--out", tmp_path / "a.csv", "--folds"]
+    arguments = ["--cohort", ".", "--predictions", ".", "--method", "m", "--out", tmp_path / "a.csv", "--folds"]
     process = subprocess.Popen(
         [sys.executable, "-m", "leaderboard", "score", *arguments, tmp_path / "folds.csv"],
         env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.suite.results import below_bar, cost_section, mark_twin
+from benchmark.rundir.digests import write_provenance
+from benchmark.suite.plan import Job
+from benchmark.suite.results import below_bar, cost_section, facts, mark_twin
 from leaderboard.cohort.formats import Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
@@ -38,3 +40,14 @@ def test_tables_of_a_twin_are_marked_and_others_are_not(tmp_path: Path) -> None:
         assert mark_twin(Cohort(root, "isles2018", "training", ()), tmp_path / "tables") == SYNTHETIC
     assert (tmp_path / "tables" / "twin.json").read_text() == "{}"
     assert (tmp_path / "tables" / "banner.txt").read_text().strip() == SYNTHETIC
+
+
+def test_a_version_apiece_and_the_digests_are_noted_for_a_comparison(tmp_path: Path) -> None:
+    write_provenance(tmp_path, {"packages": {"torch": "2.13.0", "numpy": "2.1"}})
+    job = Job("a", 0, tmp_path, {"suite": {"cohort_sha256": "abc"}}, "")
+    assert facts([job], {"folds": "2, sha256 def", "versions": "torch 2.13.0, numpy 2.1"}) == {
+        "folds": "2, sha256 def",
+        "sha256 of the cohort": "abc",
+        "version of torch": "2.13.0",
+        "version of numpy": "2.1",
+    }
