@@ -19,6 +19,7 @@ from leaderboard.cohort.formats import Cohort
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.ranking.ranks import analyse
 from leaderboard.report import BANNER, SYNTHETIC
+from leaderboard.report.citation import COMMIT
 from leaderboard.report.leaderboard_files import with_and, write_leaderboard
 from leaderboard.report.page import render_page, write_page
 from leaderboard.report.section import Numbers, Section
@@ -121,10 +122,10 @@ def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict
     return {
         "suite": suite,
         "cohort": f"{len(cohort.cases)} cases of {len({case.patient for case in cohort.cases})} patients",
-        "folds": f"{folds.number_of_folds}, sha256 {folds.digest}",
         "folds that split a patient": leaky,
         "precision": str(provenance["precision"]),
         "versions": versions,
+        **commit_note(jobs),
     }
 
 
@@ -136,8 +137,20 @@ def facts(jobs: Sequence[Job], said: Mapping[str, str]) -> dict[str, str]:
         said: what `notes` gives.
     """
     versions = {f"version of {name}": str(number) for name, number in read_provenance(jobs[0].run)["packages"].items()}
-    cohort = {"sha256 of the cohort": str(jobs[0].config["suite"]["cohort_sha256"])}
-    return {name: text for name, text in said.items() if name != "versions"} | cohort | versions
+    digests = {
+        "sha256 of the cohort": str(jobs[0].config["suite"]["cohort_sha256"]),
+        "sha256 of the folds": str(read_provenance(jobs[0].run)["folds"]),
+    }
+    return {name: text for name, text in said.items() if name != "versions"} | digests | versions
+
+
+def commit_note(jobs: Sequence[Job]) -> dict[str, str]:
+    """The commits of the program that made the results, as the jobs recorded them; nothing where none of them knew."""
+    states = [read_provenance(job.run).get("git") for job in jobs]
+    found = dict.fromkeys(
+        f"{state['commit']}{'' if state['clean'] else ' with changes'}" if state else "not known" for state in states
+    )
+    return {COMMIT: ", ".join(found)} if any(states) else {}
 
 
 def costs(jobs: Sequence[Job]) -> pd.DataFrame:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,6 +107,23 @@ class Content:
             measured = rows[metric].to_numpy(dtype=float)
             return np.where((rows["status"] == "missing").to_numpy(), np.nan, measured)
         return np.asarray(self.analysis.matrices.values[metric][self.methods.index(method)])
+
+    def row(self, method: str, case: str) -> dict[Hashable, Any]:
+        """A row of cases.csv, as measured."""
+        return self.rows_by_method[method].iloc[self._place_of[case]].to_dict()
+
+    def dice_of(self, method: str, case: str) -> float:
+        """Dice of a case, as the policy counts it."""
+        return float(self.values(method, "dice")[self._place_of[case]])
+
+    @cached_property
+    def _place_of(self) -> dict[str, int]:
+        return {case: place for place, case in enumerate(self.case_names)}
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place of each method in the ranking from 0, by which the page shows and hides what is drawn of it."""
+        return {method: place for place, method in enumerate(self.methods)}
 
 
 def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -17,31 +13,45 @@ from leaderboard.cohort.formats import Cohort
 from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
-from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.ranks import Analysis
 from leaderboard.ranking.schemes import SCHEMES
-from leaderboard.report import DEFAULT_TITLE, PAGE, box_plots, page_tables, scatter, stability, svg
+from leaderboard.report import (
+    DEFAULT_TITLE,
+    PAGE,
+    box_plots,
+    gallery,
+    page_files,
+    page_ranking,
+    page_tables,
+    scatter,
+    stability,
+    svg,
+)
+from leaderboard.report.citation import citation
 from leaderboard.report.content import Content, core_and_further
+from leaderboard.report.examples import Picture
+from leaderboard.report.heat_map import heat_maps
 from leaderboard.report.leaderboard_files import (
     GROUP_NOTE,
     PERCENTILE_COVERAGE,
     SAME_SIDE,
     SAME_SIDE_NOTE,
     TOO_FEW_NOTE,
+    leaderboard_csv,
+    leaderboard_latex,
     ranked_by,
     ranked_by_text,
     shown_metrics,
     title,
     with_and,
 )
-from leaderboard.report.pictures import Picture, Predictions, take_pictures
+from leaderboard.report.pictures import Pictures, take_pictures
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, read_quotes
+from leaderboard.report.scored_masks import Predictions
 from leaderboard.report.section import Section
+from leaderboard.report.sources import number_sources
 
-_LEVEL = 0.05
-#: With more methods the matrix prints significant p values alone.
-_CROWDED = 16
-#: It shows so many, the best.
+#: The matrix of p values shows so many methods, the best.
 _MATRIX = 100
 _PART = re.compile(r"[_.\-/](?=[^\W_])")
 
@@ -77,7 +87,7 @@ def render_page(
         analysis: what `ranking.ranks.analyse` made of the cases.
         heading: the page's title.
         banner: what must be said at the top.
-        notes: what else a reader should know (versions, commit), key and text, in this order.
+        notes: what else a reader should know (versions, ``commit``), key and text, in this order.
         images: the cohort that was scored; with `predictions`, the page shows slices.
         predictions: by method, where its masks lie: a folder, several folders (one a fold), or a function from a
             case's name to its file. A method without them goes without pictures.
@@ -87,71 +97,136 @@ def render_page(
     Raises:
         InputError: a mask or image to draw is at fault or is not the one that was scored.
     """
-    content, scheme = Content(analysis), SCHEMES[analysis.options.scheme]
-    pictures, unpictured = take_pictures(content, images, predictions or {}) if images else ([], [])
+    content, notes = Content(analysis), notes or {}
+    pictures = take_pictures(content, images, predictions) if images and predictions else Pictures()
+    cited, script = citation(notes), page_files.script()
+    values = {
+        "title": heading,
+        "banner": banner,
+        "content": content,
+        "style": Markup(page_files.style()),
+        "script": Markup(script),
+        "script_hash": page_files.script_hash(script),
+        "files": {
+            "csv": page_files.data_url(leaderboard_csv(analysis.table), "text/csv"),
+            "tex": page_files.data_url(leaderboard_latex(analysis.table), "text/x-tex"),
+            "bib": page_files.data_url(cited.bibtex, "text/x-bibtex"),
+        },
+        "marks": {method: svg.method_mark(number)[2] for method, number in content.colours.items()},
+        "colours": svg.COLOURS,
+        "status_names": [page_tables.STATUS_NAMES[status] for status in STATUSES],
+        "number": page_tables.number,
+        "facts": page_tables.facts(content, notes),
+        "policy_rows": page_tables.policy_rows(content),
+        "citation": cited,
+        "sections": [(section, *page_tables.section_rows(section)) for section in sections],
+        **_ranking(content),
+        **_evidence(content),
+        **_cases(content),
+        **_pictures(pictures),
+        **_published(published),
+    }
+    return _environment().get_template("index.html.j2").render(values, links=_links(values))
+
+
+def _ranking(content: Content) -> dict[str, object]:
+    """What ranking.html.j2 shows."""
+    table, found = content.table, content.analysis.uncertainty
+    cells, sources = number_sources(read_quotes(content.methods))
+    return {
+        "scheme_text": SCHEMES[content.options.scheme].words,
+        "uncertainty": found,
+        "units": content.units,
+        "says_nothing": bool(found and found.tells_nothing and len(content.methods) > 1),
+        "too_few_note": TOO_FEW_NOTE,
+        "group_note": GROUP_NOTE,
+        "ranked_by": "" if SCHEMES[content.options.scheme].metric else ranked_by_text(table),
+        "quotes": cells,
+        "sources": sources,
+        "other_figures": OTHER_FIGURES.replace("'", "’"),
+        "board": page_ranking.board_rows(content),
+        "board_titles": page_tables.metric_titles(shown_metrics(table), ranked_by(table)),
+        "any_missing": bool((table["missing"] > 0).any()),
+    }
+
+
+def _evidence(content: Content) -> dict[str, object]:
+    """What evidence.html.j2 shows."""
+    analysis, several = content.analysis, len(content.methods) > 1
     core, further = core_and_further(content)
-    case_rows, covered = page_tables.case_rows(content)
-    status_names = [page_tables.STATUS_NAMES[status] for status in STATUSES]
-    return (
-        _environment()
-        .get_template("index.html.j2")
-        .render(
-            title=heading,
-            banner=banner,
-            content=content,
-            style=Markup(_resource("page.css")),
-            script=Markup(_resource("page.js")),
-            script_hash=_hash(_resource("page.js")),
-            scheme_text=scheme.words,
-            uncertainty=analysis.uncertainty,
-            units=content.units,
-            says_nothing=bool(analysis.uncertainty and analysis.uncertainty.tells_nothing and len(content.methods) > 1),
-            too_few_note=TOO_FEW_NOTE,
-            group_note=GROUP_NOTE,
-            percentile_coverage=PERCENTILE_COVERAGE.replace("'", "’"),
-            ranked_by="" if scheme.metric else ranked_by_text(content.table),
-            what_schemes_rank_by=_what_schemes_rank_by(analysis.matrices),
-            stability_text=_stability_text(content),
-            quotes=read_quotes(content.methods),
-            other_figures=OTHER_FIGURES.replace("'", "’"),
-            published=published,
-            published_rows=published.rows(CORE_METRICS) if published else [],
-            published_titles=[title(name) for name in CORE_METRICS],
-            other_data=OTHER_DATA,
-            same_side=SAME_SIDE if "core_agreement_mean" in content.table.columns else "",
-            same_side_note=SAME_SIDE_NOTE,
-            marks={method: svg.method_mark(number)[2] for method, number in content.colours.items()},
-            board=_board(content),
-            any_missing=bool((content.table["missing"] > 0).any()),
-            board_titles=page_tables.metric_titles(shown_metrics(content.table), ranked_by(content.table)),
-            stability=stability.rank_stability(content),
-            distributions=box_plots.box_plots(content, core),
-            further=box_plots.box_plots(content, further) if further else None,
-            further_names=with_and([METRICS[name].title for name in further]),
-            crowded=len(content.methods) > _CROWDED,
-            compared=content.methods[:_MATRIX],
-            significance=significance_cells(analysis.significance[:_MATRIX, :_MATRIX]),
-            scheme_figure=stability.scheme_ranks(content) if len(content.methods) > 1 else None,
-            scheme_rows=list(zip(content.methods, analysis.agreement.ranks.T.tolist(), strict=True)),
-            taus=[[page_tables.number(tau) for tau in row] for row in analysis.agreement.tau.tolist()],
-            bland_altman=scatter.bland_altman(content),
-            agreement_rows=page_tables.agreement_rows(content),
-            dice_by_size=scatter.dice_by_size(content),
-            sizes=page_tables.size_rows(content),
-            pictures=_by_method(pictures),
-            unpictured=unpictured,
-            no_pictures=_no_pictures(images, predictions),
-            case_titles=page_tables.case_titles(),
-            case_rows=case_rows,
-            covered=covered,
-            status_names=status_names,
-            statuses=page_tables.status_rows(content),
-            policy_rows=page_tables.policy_rows(content),
-            sections=[(section, *page_tables.section_rows(section)) for section in sections],
-            facts=page_tables.facts(content, notes or {}),
-            number=page_tables.number,
-        )
-    )
+    return {
+        "stability_text": page_ranking.stability_text(content),
+        "stability": stability.rank_stability(content) if analysis.uncertainty else None,
+        "percentile_coverage": PERCENTILE_COVERAGE.replace("'", "’"),
+        "distributions": box_plots.box_plots(content, core),
+        "further": box_plots.box_plots(content, further) if further else None,
+        "further_names": with_and([METRICS[name].title for name in further]),
+        "crowded": len(content.methods) > page_ranking.CROWDED,
+        "compared": content.methods[:_MATRIX],
+        "significance": page_ranking.significance_cells(analysis.significance[:_MATRIX, :_MATRIX]),
+        "what_schemes_rank_by": page_ranking.what_schemes_rank_by(analysis.matrices),
+        "scheme_figure": stability.scheme_ranks(content) if several else None,
+        "scheme_rows": list(zip(content.methods, analysis.agreement.ranks.T.tolist(), strict=True)),
+        "taus": [[page_tables.number(tau) for tau in row] for row in analysis.agreement.tau.tolist()],
+        "bland_altman": scatter.bland_altman(content),
+        "agreement_rows": page_tables.agreement_rows(content),
+        "same_side": SAME_SIDE if "core_agreement_mean" in content.table.columns else "",
+        "same_side_note": SAME_SIDE_NOTE,
+        "dice_by_size": scatter.dice_by_size(content),
+        "sizes": page_tables.size_rows(content),
+    }
+
+
+def _cases(content: Content) -> dict[str, object]:
+    """What cases.html.j2 shows, without the pictures."""
+    rows, covered = page_tables.case_rows(content)
+    return {
+        "heat_maps": heat_maps(content),
+        "case_titles": page_tables.case_titles(),
+        "case_rows": rows,
+        "covered": covered,
+        "statuses": page_tables.status_rows(content),
+    }
+
+
+def _pictures(pictures: Pictures) -> dict[str, object]:
+    """The pictures, those of single methods by method."""
+    examples: dict[str, list[Picture]] = {}
+    for picture in pictures.examples:
+        examples.setdefault(picture.method, []).append(picture)
+    return {"pictures": pictures, "examples": examples, "gallery_rule": gallery.RULE}
+
+
+def _published(published: Published | None) -> dict[str, object]:
+    """The quoted table."""
+    return {
+        "published": published,
+        "published_rows": published.rows(CORE_METRICS) if published else [],
+        "published_titles": [title(name) for name in CORE_METRICS],
+        "other_data": OTHER_DATA,
+    }
+
+
+def _links(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The sections that hold anything, id and name, in the page's order."""
+    sections: Sequence[tuple[Section, object, object]] = values["sections"]  # type: ignore[assignment]
+    pictures = values["pictures"]
+    links = [
+        ("ranking", "Ranking", True),
+        ("stability", "Stability", values["uncertainty"]),
+        ("metrics", "Metrics", True),
+        ("significance", "Significance", values["scheme_figure"]),
+        ("schemes", "Schemes", values["scheme_figure"]),
+        ("volumes", "Volumes", True),
+        ("pictures", "Pictures", isinstance(pictures, Pictures) and pictures.views),
+        ("heatmap", "Heat map", True),
+        ("cases", "Cases", True),
+        ("missing", "Missing", values["statuses"]),
+        ("published", "Published", values["published"]),
+        *((section.title.lower(), section.title, True) for section, _, _ in sections),
+        ("about", "About", True),
+    ]
+    return [(id_, name) for id_, name, shown in links if shown]
 
 
 def _environment() -> Environment:
@@ -170,99 +245,3 @@ def _environment() -> Environment:
 def _breakable(name: str) -> Markup:
     """A name, escaped, that may break after each of its parts."""
     return Markup(_PART.sub(r"\g<0><wbr>", str(escape(name))))
-
-
-def _resource(name: str) -> str:
-    return resources.files("leaderboard.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    """The script as the page's content security policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-
-
-def _board(content: Content) -> list[dict[str, object]]:
-    """The rows of the ranking."""
-    found = content.analysis.uncertainty
-    count, shown = len(content.methods), shown_metrics(content.table)
-    board = []
-    for place, row in enumerate(content.table.to_dict("records")):
-        method = str(row["method"])
-        entry: dict[str, object] = {
-            "rank": row["rank"],
-            "method": method,
-            "colour": content.colours[method] % svg.COLOURS,
-            "missing": row["missing"],
-            "mark": svg.method_mark(content.colours[method])[2],
-            "cells": page_tables.metric_cells({str(key): value for key, value in row.items()}, shown),
-        }
-        if found:
-            low, high = int(found.rank_low[place]), int(found.rank_high[place])
-            entry |= {
-                "low": low,
-                "high": high,
-                "left": f"{100 * (low - 1) / count:.1f}%",
-                "right": f"{100 * (count - high) / count:.1f}%",
-                "boot_low": int(found.boot_low[place]),
-                "boot_high": int(found.boot_high[place]),
-                "first": f"{100 * float(found.first_share[place]):.1f} %",
-                "first_value": page_tables.sortable(float(found.first_share[place])),
-                "group": found.tie_labels[place],
-            }
-        board.append(entry)
-    return board
-
-
-def _stability_text(content: Content) -> str:
-    """What was resampled and how well the resampled rankings agree."""
-    found = content.analysis.uncertainty
-    if not found:
-        return ""
-    options, tau = content.options, found.tau_summary()
-    text = f"{options.resamples:,} resample{'s' * (options.resamples != 1)} of {content.units}, seed {options.seed}."
-    if not np.isnan(tau["mean"]):
-        text += (
-            f" Kendall’s τ between resampled and full ranking: mean {page_tables.number(tau['mean'])}, "
-            f"95 % of resamples from {page_tables.number(tau['low'])} to {page_tables.number(tau['high'])}."
-        )
-    return text
-
-
-def significance_cells(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]:
-    """Text, class and spoken text of each cell of the matrix."""
-    matrix = []
-    crowded = len(p_values) > _CROWDED
-    for row, values in enumerate(p_values.tolist()):
-        cells = []
-        for column, p_value in enumerate(values):
-            if row == column or np.isnan(p_value):
-                cells.append((page_tables.NOTHING, "self", ""))
-            else:
-                won = p_value < _LEVEL
-                text = "<.001" if p_value < 0.001 else ">.99" if p_value > 0.99 else f"{p_value:.3f}".lstrip("0")
-                cells.append((text if won or not crowded else "·", "win" if won else "", " significant" if won else ""))
-        matrix.append(cells)
-    return matrix
-
-
-def _what_schemes_rank_by(matrices: Matrices) -> str:
-    """Which schemes look at a metric of their own, and what the others look at."""
-    own = [f"the scheme {scheme.name} looks at {title(scheme.metric)}" for scheme in SCHEMES.values() if scheme.metric]
-    text = f"{', '.join(own)}, the others at {with_and([title(name) for name in matrices.higher_is_better])}."
-    return text[0].upper() + text[1:]
-
-
-def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] | None) -> str:
-    """Why there are no pictures at all."""
-    if images is None:
-        return "No images were given (report --cohort COHORT --predictions METHOD=DIR), so no slices are shown."
-    if not predictions:
-        return "No predictions were given (report --predictions METHOD=DIR), so no slices are shown."
-    return "The predictions that were given are of no method of this table, so no slices are shown."
-
-
-def _by_method(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
-    grouped: dict[str, list[Picture]] = {}
-    for picture in pictures:
-        grouped.setdefault(picture.method, []).append(picture)
-    return grouped

@@ -17,7 +17,7 @@ from leaderboard.report.svg import GRID, INK, MUTED, NARROW, WIDE, Drawing
 
 _COLUMNS, _COLUMNS_NARROW = 4, 2
 _PANEL, _PANEL_NARROW = 178, 128
-_TITLE, _AXIS = 22, 40
+_TITLE, _AXIS = 22, 30
 _LETTERS, _LETTERS_NARROW = 34, 24
 #: Smaller volumes stand on the left edge of a logarithmic axis.
 _SMALLEST_ML = 0.3
@@ -162,7 +162,7 @@ def _grid(
     """Panels in rows; the axes' titles stand once, at the upper left."""
     methods = content.shown
     columns = max(min(columns, len(methods)), 2)
-    left, right, gap = 34, 14, 34 if total == WIDE else 30
+    left, right, gap = 34, 14, 40 if total == WIDE else 34
     width = (total - left - right - gap * (columns - 1)) / columns
     lines = -(-len(methods) // columns)
 
@@ -172,18 +172,16 @@ def _grid(
             axes = svg.axes_at(
                 figure, left + column * (width + gap), 20 + _TITLE + line * (height + _TITLE + _AXIS), width, height
             )
+            svg.mark_method(axes, number)
             axes.spines["left"].set_visible(True)
             axes.grid(color=GRID, linewidth=0.5)
             paint(axes, method)
-            if column:
-                axes.tick_params(axis="y", labelleft=False, length=0)
+            axes.tick_params(labelsize=svg.SMALL if total == WIDE else 9)
             axes.annotate(
                 f"{content.ranks[method]}  {svg.shorten(method, letters)}", (0, 1), (0, 6), xycoords="axes fraction",
                 textcoords="offset points", color=INK, fontweight="bold", fontsize=svg.SMALL if total == WIDE else 9,
             )  # fmt: skip
-            last = number + columns >= len(methods)
-            if last:
-                axes.set_xlabel(titles[0], fontsize=9.5)
-        figure.text(0, 1, f"↑ {titles[1]}", color=MUTED, va="top", fontsize=9.5)
+        figure.text(0, 1, f"↑ {titles[1]}\u2003→ {titles[0]}", color=MUTED, va="top", fontsize=9.5)
 
-    return svg.draw(total, 24 + lines * (height + _TITLE + _AXIS), label, compose)
+    grid = svg.grid_attribute(columns, width + gap, height + _TITLE + _AXIS)
+    return svg.draw(total, 24 + lines * (height + _TITLE + _AXIS), label, compose, grid)

@@ -10,22 +10,26 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-#: Number of method colours in the page's style sheet; more methods take them again with the next mark.
-COLOURS = 8
-#: Line style and marker of the first eight methods, the second eight and so on, and the page's class for their mark.
+#: Number of method colours in the page's style sheets. The first eight differ for the colour-blind too.
+COLOURS = 20
+#: So many methods in a row have the same mark; then the next mark comes, and the first one again after the last.
+_PER_MARK = 8
+#: Line style, marker, and the page's class for the marker.
 MARKS: tuple[tuple[Any, str, str], ...] = (
     ("-", "o", "round"),
     ((0, (4, 2)), "s", "square"),
@@ -78,18 +82,19 @@ def method_colour(number: int) -> str:
 
 
 def method_mark(number: int) -> tuple[Any, str, str]:
-    """Line style, marker and CSS class that tell methods of one colour apart."""
-    return MARKS[number // COLOURS % len(MARKS)]
+    """Line style, marker and CSS class that, with the colour, tell the first sixty methods apart."""
+    return MARKS[number // _PER_MARK % len(MARKS)]
 
 
-def draw(width: float, height: float, label: str, paint: Callable[[Figure], None]) -> str:
+def draw(width: float, height: float, label: str, paint: Callable[[Figure], None], grid: str = "") -> str:
     """Paint a figure of so many CSS pixels and return it as an inline SVG element.
 
     Args:
         width: in CSS pixels; a font size of 12 is 12 pixels.
         height: in CSS pixels.
         label: what the figure shows and says, for those who do not see it.
-        paint: draws on the empty figure. Axes are best placed with `axes_at`.
+        paint: draws on the empty figure. Axes are best placed with `axes_at`, methods within `of_method`.
+        grid: `grid_attribute`, where the page may close the gaps of methods that the reader hides.
     """
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"{label}{width}"}), warnings.catch_warnings():
         # text is text in the SVG: the reader's browser has the letters that DejaVu lacks
@@ -99,7 +104,27 @@ def draw(width: float, height: float, label: str, paint: Callable[[Figure], None
         paint(figure)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(stream.getvalue(), width, height, label)
+    return _inline(stream.getvalue(), width, height, label, grid)
+
+
+def grid_attribute(columns: int, across: float, down: float) -> str:
+    """How the methods of a figure lie: so many columns, so many pixels apart (`templates/choose.js` reads it)."""
+    return f'data-grid="{columns} {across:.6g} {down:.6g}"'
+
+
+@contextmanager
+def of_method(axes: Axes, place: int) -> Iterator[None]:
+    """Whatever is drawn on the axes meanwhile belongs to the method at that place of the ranking."""
+    before = set(axes.get_children())
+    yield
+    for artist in axes.get_children():
+        if artist not in before:
+            mark_method(artist, place)
+
+
+def mark_method(artist: Artist, place: int) -> None:
+    """An artist belongs to the method at that place of the ranking: the page shows and hides it with the method."""
+    artist.set_gid(f"{_GROUP}{place}")
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -144,6 +169,7 @@ def spread(count: int) -> np.ndarray:
     return (np.arange(count) * 0.6180339887498949 + 0.5) % 1.0 - 0.5
 
 
+_GROUP = "method-"
 _DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _SENTINEL = re.compile("|".join(_VARIABLES))
@@ -155,22 +181,29 @@ _BREAK = re.compile(r"(?<=>)\s*\n\s*(?=<)")
 _EMPTY = re.compile(r"<g>\s*</g>|<defs>\s*</defs>|<g><path d=\"[^\"]*\" style=\"fill: none\"/></g>")
 
 
-def _inline(svg: str, width: float, height: float, label: str) -> str:
+def _inline(svg: str, width: float, height: float, label: str, grid: str) -> str:
     """Matplotlib's SVG file as an element of the page."""
     svg = _DROPPED.sub("", svg)
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
     body = _TAG.sub(lambda found: _compact(found[0]), body)  # never the text between tags: it holds names
     used = set(re.findall(r"(?:href=\"#|url\(#)([\w-]+)", body))
-    body = _ID.sub(lambda found: found[0] if found["id"] in used else "", body)
+    body = _ID.sub(lambda found: _id(found, used), body)
     body = _BREAK.sub("", body)
     while _EMPTY.search(body):
         body = _EMPTY.sub("", body)
     name = escape(label, quote=True)
     return (
         f'<svg role="img" aria-label="{name}" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}">{body}</svg>'
+        f'height="{height:g}"{grid and f" {grid}"}>{body}</svg>'
     )
+
+
+def _id(found: re.Match[str], used: set[str]) -> str:
+    """An id that something needs, or whose method it is; nothing otherwise."""
+    if found["id"].startswith(_GROUP):
+        return f' data-m="{found["id"].removeprefix(_GROUP)}"'
+    return found[0] if found["id"] in used else ""
 
 
 def _compact(tag: str) -> str:

@@ -79,15 +79,25 @@ class Quote:
 
     @property
     def short(self) -> str:
-        """As a column shows it, to two digits or as few as are printed: ``P. Liu: 0.55 (4-fold CV, own folds)``."""
+        """As a column shows it: ``P. Liu: 0.55 (4-fold CV, own folds)``."""
+        return f"{self.value} ({self.protocol})"
+
+    @property
+    def value(self) -> str:
+        """Whose mean Dice, to two digits or as few as are printed: ``P. Liu: 0.55``."""
         dice = min(f"{float(self.dice):.2f}", self.dice, key=len) if self.dice else "none published"
-        return f"{self.paper}: {dice} ({self.protocol})"
+        return f"{self.paper}: {dice}"
+
+    @property
+    def account(self) -> str:
+        """Everything that is printed, and over which cases it was taken."""
+        where = self.split if not self.dice or self.protocol in self.split else f"{self.protocol}; {self.split}"
+        return f"{self.figures} ({where})."
 
     @property
     def sentence(self) -> str:
         """Everything in a line below the table."""
-        where = self.split if not self.dice or self.protocol in self.split else f"{self.protocol}; {self.split}"
-        return f"{self.figures} ({where}). Source: {self.source}."
+        return f"{self.account} Source: {self.source}."
 
 
 def read_quotes(methods: Iterable[str]) -> dict[str, tuple[Quote, ...]]:

@@ -22,13 +22,14 @@ from leaderboard.io.images import read_volume, write_mask
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import analyse
 from leaderboard.report import SYNTHETIC
-from leaderboard.report.content import Content
-from leaderboard.report.page import significance_cells
+from leaderboard.report.content import FIGURE_METHODS, Content
+from leaderboard.report.examples import exemplary
+from leaderboard.report.page_ranking import significance_cells
 from leaderboard.report.page_tables import number
-from leaderboard.report.pictures import best_slice, exemplary, outline
 from leaderboard.report.published import read_published
 from leaderboard.report.scatter import volume_agreement
 from leaderboard.report.section import Numbers, Section
+from leaderboard.report.slices import best_slice, outline
 from leaderboard.report.svg import method_colour, method_mark, shorten
 from leaderboard.scoring.folder import score_cases
 
@@ -169,11 +170,22 @@ def test_missing_is_listed(page):
     assert rows == [["gamma", "1", "0", "0", "0", "–"], ["beta", "0", "0", "0", "1", "case_12"]]
 
 
-def test_nothing_missing_says_so(build, tmp_path):
+def test_sections_that_would_be_empty_are_neither_shown_nor_linked(build, page, tmp_path):
     text = page_of(build({"a": [{}, {}], "b": [{}, {}]}), tmp_path, resamples=0).read_text()
-    assert "every method has a prediction with lesion for every case" in text
-    assert "Nothing was resampled" in text
-    assert "No images were given (report --cohort" in text
+    alone = page_of(build({"a": [{}, {}]}), tmp_path, resamples=20).read_text()
+
+    def sections(text):
+        elements = Page(text).elements
+        shown = [attributes["id"] for tag, attributes in elements if tag == "section"]
+        links = [attributes["href"][1:] for tag, attributes in elements if tag == "a" and "href" in attributes]
+        assert [link for link in links if link != "main"] == shown
+        return shown
+
+    everywhere = ["ranking", "metrics", "volumes", "heatmap", "cases", "about"]
+    assert sections(text) == ["ranking", "metrics", "significance", "schemes", "volumes", "heatmap", "cases", "about"]
+    assert [name for name in sections(alone) if name != "stability"] == everywhere
+    assert "missing" in sections(page)
+    assert "Not pictured" not in page
 
 
 def test_hostile_names_are_text(build, tmp_path):
@@ -342,9 +354,10 @@ def drawn(cases, cohort, places, out, **options):
 
 def test_pictures_from_folders_and_functions(scored, cohort, predictions, tmp_path):
     page = drawn(scored, cohort, predictions, tmp_path / "a").read_text()
-    assert page.count('class="slice"') == 3
-    assert page.count('class="reference"') == 3
-    assert page.count('class="prediction"') == 2
+    examples = page[page.index("<summary>Best, median") :]
+    assert examples.count('class="slice"') == 3
+    assert examples.count('class="reference"') == 3
+    assert examples.count('class="prediction"') == 2
     assert "(no prediction)" in page
     files = {"case_1": predictions[0] / "case_1.nii.gz", "case_2": predictions[1] / "case_2.nii.gz"}
     assert drawn(scored, cohort, files.get, tmp_path / "b").read_text() == page
@@ -416,7 +429,7 @@ def test_methods_without_predictions_are_listed(scored, cohort, predictions, tmp
     page = drawn(cases, cohort, predictions, tmp_path).read_text()
     assert "other: no predictions were given for its pictures" in page
     page = page_of(scored, tmp_path, images=read_cohort(cohort), resamples=0).read_text()
-    assert "No predictions were given (report --predictions METHOD=DIR)" in page
+    assert 'id="pictures"' not in page
 
 
 def test_the_published_table_has_a_section_of_its_own(cases, page, tmp_path):
@@ -430,18 +443,28 @@ def test_the_published_table_has_a_section_of_its_own(cases, page, tmp_path):
     assert '<a href="#published">' in quoted
 
 
-def test_published_figures_stand_in_a_column_apart(build, page, tmp_path):
+def test_published_figures_stand_in_a_column_apart_with_the_numbers_of_their_sources(build, page, tmp_path):
     assert "As published" not in page
     own = build({"strokenet": [{"dice": 0.6}, {}], "mine": [{}, {}], "perfusion_t38": [{"dice": 0.1}, {}]})
     text = page_of(own, tmp_path, resamples=0).read_text()
     rows = Page(text).table("Rank", "As publishedother data")[1:]
     assert {row[1]: row[-1] for row in rows} == {
-        "strokenet": "Hu et al.: 0.52 (5-fold CV, own folds)",
+        "strokenet": "Hu et al.: 0.52 [1]",
         "mine": "",
-        "perfusion_t38": "PerfusionCT-Net: 0.30 (14 training cases) Hakim 2021: 0.3 (test set)",
+        "perfusion_t38": "PerfusionCT-Net: 0.30 [2] Hakim 2021: 0.3 [3]",
     }
-    assert "are not comparable with it" in text
-    assert "StrokeNet: 3D Local Refinement Network" in text
+
+
+def test_sources_are_folded_away_between_the_ranking_and_what_follows(build, tmp_path):
+    own = build({"strokenet": [{"dice": 0.6}, {}], "perfusion_t38": [{}, {}], "perfusion_tfit": [{}, {}]})
+    text = page_of(own, tmp_path, resamples=0).read_text()
+    folded = re.search(r'<details class="sources" id="sources">(.*?)</details>', text, re.DOTALL)[1]
+    assert text.count("StrokeNet: 3D Local Refinement Network") == folded.count("StrokeNet: 3D Local") == 1
+    assert folded.count("Hakim et al.") == 1  # quoted for two methods
+    assert "are not comparable with it" in folded
+    assert [f"source-{number}" in folded for number in (1, 2, 3, 4)] == [True, True, True, False]
+    cited = re.findall(r'href="#(source-\d)"', text)
+    assert set(cited) == {"source-1", "source-2", "source-3"} <= set(Page(text).ids)
 
 
 def test_the_metrics_ranked_by_are_named_and_shown(build, tmp_path):
@@ -489,8 +512,8 @@ def test_only_significant_p_values_are_tinted():
 
 
 def test_methods_of_one_colour_have_different_marks():
-    looks = [(method_colour(number), method_mark(number)[1:]) for number in range(32)]
-    assert len(set(looks)) == 32
+    looks = [(method_colour(number), method_mark(number)[1:]) for number in range(FIGURE_METHODS)]
+    assert len(set(looks)) == FIGURE_METHODS == 60
 
 
 def test_names_that_the_font_lacks_are_drawn_in_silence(build, tmp_path):

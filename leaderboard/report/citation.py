@@ -1,0 +1,49 @@
+"""How to cite the program and the results, for the page: the facts of CITATION.cff, which a wheel does not hold."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from typing import NamedTuple
+
+#: As CITATION.cff has them; a test keeps them equal.
+TITLE = "isles-benchmark"
+AUTHORS = ("The isles-benchmark authors",)
+MESSAGE = "If you use this software, please cite it, and the papers of the methods and data that you used."
+#: The note that is the commit of the program that made the results, where whoever writes the page knows it.
+COMMIT = "commit"
+
+
+class Citation(NamedTuple):
+    """What the page prints.
+
+    Attributes:
+        message: what to cite.
+        bibtex: an entry for the program, with its version, and its commit where it is known.
+    """
+
+    message: str
+    bibtex: str
+
+
+def citation(notes: Mapping[str, str]) -> Citation:
+    """The program's entry; `notes` are the page's."""
+    fields = {"title": f"{{{TITLE}}}", "author": " and ".join(f"{{{name}}}" for name in AUTHORS)}
+    if version := _version():
+        fields["version"] = version
+    if commit := notes.get(COMMIT):
+        fields["note"] = f"commit {_plain(commit)}"
+    lines = ",\n".join(f"  {key} = {{{value}}}" for key, value in fields.items())
+    return Citation(MESSAGE, f"@software{{{TITLE},\n{lines}\n}}\n")
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(TITLE)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _plain(text: str) -> str:
+    """A text without what BibTeX reads as its own."""
+    return "".join(letter for letter in text if letter not in '{}\\@%#~^$&"')

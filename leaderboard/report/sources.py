@@ -1,0 +1,38 @@
+"""Published figures for the page: short in the ranking's cells, and the sources they come from, numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from leaderboard.report.published import Quote
+
+
+@dataclass(frozen=True)
+class Source:
+    """A paper or repository.
+
+    Attributes:
+        source: which, and where in it.
+        figures: everything that it prints, each with the methods that it is quoted for.
+    """
+
+    source: str
+    figures: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def number_sources(
+    quotes: Mapping[str, Sequence[Quote]],
+) -> tuple[dict[str, list[tuple[str, int]]], list[Source]]:
+    """The cells of each method, text and number of the source, and the sources in the order of their numbers from 1."""
+    figures: dict[str, dict[str, list[str]]] = {}
+    cells: dict[str, list[tuple[str, int]]] = {}
+    for method, sources in quotes.items():
+        for quote in sources:
+            figures.setdefault(quote.source, {}).setdefault(quote.account, []).append(method)
+            cells.setdefault(method, []).append((quote.value, list(figures).index(quote.source) + 1))
+    found = [
+        Source(source, tuple((text, tuple(methods)) for text, methods in texts.items()))
+        for source, texts in figures.items()
+    ]
+    return cells, found
