@@ -20,6 +20,7 @@ const buttons = (after, actions) => {
 const counts = {};
 const nameOf = (item) => {
   const section = item.closest("section").id;
-  counts[section] = (counts[section] || 0) + 1;
-  return `${section}-${counts[section]}`;
+  const kind = `${section} ${item.tagName}`;
+  counts[kind] = (counts[kind] || 0) + 1;
+  return `${section}-${counts[kind]}`;
 };

@@ -1,10 +1,12 @@
 """The page in a real browser, where Chromium is installed: opened from disk, driven by a script, its console read."""
 
+import csv
 import json
 import re
 import shutil
 import subprocess
 from html import unescape
+from xml.etree import ElementTree
 
 import pytest
 from pages import page_of
@@ -100,6 +102,58 @@ const result = document.createElement("pre");
 result.id = "seen";
 result.textContent = JSON.stringify(seen);
 document.body.append(result);
+"""
+
+
+#: Chooses methods and views and saves: what would be saved is read where the browser gets it.
+CHOOSER = r"""
+const seen = {};
+const all = (selector) => [...document.querySelectorAll(selector)];
+const visible = (selector) => all(selector).filter((item) => item.getBoundingClientRect().height > 0);
+const names = (selector) => visible(selector).map((item) => item.textContent.trim());
+const click = (name) => all("#chooser input").find((box) => box.dataset.name === name).click();
+const state = () => ({
+  board: names(".board tbody th"),
+  matrix: [names(".matrix tbody th").length, visible(".matrix thead th").length],
+  cases: [...new Set(names("#case-table tbody td:first-child"))],
+  heat: visible("#heatmap .wide [data-m]").map((item) => Number(item.dataset.m)),
+  heights: all("svg[data-grid]").map((svg) => svg.viewBox.baseVal.height),
+  panels: visible("#volumes .wide [data-m]").map((item) => Math.round(item.getBoundingClientRect().left)),
+  said: document.getElementById("said").textContent,
+  chosen: document.getElementById("chosen").textContent,
+  filtered: document.getElementById("filtered").hidden ? "" : document.getElementById("filtered").textContent.trim(),
+});
+document.getElementById("chooser").open = true;
+seen.before = state();
+click("beta");
+seen.without = state();
+const blobs = [];
+URL.createObjectURL = (blob) => { blobs.push(blob); return "data:,"; };
+HTMLAnchorElement.prototype.click = function () { blobs.names = [...(blobs.names || []), this.download]; };
+const button = (section, text, number = 0) => all(`#${section} .save button`).filter((item) =>
+  item.textContent === text)[number].click();
+button("stability", "Save SVG");
+button("heatmap", "Save SVG");
+button("significance", "Save CSV");
+button("volumes", "Save LaTeX");
+button("cases", "Save CSV");
+document.querySelector("#filtered button").click();
+seen.after = state();
+for (const text of ["None", "All"]) all("#chooser button").find((item) => item.textContent === text).click();
+seen.again = state();
+seen.radios = all("#heatmap .choice input").map((input) => [input.type, input.name, input.parentElement.textContent]);
+seen.first = visible("#heatmap .view").map((view) => view.dataset.title);
+all("#heatmap .choice input")[1].click();
+seen.second = visible("#heatmap .view").map((view) => view.dataset.title);
+seen.legend = document.querySelector("#heatmap .choice legend").textContent;
+seen.theme = document.documentElement.dataset.theme || "";
+Promise.all(blobs.map((blob) => blob.text())).then((texts) => {
+  seen.saved = Object.fromEntries(blobs.names.map((name, place) => [name, texts[place]]));
+  const result = document.createElement("pre");
+  result.id = "seen";
+  result.textContent = JSON.stringify(seen);
+  document.body.append(result);
+});
 """
 
 
@@ -200,3 +254,84 @@ def test_phone_shows_the_narrow_figures_and_never_scrolls_the_page_sideways(page
     assert 0 <= left < right <= width <= 390  # the main metric is there without scrolling
     assert any(shown for shown, _ in seen["hints"])
     assert all(shown == wider for shown, wider in seen["hints"])
+
+
+@pytest.fixture
+def chosen(page, tmp_path):
+    """What a reader sees who hides a method, saves, and chooses another view."""
+    text = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text())
+    page.write_text(text.replace("</body>", f"<script>{CHOOSER}</script></body>"))
+    document, console = browse(page, tmp_path / "profile")
+    assert console == []
+    return json.loads(unescape(re.search(r'<pre id="seen">(.*?)</pre>', document, re.DOTALL)[1]))
+
+
+def test_methods_are_chosen_views_change_and_what_is_shown_is_saved(chosen):
+    check_choice(chosen)
+    check_saved(chosen["saved"])
+    assert chosen["legend"] == "Cases ordered by"
+    assert [kind for kind, _, _ in chosen["radios"]] == ["radio", "radio"]  # arrow keys are the browser's own
+    assert len({name for _, name, _ in chosen["radios"]}) == 1
+    assert (chosen["first"], chosen["second"]) == (["lesion volume"], ["difficulty"])
+    assert chosen["theme"] == ""  # saving in light colours leaves the theme as it was
+
+
+def check_choice(seen):
+    """A method that is not chosen is nowhere, figures close up, and all of it comes back."""
+    before, without = seen["before"], seen["without"]
+    assert sorted(before["board"]) == ["alpha", "beta", "gamma"]
+    place = before["board"].index("beta")
+    assert without["board"] == [name for name in before["board"] if name != "beta"]
+    assert (before["matrix"], without["matrix"]) == ([3, 3], [2, 2])
+    assert "beta" not in without["cases"]
+    assert without["heat"] == [number for number in (0, 1, 2) if number != place]
+    assert all(low <= high for low, high in zip(without["heights"], before["heights"], strict=True))
+    assert sum(without["heights"]) < sum(before["heights"])
+    assert without["panels"][:2] == before["panels"][:2]  # the panels that are left take the first places
+    assert (before["chosen"], without["chosen"]) == ("all 3", "2 of 3")
+    assert (before["filtered"], without["filtered"]) == ("", "2 of 3 methods: show all")
+    assert without["said"] == "2 of 3 methods are shown."
+    for state in (seen["after"], seen["again"]):
+        assert {**state, "said": "", "cases": []} == {**before, "said": "", "cases": []}
+
+
+def check_saved(saved):
+    """Figures have neither variables of the page nor the hidden method; tables the rows that are left."""
+    assert list(saved) == ["stability-1.svg", "heatmap-1.svg", "significance-1.csv", "volumes-1.tex", "cases-1.csv"]
+    for name in ("stability-1.svg", "heatmap-1.svg"):
+        figure = ElementTree.fromstring(saved[name])
+        assert figure.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in saved[name]
+        assert "#1a1f26" in saved[name]  # the light theme's ink
+        words = " ".join(figure.itertext())
+        assert "alpha" in words
+        assert "beta" not in words
+    rows = list(csv.reader(saved["significance-1.csv"].splitlines()))
+    assert {len(row) for row in rows} == {3}
+    assert sorted(rows[0][1:]) == ["alpha", "gamma"]
+    cases = list(csv.DictReader(saved["cases-1.csv"].splitlines()))
+    assert len(cases) == 48  # all that fit, not the fifty on show
+    assert list(cases[0])[:3] == ["Method", "Case", "Dice"]
+    case = next(row for row in cases if (row["Method"], row["Case"]) == ("alpha", "case_12"))
+    assert case["Dice"] == "0.400"
+    missing = next(row for row in cases if (row["Method"], row["Case"]) == ("gamma", "case_3"))
+    assert missing["Dice"] == ""
+    lines = saved["volumes-1.tex"].splitlines()
+    assert lines[0] == r"\begin{tabular}{lrrrrrr}"
+    assert lines[2].startswith("Method & Cases & Bias [mL] & ")
+    assert sorted(line.split(" & ")[0] for line in lines[4:-2]) == ["alpha", "gamma"]
+
+
+def test_without_a_script_everything_is_there_to_read(page, tmp_path):
+    """The policy forbids all scripts: no button that does nothing, every view shown, the ranking's files to save."""
+    text = re.sub(r"script-src '[^']*'", "script-src 'none'", page.read_text())
+    page.write_text(text)
+    document, _ = browse(page, tmp_path / "profile")
+    assert 'class="noscript"' in document
+    assert 'class="choice"' not in document
+    views = re.findall(r'<div class="view"[^>]*>', document)
+    assert len(views) == 2
+    assert not any("hidden" in view for view in views)
+    assert document.count("<tr>") + document.count("<tr data-m") > 72  # no row of a case is held back
+    assert document.count('download="leaderboard.csv"') == 1
+    assert "Save SVG" not in re.sub(r"<script>.*?</script>", "", document, flags=re.DOTALL)
