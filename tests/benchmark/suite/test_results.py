@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
+import pytest
 
 from benchmark.rundir.digests import write_provenance
 from benchmark.suite.plan import Job
-from benchmark.suite.results import below_bar, cost_section, facts, mark_twin
+from benchmark.suite.results import below_bar, commit_note, cost_section, facts, mark_twin, notes
 from leaderboard.cohort.formats import Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
@@ -43,11 +46,36 @@ def test_tables_of_a_twin_are_marked_and_others_are_not(tmp_path: Path) -> None:
 
 
 def test_a_version_apiece_and_the_digests_are_noted_for_a_comparison(tmp_path: Path) -> None:
-    write_provenance(tmp_path, {"packages": {"torch": "2.13.0", "numpy": "2.1"}})
+    write_provenance(tmp_path, {"packages": {"torch": "2.13.0", "numpy": "2.1"}, "folds": "def"})
     job = Job("a", 0, tmp_path, {"suite": {"cohort_sha256": "abc"}}, "")
-    assert facts([job], {"folds": "2, sha256 def", "versions": "torch 2.13.0, numpy 2.1"}) == {
-        "folds": "2, sha256 def",
+    assert facts([job], {"suite": "twin", "versions": "torch 2.13.0, numpy 2.1"}) == {
+        "suite": "twin",
         "sha256 of the cohort": "abc",
+        "sha256 of the folds": "def",
         "version of torch": "2.13.0",
         "version of numpy": "2.1",
     }
+
+
+@pytest.mark.parametrize(
+    ("states", "note"),
+    [
+        ([{"commit": "a1", "clean": True}] * 2, {"commit": "a1"}),
+        ([{"commit": "a1", "clean": True}, {"commit": "b2", "clean": False}], {"commit": "a1, b2 with changes"}),
+        ([None, {"commit": "a1", "clean": True}], {"commit": "not known, a1"}),
+        ([None, None], {}),
+    ],
+)
+def test_the_page_is_told_the_commits_that_the_jobs_recorded(
+    tmp_path: Path, states: list[dict[str, Any] | None], note: dict[str, str]
+) -> None:
+    jobs: list[Any] = []
+    for number, state in enumerate(states):
+        (tmp_path / str(number)).mkdir()
+        write_provenance(tmp_path / str(number), {"git": state, "packages": {"numpy": "2"}, "precision": "32-true"})
+        jobs.append(SimpleNamespace(run=tmp_path / str(number)))
+    assert commit_note(jobs) == note
+    folds: Any = SimpleNamespace(split_patients=(), digest="0123", number_of_folds=2)
+    told = notes(jobs, Cohort(tmp_path, "isles2018", "training", ()), folds, "twin")
+    assert {**told, **note} == told
+    assert "0123" not in str(told)  # the page has the digest of the folds from the table itself

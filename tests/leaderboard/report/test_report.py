@@ -1,5 +1,6 @@
 """The page, as text; how it behaves in a browser is tested in test_report_browser.py."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -207,6 +208,22 @@ def test_figures_and_tables_speak(page):
     assert all("scope" in attributes for tag, attributes in parsed.elements if tag == "th")
     assert len(parsed.ids) == len(set(parsed.ids))
     assert ("html", {"lang": "en", "class": "noscript"}) in parsed.elements
+
+
+def test_headings_never_skip_a_level(page):
+    levels = [int(tag[1]) for tag, _ in Page(page).elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(deeper <= level + 1 for level, deeper in itertools.pairwise(levels))
+
+
+def test_everything_of_a_method_carries_its_place_in_the_ranking(cases, page):
+    ranked = list(analyse(cases, RankingOptions(resamples=200)).table["method"])
+    for method, place in re.findall(r'<tr data-m="(\d+)"><th scope="row">(?:\d&ensp;|\d\u2002)?(\w+)</th>', page):
+        assert ranked[int(method)] == place
+    drawn = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
+    assert len(drawn) == 8  # stability, metrics, further metrics, schemes, two of volumes, two heat maps
+    assert all({f'data-m="{place}"' in figure for place in range(3)} == {True} for figure in drawn)
 
 
 def test_a_banner_stands_at_the_top_as_text_and_only_where_it_is_given(cases, page, tmp_path):

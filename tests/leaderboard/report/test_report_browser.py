@@ -76,7 +76,7 @@ const contrast = (item, part = "color") => {
 seen.themes = {};
 for (let turn = 0; turn < 2; turn++) {
   document.getElementById("theme").click();
-  const texts = all("h1, h2, p, a, caption, small, th, td, figcaption, dt, dd, label, .banner")
+  const texts = all("h1, h2, h3, p, a, caption, small, th, td, figcaption, dt, dd, label, legend, summary, pre, button")
     .filter((item) => item.offsetParent);
   const graphs = all("figure svg text").filter((item) => item.getBoundingClientRect().width);
   seen.themes[document.documentElement.dataset.theme] = {
@@ -95,7 +95,7 @@ seen.hints = all(".hint").map((item) => [
 ]);
 seen.noscript = document.documentElement.className;
 seen.sideways = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-const reached = all("th[aria-sort] button, .scroll, input, select, a[href]");
+const reached = all("th[aria-sort] button, .scroll, .save button, input, select, a[href], summary, pre");
 seen.focusable = reached.every((item) => item.tabIndex >= 0);
 seen.shown = all("figure .wide, figure .narrow").filter((part) => part.offsetParent).map((part) => part.className);
 const result = document.createElement("pre");
