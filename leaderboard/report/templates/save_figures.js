@@ -22,7 +22,7 @@ for (const svg of document.querySelectorAll("figure > .wide > svg")) {
   const figure = svg.closest("figure");
   const name = `${nameOf(figure)}.svg`;
   const act = () => save(name, "image/svg+xml", svgText(svg.cloneNode(true)));
-  buttons(figure.lastElementChild, [["Save SVG", svg.getAttribute("aria-label").split(/[:.,]/)[0], act]]);
+  buttons(figure, [["Save SVG", svg.getAttribute("aria-label").split(/[:.,]/)[0], act]]);
 }
 
 // A view of the gallery: its tiles on one sheet, with what the style sheet gives to the outlines.
