@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from leaderboard.cohort.formats import read_cohort
 from pages import page_of
 
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.io.images import read_volume, write_mask
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import analyse
