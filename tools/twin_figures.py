@@ -185,10 +185,10 @@ def opened(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_opening(mask, ndimage.generate_binary_structure(2, 1)[..., None])
 
 
-def without_small(mask: np.ndarray, voxel_ml: float, smallest_ml: float = 1.0) -> np.ndarray:
-    """Without components below `smallest_ml`."""
+def without_small(mask: np.ndarray, voxel_ml: float) -> np.ndarray:
+    """Without components below 1 mL."""
     labels, _ = ndimage.label(mask)
-    large = np.bincount(labels.ravel()) * voxel_ml >= smallest_ml
+    large = np.bincount(labels.ravel()) * voxel_ml >= 1.0
     large[0] = False
     return large[labels]
 

@@ -173,20 +173,14 @@ def lesion_volume_ml(reference: Volume) -> float:
     return int(np.count_nonzero(reference.data)) * reference.voxel_ml
 
 
-def print_report(report: CheckReport, console: Console, errors: Console | None = None) -> None:
-    """Print a table of the cases, every problem as a line, and a closing line.
-
-    Args:
-        report: what was found.
-        console: where to print.
-        errors: where to print the problems; None prints them to `console`.
-    """
+def print_report(report: CheckReport, console: Console) -> None:
+    """Print a table of the cases, every problem as a line, and a closing line."""
     for partition in PARTITIONS:
         cases = [case for case in report.cases if case.partition == partition]
         if cases:
             console.print(_table(f"{report.root} ({partition})", cases))
     for problem in report.problems:
-        (errors or console).print(Text(problem), soft_wrap=True)
+        console.print(Text(problem), soft_wrap=True)
     console.print(report.closing_line, highlight=False)
 
 

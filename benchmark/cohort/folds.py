@@ -6,7 +6,7 @@ refuses a file that splits one.
 
 ``configs/folds/isles2018.csv`` is written by::
 
-    python -c "from benchmark.cohort import folds; folds.write_isles2018_folds('configs/folds/isles2018.csv')"
+    python -c "from benchmark.cohort.folds import *; write_fold_file('configs/folds/isles2018.csv', isles2018_folds())"
 """
 
 from __future__ import annotations
@@ -249,11 +249,6 @@ def isles2018_folds() -> Folds:
     rows = zip(table["case"], table["patient"], table["slices"], strict=True)
     cases = [FoldCase(case_name(case), str(patient), None, int(slices)) for case, patient, slices in rows]
     return make_folds(cases, ISLES2018_FOLDS, ISLES2018_SEED)
-
-
-def write_isles2018_folds(path: Path | str) -> None:
-    """Write ``configs/folds/isles2018.csv`` anew; it has the same bytes on every machine."""
-    write_fold_file(path, isles2018_folds())
 
 
 def _known(lesion_ml: float | None) -> float | None:

@@ -49,8 +49,7 @@ def summed(*parts: Tensor) -> tuple[Tensor, ...]:
     """
     if world_size() == 1:
         return parts
-    total: Tensor = _SumOverProcesses.apply(torch.stack(parts))
-    return total.unbind()
+    return _SumOverProcesses.apply(torch.stack(parts)).unbind()
 
 
 def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
@@ -64,5 +63,4 @@ def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
         return list(sizes)
     sizes_now = torch.tensor(sizes, device=device)
     distributed.all_reduce(sizes_now, distributed.ReduceOp.MAX)
-    largest_sizes: list[int] = sizes_now.tolist()
-    return largest_sizes
+    return sizes_now.tolist()

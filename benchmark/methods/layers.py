@@ -41,8 +41,7 @@ def upsample_twice(x: Tensor) -> Tensor:
         (N, C, ..., 2 H, 2 W), channels last where `x` is.
     """
     if x.device.type != "cpu":
-        twice: Tensor = _UpsampleTwice.apply(x)
-        return twice
+        return _UpsampleTwice.apply(x)
     if x.ndim == 4:
         return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     return functional.interpolate(x, scale_factor=(1, 2, 2), mode="trilinear", align_corners=False)

@@ -145,21 +145,15 @@ def build_cache(
 def open_entry(case: Case, entry: Path) -> CachedCase:
     """Memory-map an entry that `build_cache` returned."""
     meta = json.loads((entry / "meta.json").read_text())
-    arrays = {
-        name: np.load(entry / f"{name}.npy", mmap_mode="r") if (entry / f"{name}.npy").exists() else None
-        for name in _ARRAYS
-    }
-    image, brain = arrays["image"], arrays["brain"]
-    assert image is not None
-    assert brain is not None
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in entry.glob("*.npy")}
     dx, dy, dz = meta["spacing_mm"]
     return CachedCase(
         case.name,
         case.number,
         tuple(meta["channels"]),
-        image,
-        brain,
-        arrays["reference"],
+        arrays["image"],
+        arrays["brain"],
+        arrays.get("reference"),
         (dx, dy, dz),
         np.asarray(meta["mean"], dtype=np.float32),
         np.asarray(meta["sd"], dtype=np.float32),

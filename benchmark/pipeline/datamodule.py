@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ class StrokeData(pl.LightningDataModule):
         voxels = sum(case.brain.size for case in self.training)
         return (voxels - lesion) / max(lesion, 1)
 
-    def train_dataloader(self) -> TrainingBatches | Served:
+    def train_dataloader(self) -> TrainingBatches | WholeCases:
         """Batches of augmented samples; an epoch serves every slice or volume once."""
         view = self._view()
         if view.raw:  # a rule looks at its training cases as they are, each once
@@ -149,12 +149,12 @@ class StrokeData(pl.LightningDataModule):
         assert self.trainer is not None
         return TrainingBatches(samples, sampler, self.trainer.max_epochs or 0)
 
-    def val_dataloader(self) -> Served:
+    def val_dataloader(self) -> WholeCases:
         """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""
         fill = -len(self.held_out) % self._ranks()[1]
         return self._whole_cases(self.held_out, fill)
 
-    def predict_dataloader(self) -> Served:
+    def predict_dataloader(self) -> WholeCases:
         """The held-out cases, one at a time, shared out to the ranks without duplicates."""
         return self._whole_cases(self.held_out)
 
@@ -162,10 +162,10 @@ class StrokeData(pl.LightningDataModule):
         """Batches are made where they are needed."""
         return batch
 
-    def _whole_cases(self, cached: Sequence[CachedCase], fill: int = 0) -> Served:
+    def _whole_cases(self, cached: Sequence[CachedCase], fill: int = 0) -> WholeCases:
         rank, ranks = self._ranks()
         places = [place % len(cached) for place in range(len(cached) + fill)]
-        return Served(WholeCases(self._store(cached), self._view()), places[rank::ranks])
+        return WholeCases(self._store(cached), self._view(), places[rank::ranks])
 
     def _store(self, cached: Sequence[CachedCase]) -> Store:
         """The cases on the trainer's device; what epoch after epoch looks at stays there."""
@@ -192,27 +192,11 @@ class StrokeData(pl.LightningDataModule):
 
     def _view(self) -> MethodView:
         assert self.trainer is not None
-        method = self.trainer.lightning_module
-        view: MethodView = method.method_view  # type: ignore[assignment]
-        return view
+        return self.trainer.lightning_module.method_view  # type: ignore[return-value]
 
     def _ranks(self) -> tuple[int, int]:
         assert self.trainer is not None
         return self.trainer.global_rank, self.trainer.world_size
-
-
-class Served:
-    """Some of the cases, made when they are asked for, in an order; what Lightning iterates over."""
-
-    def __init__(self, cases: WholeCases, places: Sequence[int]) -> None:
-        self.cases = cases
-        self.places = places
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (self.cases[place] for place in self.places)
 
 
 def default_cache() -> Path:

@@ -276,7 +276,7 @@ class _AtOnce(Executor):
 
 
 class WholeCases:
-    """Cases as they are, for validation and prediction; index -> one case.
+    """Cases as they are, for validation and prediction, made when they are asked for.
 
     An item holds ``image`` (C', d, h, w) as the network takes it, on the case's own grid ``brain`` (D, H, W) and, where
     there is one, ``reference`` (D, H, W), all on the device; and on the host ``case`` (its place among the cases),
@@ -285,17 +285,21 @@ class WholeCases:
     Args:
         store: the cases.
         view: how the method looks at them.
+        places: which cases an iteration gives, in this order; None: all.
     """
 
-    def __init__(self, store: Store, view: MethodView) -> None:
+    def __init__(self, store: Store, view: MethodView, places: Sequence[int] | None = None) -> None:
         self.store = store
         self.view = view
+        self.places = range(len(store.cases)) if places is None else places
 
     def __len__(self) -> int:
-        return len(self.store.cases)
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.__getitem__, self.places)
 
     def __getitem__(self, index: int) -> Batch:
-        """See the class."""
         case = self.store.cases[index]
         item: Batch = {"case": index, "spacing_mm": case.spacing_mm, "midline": case.midline}
         if self.view.raw:

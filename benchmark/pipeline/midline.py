@@ -51,11 +51,7 @@ class Midline:
     correlation: float = math.nan
 
 
-def estimate_midline(
-    image: np.ndarray | Tensor,
-    brain: np.ndarray | Tensor,
-    spacing_mm: Sequence[float] | Tensor,
-) -> Midline:
+def estimate_midline(image: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[float]) -> Midline:
     """Find the mid-sagittal line of a volume.
 
     Args:
@@ -67,7 +63,7 @@ def estimate_midline(
         The line of greatest NCC; the upright line through the centre of mass where the brain is empty, the image is
         constant or its halves have nothing in common.
     """
-    inside = torch.as_tensor(brain).bool().cpu()
+    inside = torch.as_tensor(brain).bool()
     dx, dy = float(spacing_mm[0]), float(spacing_mm[1])
     height, width = inside.shape[-2:]
     if not inside.any():
@@ -78,7 +74,7 @@ def estimate_midline(
     y = float((rows * torch.arange(height)).sum() / voxels) * dy
     fallback = Midline((x, y))
     inside = _some_slices(inside[None], _SLICES)[0]
-    scaled = _robust_scale(_some_slices(torch.as_tensor(image).cpu()[None], _SLICES)[0].float(), inside)
+    scaled = _robust_scale(_some_slices(torch.as_tensor(image)[None], _SLICES)[0].float(), inside)
     if scaled is None:
         return fallback
     best = _search(scaled, inside, (dx, dy), fallback)
@@ -98,28 +94,17 @@ def mirror_map(midline: Midline, pixel_mm: Sequence[float]) -> np.ndarray:
     return np.column_stack([linear, way * normal / mm])
 
 
-def positive_side(height: int, width: int, midline: Midline, spacing_mm: Sequence[float] | Tensor) -> np.ndarray:
+def positive_side(height: int, width: int, midline: Midline, spacing_mm: Sequence[float]) -> np.ndarray:
     """(H, W) bool: which pixels lie on the line's side of greater x; the others are the opposite hemisphere."""
-    x, y = _pixel_positions(height, width, spacing_mm)
-    return (_distance(x, y, midline) > 0).numpy()
+    (normal_x, normal_y), (centre_x, centre_y) = _normal(midline), midline.centre_mm
+    x = np.arange(width) * float(spacing_mm[0]) - centre_x
+    y = np.arange(height) * float(spacing_mm[1]) - centre_y
+    return x[None, :] * normal_x + y[:, None] * normal_y - midline.shift_mm > 0
 
 
 def _normal(midline: Midline) -> tuple[float, float]:
     angle = math.radians(midline.angle_deg)
     return math.cos(angle), math.sin(angle)
-
-
-def _pixel_positions(height: int, width: int, spacing_mm: Sequence[float] | Tensor) -> tuple[Tensor, Tensor]:
-    """Positions of the pixel centres in mm: x (1, W) and y (H, 1)."""
-    x = torch.arange(width, dtype=torch.float64) * float(spacing_mm[0])
-    y = torch.arange(height, dtype=torch.float64) * float(spacing_mm[1])
-    return x[None, :], y[:, None]
-
-
-def _distance(x: Tensor, y: Tensor, midline: Midline) -> Tensor:
-    """Signed distance in mm of positions from a line."""
-    normal_x, normal_y = _normal(midline)
-    return (x - midline.centre_mm[0]) * normal_x + (y - midline.centre_mm[1]) * normal_y - midline.shift_mm
 
 
 def _robust_scale(image: Tensor, inside: Tensor) -> Tensor | None:
@@ -207,7 +192,8 @@ def _self_correlations(
         One number a line; -1 where the image does not vary.
     """
     _, depth, height, width = both.shape
-    moved = [replace(line, centre_mm=_minus(line.centre_mm, origin_mm)) for line in lines]
+    x, y = origin_mm
+    moved = [replace(line, centre_mm=(line.centre_mm[0] - x, line.centre_mm[1] - y)) for line in lines]
     # All lines in one call, one above the other: of hundreds of small calls most would be overhead.
     flat = both.reshape(1, 2 * depth, height, width)
     grid = grid_of([mirror_map(line, pixel_mm) for line in moved], (height, width), flat).reshape(1, -1, width, 2)
@@ -220,7 +206,3 @@ def _self_correlations(
     variance = float(image.square().sum(dtype=torch.float64)) - offset
     varies = variance > 0
     return np.where(varies, (products[0] - offset) / np.where(varies, variance, 1.0), -1.0)
-
-
-def _minus(point: tuple[float, float], origin: tuple[float, float]) -> tuple[float, float]:
-    return point[0] - origin[0], point[1] - origin[1]

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+#: Most slices of a case that stay together on the way into batches.
+CHUNK = 8
+
 
 class Key(NamedTuple):
     """What to load: slices of a case (None: the whole volume) as they are in an epoch."""
@@ -50,7 +53,6 @@ def slice_batches(
     epoch: int,
     *,
     lesion_fraction: float = 0.0,
-    chunk: int = 8,
 ) -> list[list[Key]]:
     """Every slice once, but for exchanges, in batches that hold at least a share of lesion slices.
 
@@ -63,13 +65,12 @@ def slice_batches(
         seed: the suite's seed.
         epoch: counted from 0.
         lesion_fraction: least share of slices with lesion in a batch, 0 to 1.
-        chunk: most slices of a case that stay together.
     """
     rng = np.random.default_rng([seed, epoch, 1])
     chunks: list[list[tuple[int, int]]] = []
     for case, lesion in enumerate(lesion_slices):
         slices = [(case, int(index)) for index in rng.permutation(len(lesion))]
-        chunks += [slices[start : start + chunk] for start in range(0, len(slices), chunk)]
+        chunks += [slices[start : start + CHUNK] for start in range(0, len(slices), CHUNK)]
     order = [entry for index in rng.permutation(len(chunks)) for entry in chunks[index]]
     fill = -len(order) % batch_size
     order += [order[index % len(order)] for index in range(fill)]

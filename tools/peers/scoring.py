@@ -196,15 +196,15 @@ def with_empty(number: int, prediction: np.ndarray, reference: np.ndarray) -> tu
     return prediction, reference
 
 
-def make_pairs(cohort: Path, seed: int = 0) -> list[Pair]:
-    """A pair a training case of the cohort; the same pairs for the same cohort and seed."""
+def make_pairs(cohort: Path) -> list[Pair]:
+    """One pair for each training case of the cohort; the same pairs for the same cohort."""
     pairs = []
     for number, case in enumerate(read_cohort(cohort, "training").cases):
         if case.reference is None:
             raise InputError(f"{cohort}: {case.name} has no reference: give a cohort with references")
         volume = read_volume(case.reference)
         reference = volume.data > 0
-        prediction = disturbed(reference, volume.spacing_mm, np.random.default_rng([seed, case.number]))
+        prediction = disturbed(reference, volume.spacing_mm, np.random.default_rng([0, case.number]))
         pairs.append(Pair(*with_empty(number, prediction, reference), volume.spacing_mm))
     return pairs
 

@@ -141,14 +141,14 @@ def crop(anatomy: Anatomy, box: tuple[slice, slice]) -> Anatomy:
     return Anatomy(**{name: values[..., box[0], box[1]] for name, values in vars(anatomy).items()})
 
 
-def head_box(brain: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
-    """Smallest box in plane around all that is True in a (Z, X, Y) mask, with a margin in pixels."""
+def head_box(brain: np.ndarray) -> tuple[slice, slice]:
+    """Smallest box in plane around all that is True in a (Z, X, Y) mask, with a margin of two pixels."""
     slices = []
     for axis in (1, 2):
         others = tuple(a for a in range(3) if a != axis)
         hit = np.flatnonzero(brain.any(axis=others))
         first, last = (int(hit[0]), int(hit[-1])) if hit.size else (0, 0)
-        slices.append(slice(max(0, first - margin), min(brain.shape[axis], last + 1 + margin)))
+        slices.append(slice(max(0, first - 2), min(brain.shape[axis], last + 3)))
     return slices[0], slices[1]
 
 
@@ -238,7 +238,5 @@ def _outside(distance_mm: np.ndarray, thickness_mm: np.ndarray, head: Head) -> t
 
 def _block_mean(image: np.ndarray, fold: int) -> np.ndarray:
     """Mean over blocks of fold x fold pixels; shape (X * fold, Y * fold) -> (X, Y)."""
-    if fold == 1:
-        return image
     x, y = image.shape[0] // fold, image.shape[1] // fold
     return image.reshape(x, fold, y, fold).mean(axis=(1, 3))

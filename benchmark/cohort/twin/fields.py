@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import toeplitz
 
 #: The cube (mm, all three axes, about the centre of the head) in which fields are defined.
 REACH_MM = 150.0
@@ -19,28 +20,26 @@ REACH_MM = 150.0
 _SPLINE_POWER = 151.0 / 315.0
 
 
-def spline_basis(positions_mm: np.ndarray, step_mm: float, reach_mm: float = REACH_MM) -> np.ndarray:
-    """Cubic B-spline weights of lattice points at -reach, -reach + step, ... for each position.
+def spline_basis(positions_mm: np.ndarray, step_mm: float) -> np.ndarray:
+    """Cubic B-spline weights of lattice points for each position.
 
     Args:
-        positions_mm: shape (N,), within +-`reach_mm`.
+        positions_mm: shape (N,), within +-`REACH_MM`.
         step_mm: lattice step.
-        reach_mm: half the length that the lattice covers.
 
     Returns:
         float32, shape (N, lattice points); rows sum to 1.
     """
-    count = lattice_points(step_mm, reach_mm)
-    lattice = np.arange(count) - 1.0
-    distance = np.abs((np.clip(positions_mm, -reach_mm, reach_mm)[:, None] + reach_mm) / step_mm - lattice[None, :])
+    lattice = np.arange(lattice_points(step_mm)) - 1.0
+    distance = np.abs((np.clip(positions_mm, -REACH_MM, REACH_MM)[:, None] + REACH_MM) / step_mm - lattice[None, :])
     inner = 2.0 / 3.0 - distance**2 + distance**3 / 2.0
     outer = np.clip(2.0 - distance, 0.0, None) ** 3 / 6.0
     return np.where(distance < 1.0, inner, outer).astype(np.float32)
 
 
-def lattice_points(step_mm: float, reach_mm: float = REACH_MM) -> int:
-    """Lattice points needed to cover +-`reach_mm` with cubic splines."""
-    return int(np.ceil(2 * reach_mm / step_mm)) + 3
+def lattice_points(step_mm: float) -> int:
+    """Lattice points needed to cover +-`REACH_MM` with cubic splines."""
+    return int(np.ceil(2 * REACH_MM / step_mm)) + 3
 
 
 class Field:
@@ -120,9 +119,7 @@ def gaussian_matrix(count: int, sd_pixels: float) -> np.ndarray:
     offsets = np.arange(-(count - 1), count)
     kernel = np.exp(-0.5 * (offsets / sd_pixels) ** 2)
     kernel[np.abs(offsets) > 4 * sd_pixels + 1] = 0.0
-    kernel /= kernel.sum()
-    index = np.arange(count)
-    return kernel[index[:, None] - index[None, :] + count - 1].astype(np.float32)
+    return toeplitz(kernel[count - 1 :] / kernel.sum()).astype(np.float32)
 
 
 def blur(images: np.ndarray, spacing_mm: tuple[float, float], sd_mm: float) -> np.ndarray:

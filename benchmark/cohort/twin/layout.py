@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from leaderboard.cohort.trees import case_table
+from leaderboard.cohort.trees import CHANNELS, case_table
 
 #: The partitions as the table names them.
 PartitionKey = Literal["train", "test"]
@@ -140,14 +140,7 @@ def _with_spacing(rows: list[dict[Any, Any]], donors: list[dict[Any, Any]]) -> l
 
 def _slab(row: dict[Any, Any], size: int) -> Slab:
     shrink = REAL_SIZE / size
-    kinds = {
-        "CT": "id_ct",
-        "CT_CBF": "id_ct_cbf",
-        "CT_CBV": "id_ct_cbv",
-        "CT_MTT": "id_ct_mtt",
-        "CT_Tmax": "id_ct_tmax",
-    }
-    ids = {kind: int(row[column]) for kind, column in kinds.items()}
+    ids = {kind: int(row[f"id_{kind.lower()}"]) for kind in CHANNELS["isles2018"]}
     if not np.isnan(row["id_ot"]):
         ids["OT"] = int(row["id_ot"])
     # Known real ids of the time series (cases 1 and 3, test case 1) are the id of the CT less one.

@@ -177,9 +177,9 @@ def _level(ranks: Sequence[np.ndarray], allowed: Sequence[np.ndarray], voxel_ml:
     return float(values[order[max(0, reached - 1)]])
 
 
-def tidy(mask: np.ndarray, spacing_mm: tuple[float, float], radius_mm: float = 1.0) -> np.ndarray:
-    """Close, then open, each slice with a cross of about `radius_mm`; nothing where pixels are larger than that."""
-    steps = round(radius_mm / max(spacing_mm))
+def tidy(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Close, then open, each slice with a cross of about 1 mm; unchanged where pixels are much larger."""
+    steps = round(1.0 / max(spacing_mm))
     if steps < 1:
         return mask
     cross = ndimage.generate_binary_structure(2, 1)[None]

@@ -169,18 +169,13 @@ def _ellipsoid(
     return np.sqrt(sum(((position[a] - centre[a]) / half_axes[a]) ** 2 for a in range(3)))
 
 
-def arterial_input(scale: float, lag_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Arterial enhancement and its integral, every `TABLE_STEP_S` from t = 0 on, long enough for any scan.
+def arterial_input(scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """`scale` times the phantom's arterial enhancement in HU and its integral in HU s, float64, of equal length.
 
-    Args:
-        scale: factor on the phantom's enhancement.
-        lag_s: shift to later times.
-
-    Returns:
-        HU and HU s, float64, of equal length; beyond the phantom's 49 s the enhancement stays.
+    Every `TABLE_STEP_S` from t = 0 on, long enough for any scan; beyond the phantom's 49 s the enhancement stays.
     """
     times = np.arange(0, 90.0, TABLE_STEP_S)
-    hu = scale * np.interp(times - lag_s, np.arange(1, 50, 2), PHANTOM_AIF_HU)
+    hu = scale * np.interp(times, np.arange(1, 50, 2), PHANTOM_AIF_HU)
     return hu, np.concatenate([[0.0], np.cumsum(0.5 * (hu[1:] + hu[:-1]) * TABLE_STEP_S)])
 
 

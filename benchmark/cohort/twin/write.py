@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab, patients_of
 from benchmark.cohort.twin.patient import Images, simulate
 from leaderboard.cohort.names import case_name
+from leaderboard.cohort.trees import CHANNELS
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.parallel import cores
@@ -130,8 +131,7 @@ def image_path(out: Path, partition: PartitionKey, slab: Slab, kind: str) -> Pat
 
 
 def _kinds(with_4d: bool) -> tuple[str, ...]:
-    kinds = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT")
-    return (*kinds, "CT_4DPWI") if with_4d else kinds
+    return (*CHANNELS["isles2018"], "OT", *(["CT_4DPWI"] if with_4d else []))
 
 
 def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tuple[int, ...]:

@@ -39,8 +39,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, channels_in, D, H, W) and (N, channels, D, H, W) -> (N, channels, D, H, W)."""
-        result: Tensor = self.body(x) + shortcut
-        return result
+        return self.body(x) + shortcut
 
 
 class Down(nn.Module):
@@ -59,8 +58,7 @@ class Down(nn.Module):
         depth, height, width = (size % 2 for size in x.shape[2:])
         if depth or height or width:
             x = functional.pad(x, (0, width, 0, height, 0, depth))
-        result: Tensor = self.activation(self.convolution(x))
-        return result
+        return self.activation(self.convolution(x))
 
 
 class Up(nn.Module):
@@ -74,8 +72,7 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(N, C, d, h, w) and a tensor (N, ., D, H, W) of the size wanted -> (N, C/2, D, H, W)."""
         depth, height, width = skip.shape[2:]
-        result: Tensor = self.activation(self.convolution(x)[:, :, :depth, :height, :width])
-        return result
+        return self.activation(self.convolution(x)[:, :, :depth, :height, :width])
 
 
 class FCN3D(nn.Module):
@@ -131,5 +128,4 @@ class FCN3D(nn.Module):
         for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
             upsampled = up(x, skip)
             x = decoder(torch.cat([upsampled, skip], dim=1), upsampled)
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)

@@ -77,8 +77,7 @@ def recomputed(unit: nn.Module, features: Sequence[Tensor]) -> Tensor:
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), statistics_frozen(unit)
 
-    new: Tensor = checkpoint(unit, *features, use_reentrant=False, context_fn=contexts)
-    return new
+    return checkpoint(unit, *features, use_reentrant=False, context_fn=contexts)
 
 
 @contextmanager
@@ -220,12 +219,11 @@ class MSDCNN(nn.Module):
         checkpointed: bool = False,
     ) -> None:
         super().__init__()
-        self.maps_a, self.maps_b = list(maps_a), list(maps_b)
         # Lists as indices would be sent to the device at every step, which waits for it.
-        self.register_buffer("index_a", torch.tensor(self.maps_a), persistent=False)
-        self.register_buffer("index_b", torch.tensor(self.maps_b), persistent=False)
-        self.path_a = DensePath(len(self.maps_a), kernel_a, dropout_a, light, checkpointed)
-        self.path_b = DensePath(len(self.maps_b), kernel_b, dropout_b, light, checkpointed)
+        self.register_buffer("index_a", torch.tensor(list(maps_a)), persistent=False)
+        self.register_buffer("index_b", torch.tensor(list(maps_b)), persistent=False)
+        self.path_a = DensePath(len(maps_a), kernel_a, dropout_a, light, checkpointed)
+        self.path_b = DensePath(len(maps_b), kernel_b, dropout_b, light, checkpointed)
         self._beside: SideStream | None = None
         self.fusion = nn.Sequential(
             nn.Conv2d(2 * UP[-1], UP[-1], 3, padding=1, bias=False),

@@ -36,13 +36,12 @@ class MultiScaleResNet(nn.Module):
 
     Args:
         channels: of the input: maps x hemispheric flips x slices (paper: 7 x 2 x 3 = 42).
-        classes: of each softmax.
     """
 
     #: Height and width must be multiples of this: four 2x2 poolings.
     multiple = 16
 
-    def __init__(self, channels: int, classes: int = 2) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.encoders = nn.ModuleList()
         for width in WIDTHS[:-1]:
@@ -53,7 +52,7 @@ class MultiScaleResNet(nn.Module):
             level(below + width, width, kernel=3)
             for below, width in zip(reversed(WIDTHS[1:]), reversed(WIDTHS[:-1]), strict=True)
         )
-        self.heads = nn.ModuleList(nn.Conv2d(width, classes, kernel_size=1) for width in reversed(WIDTHS[:-1]))
+        self.heads = nn.ModuleList(nn.Conv2d(width, 2, kernel_size=1) for width in reversed(WIDTHS[:-1]))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Logits of every level of the upscaling path, the finest first.
@@ -62,7 +61,7 @@ class MultiScaleResNet(nn.Module):
             x: (N, channels, H, W).
 
         Returns:
-            (N, classes, h, w) with (h, w) = (H, W), then a half, a quarter and an eighth of it.
+            (N, 2, h, w) with (h, w) = (H, W), then a half, a quarter and an eighth of it.
 
         Raises:
             ValueError: H or W is no multiple of 16.

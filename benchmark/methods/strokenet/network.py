@@ -78,8 +78,9 @@ class Refinement(nn.Module):
     dilations, and through the slices) -> merge, add -> residual unit.
     """
 
-    def __init__(self, channels_in: int, norm: Norm, channels: int = 64, branch: int = 16) -> None:
+    def __init__(self, channels_in: int, norm: Norm) -> None:
         super().__init__()
+        channels, branch = 64, 16
         self.reduce = conv_norm_relu(channels_in, channels, (1, 1, 1), norm)
         self.local = ResidualUnit(channels, channels, norm)
         self.context = nn.ModuleList(
