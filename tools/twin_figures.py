@@ -16,17 +16,17 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage, stats
 
-from leaderboard.cohort.trees import Case, read_cohort
+from leaderboard.cohort.trees import CHANNELS, Case, read_cohort
 from leaderboard.io.images import read_volume, write_text
 
 FWHM_MM = 5.0
-KINDS = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax")
+KINDS = CHANNELS["isles2018"]
 BEGIN, END = "<!-- figures: written by tools/twin_figures.py -->", "<!-- end of figures -->"
 #: Cases in the pictures: one of each slab shape.
 PICTURED = (2, 25, 58, 82)
@@ -89,7 +89,6 @@ class CaseFigures:
     voxels: int
     empty_slices: int
     slices: int
-    name: str = field(default="")
 
 
 def gaussian(image: np.ndarray, mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -214,7 +213,6 @@ def measure(case: Case, reference_path: Path) -> CaseFigures:
     healthy = valid & (~left[..., None] if lesion_left else left[..., None])
     step = max(1, int(0.5 / voxel_ml / 20))
     return CaseFigures(
-        name=case.name,
         lesion_ml=float(lesion.sum()) * voxel_ml,
         tmax6_ml=float((valid & late).sum()) * voxel_ml,
         overlaps={name: overlap(mask, lesion, voxel_ml) for name, mask in predictions.items()},
@@ -233,7 +231,7 @@ def measure(case: Case, reference_path: Path) -> CaseFigures:
 
 
 def summarise(figures: Sequence[CaseFigures]) -> dict[str, tuple[str, float]]:
-    """One cell a row of the table: its text, and the number that the accepted range judges."""
+    """The table's cells by row: the text of each, and the number that the accepted range judges."""
     lesion = np.array([f.lesion_ml for f in figures])
     tmax6 = np.array([f.tmax6_ml for f in figures])
     rows = {name: np.array([f.overlaps[name] for f in figures]) for name in figures[0].overlaps}
@@ -310,13 +308,7 @@ def table(columns: dict[str, dict[str, tuple[str, float]]]) -> str:
         for summary in columns.values():
             text, value = summary[name]
             cells.append(text if not accepted or accepted[0] <= value <= accepted[1] else f"{text} (!)")
-        span = (
-            ""
-            if accepted is None
-            else f"{accepted[0]:g}-{accepted[1]:g}"
-            if accepted[0] < accepted[1]
-            else f"{accepted[0]:g}"
-        )
+        span = "-".join(f"{bound:g}" for bound in dict.fromkeys(accepted or ()))
         lines.append(f"| {name} | {real} | {span} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
