@@ -1,7 +1,7 @@
-"""Is this cohort sound? Reads every image of every case, one at a time, and says in a line each what is wrong.
+"""Is this cohort sound? Reads every image of every case, one at a time, and describes each problem in one line.
 
-`check_cohort` is pure but for reading; `print_report` shows what it found. Images are compared with what most images
-of their case agree on, so that the odd one out is named and not all the others.
+`check_cohort` only reads; `print_report` shows what it found. Images are compared with the majority of their case, so
+that the odd one out is named and not all the others.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CaseReport:
         shape: X, Y, Z voxels of most of its images; None where none could be read.
         spacing_mm: voxel size of most of its images; None where none could be read.
         lesion_ml: volume of the reference; None where there is none or it could not be read.
-        problems: a line each: file, fault and remedy.
+        problems: one line for each: file, fault and remedy.
     """
 
     partition: Partition
@@ -70,8 +70,8 @@ class CheckReport:
 
     Attributes:
         root: the folder that was given.
-        cases: a report a case: training before testing, natural order.
-        general: problems that concern no single case, a line each.
+        cases: one report for each case, training before testing, in natural order.
+        general: problems that concern no single case, one line for each.
     """
 
     root: Path
@@ -185,7 +185,7 @@ def print_report(report: CheckReport, console: Console) -> None:
 
 
 def _table(title: str, cases: Sequence[CaseReport]) -> Table:
-    """A row a case; narrow enough for 80 columns."""
+    """One row for each case; narrow enough for 80 columns."""
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("case")
     for header in ("patient", "shape", "spacing (mm)", "lesion (mL)"):
@@ -235,7 +235,7 @@ def _geometry_faults(
 
 
 def _most_common(values: Sequence[T]) -> T | None:
-    """What most agree on; the first of equals."""
+    """The most frequent value; the first of equals."""
     return Counter(values).most_common(1)[0][0] if values else None
 
 

@@ -1,4 +1,4 @@
-"""The rows of a fold file, each checked by itself; whether they make folds for a cohort is for `folds` to say."""
+"""Reading a fold file: every row is checked by itself here; `folds` checks them together and against a cohort."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Folds that never split a patient, balanced by lesion volume, as a CSV that a person can read and edit.
 
 Two slabs of one patient show one stroke: with one in training and the other in validation, a score says little about
-new patients. `make_folds` therefore deals out patients (how: `benchmark.cohort.assignment`), and `read_fold_file`
+new patients. `make_folds` therefore assigns whole patients (see `benchmark.cohort.assignment`), and `read_fold_file`
 refuses a file that splits one.
 
 ``configs/folds/isles2018.csv`` is written by::
@@ -34,7 +34,7 @@ ISLES2018_SEED = 2018
 
 
 class FoldCase(NamedTuple):
-    """A case to be dealt out: its patient, lesion volume in mL (None: unknown) and number of slices."""
+    """A case to assign: its patient, lesion volume in mL (None: unknown) and number of slices."""
 
     case: str
     patient: str
@@ -82,7 +82,7 @@ class Folds:
 
     @property
     def digest(self) -> str:
-        """Equal for equal splits (`folds_digest`). The volumes are no part of it: they explain a split."""
+        """Equal for equal splits (`folds_digest`), whatever the volumes, which only explain a split."""
         return folds_digest((case, self.patient_of[case], fold) for case, fold in self.fold_of.items())
 
     def training(self, fold: int) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class Folds:
 
 
 def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds: int, seed: int) -> Folds:
-    """Deal patients out to folds; see `benchmark.cohort.assignment`.
+    """Assign patients to folds; see `benchmark.cohort.assignment`.
 
     Args:
         cases: in any order. Where a lesion volume is unknown, slices are balanced in place of volumes.

@@ -1,4 +1,4 @@
-"""The environment that processes of ours get."""
+"""The environment of the processes that we start."""
 
 from __future__ import annotations
 

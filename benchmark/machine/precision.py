@@ -2,7 +2,7 @@
 
 bfloat16 halves what moves through memory, and hardware that multiplies it is several times faster than in float32;
 hardware without it computes the same in software, tens of times slower. A comparison that is to be published says its
-precision; others may leave it to the machine (``trainer.precision: auto``).
+precision; others may leave the choice to the machine (``trainer.precision: auto``).
 """
 
 from __future__ import annotations

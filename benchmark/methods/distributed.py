@@ -1,7 +1,7 @@
-"""What the processes of one training tell each other: sums that the gradient passes, and sizes.
+"""Sums and sizes over all processes of one training; gradients flow through the sums.
 
-With these, N processes compute the loss of one process with N times the batch. Every function is to be called by all
-processes alike; a single process gets its own values back, to the bit.
+With these, N processes compute the loss of one process with N times the batch. All processes must call each function
+alike; a single process gets its own values back, to the bit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def world_size() -> int:
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sum of a tensor over all processes that the gradient passes (nnU-Net gathers its batch Dice likewise).
+    """Sum of a tensor over all processes, with a gradient (nnU-Net gathers its batch Dice likewise).
 
     Every process minimises the same function of the global sums, so the gradient of this process's part is the sum of
     all processes' gradients. With the mean that DistributedDataParallel takes, N processes see the gradient of one
@@ -56,8 +56,8 @@ def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
     """The largest of each size over all processes.
 
     Args:
-        sizes: as many on every process.
-        device: that the processes exchange tensors of.
+        sizes: the same number of them on every process.
+        device: whose tensors the processes exchange.
     """
     if world_size() == 1:
         return list(sizes)

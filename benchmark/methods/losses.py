@@ -1,7 +1,7 @@
 """The losses of the methods, each computed in float32 whatever the precision of the network.
 
-Those that are quotients of sums over a batch take the sums over the batches of all processes: N processes minimise what
-one process with N times the batch does, and each of them returns it.
+Losses that are quotients of sums over a batch sum over the batches of all processes: N processes minimise what one
+process with N times the batch does, and each of them returns it.
 
 Shapes: logits (N, K, ...) for K classes or (N, 1, ...) for a sigmoid; reference (N, ...) with 0 and 1; valid (N, ...)
 bool, False where a sample was padded.
@@ -79,7 +79,7 @@ def focal(logits: Tensor, reference: Tensor, valid: Tensor, *, alpha: float, gam
         reference: (N, ...), 0 or 1.
         valid: (N, ...) bool.
         alpha: weight of lesion; background has 1 - alpha.
-        gamma: how much easy voxels are played down; 0 gives the alpha-balanced cross-entropy.
+        gamma: how strongly easy voxels are down-weighted; 0 gives the alpha-balanced cross-entropy.
     """
     (logits,) = full_precision(logits)
     logits = logits[:, 0]

@@ -3,8 +3,8 @@
 An entry is a folder ``<cache>/<key>/`` with ``image.npy`` (D, C, H, W; float32; physical units), ``brain.npy`` and
 ``reference.npy`` (D, H, W; uint8), and ``meta.json`` with the spacing, the statistics of each map inside the brain, the
 head's midline and the checksums of the arrays. The key is a digest of the content of the case's files, so an entry is
-never stale. An entry is built in a temporary folder and renamed: two processes may build it at once, the second one's
-is dropped.
+never stale. An entry is built in a temporary folder and renamed; of two processes that build the same one, the second
+discards its own.
 """
 
 from __future__ import annotations

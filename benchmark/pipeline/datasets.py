@@ -1,7 +1,7 @@
 """From keys to samples on the device: a key says which case, which epoch and which slices, and that decides the sample.
 
-No loader processes: cases lie on the device (`store`), where they are augmented and prepared. What the host has to do
-for a batch (draws, noise, reading) is planned a few batches ahead where a GPU works through them.
+There are no loader processes: cases lie on the device (`store`), where they are augmented and prepared. For a GPU, the
+host does its share of a batch (draws, noise, reading) a few batches ahead.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from benchmark.pipeline.sampling import EpochBatches, Key
 from benchmark.pipeline.store import Slices, Store, Wanted, slice_places
 
 View = Literal["slices", "volumes"]
-#: Tensors on the device, and what is the host's: see `TrainingSamples` and `WholeCases`.
+#: Tensors on the device and values on the host: see `TrainingSamples` and `WholeCases`.
 Batch = dict[str, Any]
 
-#: Batches that are planned ahead of a GPU, and threads that draw noise and read files for them: the field of a case of
-#: 22 slices takes a thread as long as a GPU takes for half a dozen steps.
+#: Batches that are planned ahead of a GPU, and threads that draw noise and read files for them: drawing the noise of 22
+#: slices takes a thread as long as half a dozen steps take a GPU.
 AHEAD, THREADS = 8, 8
 
 
@@ -60,7 +60,7 @@ class MethodView:
 
 @dataclass(frozen=True)
 class _Planned:
-    """What a batch takes of one case.
+    """What a batch needs from one case.
 
     Attributes:
         place: of the case among the cases.
@@ -83,7 +83,7 @@ class _Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """A batch before it is on the device: of each size of slice, what it takes and what was read for it."""
+    """A batch before it is on the device: for each size of slice, what it needs and what was read for it."""
 
     groups: list[tuple[list[_Planned], Future[Slices | None]]]
 
@@ -115,9 +115,9 @@ class TrainingSamples:
         return self.build(self.plan(keys, _AtOnce()))
 
     def plan(self, keys: Sequence[Key], executor: Executor) -> Plan:
-        """Draw for a batch, and have the executor draw the noise and read the files.
+        """Draw a batch's transforms, and have the executor draw the noise and read the files.
 
-        Draws are made in the calling thread: TorchIO takes them from the process's one generator.
+        Transforms are drawn in the calling thread: TorchIO takes them from the process's one generator.
         """
         groups: dict[tuple[int, int], list[_Planned]] = {}
         for key in keys:
@@ -125,7 +125,7 @@ class TrainingSamples:
         return Plan([(planned, executor.submit(self.store.fetch, _wanted(planned))) for planned in groups.values()])
 
     def build(self, plan: Plan) -> Batch:
-        """The batch on the device; waits for nothing that the device does."""
+        """The batch on the device; does not wait for the device."""
         return collate([sample for group in plan.groups for sample in self._samples(*group)])
 
     def _planned(self, key: Key, executor: Executor) -> _Planned:
@@ -229,11 +229,11 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         if self.samples.store.device.type != "cuda":
-            # Every core has a network to compute, and nobody gains from what is ready early.
+            # Every core computes the network: batches that are ready early would gain nothing.
             yield from (self.samples[keys] for keys in self.sampler)
             return
         epoch = self.sampler.epoch
-        ahead, self._ahead = self._ahead, None  # an epoch that is left before its end leaves nothing to go on from
+        ahead, self._ahead = self._ahead, None  # an epoch that was left early is not continued
         if ahead is None or ahead.epoch != epoch:
             ahead = _PlannedAhead(self.samples, self.sampler, range(epoch, max(self.epochs, epoch + 1)))
         beside = SideStream(self.samples.store.device)
@@ -266,7 +266,7 @@ class _PlannedAhead:
 
 
 class _AtOnce(Executor):
-    """An executor that does what it is given at once."""
+    """An executor that runs each call at once, in the calling thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """See `Executor`."""

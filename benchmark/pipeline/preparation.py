@@ -1,8 +1,8 @@
 """A method's own deterministic preparation of slices, and its inverse on the probability.
 
 It comes after the augmentation and before the network; what comes out of the network goes back through `inverse` to
-the case's own grid before it is thresholded. What it does in the slice plane is said for slices of several cases at
-once; where it changes the slices themselves, it says at which positions the new ones lie.
+the case's own grid before it is thresholded. In the slice plane it handles slices of several cases at once; where it
+changes the slices themselves, it tells at which positions the new ones lie.
 """
 
 from __future__ import annotations
@@ -55,9 +55,8 @@ class Preparation:
 class PadToMultiple(Preparation):
     """Pads height and width at their ends by replication up to a multiple; the inverse crops.
 
-    Replication keeps the background's value, which is not 0 in a z-scored map. Where the depth is to be a multiple too,
-    the last slice is repeated with its reference: background there would teach the network that the lesion it sees is
-    none.
+    Replication keeps the background's value, which is not 0 in a z-scored map. Where the depth must be a multiple too,
+    the last slice is repeated with its reference: background there would teach the network to ignore a visible lesion.
 
     Args:
         multiple: of height and width.

@@ -1,6 +1,6 @@
 """Which cases and slices make up each batch: pure functions of (seed, epoch), the same on every rank.
 
-A batch is a list of keys; a key carries its epoch, so that what makes a sample of it needs no state. Across ranks a
+A batch is a list of keys; a key carries its epoch, so that turning it into a sample needs no state. Across ranks a
 *global* batch is drawn and split, so N processes see what one process with N times the batch size sees.
 """
 
@@ -93,7 +93,7 @@ def slice_batches(
 
 
 def _as_keys(batch: list[tuple[int, int]], epoch: int) -> list[Key]:
-    """(case, slice) pairs -> one key a case."""
+    """(case, slice) pairs -> one key for each case."""
     return [
         Key(epoch, case, tuple(index for _, index in entries))
         for case, entries in groupby(sorted(batch), key=lambda entry: entry[0])

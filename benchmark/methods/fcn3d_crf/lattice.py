@@ -8,8 +8,8 @@ points squared.
 
 Arithmetic and order are those of Krähenbühl & Koltun's C++ code (in the package pydensecrf2), in float32: on a regular
 grid many points lie on the border of two simplices, and the last digit decides which corners exist. (That code fills up
-the last block of four points with points at the origin, whose corners then exist too; here they do not.) It looks up
-each corner in one large hash table and waits for memory; here corners are numbers in sorted arrays, one for each of the
+the last block of four points with points at the origin, whose corners then exist too; not so here.) It looks up each
+corner in one large hash table and waits for memory; here corners are numbers in sorted arrays, one for each of the
 d + 1 classes of corners, and a neighbour lies in the class before or after, at a fixed distance.
 """
 
@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-#: Numbers of corners are below this as whole numbers; in pairs, that is complex numbers, below this each.
+#: Limits for the numbers of corners: of whole numbers, and of each part of complex numbers.
 WHOLE, PAIR = 2**63, 2**53
 
 

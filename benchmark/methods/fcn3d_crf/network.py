@@ -22,7 +22,7 @@ def conv_prelu(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """Convolutions with their activations; what the level began with is added behind the last activation.
+    """Convolutions with their activations; the level's input is added after the last activation.
 
     V-Net adds before the last activation, and so did the authors later; their submitted version adds after it.
 
@@ -79,7 +79,7 @@ class FCN3D(nn.Module):
     """The whole network: five levels, 16 to 256 channels.
 
     Weights start Xavier-uniform, as the authors'. Biases start at 0, as in their later code (VNet-Tensorflow, e102e2c):
-    with the submission's biases of 1 the untrained logits lie around a mean that is another one with each seed.
+    with the submission's biases of 1 the mean of the untrained logits changes with each seed.
 
     Args:
         channels: input images.

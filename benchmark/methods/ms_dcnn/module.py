@@ -84,7 +84,7 @@ class MSDCNNMethod(Method):
         self.preparation = PadToMultiple(MSDCNN.multiple) if size is None else ResizeTo(size)
 
     def configure_network(self, channels: int) -> nn.Module:
-        """See `Method`; which maps lie where is the cohort's business."""
+        """See `Method`; the cohort says which map lies where."""
         kinds = self.data.held_out[0].channels
         return MSDCNN(
             places(kinds, PATH_A), places(kinds, PATH_B), *self.kernels, *self.dropouts, self.light,

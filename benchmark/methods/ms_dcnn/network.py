@@ -25,7 +25,7 @@ UP = (512, 256, 128, 64)
 
 
 class DenseUnit(nn.Module):
-    """BN-ReLU-conv1-BN-ReLU-conv3-dropout; gives its new channels alone."""
+    """BN-ReLU-conv1-BN-ReLU-conv3-dropout; returns only its new channels."""
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class DenseBlock(nn.Module):
 
 
 def recomputed(unit: nn.Module, features: Sequence[Tensor]) -> Tensor:
-    """What the unit gives, with its activations computed again in the backward pass (under the same dropout).
+    """The unit's output, with its activations computed again in the backward pass (under the same dropout).
 
     The concatenation is the unit's own, so it is not kept either: a block keeps memory in proportion to its units, not
     to their square.
@@ -84,9 +84,9 @@ def recomputed(unit: nn.Module, features: Sequence[Tensor]) -> Tensor:
 def statistics_frozen(module: nn.Module) -> Iterator[None]:
     """Batch normalisation as in training, but a pass does not count for the running statistics.
 
-    The second pass over the same batch would: they would then follow the last batches alone (0.81 of the old in place
-    of 0.9), and the evaluated network would depend on whether memory was short. They stay in use, with a momentum of
-    0 and a counter to throw away, since the two passes must keep the same tensors for the backward pass.
+    Otherwise the second pass over the same batch would count too: the statistics would follow the last batches (0.81 of
+    the old in place of 0.9), and the evaluated network would depend on whether memory was short. They stay in use, with
+    a momentum of 0 and a counter to throw away, since both passes must keep the same tensors for the backward pass.
     """
     norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
@@ -245,7 +245,7 @@ class MSDCNN(nn.Module):
             ValueError: H or W is no multiple of 16.
         """
         check_multiples("ms_dcnn", x, self.multiple)
-        # The paths need nothing of each other, and neither keeps a GPU busy.
+        # The paths are independent, and neither keeps a GPU busy.
         beside = self._beside if self._beside and self._beside.device == x.device else SideStream(x.device)
         self._beside = beside
         beside.follow()

@@ -1,7 +1,7 @@
 """The 2D Multi-Scale Res-Net of Lucas & Heinrich (ISLES 2017).
 
 A U-Net over five scales (paper: 240 to 15 pixels) in which each level's input, pooled, goes down beside the pooled
-activation; the lowest level has 1x1 convolutions; a classifier stands on every level of the upscaling path.
+activation; the lowest level has 1x1 convolutions; every level of the upscaling path has a classifier.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def level(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
 
 
 class MultiScaleResNet(nn.Module):
-    """Contracting path with carried inputs, upscaling path with a classifier a level.
+    """Contracting path with carried inputs, upscaling path with a classifier at every level.
 
     Args:
         channels: of the input: maps x hemispheric flips x slices (paper: 7 x 2 x 3 = 42).

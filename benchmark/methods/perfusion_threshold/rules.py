@@ -88,7 +88,7 @@ def within(mask: np.ndarray, margin_mm: float, spacing_mm: Sequence[float]) -> n
     """The mask grown in plane by a margin.
 
     A pixel belongs to it if its centre lies within the margin from the mask's edge, which runs half a pixel from the
-    outermost centres. So 3 pixels of 0.88 mm remain 3 pixels from 0.80 to 1.04 mm, and become one of 3.5 mm.
+    outermost centres. So a margin of 3 pixels of 0.88 mm is 3 pixels from 0.80 to 1.04 mm, and one pixel of 3.5 mm.
 
     Args:
         mask: (D, H, W) bool.
@@ -152,8 +152,8 @@ def segment(
     Args:
         flow: what `measure_flow` gave.
         spacing_mm: voxel size along x, y, z.
-        rcbf_below: lesion has less relative CBF than this; None asks nothing of it.
-        tmax_above: lesion has a longer Tmax than this, in s; None asks nothing of it.
+        rcbf_below: lesion has less relative CBF than this; None: any.
+        tmax_above: lesion has a longer Tmax than this, in s; None: any.
         smallest_ml: connected components (over faces) of a smaller volume are dropped.
 
     Returns:
@@ -179,8 +179,8 @@ def drop_small(mask: np.ndarray, smallest_ml: float, spacing_mm: Sequence[float]
 def dice_by_threshold(flow: Flow, reference: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Dice of the rule ``rcbf < threshold`` for many thresholds at once.
 
-    The binary opening of ``rcbf < t`` is ``closed < t``, where `closed` is the grey closing of rcbf, for every t; so
-    one closing and a histogram stand for an opening a threshold.
+    The binary opening of ``rcbf < t`` is ``closed < t``, where `closed` is the grey closing of rcbf, for every t: one
+    closing and a sort replace one opening for each threshold.
 
     Args:
         flow: what `measure_flow` gave.
@@ -206,11 +206,11 @@ def dice_by_threshold(flow: Flow, reference: np.ndarray, thresholds: np.ndarray)
 def best_threshold(dice_sums: np.ndarray, cases: float, thresholds: np.ndarray) -> float:
     """The threshold of greatest mean Dice, the smallest where several are equal.
 
-    Means are compared to nine digits: the order in which sums were made must not decide.
+    Means are compared to nine digits, so that the order of summation does not decide.
 
     Args:
         dice_sums: (K,) Dice of each threshold, summed over the cases.
-        cases: how many these were.
+        cases: how many.
         thresholds: (K,) ascending.
     """
     return float(thresholds[int(np.argmax(np.round(dice_sums / max(cases, 1), 9)))])

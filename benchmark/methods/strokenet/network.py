@@ -25,7 +25,7 @@ GROUPS = 8
 def group_norm(channels: int) -> nn.Module:
     """Group normalisation (Wu & He 2018): each volume by its own statistics, whatever else is in the batch.
 
-    But for the slices that a batch of different depths is padded with: they count.
+    Slices that pad a batch of different depths do count.
     """
     return nn.GroupNorm(GROUPS, channels)
 
