@@ -63,28 +63,16 @@ REAL: dict[str, tuple[str, tuple[float, float] | None]] = {
 
 @dataclass
 class CaseFigures:
-    """What is measured on one case; volumes in mL, times in s.
+    """What is measured on one case; volumes in mL, times in s."""
 
-    Attributes:
-        lesion_ml: reference volume.
-        tmax6_ml: volume of smoothed Tmax > 6 s among valid voxels.
-        overlaps: (Dice, precision, recall, predicted mL) by row name.
-        inside: lesion mL among valid voxels, and the part of it with smoothed Tmax > 6 s.
-        auc: area under the ROC curve of rCBF, valid voxels.
-        sample: (rCBF, in lesion) of a fixed sample of valid voxels.
-        healthy: medians of MTT and Tmax on the side without lesion.
-        moments: per kind, number, sum and sum of squares over the whole image.
-        lesion_voxels, voxels, empty_slices, slices: counts.
-    """
-
-    lesion_ml: float
-    tmax6_ml: float
-    overlaps: dict[str, tuple[float, float, float, float]]
-    inside: tuple[float, float]
-    auc: float
-    sample: tuple[np.ndarray, np.ndarray]
-    healthy: tuple[float, float]
-    moments: dict[str, tuple[float, float, float]]
+    lesion_ml: float  #: reference volume
+    tmax6_ml: float  #: volume of smoothed Tmax > 6 s among valid voxels
+    overlaps: dict[str, tuple[float, float, float, float]]  #: (Dice, precision, recall, predicted mL) by row name
+    inside: tuple[float, float]  #: lesion mL among valid voxels, and the part of it with smoothed Tmax > 6 s
+    auc: float  #: area under the ROC curve of rCBF, valid voxels
+    sample: tuple[np.ndarray, np.ndarray]  #: (rCBF, in lesion) of a fixed sample of valid voxels
+    healthy: tuple[float, float]  #: medians of MTT and Tmax on the side without lesion
+    moments: dict[str, tuple[float, float, float]]  #: by kind, number, sum and sum of squares over the whole image
     lesion_voxels: int
     voxels: int
     empty_slices: int

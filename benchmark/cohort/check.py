@@ -38,25 +38,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CaseReport:
-    """What was found in one case.
+    """What was found in one case."""
 
-    Attributes:
-        partition: the partition it lies in.
-        case: ``case_<number>``.
-        patient: the patient it belongs to, or None where that is unknown.
-        shape: X, Y, Z voxels of most of its images; None where none could be read.
-        spacing_mm: voxel size of most of its images; None where none could be read.
-        lesion_ml: volume of the reference; None where there is none or it could not be read.
-        problems: one line for each: file, fault and remedy.
-    """
-
-    partition: Partition
-    case: str
-    patient: str | None
-    shape: tuple[int, ...] | None
-    spacing_mm: tuple[float, float, float] | None
-    lesion_ml: float | None
-    problems: tuple[str, ...]
+    partition: Partition  #: the partition it lies in
+    case: str  #: ``case_<number>``
+    patient: str | None  #: the patient it belongs to, or None where that is unknown
+    shape: tuple[int, ...] | None  #: X, Y, Z voxels of most of its images; None where none could be read
+    spacing_mm: tuple[float, float, float] | None  #: voxel size of most of its images; None where none could be read
+    lesion_ml: float | None  #: volume of the reference; None where there is none or it could not be read
+    problems: tuple[str, ...]  #: one line for each: file, fault and remedy
 
     @property
     def verdict(self) -> str:
@@ -66,17 +56,11 @@ class CaseReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found in a cohort.
+    """What was found in a cohort."""
 
-    Attributes:
-        root: the folder that was given.
-        cases: one report for each case, training before testing, in natural order.
-        general: problems that concern no single case, one line for each.
-    """
-
-    root: Path
-    cases: tuple[CaseReport, ...]
-    general: tuple[str, ...] = ()
+    root: Path  #: the folder that was given
+    cases: tuple[CaseReport, ...]  #: one report for each case, training before testing, in natural order
+    general: tuple[str, ...] = ()  #: problems that concern no single case, one line for each
 
     @property
     def patients(self) -> int:

@@ -44,19 +44,13 @@ class FoldCase(NamedTuple):
 
 @dataclass(frozen=True)
 class Folds:
-    """Which fold each case is validated in.
+    """Which fold each case is validated in."""
 
-    Attributes:
-        fold_of: fold (0 to K-1) by case, in natural order of the cases.
-        patient_of: patient by case.
-        lesion_ml_of: lesion volume in mL by case; None where unknown.
-        source: where the folds come from, for messages.
-    """
-
-    fold_of: Mapping[str, int]
-    patient_of: Mapping[str, str]
+    fold_of: Mapping[str, int]  #: fold (0 to K-1) by case, in natural order of the cases
+    patient_of: Mapping[str, str]  #: patient by case
+    #: lesion volume in mL by case; None where unknown
     lesion_ml_of: Mapping[str, float | None] = field(default_factory=dict)
-    source: str = field(default="the folds", compare=False)
+    source: str = field(default="the folds", compare=False)  #: where the folds come from, for messages
 
     @property
     def cases(self) -> tuple[str, ...]:

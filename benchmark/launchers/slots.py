@@ -23,14 +23,10 @@ MOST_PER_GPU = 4
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one process at a time.
+    """A place for one process at a time."""
 
-    Attributes:
-        gpu: the one GPU that its process sees, counted among the visible ones; None: all of them.
-        jobs: which jobs it takes: those on CPUs (beside the GPUs'), those on GPUs, or any.
-    """
-
-    gpu: int | None = None
+    gpu: int | None = None  #: the one GPU that its process sees, counted among the visible ones; None: all of them
+    #: which jobs it takes: those on CPUs (beside the GPUs'), those on GPUs, or any
     jobs: Literal["any", "cpu", "gpu"] = "any"
 
     def takes(self, config: Mapping[str, Any]) -> bool:

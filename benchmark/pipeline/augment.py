@@ -59,17 +59,11 @@ class Noise:
 
 @dataclass(frozen=True)
 class Affine:
-    """Scaling, rotation and shift in the slice plane, as TorchIO draws them.
+    """Scaling, rotation and shift in the slice plane, as TorchIO draws them."""
 
-    Attributes:
-        scales: along x and y; 1.1 makes things look larger by a tenth.
-        degrees: about the axis of the slices.
-        translation_mm: along x and y.
-    """
-
-    scales: tuple[float, float]
-    degrees: float
-    translation_mm: tuple[float, float]
+    scales: tuple[float, float]  #: along x and y; 1.1 makes things look larger by a tenth
+    degrees: float  #: about the axis of the slices
+    translation_mm: tuple[float, float]  #: along x and y
 
     def pixels(self, size: tuple[int, int], pixel_mm: tuple[float, float]) -> np.ndarray:
         """The map (see `inplane`) from the deformed slice to the original one, about the slice's centre.
@@ -90,19 +84,12 @@ class Affine:
 
 @dataclass(frozen=True)
 class Draw:
-    """What the augmentation does to one case in one epoch.
+    """What the augmentation does to one case in one epoch."""
 
-    Attributes:
-        flip: left and right change sides.
-        affine: None leaves it out.
-        gammas: exponent of each image's magnitude; None leaves it out.
-        noise: None leaves it out.
-    """
-
-    flip: bool = False
-    affine: Affine | None = None
-    gammas: tuple[float, ...] | None = None
-    noise: Noise | None = None
+    flip: bool = False  #: left and right change sides
+    affine: Affine | None = None  #: None leaves it out
+    gammas: tuple[float, ...] | None = None  #: exponent of each image's magnitude; None leaves it out
+    noise: Noise | None = None  #: None leaves it out
 
     def pixels(self, size: tuple[int, int], pixel_mm: tuple[float, float]) -> np.ndarray:
         """The map (see `inplane`) from the augmented slice of a size to the original one."""
@@ -168,21 +155,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Part:
-    """Consecutive slices of a batch that belong to one case and are augmented alike.
+    """Consecutive slices of a batch that belong to one case and are augmented alike."""
 
-    Attributes:
-        slices: how many.
-        draw: what happens to them.
-        pixel_mm: pixel size along x and y.
-        window: the part of the augmented slice that is used, of one size throughout a batch; None: all of it.
-        noise: (slices, C, h, w), what the window shows of the noise; None where there is none.
-    """
-
-    slices: int
-    draw: Draw
-    pixel_mm: tuple[float, float]
+    slices: int  #: how many
+    draw: Draw  #: what happens to them
+    pixel_mm: tuple[float, float]  #: pixel size along x and y
+    #: the part of the augmented slice that is used, of one size throughout a batch; None: all of it
     window: Window | None = None
-    noise: Tensor | None = None
+    noise: Tensor | None = None  #: (slices, C, h, w), what the window shows of the noise; None where there is none
 
 
 def augmented(images: Tensor, labels: Tensor, lowest: Tensor, parts: Sequence[Part]) -> tuple[Tensor, Tensor]:

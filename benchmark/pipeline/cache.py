@@ -39,33 +39,19 @@ _ARRAYS = ("image", "brain", "reference")
 
 @dataclass(frozen=True)
 class CachedCase:
-    """A preprocessed case.
+    """A preprocessed case."""
 
-    Attributes:
-        name: ``case_<k>``.
-        number: k.
-        channels: the kind of each image.
-        image: (D, C, H, W) float32 in physical units, memory-mapped; D is Z of the file, H is Y and W is X.
-        brain: (D, H, W) uint8 brain mask, memory-mapped.
-        reference: (D, H, W) uint8 ground truth, memory-mapped; None where the case has none.
-        spacing_mm: size of a voxel along X, Y, Z.
-        mean: (C,) mean of each map inside the brain, as `intensity.zscore` takes it.
-        sd: (C,) standard deviation likewise (at least 1e-3).
-        lowest: (C,) lowest value of each z-scored map.
-        midline: where the head's two halves meet.
-    """
-
-    name: str
-    number: int
-    channels: tuple[str, ...]
-    image: np.ndarray
-    brain: np.ndarray
-    reference: np.ndarray | None
-    spacing_mm: tuple[float, float, float]
-    mean: np.ndarray
-    sd: np.ndarray
-    lowest: np.ndarray
-    midline: Midline
+    name: str  #: ``case_<k>``
+    number: int  #: k
+    channels: tuple[str, ...]  #: the kind of each image
+    image: np.ndarray  #: (D, C, H, W) float32 in physical units, memory-mapped; D is Z of the file, H is Y and W is X
+    brain: np.ndarray  #: (D, H, W) uint8 brain mask, memory-mapped
+    reference: np.ndarray | None  #: (D, H, W) uint8 ground truth, memory-mapped; None where the case has none
+    spacing_mm: tuple[float, float, float]  #: size of a voxel along X, Y, Z
+    mean: np.ndarray  #: (C,) mean of each map inside the brain, as `intensity.zscore` takes it
+    sd: np.ndarray  #: (C,) standard deviation likewise (at least 1e-3)
+    lowest: np.ndarray  #: (C,) lowest value of each z-scored map
+    midline: Midline  #: where the head's two halves meet
 
     @property
     def depth(self) -> int:

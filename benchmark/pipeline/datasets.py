@@ -41,44 +41,26 @@ AHEAD, THREADS = 8, 8
 
 @dataclass(frozen=True)
 class MethodView:
-    """How a method looks at the data.
+    """How a method looks at the data."""
 
-    Attributes:
-        view: 2D slices or whole volumes.
-        neighbours: for slices, how many on each side come along as channels.
-        preparation: the method's own deterministic preparation.
-        curriculum: epoch -> stage.
-        raw: physical units instead of z-scores (for rules with thresholds; never augmented).
-    """
-
-    view: View
-    neighbours: int
-    preparation: Preparation
-    curriculum: Callable[[int], Stage]
-    raw: bool = False
+    view: View  #: 2D slices or whole volumes
+    neighbours: int  #: for slices, how many on each side come along as channels
+    preparation: Preparation  #: the method's own deterministic preparation
+    curriculum: Callable[[int], Stage]  #: epoch -> stage
+    raw: bool = False  #: physical units instead of z-scores (for rules with thresholds; never augmented)
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """What a batch needs from one case.
+    """What a batch needs from one case."""
 
-    Attributes:
-        place: of the case among the cases.
-        native: its slices that are needed, ascending.
-        positions: of the wanted slices (and their neighbours: a second axis) among the native ones.
-        nearest: of the wanted slices' references among the native ones.
-        part: what is done to the native slices; its noise comes later.
-        noise: of the whole case; None where there is none.
-        plane: the augmented slices'.
-    """
-
-    place: int
-    native: list[int]
-    positions: np.ndarray
-    nearest: np.ndarray
-    part: Part
-    noise: Field | None
-    plane: Plane
+    place: int  #: index of the case in the store
+    native: list[int]  #: the slices of it that are needed, ascending
+    positions: np.ndarray  #: where the wanted slices (and their neighbours: a second axis) lie in `native`
+    nearest: np.ndarray  #: where the wanted slices' references lie in `native`
+    part: Part  #: what is done to the native slices; its noise comes later
+    noise: Field | None  #: noise of the whole case, if any
+    plane: Plane  #: plane of the augmented slices
 
 
 @dataclass(frozen=True)

@@ -36,18 +36,13 @@ class Midline:
     """A straight line in the slice plane, upright but for its angle.
 
     Positions are in mm from the centre of the array's first pixel: x along W, y along H.
-
-    Attributes:
-        centre_mm: (x, y) of the brain's centre of mass.
-        shift_mm: distance of the line from there, positive towards greater x.
-        angle_deg: by how much the line's normal turns from the x axis towards the y axis.
-        correlation: NCC of the brain and its mirror image, up to 1; NaN where the line is the fallback, which is
-            the upright line through the centre of mass.
     """
 
-    centre_mm: tuple[float, float]
-    shift_mm: float = 0.0
-    angle_deg: float = 0.0
+    centre_mm: tuple[float, float]  #: (x, y) of the brain's centre of mass
+    shift_mm: float = 0.0  #: distance of the line from there, positive towards greater x
+    angle_deg: float = 0.0  #: by how much the line's normal turns from the x axis towards the y axis
+    #: NCC of the brain and its mirror image, up to 1; NaN where the line is the fallback, which is the upright line
+    #: through the centre of mass
     correlation: float = math.nan
 
 

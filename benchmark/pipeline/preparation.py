@@ -18,15 +18,10 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Plane:
-    """The plane that a slice lies in, as it is after the augmentation.
+    """The plane that a slice lies in, as it is after the augmentation."""
 
-    Attributes:
-        pixel_mm: pixel size along x and y.
-        mirror: the map (see `inplane`) from each pixel to its mirror image in the head's other half.
-    """
-
-    pixel_mm: tuple[float, float]
-    mirror: np.ndarray
+    pixel_mm: tuple[float, float]  #: pixel size along x and y
+    mirror: np.ndarray  #: the map (see `inplane`) from each pixel to its mirror image in the head's other half
 
 
 class Preparation:

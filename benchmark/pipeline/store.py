@@ -25,15 +25,10 @@ Wanted = tuple[int, Sequence[int]]
 
 
 class Slices(NamedTuple):
-    """Slices of cases, one after the other.
+    """Slices of cases, one after the other."""
 
-    Attributes:
-        images: (S, C, H, W) float32, z-scored.
-        labels: (S, H, W) uint8: the reference in the lowest bit, the brain in the next.
-    """
-
-    images: Tensor
-    labels: Tensor
+    images: Tensor  #: (S, C, H, W) float32, z-scored
+    labels: Tensor  #: (S, H, W) uint8: the reference in the lowest bit, the brain in the next
 
     @property
     def reference(self) -> Tensor:

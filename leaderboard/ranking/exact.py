@@ -1,4 +1,4 @@
-"""Means and ranks without a trace of the order of the rows, the machine or the number of threads.
+"""Means and ranks that depend on neither the order of the rows nor the machine nor the number of threads.
 
 Sums are exactly rounded (`math.fsum`) and values are compared at 12 binary-rounded digits.
 """

@@ -1,4 +1,4 @@
-"""How to rank: everything that may be chosen, in one object."""
+"""How to rank: everything that can be chosen, in one object."""
 
 from __future__ import annotations
 
@@ -19,25 +19,18 @@ STRATA = ("size", "fold")
 class RankingOptions:
     """How to rank.
 
-    Attributes:
-        scheme: one of `schemes.SCHEMES`.
-        policy: one of `policies.POLICIES`.
-        metrics: what the scheme ranks by, each ``name`` or ``name:higher`` or ``name:lower``; any column of numbers is
-            one: ``seconds:lower``. The scheme ``dice`` looks at Dice alone.
-        unit: what is resampled, ``patient`` or ``case``.
-        resamples: how many; 0 leaves out all that comes from resampling.
-        seed: of the resamples.
-
     Raises:
-        InputError: a name is unknown or a number makes no sense. Metrics are looked at with the rows.
+        InputError: a name is unknown or a number makes no sense. Metrics are checked later, with the rows.
     """
 
-    scheme: str = "dice"
-    policy: str = "isles2018"
+    scheme: str = "dice"  #: one of `schemes.SCHEMES`
+    policy: str = "isles2018"  #: one of `policies.POLICIES`
+    #: what the scheme ranks by, each ``name`` or ``name:higher`` or ``name:lower``; any column of numbers will do, such
+    #: as ``seconds:lower``. The scheme ``dice`` uses Dice alone.
     metrics: Sequence[str] = CORE_METRICS
-    unit: str = "patient"
-    resamples: int = 10_000
-    seed: int = 0
+    unit: str = "patient"  #: what is resampled, ``patient`` or ``case``
+    resamples: int = 10_000  #: how many; 0 leaves out all that comes from resampling
+    seed: int = 0  #: of the resamples
 
     def __post_init__(self) -> None:
         problems = [
@@ -55,5 +48,5 @@ class RankingOptions:
             raise InputError(problems)
 
 
-#: What is chosen where nothing is said.
+#: The choices where nothing is said.
 DEFAULTS = RankingOptions()

@@ -26,43 +26,33 @@ _WRITTEN_DECIMALS = 6
 
 @dataclass(frozen=True)
 class Analysis:
-    """A ranking and all that is known about its stability; every array follows the rows of `table`.
+    """A ranking and all that is known about its stability; every array follows the rows of `table`."""
 
-    Attributes:
-        options: how it was ranked.
-        cases: the rows behind it, by method, then case in natural order.
-        table: the leaderboard, as `rank_methods` gives it.
-        matrices: what was ranked.
-        uncertainty: from resampling; None where there were no resamples.
-        significance: p values of one-sided Wilcoxon tests after Holm, [a, b] of "a is better than b", shape (J, J).
-        agreement: of the schemes.
-    """
-
-    options: RankingOptions
-    cases: pd.DataFrame
-    table: pd.DataFrame
-    matrices: Matrices
-    uncertainty: Uncertainty | None
+    options: RankingOptions  #: how it was ranked
+    cases: pd.DataFrame  #: the rows behind it, by method, then case in natural order
+    table: pd.DataFrame  #: the leaderboard, as `rank_methods` gives it
+    matrices: Matrices  #: what was ranked
+    uncertainty: Uncertainty | None  #: from resampling; None where there were no resamples
+    #: p values of one-sided Wilcoxon tests after Holm, [a, b] of "a is better than b", shape (J, J)
     significance: np.ndarray
-    agreement: SchemeAgreement
+    agreement: SchemeAgreement  #: of the schemes
 
 
 def rank_methods(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> pd.DataFrame:
     """The leaderboard.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
+        cases: one row for each (method, case), as `cases.read_cases` gives them.
         options: how to rank.
 
     Returns:
-        A row a method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations over all
-        cases as the policy counts them, floats rounded to 6 decimals; ``hausdorff_mm_defined_mean`` over the cases
-        that have a distance and ``hausdorff_mm_undefined`` the number of those that have none; ``score`` is what the
-        scheme ordered by. At the end what `uncertainty.Uncertainty` explains: ``rank_boot_low``, ``rank_boot_high``,
-        ``first_share``, ``tie_group``; and how it came about: ``patients`` (their number; empty where not one is known,
-        and every case counts as a patient), ``unit``, ``resamples``, ``seed``. Last, for schemes other than ``dice``,
-        the ``metrics`` ranked by, joined by semicolons. The frame's ``attrs`` say whether the resampling
-        ``tells_nothing``.
+        One row for each method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations
+        over all cases as the policy counts them, floats rounded to 6 decimals; ``hausdorff_mm_defined_mean`` over the
+        cases that have a distance and ``hausdorff_mm_undefined``, the number of the others; ``score``, which the scheme
+        ordered by. Then come, see `uncertainty.Uncertainty`, ``rank_boot_low``, ``rank_boot_high``, ``first_share`` and
+        ``tie_group``, and the settings ``patients`` (their number; empty where none is known and every case counts as a
+        patient), ``unit``, ``resamples`` and ``seed``. Last, for schemes other than ``dice``, the ``metrics`` ranked
+        by, joined by semicolons. The frame's ``attrs`` say whether the resampling ``tells_nothing``.
 
     Raises:
         InputError: a metric is unknown, or the rows cannot be compared.
@@ -112,7 +102,7 @@ def _rank(
 
 
 def _summary(matrices: Matrices, distances: np.ndarray, ddof: int, uncertainty: Uncertainty | None) -> pd.DataFrame:
-    """A row a method: counts, means and standard deviations, and the confidence set of its rank.
+    """One row for each method: counts, means and standard deviations, and the confidence set of its rank.
 
     Args:
         matrices: what is ranked.

@@ -14,7 +14,7 @@ from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.ranking.reading import check_comparable
 
-#: Reference volumes in mL that part the sizes; a volume on a limit belongs to the larger ones.
+#: Reference volumes in mL between the sizes; a volume on a limit belongs to the larger size.
 SIZE_LIMITS_ML = (5.0, 20.0, 70.0)
 SIZE_NAMES = ("below 5 mL", "5 to 20 mL", "20 to 70 mL", "70 mL and more")
 
@@ -23,7 +23,7 @@ def rank_strata(cases: pd.DataFrame, by: str, options: RankingOptions = DEFAULTS
     """The leaderboard of each stratum that has cases, small to large, or by fold.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
+        cases: one row for each (method, case), as `cases.read_cases` gives them.
         by: one of `STRATA`.
         options: how to rank.
 

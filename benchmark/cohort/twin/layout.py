@@ -24,23 +24,14 @@ SHORTEST_SCAN_S = 43.0
 
 @dataclass(frozen=True)
 class Slab:
-    """One case: a stack of slices of one patient.
+    """One case: a stack of slices of one patient."""
 
-    Attributes:
-        case: number of the case within its partition.
-        slices: number of slices.
-        frames: number of frames of the perfusion scan.
-        size: pixels along X and along Y.
-        spacing_mm: voxel size along X, Y and Z.
-        ids: image id by kind (``CT``, ``CT_CBF``, ..., and ``OT`` for training cases).
-    """
-
-    case: int
-    slices: int
-    frames: int
-    size: int
-    spacing_mm: tuple[float, float, float]
-    ids: dict[str, int]
+    case: int  #: number of the case within its partition
+    slices: int  #: number of slices
+    frames: int  #: number of frames of the perfusion scan
+    size: int  #: pixels along X and along Y
+    spacing_mm: tuple[float, float, float]  #: voxel size along X, Y and Z
+    ids: dict[str, int]  #: image id by kind (``CT``, ``CT_CBF``, ..., and ``OT`` for training cases)
 
     @property
     def height_mm(self) -> float:
@@ -74,17 +65,11 @@ class Slab:
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient with all slabs that the real cohort has of this patient.
+    """One patient with all slabs that the real cohort has of this patient."""
 
-    Attributes:
-        partition: ``train`` or ``test``.
-        number: number of the patient within the partition.
-        slabs: one or two, from bottom to top, contiguous.
-    """
-
-    partition: PartitionKey
-    number: int
-    slabs: tuple[Slab, ...]
+    partition: PartitionKey  #: ``train`` or ``test``
+    number: int  #: number of the patient within the partition
+    slabs: tuple[Slab, ...]  #: one or two, from bottom to top, contiguous
 
     @property
     def height_mm(self) -> float:

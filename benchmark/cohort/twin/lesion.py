@@ -29,19 +29,12 @@ _STRIATUM = (np.array([24.0, 5.0, 2.0]), np.array([14.0, 24.0, 18.0]))
 
 @dataclass(frozen=True)
 class Deficit:
-    """The stroke on one slab's grid, float32 unless said otherwise.
+    """The stroke on one slab's grid, float32 unless said otherwise."""
 
-    Attributes:
-        territory: membership of the occluded territory, 0 to 1.
-        severity: f, the deficit relative to its peak, before coupling and reperfusion.
-        lesion: the tissue that dies, bool.
-        reference: the lesion as drawn on the follow-up image, bool.
-    """
-
-    territory: np.ndarray
-    severity: np.ndarray
-    lesion: np.ndarray
-    reference: np.ndarray
+    territory: np.ndarray  #: membership of the occluded territory, 0 to 1
+    severity: np.ndarray  #: f, the deficit relative to its peak, before coupling and reperfusion
+    lesion: np.ndarray  #: the tissue that dies, bool
+    reference: np.ndarray  #: the lesion as drawn on the follow-up image, bool
 
 
 def strike(stroke: Stroke, slabs: Sequence[Slab], anatomies: Sequence[Anatomy], grids: Sequence[Grid]) -> list[Deficit]:

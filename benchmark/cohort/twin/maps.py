@@ -25,19 +25,12 @@ STORED_SCALE = 10.0
 
 @dataclass(frozen=True)
 class Maps:
-    """Perfusion maps of voxels, float32, shape (N,).
+    """Perfusion maps of voxels, float32, shape (N,)."""
 
-    Attributes:
-        cbf: ml/100 ml/min.
-        cbv: ml/100 ml.
-        mtt_s: 0 to 24.
-        tmax_s: 0 to 75 % of the scan.
-    """
-
-    cbf: np.ndarray
-    cbv: np.ndarray
-    mtt_s: np.ndarray
-    tmax_s: np.ndarray
+    cbf: np.ndarray  #: ml/100 ml/min
+    cbv: np.ndarray  #: ml/100 ml
+    mtt_s: np.ndarray  #: 0 to 24
+    tmax_s: np.ndarray  #: 0 to 75 % of the scan
 
 
 def inverse_of(aif_hu: np.ndarray, frame_s: float, truncation: float = TRUNCATION) -> np.ndarray:

@@ -24,35 +24,23 @@ NOISE_SD_MM, VENDOR_SD_MM = 1.2, 1.7
 
 @dataclass(frozen=True)
 class Scan:
-    """How a patient was scanned.
+    """How a patient was scanned."""
 
-    Attributes:
-        centre_mm: z of the middle of all slabs, in the scanner.
-        aif_scale: arterial enhancement relative to the phantom's.
-        noise_hu: SD of the noise in the perfusion series, before smoothing.
-        ct_noise_hu: SD of the noise in the CT.
-        early_sign_hu: hypodensity of the lesion in the CT.
-    """
-
-    centre_mm: float
-    aif_scale: float
-    noise_hu: float
-    ct_noise_hu: float
-    early_sign_hu: float
+    centre_mm: float  #: z of the middle of all slabs, in the scanner
+    aif_scale: float  #: arterial enhancement relative to the phantom's
+    noise_hu: float  #: SD of the noise in the perfusion series, before smoothing
+    ct_noise_hu: float  #: SD of the noise in the CT
+    early_sign_hu: float  #: hypodensity of the lesion in the CT
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of one case; shape (X, Y, Z), types and units as the real cohort stores them.
+    """The images of one case; shape (X, Y, Z), types and units as the real cohort stores them."""
 
-    Attributes:
-        by_kind: ``CT`` (int32, HU), ``CT_CBF`` and ``CT_CBV`` (uint16), ``CT_MTT`` and ``CT_Tmax`` (float64, s) and,
-            where asked for, ``CT_4DPWI`` (float32, HU, shape (X, Y, Z, T)).
-        reference: uint8, {0, 1}.
-    """
-
+    #: ``CT`` (int32, HU), ``CT_CBF`` and ``CT_CBV`` (uint16), ``CT_MTT`` and ``CT_Tmax`` (float64, s) and, where asked
+    #: for, ``CT_4DPWI`` (float32, HU, shape (X, Y, Z, T))
     by_kind: dict[str, np.ndarray]
-    reference: np.ndarray
+    reference: np.ndarray  #: uint8, {0, 1}
 
 
 def draw_scan(rng: np.random.Generator, height_mm: float) -> Scan:

@@ -32,52 +32,30 @@ LONGEST_DELAY_S, LONGEST_MTT_S = 14.0, 24.0
 
 @dataclass(frozen=True)
 class Supply:
-    """A patient's perfusion apart from the stroke; drawn once a patient.
+    """A patient's perfusion apart from the stroke; drawn once for each patient."""
 
-    Attributes:
-        flow_scale: the patient's CBF relative to normal.
-        flow_fields: coarse and fine variation of CBF.
-        volume_field: variation of CBV.
-        delay_field: variation of the delay.
-        vessel_field: its zero crossings are where vessels run.
-        vessel_fraction: blood volume fraction inside a visible vessel.
-        stroke_delay_s: extra delay where the stroke is severe.
-        leukoaraiosis: CBF lost in periventricular white matter, 0 to .7 (0: the patient has none).
-        leukoaraiosis_field: patchiness of it.
-        old_infarct: centre in head mm and radius in mm, or None.
-        carotid: side (+1 left) and extra delay in s of a narrow carotid artery, or None.
-    """
-
-    flow_scale: float
-    flow_fields: tuple[Field, Field]
-    volume_field: Field
-    delay_field: Field
-    vessel_field: Field
-    vessel_fraction: float
-    stroke_delay_s: float
-    leukoaraiosis: float
-    leukoaraiosis_field: Field
-    old_infarct: tuple[np.ndarray, float] | None
-    carotid: tuple[int, float] | None
+    flow_scale: float  #: the patient's CBF relative to normal
+    flow_fields: tuple[Field, Field]  #: coarse and fine variation of CBF
+    volume_field: Field  #: variation of CBV
+    delay_field: Field  #: variation of the delay
+    vessel_field: Field  #: its zero crossings are where vessels run
+    vessel_fraction: float  #: blood volume fraction inside a visible vessel
+    stroke_delay_s: float  #: extra delay where the stroke is severe
+    leukoaraiosis: float  #: CBF lost in periventricular white matter, 0 to .7 (0: the patient has none)
+    leukoaraiosis_field: Field  #: patchiness of it
+    old_infarct: tuple[np.ndarray, float] | None  #: centre in head mm and radius in mm, or None
+    carotid: tuple[int, float] | None  #: side (+1 left) and extra delay in s of a narrow carotid artery, or None
 
 
 @dataclass(frozen=True)
 class Perfusion:
-    """True perfusion on a slab's grid; float32.
+    """True perfusion on a slab's grid; float32."""
 
-    Attributes:
-        cbf: cerebral blood flow.
-        mtt_s: mean transit time.
-        delay_s: arrival of the contrast agent after the arterial input.
-        vessel: volume fraction of arterial blood in visible vessels.
-        old_infarct: membership of an old infarct, 0 to 1.
-    """
-
-    cbf: np.ndarray
-    mtt_s: np.ndarray
-    delay_s: np.ndarray
-    vessel: np.ndarray
-    old_infarct: np.ndarray
+    cbf: np.ndarray  #: cerebral blood flow
+    mtt_s: np.ndarray  #: mean transit time
+    delay_s: np.ndarray  #: arrival of the contrast agent after the arterial input
+    vessel: np.ndarray  #: volume fraction of arterial blood in visible vessels
+    old_infarct: np.ndarray  #: membership of an old infarct, 0 to 1
 
 
 def draw_supply(rng: np.random.Generator, z_range_mm: tuple[float, float]) -> Supply:

@@ -34,25 +34,16 @@ MARGIN_SIGMAS = 9.0
 
 @dataclass(frozen=True)
 class CRFSettings:
-    """Parameters of the field; the defaults are those of the authors' challenge code.
+    """Parameters of the field; the defaults are those of the authors' challenge code."""
 
-    Attributes:
-        iterations: of mean-field inference.
-        gaussian_sigma: standard deviation of the smoothness kernel along each axis, in `units`.
-        gaussian_weight: its weight (Potts compatibility); 0 leaves the kernel out.
-        bilateral_sigma: spatial standard deviation of the appearance kernel, in `units`.
-        intensity_sigma: its standard deviation along each z-scored image.
-        bilateral_weight: its weight; 0 leaves the kernel out, as the authors' test submission did.
-        units: of the spatial standard deviations. In voxels, as in the authors' code, a slice 12 mm away is as near
-            as a pixel 0.9 mm away.
-    """
-
-    iterations: int = 5
-    gaussian_sigma: float = 2.0
-    gaussian_weight: float = 2.0
-    bilateral_sigma: float = 2.0
-    intensity_sigma: float = 0.75
-    bilateral_weight: float = 2.0
+    iterations: int = 5  #: of mean-field inference
+    gaussian_sigma: float = 2.0  #: standard deviation of the smoothness kernel along each axis, in `units`
+    gaussian_weight: float = 2.0  #: its weight (Potts compatibility); 0 leaves the kernel out
+    bilateral_sigma: float = 2.0  #: spatial standard deviation of the appearance kernel, in `units`
+    intensity_sigma: float = 0.75  #: its standard deviation along each z-scored image
+    bilateral_weight: float = 2.0  #: its weight; 0 leaves the kernel out, as the authors' test submission did
+    #: of the spatial standard deviations. In voxels, as in the authors' code, a slice 12 mm away is as near as a pixel
+    #: 0.9 mm away.
     units: Units = "voxels"
 
     def __post_init__(self) -> None:

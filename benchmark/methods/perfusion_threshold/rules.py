@@ -31,17 +31,11 @@ _CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 
 @dataclass(frozen=True)
 class Flow:
-    """What the thresholds look at.
+    """What the thresholds look at."""
 
-    Attributes:
-        rcbf: (D, H, W) smoothed CBF as a share of the opposite hemisphere's median; infinite outside `valid`.
-        tmax: (D, H, W) smoothed Tmax in s; 0 outside `valid`.
-        valid: (D, H, W) bool, brain without CSF, vessels and the skull's margin.
-    """
-
-    rcbf: np.ndarray
-    tmax: np.ndarray
-    valid: np.ndarray
+    rcbf: np.ndarray  #: (D, H, W) smoothed CBF as a share of the opposite hemisphere's median; infinite outside `valid`
+    tmax: np.ndarray  #: (D, H, W) smoothed Tmax in s; 0 outside `valid`
+    valid: np.ndarray  #: (D, H, W) bool, brain without CSF, vessels and the skull's margin
 
 
 def measure_flow(
