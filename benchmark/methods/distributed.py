@@ -42,23 +42,14 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def summed(*parts: Tensor) -> tuple[Tensor, ...]:
-    """Each tensor's sum over all processes, in one exchange.
-
-    Args:
-        parts: of one shape and type.
-    """
+    """The sum over all processes of each tensor, in one exchange; tensors of one shape and type."""
     if world_size() == 1:
         return parts
     return _SumOverProcesses.apply(torch.stack(parts)).unbind()
 
 
 def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
-    """The largest of each size over all processes.
-
-    Args:
-        sizes: the same number of them on every process.
-        device: whose tensors the processes exchange.
-    """
+    """The largest of each size over all processes, which exchange tensors on `device`."""
     if world_size() == 1:
         return list(sizes)
     sizes_now = torch.tensor(sizes, device=device)

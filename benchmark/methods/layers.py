@@ -28,17 +28,11 @@ def check_multiples(method: str, x: Tensor, multiple: int) -> None:
 
 
 def upsample_twice(x: Tensor) -> Tensor:
-    """Height and width twice as large by bilinear interpolation, pixel centres aligned at the borders.
+    """(N, C, ..., H, W) -> (N, C, ..., 2 H, 2 W) by bilinear interpolation, channels last where `x` is.
 
     In plane what `functional.interpolate(scale_factor=2, mode="bilinear", align_corners=False)` gives. On a GPU its
     gradient is summed in an order that is never the same twice, and torch's deterministic version is slow; ours sums
     slices, always in one order. CPUs take torch's, which repeats.
-
-    Args:
-        x: (N, C, ..., H, W).
-
-    Returns:
-        (N, C, ..., 2 H, 2 W), channels last where `x` is.
     """
     if x.device.type != "cpu":
         return _UpsampleTwice.apply(x)

@@ -27,15 +27,8 @@ def generalised_dice(logits: Tensor, reference: Tensor, valid: Tensor) -> Tensor
     ``GDL = 1 - (2 sum_l w_l mean(r_l p_l) + e) / (sum_l w_l mean(r_l + p_l) + e)`` with ``w_l = 1 / max(s_l, 1e-3)^2``,
     ``s_l`` the share of class l and e = 1e-6. Shares and means, not counts: so the smoothing term weighs the same on a
     slice and on a volume, and the weight of a tiny lesion stays finite. Zero where the batch holds no lesion: the
-    weight of an absent class has no meaning, and a cross-entropy beside this loss punishes false positives.
-
-    Args:
-        logits: (N, 2, ...).
-        reference: (N, ...), 0 or 1.
-        valid: (N, ...) bool.
-
-    Returns:
-        A scalar in [0, 1].
+    weight of an absent class has no meaning, and a cross-entropy beside this loss punishes false positives. Takes two
+    classes, gives a scalar in [0, 1].
     """
     (logits,) = full_precision(logits)
     probability = logits.softmax(dim=1)[:, 1]

@@ -189,12 +189,7 @@ def cohort_digest(case_digests: Mapping[str, str]) -> str:
 
 
 def changed_cases(case_digests: Mapping[str, str], provenance: Mapping[str, Any]) -> list[str]:
-    """Names of the cases whose content is not what a job's provenance says, those that came or went included.
-
-    Args:
-        case_digests: `case_digest` by name.
-        provenance: of a finished job.
-    """
+    """Names of the cases that were changed, added or removed since the job of this provenance, by `case_digest`."""
     known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
     return sorted(name for name in known.keys() | case_digests if known.get(name) != case_digests.get(name))
 

@@ -11,12 +11,9 @@ CT_WINDOW = (0.0, 100.0)
 
 
 def strip_ct(image: np.ndarray, brain: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-    """A copy whose CT image is clipped to the soft tissue window and 0 HU outside the brain, as the maps are.
+    """A copy of images (C, X, Y, Z) in physical units whose CT is made like the maps.
 
-    Args:
-        image: (C, X, Y, Z), physical units.
-        brain: (X, Y, Z) mask.
-        channels: the kind of each image.
+    It is clipped to the soft tissue window, and 0 HU outside the brain (X, Y, Z).
     """
     stripped = np.array(image, dtype=np.float32)
     for index, kind in enumerate(channels):

@@ -77,12 +77,7 @@ def estimate_midline(image: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[
 
 
 def mirror_map(midline: Midline, pixel_mm: Sequence[float]) -> np.ndarray:
-    """The map (see `inplane`) from each pixel to its mirror image about a line.
-
-    Args:
-        midline: the line.
-        pixel_mm: pixel size along x, y (and z).
-    """
+    """The map (see `inplane`) from each pixel, sized along x, y (and z), to its mirror image about a line."""
     mm, normal = np.array([float(size) for size in pixel_mm[:2]]), np.array(_normal(midline))
     linear = (np.eye(2) - 2 * np.outer(normal, normal)) * mm / mm[:, None]
     way = 2 * (normal @ np.array(midline.centre_mm) + midline.shift_mm)

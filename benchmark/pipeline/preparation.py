@@ -100,15 +100,7 @@ def prepared_case(
 
 
 def between_slices(slices: Tensor, positions: np.ndarray) -> Tensor:
-    """Linear interpolation along the first axis.
-
-    Args:
-        slices: (D, ...).
-        positions: (..d..), in units of slices, of any shape.
-
-    Returns:
-        (..d.., ...).
-    """
+    """Linear interpolation along the first axis: (D, ...) at positions (..d..) in units of slices -> (..d.., ...)."""
     below = np.floor(positions).astype(int).clip(0, len(slices) - 1)
     share = positions - below
     if np.array_equal(positions, np.arange(len(slices))):

@@ -66,12 +66,7 @@ class Store:
         return Slices(*(pinned(part, self.device) for part in joined))
 
     def deliver(self, wanted: Sequence[Wanted], fetched: Slices | None) -> Slices:
-        """The slices on the device, case after case in the order of `wanted`; all of one size.
-
-        Args:
-            wanted: the argument of `fetch`.
-            fetched: its result.
-        """
+        """The slices on the device, case after case in the order of `wanted`; all of one size, after `fetch`."""
         if fetched is not None:
             return _to(self.device, fetched)
         assert self.resident is not None

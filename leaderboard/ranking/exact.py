@@ -42,14 +42,7 @@ def competition_ranks(values: np.ndarray, *, higher_is_better: bool) -> np.ndarr
 
 
 def descending_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1 down each column; equal values share the smallest rank.
-
-    Args:
-        values: shape (methods, resamples), more is better.
-
-    Returns:
-        Same shape, whole numbers.
-    """
+    """Ranks from 1 down each column of (methods, resamples), more is better; equal values share the smallest rank."""
     from scipy.stats import rankdata
 
     ranks = np.empty(values.shape, dtype=np.int32)

@@ -79,13 +79,7 @@ def draw_head(rng: np.random.Generator) -> Head:
 
 
 def cut_slab(head: Head, slab: Slab, centre_mm: float) -> Anatomy:
-    """Cut a slab out of a head, averaging tissue over each voxel.
-
-    Args:
-        head: the patient's head.
-        slab: grid of the images.
-        centre_mm: z of the slab's middle, in the scanner.
-    """
+    """Cut a slab, whose middle lies at z = `centre_mm` in the scanner, out of a head; voxels average the tissue."""
     dx, dy, dz = slab.spacing_mm
     fold = max(1, int(np.ceil(dx / _PLANE_STEP_MM)))
     layers = max(1, round(dz / _SLICE_STEP_MM))

@@ -38,14 +38,7 @@ class Deficit:
 
 
 def strike(stroke: Stroke, slabs: Sequence[Slab], anatomies: Sequence[Anatomy], grids: Sequence[Grid]) -> list[Deficit]:
-    """Work out the stroke on all slabs of a patient.
-
-    Args:
-        stroke: the patient's stroke.
-        slabs: the patient's slabs.
-        anatomies: tissue of each slab.
-        grids: scanner coordinates of each slab.
-    """
+    """Work out a patient's stroke on all slabs, each with its tissue and its grid of scanner coordinates."""
     territories, borders = zip(
         *(territory_of(stroke, *pair) for pair in zip(anatomies, grids, strict=True)), strict=True
     )

@@ -75,14 +75,7 @@ class PermutohedralLattice:
         return before, after
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Sums of the values, weighted by the lattice's Gaussian of the distance (up to a common factor).
-
-        Args:
-            values: (N,) float32.
-
-        Returns:
-            (N,) float32.
-        """
+        """(N,) -> (N,) float32: sums of the values, weighted by a Gaussian of the distance, up to a common factor."""
         blurred = np.zeros(self.corners + 1, dtype=np.float32)  # the last one stands for corners that do not exist
         places = list(zip(self._classes, self._corner, self._weights, strict=True))
         for own, corner, weight in places:

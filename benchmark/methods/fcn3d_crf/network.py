@@ -24,12 +24,8 @@ def conv_prelu(channels_in: int, channels_out: int) -> nn.Sequential:
 class Residual(nn.Module):
     """Convolutions with their activations; the level's input is added after the last activation.
 
-    V-Net adds before the last activation, and so did the authors later; their submitted version adds after it.
-
-    Args:
-        channels_in: of the first convolution.
-        channels: of all the others.
-        convolutions: how many there are.
+    V-Net adds before the last activation, and so did the authors later; their submitted version adds after it. The
+    first of the convolutions takes `channels_in` channels, all others `channels`.
     """
 
     def __init__(self, channels_in: int, channels: int, convolutions: int) -> None:
@@ -110,14 +106,7 @@ class FCN3D(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the lesion.
-
-        Args:
-            x: (N, channels, D, H, W), any depth, height and width.
-
-        Returns:
-            (N, 1, D, H, W).
-        """
+        """(N, channels, D, H, W), of any size -> logits of the lesion (N, 1, D, H, W)."""
         x = self.input(x)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):

@@ -110,12 +110,7 @@ class MSDCNNMethod(Method):
 
 
 def median_filtered(probability: Tensor, side: int) -> Tensor:
-    """Median over `side` x `side` pixels of each slice; the border repeats its pixels.
-
-    Args:
-        probability: (D, H, W).
-        side: odd.
-    """
+    """Median over `side` x `side` pixels, `side` odd, of each slice of (D, H, W); the border repeats its pixels."""
     if probability.device.type == "cpu":  # SciPy's is twice as fast as sorting
 
         def of_slices(volume: np.ndarray) -> np.ndarray:

@@ -233,13 +233,7 @@ class MSDCNN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits.
-
-        Args:
-            x: (N, C, H, W), all maps of the cohort.
-
-        Returns:
-            (N, 1, H, W).
+        """All maps of the cohort (N, C, H, W) -> logits (N, 1, H, W).
 
         Raises:
             ValueError: H or W is no multiple of 16.

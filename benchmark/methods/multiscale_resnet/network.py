@@ -55,13 +55,9 @@ class MultiScaleResNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(width, 2, kernel_size=1) for width in reversed(WIDTHS[:-1]))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Logits of every level of the upscaling path, the finest first.
+        """(N, channels, H, W) -> logits of every level of the upscaling path, the finest first.
 
-        Args:
-            x: (N, channels, H, W).
-
-        Returns:
-            (N, 2, h, w) with (h, w) = (H, W), then a half, a quarter and an eighth of it.
+        They are (N, 2, h, w) with (h, w) = (H, W), then a half, a quarter and an eighth of it.
 
         Raises:
             ValueError: H or W is no multiple of 16.

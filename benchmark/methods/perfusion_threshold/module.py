@@ -118,11 +118,7 @@ class PerfusionThreshold(RuleMethod):
 
 
 def check_kinds(kinds: Sequence[str], cohort: str) -> None:
-    """Refuse images that are not those of CT perfusion.
-
-    Args:
-        kinds: the kind of each image of a case, in order.
-        cohort: name of the cohort, for the message.
+    """Refuse a cohort whose images are not those of CT perfusion.
 
     Raises:
         InputError: `kinds` are others than `KINDS`.

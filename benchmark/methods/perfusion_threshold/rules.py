@@ -114,12 +114,7 @@ def smooth(values: np.ndarray, mask: np.ndarray, sd_mm: float, spacing_mm: Seque
 
 
 def relative_to_opposite(cbf: np.ndarray, valid: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """CBF as a share of the median over the opposite hemisphere's valid voxels (step 3).
-
-    Args:
-        cbf: (D, H, W).
-        valid: (D, H, W) bool.
-        side: (H, W) bool, one hemisphere.
+    """CBF as a share of the median over the opposite hemisphere's valid voxels (step 3); `side` is one hemisphere.
 
     Returns:
         (D, H, W); infinite outside `valid`, and wherever the opposite hemisphere gives no positive median.

@@ -53,13 +53,9 @@ class PlainUNet(nn.Module):
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Logits, the finest first.
+        """(N, channels, [D,] H, W) -> logits (N, 2, ...), the finest first.
 
-        Args:
-            x: (N, channels, [D,] H, W).
-
-        Returns:
-            (N, 2, ...) at every resolution of the decoder while training, else at the finest alone.
+        While training at every resolution of the decoder, else at the finest alone.
 
         Raises:
             ValueError: a size is no multiple of the strides, or the coarsest stage would hold a single voxel.

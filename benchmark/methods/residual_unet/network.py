@@ -60,13 +60,7 @@ class ResidualUNet(nn.Module):
         self.head = nn.Conv2d(base, 2, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits.
-
-        Args:
-            x: (N, channels, H, W).
-
-        Returns:
-            (N, 2, H, W).
+        """(N, channels, H, W) -> logits (N, 2, H, W).
 
         Raises:
             ValueError: H or W is no multiple of 16.

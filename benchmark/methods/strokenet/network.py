@@ -138,13 +138,7 @@ class StrokeNet(nn.Module):
         nn.init.constant_(self.head.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the lesion.
-
-        Args:
-            x: (N, channels, D, H, W), any depth.
-
-        Returns:
-            (N, 1, D, H, W).
+        """(N, channels, D, H, W), of any depth -> logits of the lesion (N, 1, D, H, W).
 
         Raises:
             ValueError: H or W is no multiple of 16.
