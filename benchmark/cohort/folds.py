@@ -80,20 +80,12 @@ class Folds:
         return folds_digest((case, self.patient_of[case], fold) for case, fold in self.fold_of.items())
 
     def training(self, fold: int) -> tuple[str, ...]:
-        """Cases that a method is trained on in a fold, in natural order.
-
-        Raises:
-            InputError: there is no such fold.
-        """
+        """Cases that a method is trained on in a fold, in natural order; `InputError` if there is no such fold."""
         self._require(fold)
         return tuple(case for case in self.cases if self.fold_of[case] != fold)
 
     def validation(self, fold: int) -> tuple[str, ...]:
-        """Cases that a method predicts in a fold, in natural order.
-
-        Raises:
-            InputError: there is no such fold.
-        """
+        """Cases that a method predicts in a fold, in natural order; `InputError` if there is no such fold."""
         self._require(fold)
         return tuple(case for case in self.cases if self.fold_of[case] == fold)
 
@@ -175,11 +167,7 @@ def read_fold_file(path: Path | str, *, allow_leaky: bool = False) -> Folds:
 
 
 def write_fold_file(path: Path | str, folds: Folds) -> None:
-    """Write a fold file, see `folds_bytes`.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
+    """Write a fold file, see `folds_bytes`; `InputError` if that cannot be done."""
     write_bytes(Path(path), folds_bytes(folds))
 
 

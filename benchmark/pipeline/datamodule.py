@@ -34,7 +34,7 @@ class StrokeData(pl.LightningDataModule):
         seed: decides order, augmentation and crops.
         batch_size: slices or volumes a process and step.
         lesion_fraction: least share of slices with lesion in a batch (slices only).
-        augmented: False leaves the suite's augmentation out (for rules and checks, not for a comparison).
+        augmented: False leaves the suite's augmentation out (for rules and checks, not for comparisons).
         allow_leaky_folds: accept folds that split a patient.
     """
 
@@ -98,7 +98,7 @@ class StrokeData(pl.LightningDataModule):
 
     @functools.cached_property
     def entries(self) -> dict[str, Path]:
-        """The cache's entry of each case, sound when it was asked for; its name is the digest of the case's content."""
+        """The cache's entry of each case, checked when first used; its name is the digest of the case's content."""
         built = build_cache(self.cohort.cases, self.cohort.channels, self.cache)
         return {case.name: entry for case, entry in zip(self.cohort.cases, built, strict=True)}
 
@@ -141,7 +141,7 @@ class StrokeData(pl.LightningDataModule):
     def train_dataloader(self) -> TrainingBatches | WholeCases:
         """Batches of augmented samples; an epoch serves every slice or volume once."""
         view = self._view()
-        if view.raw:  # a rule looks at its training cases as they are, each once
+        if view.raw:  # a rule takes its training cases as they are, each once
             return self._whole_cases(self.training)
         rank, ranks = self._ranks()
         sampler = EpochBatches(self._batches(view, self.batch_size * ranks), rank, ranks)
@@ -150,7 +150,7 @@ class StrokeData(pl.LightningDataModule):
         return TrainingBatches(samples, sampler, self.trainer.max_epochs or 0)
 
     def val_dataloader(self) -> WholeCases:
-        """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""
+        """The held-out cases, one at a time; equally many on each rank, with repeats, since they only make curves."""
         fill = -len(self.held_out) % self._ranks()[1]
         return self._whole_cases(self.held_out, fill)
 
@@ -168,12 +168,12 @@ class StrokeData(pl.LightningDataModule):
         return WholeCases(self._store(cached), self._view(), places[rank::ranks])
 
     def _store(self, cached: Sequence[CachedCase]) -> Store:
-        """The cases on the trainer's device; what epoch after epoch looks at stays there."""
+        """The cases on the trainer's device; those that every epoch uses stay there."""
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
         key = (device, tuple(case.name for case in cached))
         if key not in self._stores:
-            # A prediction looks at each case once, and so do rules, in physical units.
+            # A prediction uses each case once, and so do rules, in physical units.
             once = self._view().raw or self.trainer.predicting
             self._stores[key] = Store(cached, device, resident=False if once else None)
         return self._stores[key]

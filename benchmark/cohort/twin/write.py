@@ -1,4 +1,4 @@
-"""Writing the twin: the ISLES 2018 tree, byte-faithful in everything but its content.
+"""Writing the twin: the ISLES 2018 tree, with the real files' names and headers and a synthetic content.
 
 Header facts of the real files: the affine is the identity (sform code 2, qform code 0), the spacing stands in
 ``pixdim`` alone, ``scl_slope`` is nan, units are mm and s.
@@ -164,9 +164,9 @@ def _run(todo: Sequence[Simulation], jobs: int | None) -> Iterator[int]:
 
 
 def _use_one_thread() -> None:
-    """Keep linear algebra to one thread for the rest of this process: speed, and the same bytes everywhere.
+    """Keep linear algebra to one thread for the rest of this process: faster, and the same bytes everywhere.
 
-    A function of this module, so that a new process has loaded numpy's libraries before they are limited.
+    It lives in this module so that a new process has loaded numpy's libraries before they are limited.
     """
     threadpool_limits(1)
 
