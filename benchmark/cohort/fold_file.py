@@ -27,7 +27,7 @@ def read_rows(path: Path) -> list[FoldRow]:
     """Read a fold file's rows.
 
     Raises:
-        InputError: with every problem: no CSV, a missing column or value, a case twice, a fold or volume that is no
+        InputError: with every problem: no CSV, a missing column or value, a case twice, a fold or volume that is not a
             number, folds that are not 0 to K-1 with K at least 2.
     """
     rows: list[FoldRow] = []
@@ -65,7 +65,7 @@ def _read_fields(path: Path) -> list[tuple[int, dict[str, str]]]:
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder: give a fold file") from None
     except (OSError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: is no CSV file in UTF-8: save it again as one") from None
+        raise InputError(f"{path}: is not a CSV file in UTF-8: save it again as one") from None
     absent = [column for column in _NEEDED if column not in columns]
     if absent:
         raise InputError(f"{path}: has no column {' and no column '.join(absent)}: add it")
@@ -78,12 +78,12 @@ def _fault(fields: dict[str, str]) -> str | None:
     if empty:
         return f"{' and '.join(empty)} is empty: fill it in"
     if not re.fullmatch("[0-9]{1,6}", fields["fold"]):
-        return f"fold {fields['fold']} is no whole number from 0 on: correct it"
+        return f"fold {fields['fold']} is not a whole number from 0 on: correct it"
     if fields["lesion_ml"]:
         try:
             lesion_ml = float(fields["lesion_ml"])
         except ValueError:
             lesion_ml = math.nan
         if not (math.isfinite(lesion_ml) and lesion_ml >= 0):
-            return f"lesion_ml {fields['lesion_ml']} is no volume: correct it, or leave it empty"
+            return f"lesion_ml {fields['lesion_ml']} is not a volume: correct it, or leave it empty"
     return None

@@ -151,7 +151,7 @@ def read_fold_file(path: Path | str, *, allow_leaky: bool = False) -> Folds:
         allow_leaky: accept a file that splits patients.
 
     Raises:
-        InputError: with every problem of the file: a missing column or value, a case twice, a fold that is no whole
+        InputError: with every problem of the file: a missing column or value, a case twice, a fold that is not a whole
             number, folds that are not 0 to K-1 with K at least 2, a patient in several folds.
     """
     rows = read_rows(Path(path))

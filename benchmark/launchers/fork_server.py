@@ -129,7 +129,7 @@ class ForkedProcess:
         """Exit status, once it ends.
 
         Raises:
-            subprocess.TimeoutExpired: it has not ended within so many seconds.
+            subprocess.TimeoutExpired: it has not ended within the timeout, in seconds.
         """
         until = time.monotonic() + timeout
         while (status := self.poll()) is None:

@@ -27,7 +27,7 @@ LOWEST_CORRELATION = 0.2
 #: side (the first goes through the whole range). More pixels and slices cost time and say nothing new.
 _ROUNDS = ((4.0, 4, 4.0, 4.0, None), (3.0, 8, 1.5, 1.5, 2), (2.0, 8, 0.5, 0.5, 2), (2.0, 8, 0.25, 0.25, 1))
 _SLICES = 8
-#: Intensities are cut off so many (robust) standard deviations from the brain's median.
+#: Intensities are cut off at this many (robust) standard deviations from the brain's median.
 _CUT_OFF = 3.0
 
 
@@ -139,7 +139,7 @@ def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start
 
 
 def _some_slices(volumes: Tensor, most: int) -> Tensor:
-    """(C, D, H, W) with at most so many slices, evenly spread."""
+    """(C, D, H, W) with at most this many slices, evenly spread."""
     depth = volumes.shape[1]
     return volumes[:, torch.linspace(0, depth - 1, min(depth, most)).round().long()]
 

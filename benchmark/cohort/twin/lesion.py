@@ -85,7 +85,7 @@ def territory_of(stroke: Stroke, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarr
 
 
 def _signed_distance(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Distance to the border of a 2D mask in mm, positive inside; the image's edge is no border."""
+    """Distance to the border of a 2D mask in mm, positive inside; the image's edge does not count as a border."""
     if mask.all() or not mask.any():
         return np.full(mask.shape, 60.0 if mask.all() else -60.0, dtype=np.float32)
     inside = ndimage.distance_transform_edt(mask, sampling=spacing_mm)

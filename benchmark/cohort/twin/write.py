@@ -135,7 +135,7 @@ def _kinds(with_4d: bool) -> tuple[str, ...]:
 
 
 def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tuple[int, ...]:
-    """Cases of a patient, up to case `count`, of which a file is not there."""
+    """Cases of a patient, up to case `count`, that lack a file."""
     return tuple(
         slab.case
         for slab in patient.slabs

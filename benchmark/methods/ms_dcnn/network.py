@@ -236,7 +236,7 @@ class MSDCNN(nn.Module):
         """All maps of the cohort (N, C, H, W) -> logits (N, 1, H, W).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("ms_dcnn", x, self.multiple)
         # The paths are independent, and neither keeps a GPU busy.

@@ -60,7 +60,7 @@ class MultiScaleResNet(nn.Module):
         They are (N, 2, h, w) with (h, w) = (H, W), then a half, a quarter and an eighth of it.
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("multiscale_resnet", x, self.multiple)
         skips = []

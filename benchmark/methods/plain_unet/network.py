@@ -58,7 +58,7 @@ class PlainUNet(nn.Module):
         While training at every resolution of the decoder, else at the finest alone.
 
         Raises:
-            ValueError: a size is no multiple of the strides, or the coarsest stage would hold a single voxel.
+            ValueError: a size is not a multiple of the strides, or the coarsest stage would hold a single voxel.
         """
         self._check(tuple(x.shape[2:]))
         skips = []

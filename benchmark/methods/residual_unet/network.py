@@ -63,7 +63,7 @@ class ResidualUNet(nn.Module):
         """(N, channels, H, W) -> logits (N, 2, H, W).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("residual_unet", x, self.multiple)
         skips = []

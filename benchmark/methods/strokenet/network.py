@@ -141,7 +141,7 @@ class StrokeNet(nn.Module):
         """(N, channels, D, H, W), of any depth -> logits of the lesion (N, 1, D, H, W).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("strokenet", x, self.multiple)
         full = self.pre(x)
