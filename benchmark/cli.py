@@ -421,7 +421,7 @@ def _export_nnunet(options: argparse.Namespace) -> int:
     from benchmark.cohort.folds import read_fold_file
     from benchmark.commands.export_nnunet import export_nnunet
     from benchmark.commands.progress import counted
-    from leaderboard.cohort.trees import read_cohort
+    from leaderboard.cohort.formats import read_cohort
 
     if not 1 <= options.number <= 999:
         raise InputError(f"--number {options.number}: nnU-Net's dataset ids go from 1 to 999")

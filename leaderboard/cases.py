@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CASE_COLUMNS, FURTHER_COLUMNS, NUMBERS, STATUSES, TEXT
 from leaderboard.errors import InputError
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from leaderboard.cohort.trees import PARTITIONS
+from leaderboard.cohort.case import PARTITIONS
+from leaderboard.cohort.formats import FORMATS
 from leaderboard.errors import InputError, listed
 from leaderboard.shell import run_command
 
@@ -92,6 +93,7 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that names and grids fit)"
     )
+    parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +131,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
     _prepare_output(arguments.out)
     folds = read_case_folds(arguments.folds) if arguments.folds else None
-    cases = find_references(arguments.reference, arguments.predictions, arguments.partition)
+    cases = find_references(arguments.reference, arguments.predictions, arguments.partition, arguments.format)
     notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
     if arguments.patients:
         cases, beyond = with_patients(cases, arguments.patients)
@@ -178,7 +180,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from leaderboard.scoring.references import find_cases, partition_of
     from leaderboard.scoring.submission import check_predictions
 
-    cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition)
+    cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition, arguments.format)
     with _progress("checking") as progress:
         absent = check_predictions(
             cases, arguments.predictions, jobs=arguments.jobs, complete=arguments.complete, progress=progress

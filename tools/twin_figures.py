@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage, stats
 
-from leaderboard.cohort.trees import CHANNELS, Case, read_cohort
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.formats import read_cohort
+from leaderboard.cohort.formats.isles2018 import FORMAT
 from leaderboard.io.images import read_volume, write_text
 
 FWHM_MM = 5.0
-KINDS = CHANNELS["isles2018"]
+KINDS = tuple(kind.name for kind in FORMAT.images)
 BEGIN, END = "<!-- figures: written by tools/twin_figures.py -->", "<!-- end of figures -->"
 #: Cases in the pictures: one of each slab shape.
 PICTURED = (2, 25, 58, 82)

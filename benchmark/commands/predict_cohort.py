@@ -17,7 +17,8 @@ from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.lightning_cli import SuiteCLI
 from benchmark.training.loading import load, quiet_lightning
-from leaderboard.cohort.trees import Partition, find_partitions
+from leaderboard.cohort.case import Partition
+from leaderboard.cohort.formats import find_format
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
 
@@ -62,7 +63,7 @@ def predict_cohort(
         if not trust:
             config, settings = received_config(run, settings, Path(own))
         method = (settings.get("suite") or {}).get("method", run.parent.name)
-        cli = _predict(config, run / LAST, provenance["cohort"]["edition"], cohort, out, partition, name or method)
+        cli = _predict(config, run / LAST, provenance["cohort"]["format"], cohort, out, partition, name or method)
     data, trained = cli.datamodule, _training_digests(settings["data"], provenance)
     return Predicted(
         [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
@@ -77,7 +78,7 @@ def _predict(
     Args:
         config: of the job.
         weights: its checkpoint.
-        trained_on: edition of its cohort.
+        trained_on: format of its cohort.
         cohort: see `predict_cohort`.
         out: see `predict_cohort`.
         partition: see `predict_cohort`.
@@ -93,7 +94,7 @@ def _predict(
         written = Path(scratch) / "masks"
         changes = {
             "data.cohort": cohort,
-            "data.partition": partition or ("testing" if "testing" in find_partitions(cohort) else "training"),
+            "data.partition": partition or ("testing" if "testing" in find_format(cohort)[1] else "training"),
             "data.folds": "null",
             "predictions.folder": written,
             "predictions.submission": name,
@@ -102,10 +103,10 @@ def _predict(
             "trainer.num_nodes": 1,
         }
         cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
-        if (edition := cli.datamodule.cohort.edition) != trained_on:
+        if (found := cli.datamodule.cohort.format.name) != trained_on:
             raise InputError(
-                f"{cohort}: is a cohort of {edition}, but {weights.parents[1]} was trained on {trained_on}: "
-                "give its edition"
+                f"{cohort}: is a cohort of {found}, but {weights.parents[1]} was trained on {trained_on}: "
+                "give one of that format"
             )
         cli.trainer.predict(
             cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=weights, weights_only=True

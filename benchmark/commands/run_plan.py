@@ -19,7 +19,7 @@ from benchmark.suite.config import SuiteConfig, command_line_faults, lacking, me
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job, plan_jobs
 from benchmark.suite.resume import is_done, prepare_runs, unusable_runs
-from leaderboard.cohort.trees import Cohort, read_cohort
+from leaderboard.cohort.formats import Cohort, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
 
@@ -229,5 +229,5 @@ def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:
     from benchmark.pipeline.cache import build_cache, cohort_digest
 
     with counted("preprocessing", console) as progress:
-        entries = build_cache(cohort.cases, cohort.channels, cache, progress)
+        entries = build_cache(cohort.cases, cohort.images, cache, progress)
     return cohort_digest({case.name: entry.name for case, entry in zip(cohort.cases, entries, strict=True)})

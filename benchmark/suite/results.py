@@ -15,7 +15,7 @@ from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import PREDICTIONS, row_folder, row_name
 from benchmark.suite.plan import Job
 from leaderboard.cases import write_cases
-from leaderboard.cohort.trees import Cohort
+from leaderboard.cohort.formats import Cohort
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.ranking.ranks import analyse
 from leaderboard.report import BANNER, SYNTHETIC

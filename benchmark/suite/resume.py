@@ -17,7 +17,7 @@ from benchmark.rundir.names import CHECKPOINTS, CONFIG, PROVENANCE
 from benchmark.rundir.state import State, write_state
 from benchmark.suite.config_files import read_yaml
 from benchmark.suite.plan import Job, decisive
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError, listed
 from leaderboard.io.images import write_text
 
@@ -117,7 +117,7 @@ def _changed_cases(job: Job) -> list[str]:
         return []
     data = job.config["data"]
     cohort = read_cohort(Path(data["cohort"]), "training")
-    digests = {case.name: case_digest(case, cohort.channels, Path(data["cache"])) for case in cohort.cases}
+    digests = {case.name: case_digest(case, cohort.images, Path(data["cache"])) for case in cohort.cases}
     return changed_cases(digests, provenance)
 
 

@@ -29,13 +29,14 @@ from benchmark.rundir.names import CHECKPOINTS, CONFIG, LAST, LOG, METRICS, PRED
 from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import EVERY_EPOCHS
 from benchmark.suite.config_files import read_yaml
-from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
+from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport
 from benchmark.training.checkpoints import checkpoint_callbacks, newest_checkpoint
 from benchmark.training.lightning_cli import SuiteCLI
 from benchmark.training.loading import load, quiet_lightning, require_training, use_threads
 from benchmark.training.multiplications import CountMultiplications
 from benchmark.training.provenance import record_provenance
 from benchmark.training.wandb_sink import SlicePicture, close_run, wandb_logger
+from leaderboard.cohort.names import prediction_file
 from leaderboard.errors import InputError
 
 #: Reason of a job that was asked to end.
@@ -182,7 +183,7 @@ def _seconds_of_sound_fit(run: Path) -> float | None:
 
 def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:
     folders = [row_folder(run / PREDICTIONS, row) for row in ("", *ablations)]
-    expected = [folder / prediction_name(case) for folder in folders for case in data.held_out_cases]
+    expected = [folder / prediction_file(case.name) for folder in folders for case in data.held_out_cases]
     if missing := [str(path.relative_to(run)) for path in expected if not path.exists()]:
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
 

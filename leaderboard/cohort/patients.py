@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import IO
 
 from leaderboard.cohort.names import name_in_table
 from leaderboard.errors import InputError
@@ -14,11 +15,10 @@ from leaderboard.errors import InputError
 _PARTITIONS = {"train": "training", "test": "testing"}
 
 
-def known_patient(edition: str, partition: str, number: int, ids: frozenset[int]) -> str | None:
-    """The patient of a case of the public data.
+def known_patient(partition: str, number: int, ids: frozenset[int]) -> str | None:
+    """The patient of a case of ISLES 2018, from the table that ships with this package.
 
     Args:
-        edition: ``isles2018`` or ``isles2017`` (where every case is a patient of its own).
         partition: ``training`` or ``testing``.
         number: the case's number.
         ids: the ids of its images; without one that the table knows it is some other cohort's case.
@@ -26,8 +26,6 @@ def known_patient(edition: str, partition: str, number: int, ids: frozenset[int]
     Returns:
         The patient, or None where the case is not of the public data.
     """
-    if edition == "isles2017":
-        return str(number)
     patient, known_ids = _patient_map().get((partition, number), (None, frozenset()))
     return patient if ids & known_ids else None
 
@@ -44,11 +42,16 @@ def read_patients(folders: Iterable[Path]) -> dict[str, str]:
     return {case: patient for file in files if file.is_file() for case, patient in read_patient_file(file).items()}
 
 
+def open_case_table() -> IO[str]:
+    """The table of the ISLES 2018 cases that ships with this package, as text."""
+    return resources.files("leaderboard.cohort.data").joinpath("isles2018_cases.csv").open(encoding="utf-8")
+
+
 @functools.cache
 def _patient_map() -> dict[tuple[str, int], tuple[str, frozenset[int]]]:
     """(partition, case number) -> (patient, the ids of the case's images) for ISLES 2018."""
     found = {}
-    with resources.files("leaderboard.cohort.data").joinpath("isles2018_cases.csv").open(encoding="utf-8") as file:
+    with open_case_table() as file:
         for row in csv.DictReader(file):
             ids = frozenset(int(row[key]) for key in row if key.startswith("id_") and row[key])
             found[_PARTITIONS[row["partition"]], int(row["case"])] = (row["patient"], ids)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.ranking.exact import means, standard_deviations
 from leaderboard.ranking.matrices import Matrices

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.cases import sort_cases
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, METRICS, TEXT
 from leaderboard.errors import InputError, listed
 from leaderboard.ranking.matrices import Matrices

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from leaderboard.cohort.trees import PARTITIONS
+from leaderboard.cohort.case import PARTITIONS
+from leaderboard.cohort.formats import FORMATS
 from leaderboard.errors import InputError
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
 from leaderboard.report import BANNER, DEFAULT_TITLE, SYNTHETIC
@@ -21,6 +22,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", default=DEFAULT_TITLE, help="the page's heading (default: %(default)s)")
     parser.add_argument("--images", type=Path, metavar="COHORT", help="cohort tree: the page shows slices")
     parser.add_argument("--partition", choices=PARTITIONS, help="of a cohort with both (default: training)")
+    parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
     parser.add_argument(
         "--predictions",
         type=_named_path,
@@ -54,7 +56,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         InputError: a table, the cohort or the folder is at fault.
     """
     from leaderboard.cases import read_cases
-    from leaderboard.cohort.trees import read_cohort
+    from leaderboard.cohort.formats import read_cohort
     from leaderboard.ranking.ranks import analyse
     from leaderboard.report.page import render_page, write_page
     from leaderboard.report.published import read_published
@@ -83,7 +85,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     ]
     if problems:
         raise InputError(problems)
-    images = read_cohort(arguments.images, arguments.partition) if arguments.images else None
+    images = read_cohort(arguments.images, arguments.partition, arguments.format) if arguments.images else None
     html = render_page(
         analyse(cases, options),
         heading=arguments.title,

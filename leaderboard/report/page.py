@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from leaderboard.cohort.trees import Cohort
+from leaderboard.cohort.formats import Cohort
 from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text

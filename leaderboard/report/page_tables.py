@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.cohort.folds import folds_digest
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CONTRACT, CORE_METRICS, METRICS, STATUSES, Measured
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.strata import SIZE_NAMES

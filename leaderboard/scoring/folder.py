@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from leaderboard.cases import cases_frame
-from leaderboard.cohort.trees import Case
+from leaderboard.cohort.case import Case
 from leaderboard.errors import InputError
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from leaderboard.cohort.trees import CHANNELS, case_table
+from leaderboard.cohort.formats.isles2018 import FORMAT, case_table
 
 #: The partitions as the table names them.
 PartitionKey = Literal["train", "test"]
@@ -125,7 +125,7 @@ def _with_spacing(rows: list[dict[Any, Any]], donors: list[dict[Any, Any]]) -> l
 
 def _slab(row: dict[Any, Any], size: int) -> Slab:
     shrink = REAL_SIZE / size
-    ids = {kind: int(row[f"id_{kind.lower()}"]) for kind in CHANNELS["isles2018"]}
+    ids = {kind.name: int(row[f"id_{kind.name.lower()}"]) for kind in FORMAT.images}
     if not np.isnan(row["id_ot"]):
         ids["OT"] = int(row["id_ot"])
     # Known real ids of the time series (cases 1 and 3, test case 1) are the id of the CT less one.

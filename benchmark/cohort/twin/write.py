@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab, patients_of
 from benchmark.cohort.twin.patient import Images, simulate
+from leaderboard.cohort.formats.isles2018 import FORMAT
 from leaderboard.cohort.names import case_name
-from leaderboard.cohort.trees import CHANNELS
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.parallel import cores
@@ -131,7 +131,7 @@ def image_path(out: Path, partition: PartitionKey, slab: Slab, kind: str) -> Pat
 
 
 def _kinds(with_4d: bool) -> tuple[str, ...]:
-    return (*CHANNELS["isles2018"], "OT", *(["CT_4DPWI"] if with_4d else []))
+    return (*(kind.name for kind in FORMAT.images), "OT", *(["CT_4DPWI"] if with_4d else []))
 
 
 def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import pytest
 from benchmark.cli import main
 from benchmark.cohort.folds import make_folds, measure_cohort, write_fold_file
 from leaderboard.cli import main as leaderboard
-from leaderboard.cohort.trees import Cohort
+from leaderboard.cohort.formats import Cohort
 
 
 @pytest.fixture(scope="module")

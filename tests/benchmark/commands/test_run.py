@@ -22,7 +22,7 @@ from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import read_state
 from benchmark.training.wandb_sink import run_id
 from leaderboard.cli import main as leaderboard
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 
 
 def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(

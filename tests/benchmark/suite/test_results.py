@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.suite.results import below_bar, cost_section, mark_twin
-from leaderboard.cohort.trees import Cohort
+from leaderboard.cohort.formats import Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
 

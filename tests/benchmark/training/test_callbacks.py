@@ -12,7 +12,7 @@ import torch
 from benchmark.rundir.state import State, read_state, write_state
 from benchmark.training import callbacks
 from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, write_masks
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.io.images import read_volume
 
 

@@ -16,7 +16,7 @@ from pages import page_of
 from leaderboard.cases import read_cases, write_cases
 from leaderboard.cli import main
 from leaderboard.cohort.folds import folds_digest
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_mask
 from leaderboard.ranking.options import RankingOptions

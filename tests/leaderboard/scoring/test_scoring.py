@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as itk
 
 from leaderboard.cases import write_cases
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_mask
 from leaderboard.scoring.folder import journal_of, score_cases
@@ -372,7 +372,7 @@ def test_a_tree_without_references_says_what_to_give(tmp_path, isles_tree, cases
 
 
 def test_a_folder_without_anything_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no ISLES cases"):
+    with pytest.raises(InputError, match="holds no cases"):
         find_references(tmp_path, tmp_path)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as itk
 
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.cohort.names import mask_stem
-from leaderboard.cohort.trees import Case, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io import masks
 from leaderboard.io.masks import binary_mask, read_mask
@@ -31,6 +32,7 @@ def cases():
             partition="training",
             patient=None,
             images={},
+            grid="CT_MTT",
             ids={"CT": 100 + number, "CT_MTT": 200 + number, "OT": 300 + number},
             reference=Path(f"SMIR.Brain.XX.O.OT.{300 + number}.nii"),
         )
