@@ -206,7 +206,8 @@ def _rank(arguments: argparse.Namespace) -> int:
     options = ranking_options(arguments)
     _prepare_output(arguments.out)
     cases = read_cases(arguments.cases)
-    table = rank_methods(cases, options)
+    with _progress("ranking") as progress:
+        table = rank_methods(cases, options, progress)
     for note in left_out(cases, options):
         _complain(f"note: {note}")
     unknown = without_patient(cases)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,12 +48,17 @@ class Analysis:
     agreement: SchemeAgreement
 
 
-def rank_methods(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> pd.DataFrame:
+def rank_methods(
+    cases: pd.DataFrame,
+    options: RankingOptions = DEFAULTS,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
     """The leaderboard.
 
     Args:
         cases: a row a (method, case), as `cases.read_cases` gives it.
         options: how to rank.
+        progress: called with (done, total) while all pairs of methods are compared, which takes most of the time.
 
     Returns:
         A row a method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations over all
@@ -67,7 +73,7 @@ def rank_methods(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> pd.
     Raises:
         InputError: a metric is unknown, or the rows cannot be compared.
     """
-    return _rank(*read_matrices(cases, options), options)[0]
+    return _rank(*read_matrices(cases, options), options, progress)[0]
 
 
 def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis:
@@ -83,7 +89,10 @@ def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis
 
 
 def _rank(
-    cases: pd.DataFrame, matrices: Matrices, options: RankingOptions
+    cases: pd.DataFrame,
+    matrices: Matrices,
+    options: RankingOptions,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, Matrices, Uncertainty | None]:
     """The leaderboard, and the matrices and the uncertainty in its order."""
     scheme = SCHEMES[options.scheme]
@@ -93,7 +102,7 @@ def _rank(
     score, ranks = scheme.ranks(matrices)
     order = sorted(range(len(ranks)), key=lambda row: (ranks[row], natural_key(matrices.methods[row])))
     matrices = matrices.in_order(order)
-    uncertainty = quantify(matrices, options) if options.resamples else None
+    uncertainty = quantify(matrices, options, progress) if options.resamples else None
     table = _summary(matrices, distances[order], POLICIES[options.policy].ddof, uncertainty)
     table.insert(0, "rank", ranks[order])
     table["score"] = _written(score[order])
