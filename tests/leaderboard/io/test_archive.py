@@ -121,6 +121,7 @@ HOSTILE = {
         [("case_1.nrrd", b"NRRD0004\ntype: uchar\ndata file: /etc/passwd\n\n")],
         "case_1.nrrd: keeps its voxels in another file",
     ),
+    "no name": ([("\0case_1.nii", b"x")], ".zip/: has no name"),
     "header alone": (
         [("case_1.nhdr", b"NRRD0004")],
         "case_1.nhdr: keeps its voxels in another file: write one .mha or",
