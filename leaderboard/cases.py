@@ -93,6 +93,8 @@ def _read_one(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise InputError(f"{path}: is empty: score the predictions again") from None
     except pd.errors.ParserError as error:
+        if "out of memory" in str(error):
+            raise MemoryError from None
         where = re.search(r"line (\d+)", str(error))
         line = f":{where[1]}" if where else ""
         raise InputError(f"{path}{line}: is not a row of a table: correct or remove the line") from None

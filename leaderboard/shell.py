@@ -60,12 +60,20 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
             if end.code == TERMINATED:
                 complain(interrupted)
             raise
-        except MemoryError:
+        except (MemoryError, ImportError, RuntimeError) as error:
+            if not _is_lack_of_memory(error):
+                raise
             complain("there is too little memory: take fewer processes (--jobs), methods or --resamples")
         except OSError as error:
             where, fault = error.filename or "the system", error.strerror or error
             complain(f"{where}: cannot be read or written ({fault}): check the path, the disk and the permissions")
         return 1
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory or address space (``ulimit -v``) is used up, in whatever words."""
+    words = ("failed to map segment", "cannot allocate memory", "can't start new thread", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 @contextlib.contextmanager
