@@ -197,15 +197,15 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _setting(text: str) -> dict[str, Any]:
     """``trainer.max_epochs=1`` -> {"trainer": {"max_epochs": 1}}."""
-    import yaml
+    from benchmark.rundir.plain_yaml import parse_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
     try:
-        setting: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"{text!r}: the value is not valid YAML") from None
+        setting: Any = parse_yaml(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: the value {error}") from None
     for part in reversed(key.split(".")):
         setting = {part: setting}
     return dict(setting)

@@ -220,7 +220,7 @@ def changed_cases(case_digests: Mapping[str, str], provenance: Mapping[str, Any]
         case_digests: `case_digest` by name.
         provenance: of a finished job.
     """
-    known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
+    known = {name: case.get("sha256") for name, case in provenance["cohort"]["cases"].items()}
     return sorted(name for name in known.keys() | case_digests if known.get(name) != case_digests.get(name))
 
 

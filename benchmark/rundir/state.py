@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from benchmark.rundir.names import CONFIG, STATE
+from benchmark.rundir.plain_yaml import load_yaml
 from leaderboard.io.images import write_text
 
 Status = Literal["pending", "running", "done", "failed"]
@@ -36,19 +35,24 @@ class State:
     inputs: str = ""
 
 
+_TYPES = {field.name: type(field.default) for field in fields(State)}
+
+
 def read_state(run: Path) -> State:
     """The state on disk; a missing or damaged file is a pending job, whose inputs its config.yaml still tells."""
     try:
         content: dict[str, Any] = json.loads((run / STATE).read_text(encoding="utf-8"))
-        return State(**content)
-    except (OSError, ValueError, TypeError, RecursionError):
-        return State(inputs=_inputs(run))
+        if all(type(value) is _TYPES[name] for name, value in content.items()):
+            return State(**content)
+    except (OSError, ValueError, TypeError, RecursionError, AttributeError, KeyError):
+        pass
+    return State(inputs=_inputs(run))
 
 
 def _inputs(run: Path) -> str:
     try:
-        return str(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["suite"]["inputs"])
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, yaml.YAMLError):
+        return str(load_yaml(run / CONFIG)["suite"]["inputs"])
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
         return ""
 
 

@@ -213,7 +213,7 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
     if path.is_file():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if found != manifest:
             raise InputError(f"{out}: holds a twin of other arguments (see {MANIFEST}): give another folder")
