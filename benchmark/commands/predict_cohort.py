@@ -58,7 +58,7 @@ def predict_cohort(
     config = run / CONFIG
     if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / LAST):
         raise InputError(f"{run}: holds no finished job ({CONFIG}, {LAST}): give .../<method>/fold<k>")
-    settings, provenance = read_yaml(config), read_provenance(run, "cohort.edition")
+    settings, provenance = read_yaml(config), read_provenance(run, "cohort.format")
     with tempfile.TemporaryDirectory() as own:
         if not trust:
             config, settings = received_config(run, settings, Path(own))

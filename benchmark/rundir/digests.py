@@ -18,7 +18,7 @@ _FILES = (LAST, BEST, METRICS, CONFIG)
 _SHAPE = {
     "outputs": {"*": str},
     "ablations": [str],
-    "cohort": {"edition": str, "partition": str, "cases": {"*": {"sha256": str}}},
+    "cohort": {"format": str, "partition": str, "cases": {"*": {"sha256": str}}},
     "costs": {},
     "packages": {},
     "hardware": {},

@@ -264,7 +264,7 @@ def test_sealed_provenance_of_a_stranger(tmp_path: Path) -> None:
 
     sound = json.dumps({
         "outputs": {"metrics.csv": "0" * 64}, "ablations": ["without_crf"], "costs": {"fit_seconds": 1.5},
-        "cohort": {"edition": "isles2018", "partition": "training", "cases": {"case_1": {"sha256": "0", "ids": {}}}},
+        "cohort": {"format": "isles2018", "partition": "training", "cases": {"case_1": {"sha256": "0", "ids": {}}}},
         "folds": None, "packages": {"torch": "2"}, "hardware": {"cores": 2}, "git": {"commit": "abc", "clean": True},
     })  # fmt: skip
 
@@ -281,7 +281,7 @@ def test_sealed_provenance_of_a_stranger(tmp_path: Path) -> None:
 
     def read(path: Path) -> None:
         damaged = damaged_results(path.parent)
-        needed = ("outputs", "ablations", "packages", "hardware", "git", "folds", "cohort.cases", "cohort.edition")
+        needed = ("outputs", "ablations", "packages", "hardware", "git", "folds", "cohort.cases", "cohort.format")
         provenance = read_provenance(path.parent, *needed)
         changed_cases({"case_1": "0"}, provenance)
         _remarks(damaged, provenance)

@@ -80,7 +80,7 @@ def test_a_changed_value_of_the_provenance_is_noticed(run: Path) -> None:
     [
         {"outputs": []}, {"outputs": {"a": 1}}, {"outputs": {}, "ablations": "abc"}, {"outputs": {}, "ablations": [{}]},
         {"outputs": {}, "cohort": [1]}, {"outputs": {}, "cohort": {"cases": {"case_1": 5}}},
-        {"outputs": {}, "cohort": {"edition": None}}, {"outputs": {}, "costs": []}, {"devices": 1},
+        {"outputs": {}, "cohort": {"format": None}}, {"outputs": {}, "costs": []}, {"devices": 1},
     ],
 )  # fmt: skip
 def test_a_sealed_provenance_of_the_wrong_shape_is_damaged(run: Path, content: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def test_what_a_command_needs_of_a_provenance_must_be_there(run: Path) -> None:
     write_provenance(run, {"cohort": {"cases": {}}})
     assert read_provenance(run, "cohort.cases") == {"cohort": {"cases": {}}}
     with pytest.raises(InputError, match="missing or damaged"):
-        read_provenance(run, "cohort.cases", "cohort.edition")
+        read_provenance(run, "cohort.cases", "cohort.format")
 
 
 @pytest.mark.parametrize(
