@@ -7,16 +7,19 @@ import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from benchmark.methods.base import Method
+from benchmark.methods.faults import definition_of
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.names import row_folder
 from benchmark.rundir.state import update_state
 from leaderboard.cohort.names import prediction_file, submitted_file
 from leaderboard.cohort.trees import Case
+from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_last
 from leaderboard.io.images import read_geometry, write_mask, write_text
 
@@ -131,9 +134,10 @@ class FiniteLoss(pl.Callback):
         """Look at the epoch's mean."""
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and not loss.isfinite():
-            raise RuntimeError(
-                f"the loss of epoch {trainer.current_epoch} is {float(loss)}: "
-                "lower the learning rate, or set trainer.precision to 32-true"
+            raise InputError(
+                f"the loss of epoch {trainer.current_epoch} is {float(loss)}: lower the learning rate, set "
+                f"trainer.precision to 32-true, or look in {type(module).__name__}.loss "
+                f"({definition_of(cast(Method, module).loss)}) for log(0), 0/0 and roots of 0"
             )
 
 

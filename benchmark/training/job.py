@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
 from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
+from benchmark.methods.faults import told
 from benchmark.pipeline.cache import cohort_digest
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, needs_training, read_provenance
@@ -79,7 +80,7 @@ def _outcome(run: Path, started: float) -> tuple[int, str]:
         reason = INTERRUPTED
     except Exception as error:
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        reason = told(error)
     print(reason, file=sys.stderr)
     return 1, reason
 

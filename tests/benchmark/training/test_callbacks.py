@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.methods.base import Method
 from benchmark.rundir.state import State, read_state, write_state
 from benchmark.training import callbacks
 from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, write_masks
 from leaderboard.cohort.trees import read_cohort
+from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume
 
 
@@ -78,8 +80,8 @@ def test_a_loss_that_is_no_number_ends_the_training(loss: float) -> None:
     watch = FiniteLoss()
     watch.on_train_epoch_end(trainer_at(3, train_loss=1e30), None)
     watch.on_train_epoch_end(trainer_at(3), None)  # a rule has none
-    with pytest.raises(RuntimeError, match=f"the loss of epoch 4 is {loss}"):
-        watch.on_train_epoch_end(trainer_at(4, train_loss=loss), None)
+    with pytest.raises(InputError, match=f"the loss of epoch 4 is {loss}.* look in Method.loss .*methods/base.py:"):
+        watch.on_train_epoch_end(trainer_at(4, train_loss=loss), Method())
 
 
 def test_progress_is_told_in_epochs_then_in_cases_of_all_processes(
