@@ -355,7 +355,9 @@ def _sanity(options: argparse.Namespace) -> int:
     def tell(checks: Sequence[Check]) -> None:
         nonlocal passed
         for check in checks:
-            console.print(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.seen}", highlight=False)
+            console.print(f"{check.outcome}  {check.name}: {check.seen}", highlight=False, markup=False, soft_wrap=True)
+            if check.advice:
+                console.print(f"        {check.advice}", highlight=False, markup=False, soft_wrap=True)
         passed = passed and all(check.passed for check in checks)
 
     cohort, settings = options.cohort, merge(*options.settings)
