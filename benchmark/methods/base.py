@@ -208,6 +208,11 @@ class Method(pl.LightningModule):
         logits = self(batch["image"])
         with torch.autocast(self.device.type, enabled=False):
             terms = self.terms(logits, batch)
+        if not self.trainer.optimizers:
+            raise InputError(
+                f"{definition_of(self.configure_optimizers)}: {type(self).__name__}.configure_optimizers gives "
+                "nothing: return the optimiser"
+            )
         # Sums stay on the device: nothing in a step waits for it.
         seen = {name: value.detach() for name, value in terms.items()}
         seen["learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
