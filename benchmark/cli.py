@@ -217,7 +217,9 @@ def _require_training(command: str) -> None:
 
     missing = [name for name in ("torch", "pytorch_lightning", "torchio") if find_spec(name) is None]
     if missing:
-        raise InputError(f"{command}: needs {', '.join(missing)}: pip install 'isles-benchmark[train]'")
+        from benchmark.machine.environment import installing
+
+        raise InputError(f"{command}: needs {', '.join(missing)}: in the project's clone, {installing('train')}")
 
 
 def _compute_here(command: str) -> None:

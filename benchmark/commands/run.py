@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from benchmark.commands.progress import counted
-from benchmark.commands.run_plan import Plan, Request, make_plan
-from benchmark.commands.suites import open_suite
+from benchmark.commands.run_plan import Plan, Request, check_request, make_plan, prepare
+from benchmark.commands.suites import open_suite, suite_folder
 from benchmark.machine.precision import slow_precision
-from benchmark.rundir.locks import hold, owner
+from benchmark.rundir.locks import owner
 from benchmark.rundir.names import LOG
 from benchmark.suite.overview import Overview
 from benchmark.suite.plan import Job
 from benchmark.suite.resume import is_done
-from leaderboard.errors import InputError
 
 #: How a line looks that asks for attention.
 _NOTE = "yellow"
 
 
 def run(request: Request, console: Console) -> int:
-    """Run a suite: plan, report, launch, finish.
+    """Run a suite: check, plan, report, prepare, launch, finish.
 
     Returns:
         Exit status: 0 when every job is done, 1 when some failed (the leaderboard then holds the complete methods).
@@ -37,18 +36,12 @@ def run(request: Request, console: Console) -> int:
 
         wandb_mode()
     root = request.out / suite.name
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{root}: cannot be created ({error.strerror or error}): give another --out") from None
-
-    def busy(owner: str) -> None:
-        raise InputError(f"{root}: another benchmark run works here ({owner}): wait for it, or give another --out")
-
-    with hold(root, busy):
+    launcher = check_request(request, suite, root)
+    with suite_folder(root):
         started = time.monotonic()
-        plan = make_plan(request, suite, root, console)
+        plan = make_plan(request, suite, root, launcher, console)
         report(plan, console)
+        prepare(plan, request)
         ready = time.monotonic()
         launch(plan, console)
         spent = {"cohort and preprocessing": ready - started, "jobs": time.monotonic() - ready}

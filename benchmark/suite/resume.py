@@ -61,12 +61,15 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
 
 
 def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
-    """Run directories that cannot be made or written to, with the reason; the other jobs need not wait for them."""
+    """Run directories that cannot be made or written to, with the reason; the other jobs need not wait for them.
+
+    None is made.
+    """
     found = {}
     for job in jobs:
         try:
-            job.run.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=job.run):
+            place = next(folder for folder in (job.run, *job.run.parents) if folder.exists())
+            with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
             found[job.run] = (

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
+from toy import run
 
 from benchmark.launchers import LAUNCHERS, local, make_launcher, refuse_queued_elsewhere, slots, slurm
 from benchmark.launchers.ending import describe, note_end
@@ -387,7 +388,7 @@ def test_wrong_slurm_settings_are_named(settings: dict, fault: str) -> None:
 def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(slurm, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="needs submitit"):
+    with pytest.raises(InputError, match=r"needs submitit: in the project's clone, .* -e '.\[train,slurm\]'"):
         slurm_launcher(tmp_path).check()
     monkeypatch.setattr(slurm, "find_spec", lambda name: True)
     with pytest.raises(InputError, match="--launcher slurm: no SLURM on this machine"):
@@ -399,6 +400,21 @@ def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.
         slurm_launcher(tmp_path).cancel([job.run])
     with pytest.raises(InputError, match="squeue: is not on this machine"):
         slurm_launcher(tmp_path).queued_elsewhere([job.run])
+
+
+def test_a_controller_that_does_not_answer_is_noticed_before_anything_is_made(
+    project: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(slurm, "find_spec", lambda name: True)
+    (project / "bin").mkdir()
+    for name, script in {"sbatch": "exit 0", "squeue": "echo 'slurm_load_jobs error: Unable' >&2; exit 1"}.items():
+        (project / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (project / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(project / "bin"), prepend=os.pathsep)
+    assert run(tree, "--launcher", "slurm") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "benchmark: squeue: slurm_load_jobs error: Unable: is SLURM up? try again once it is"
+    assert not (project / "runs").exists()
 
 
 def test_a_job_that_another_launcher_holds_is_refused_and_one_that_does_not_answer_holds_none(
