@@ -10,7 +10,6 @@ from rich.console import Console
 from benchmark.commands.progress import counted
 from benchmark.commands.run_plan import Plan, Request, check_request, make_plan, prepare
 from benchmark.commands.suites import open_suite, suite_folder
-from benchmark.machine.precision import slow_precision
 from benchmark.rundir.locks import owner
 from benchmark.rundir.names import LOG
 from benchmark.suite.overview import Overview
@@ -36,7 +35,9 @@ def run(request: Request, console: Console) -> int:
 
         wandb_mode()
     root = request.out / suite.name
-    launcher = check_request(request, suite, root)
+    launcher, notes = check_request(request, suite, root)
+    for note in notes:
+        _say(note, console, style=_NOTE)
     with suite_folder(root):
         started = time.monotonic()
         plan = make_plan(request, suite, root, launcher, console)
@@ -51,8 +52,6 @@ def run(request: Request, console: Console) -> int:
 def report(plan: Plan, console: Console) -> None:
     """Say what is left out, done already, done again or waited for."""
     notes = list(plan.left_out)
-    if plan.launcher.here:
-        notes += sorted({slow_precision(job.config) for job in plan.wanted} - {""})
     notes += [f"{run}: not as its job left it, done again: {', '.join(names)}" for run, names in plan.damaged.items()]
     for note in notes:
         _say(note, console, style=_NOTE)

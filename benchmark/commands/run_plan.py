@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from benchmark.cohort.folds import Folds, folds_bytes, folds_within, make_folds,
 from benchmark.commands.progress import counted
 from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
+from benchmark.machine.precision import slow_precision
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.names import FOLDS
-from benchmark.suite.config import SuiteConfig, command_line_faults, lacking, method_config
+from benchmark.suite.config import SuiteConfig, command_line_faults, is_rule, lacking, method_config
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job, plan_jobs
-from benchmark.suite.resume import is_done, prepare_runs, unusable_runs
+from benchmark.suite.resume import has_begun, is_done, prepare_runs, unusable_runs
 from leaderboard.cohort.formats import Cohort, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
@@ -94,7 +95,7 @@ class Plan:
         return self.root / f"leaderboard{part}"
 
 
-def check_request(request: Request, suite: SuiteConfig, root: Path) -> Launcher:
+def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Launcher, list[str]]:
     """Find out what can be known before anything is made: whether jobs can run as asked, their settings, the folds.
 
     Args:
@@ -103,7 +104,7 @@ def check_request(request: Request, suite: SuiteConfig, root: Path) -> Launcher:
         root: the suite's folder, which may not exist.
 
     Returns:
-        What runs the jobs.
+        What runs the jobs, and what is to be said of how they will run.
 
     Raises:
         InputError: nothing can be run.
@@ -112,10 +113,11 @@ def check_request(request: Request, suite: SuiteConfig, root: Path) -> Launcher:
         raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds TRAINING")
     launcher = make_launcher(request.launcher, suite, root.resolve())
     launcher.check()
-    _check_configs(suite, request.methods or suite.methods, request.settings)
+    configs = _checked_configs(suite, request.methods or suite.methods, request.settings)
+    notes = _accept_precision(configs, request.settings, root) if launcher.here else []
     if request.folds:
         _refuse_unknown(request.folds, _possible_folds(suite, root, request.allow_leaky_folds))
-    return launcher
+    return launcher, notes
 
 
 def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launcher, console: Console) -> Plan:
@@ -191,8 +193,8 @@ def _left_out(jobs: Sequence[Job]) -> dict[str, str]:
     }
 
 
-def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> None:
-    """Refuse what would stop every job of a method.
+def _checked_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The config of each method; what would stop every job of one is refused.
 
     Raises:
         InputError: every fault, once.
@@ -205,6 +207,32 @@ def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[st
     configs = {method: method_config(suite, method, settings) for method in methods}
     if problems := check_configs({method: config for method, config in configs.items() if not lacking(config)}):
         raise InputError(problems)
+    return configs
+
+
+def _accept_precision(configs: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], root: Path) -> list[str]:
+    """Refuse to begin trainings that would take tens of times as long as they could.
+
+    Args:
+        configs: by method; rules are as quick in any precision.
+        settings: of the command line; a precision that it names is taken.
+        root: the suite's folder; where all have begun in it, they go on as they are.
+
+    Returns:
+        What is to be said of those that are slow and go on.
+
+    Raises:
+        InputError: so it is.
+    """
+    slow: dict[str, list[str]] = {}
+    for method, config in configs.items():
+        if (line := slow_precision(config)) and not is_rule(config):
+            slow.setdefault(line, []).append(method)
+    said = [f"{', '.join(methods)}: {line}" for line, methods in slow.items()]
+    begun = [method for method in configs if any(map(has_begun, (root / method).glob("fold*")))]
+    if "precision" not in settings.get("trainer", {}) and any(set(methods) - set(begun) for methods in slow.values()):
+        raise InputError(f"{line} (a precision named with --set is taken, this one too)" for line in said)
+    return said
 
 
 def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:

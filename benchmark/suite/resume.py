@@ -39,7 +39,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
     changed = [
         job
         for job in jobs
-        if job.state.inputs != job.inputs and (has_begun(job) or owners[job.run] or job.run in underway)
+        if job.state.inputs != job.inputs and (has_begun(job.run) or owners[job.run] or job.run in underway)
     ]
     if queued := [job for job in changed if job.run in underway]:
         raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
@@ -140,9 +140,9 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def has_begun(job: Job) -> bool:
-    """Whether the run directory holds work: a checkpoint or a result."""
-    return (job.run / PROVENANCE).exists() or any((job.run / CHECKPOINTS).glob("*.ckpt"))
+def has_begun(run: Path) -> bool:
+    """Whether a run directory holds work: a checkpoint or a result."""
+    return (run / PROVENANCE).exists() or any((run / CHECKPOINTS).glob("*.ckpt"))
 
 
 def is_done(job: Job) -> bool:

@@ -348,6 +348,7 @@ def test_the_real_suite_runs_on_a_full_size_tree_cut_to_a_few_cases(tmp_path: Pa
         shutil.copytree(tmp_path / "whole" / case, tmp_path / "tree" / case)
     arguments = ["--config", "isles2018", "--cohort", str(tmp_path / "tree"), "--out", str(tmp_path / "runs")]
     arguments += ["--methods", "residual_unet,strokenet,perfusion_tfit", "--set", "trainer.max_epochs=1"]
+    arguments += ["--set", "trainer.precision=auto"]
     assert main(["run", *arguments]) == 0
     table = (tmp_path / "runs" / "isles2018" / "leaderboard" / "leaderboard.csv").read_text().splitlines()
     assert len(table) == 4
