@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
+from benchmark.methods.base import RuleMethod
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.names import row_folder
 from benchmark.rundir.state import update_state
@@ -142,7 +143,23 @@ class ProgressReport(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Count the epochs before this one; the last of them is on disk by now."""
-        self._report(trainer, phase="training", done=trainer.current_epoch, total=trainer.max_epochs or 0)
+        self._report_training(trainer, module, 0)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a step."""
+        self._report_training(trainer, module, batch_idx + 1)
+
+    def _report_training(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        steps = int(trainer.num_training_batches)
+        if not isinstance(module, RuleMethod):
+            epochs = trainer.max_epochs or 0
+            self._report(trainer, phase="training", done=trainer.current_epoch, total=epochs, step=step, steps=steps)
+        elif module.fitted:  # the others look at no case
+            cases = len(trainer.datamodule.training)  # type: ignore[attr-defined]
+            done = min(step * trainer.world_size, cases)
+            self._report(trainer, phase="fitting", done=done, total=cases, step=0, steps=0)
 
     def on_predict_batch_end(
         self,
@@ -156,7 +173,7 @@ class ProgressReport(pl.Callback):
         """Count a case."""
         data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
         done = min((batch_idx + 1) * trainer.world_size, len(data.held_out))
-        self._report(trainer, phase="predicting", done=done, total=len(data.held_out))
+        self._report(trainer, phase="predicting", done=done, total=len(data.held_out), step=0, steps=0)
 
     def _report(self, trainer: pl.Trainer, **fields: Any) -> None:
         now = time.monotonic()

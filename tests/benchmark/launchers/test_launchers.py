@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from rich.console import Console
 from toy import run
 
 from benchmark.launchers import LAUNCHERS, local, make_launcher, refuse_queued_elsewhere, slots, slurm
@@ -26,7 +24,6 @@ from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.state import State, read_state, update_state, write_state
 from benchmark.suite.config import SuiteConfig
-from benchmark.suite.overview import Overview, rough_duration
 from benchmark.suite.plan import Job
 from benchmark.training.job import is_rank_zero
 from leaderboard.errors import InputError
@@ -634,41 +631,3 @@ def test_a_signalled_job_ends_its_process_and_waits_to_be_started_again(
 )
 def test_rank_zero_is_known_before_lightning_starts(environment: dict[str, str], first: bool) -> None:
     assert is_rank_zero(environment) is first
-
-
-def test_elsewhere_than_on_a_terminal_each_change_is_a_plain_line(tmp_path: Path) -> None:
-    text = io.StringIO()
-    jobs = make_jobs(tmp_path, "ok", "ok")
-    with Overview(jobs, Console(file=text, width=60)) as overview:
-        overview.update()
-        assert text.getvalue() == ""
-        update_state(jobs[0].run, status="running", phase="training", done=1, total=100)
-        overview.update()
-        update_state(jobs[0].run, done=2)
-        overview.update()  # no news
-        update_state(jobs[0].run, done=60)
-        overview.update()
-        update_state(jobs[0].run, status="done")
-        update_state(jobs[1].run, status="failed", reason="no [b]memory[/b]")
-        overview.update()
-    lines = text.getvalue().splitlines()
-    assert len(lines) == 4
-    assert "training 60/100 epochs" in lines[1]
-    assert lines[2].startswith("[1/2] method fold 0: done")
-    assert lines[3].endswith("failed: no [b]memory[/b]")
-
-
-def test_on_a_terminal_one_live_table_shows_all_jobs(tmp_path: Path) -> None:
-    text = io.StringIO()
-    jobs = make_jobs(tmp_path, "ok", "ok")
-    with Overview(jobs, Console(file=text, width=80, force_terminal=True)) as overview:
-        update_state(jobs[0].run, status="running", phase="training", done=5, total=10)
-        overview.update()
-    assert "0 of 2 jobs done" in text.getvalue()
-    assert "training 5/10 epochs" in text.getvalue()
-    assert "waits" in text.getvalue()
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(4, "4 s"), (89, "89 s"), (180, "3 min"), (7500, "2 h 05 min")])
-def test_durations_read_naturally(seconds: float, text: str) -> None:
-    assert rough_duration(seconds) == text
