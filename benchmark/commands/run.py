@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
+from benchmark.commands.forecast import forecast, in_words, to_time
 from benchmark.commands.progress import counted
 from benchmark.commands.run_plan import Plan, Request, check_request, make_plan, prepare
 from benchmark.commands.suites import open_suite, suite_folder
@@ -14,7 +15,7 @@ from benchmark.rundir.locks import owner
 from benchmark.rundir.names import LOG
 from benchmark.suite.overview import Overview
 from benchmark.suite.plan import Job
-from benchmark.suite.resume import is_done
+from benchmark.suite.resume import has_begun, is_done
 
 #: How a line looks that asks for attention.
 _NOTE = "yellow"
@@ -70,9 +71,22 @@ def report(plan: Plan, console: Console) -> None:
 
 def launch(plan: Plan, console: Console) -> None:
     """Do what is to do, and show how it stands until every job has ended."""
-    with Overview(plan.wanted, console) as overview:
+    with Overview(plan.wanted, console, _expected(plan, console)) as overview:
         plan.launcher.run(plan.todo, overview.update)
         overview.update()
+
+
+def _expected(plan: Plan, console: Console) -> dict[str, float]:
+    """Say how long the trainings of a large suite will take on this machine; seconds of a job by method."""
+    new = [job for job in plan.todo if plan.launcher.here and not has_begun(job.run)]
+    if not (runs := to_time(new, plan.cohort)):
+        return {}
+    with counted("timing a step", console, "methods") as progress:
+        seconds = forecast(runs, progress)
+    if seconds:
+        trainings = [job for job in new if job.method in seconds]
+        _say(in_words(seconds, trainings, plan.launcher.at_a_time(trainings)), console)
+    return seconds
 
 
 def finish(plan: Plan, spent: Mapping[str, float], console: Console) -> int:
@@ -115,9 +129,11 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
     from leaderboard.report.terminal import print_leaderboard
 
     suite, folder = plan.suite, plan.leaderboard
-    with counted("scoring", console) as progress:
-        table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent)
+    with counted("scoring", console, then="ranking, writing the page") as progress:
+        table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent, suite.note)
     print_leaderboard(table, console)
+    if suite.note:
+        _say(suite.note, console, style=_NOTE)
     console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False)
     if suite.wandb:
         from benchmark.training.wandb_sink import log_leaderboard

@@ -115,8 +115,8 @@ def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Lau
     launcher.check()
     configs = _checked_configs(suite, request.methods or suite.methods, request.settings)
     notes = _accept_precision(configs, request.settings, root) if launcher.here else []
-    if request.folds:
-        _refuse_unknown(request.folds, _possible_folds(suite, root, request.allow_leaky_folds))
+    if request.folds and request.cohort is None and not (root / FOLDS).exists():  # else before anything is written too
+        _refuse_unknown(request.folds, _possible_folds(suite, request.allow_leaky_folds))
     return launcher, notes
 
 
@@ -277,10 +277,9 @@ def _named_fold_file(suite: SuiteConfig) -> Path | None:
     return shipped if shipped.is_file() and not beside.is_file() else beside
 
 
-def _possible_folds(suite: SuiteConfig, root: Path, leaky: bool) -> list[int]:
+def _possible_folds(suite: SuiteConfig, leaky: bool) -> list[int]:
     """The folds that there may be, whatever the cohort."""
-    own = root / FOLDS
-    if (source := _named_fold_file(suite) or (own if own.exists() else None)) is None:
+    if (source := _named_fold_file(suite)) is None:
         return list(range(suite.folds_number))
     return sorted(set(read_fold_file(source, allow_leaky=leaky).fold_of.values()))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -29,9 +29,10 @@ class Overview:
     Args:
         jobs: all jobs of the suite, those that were done before included.
         console: where to show them.
+        expected: seconds of a job by its method, for jobs of which nothing better is known.
     """
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+    def __init__(self, jobs: Sequence[Job], console: Console, expected: Mapping[str, float] | None = None) -> None:
         self.jobs = jobs
         self.console = console
         self._states = {job.run: job.state for job in jobs}
@@ -40,6 +41,7 @@ class Overview:
         #: When, and at which share, this run saw a job's phase first; a continued job does not start at 0.
         self._begun: dict[Path, tuple[float, float]] = {}
         self._told = dict.fromkeys(self._states, time.monotonic())
+        self._expected = dict(expected or {})
         self._seconds: dict[str, list[float]] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._width = len(str(len(jobs)))
@@ -116,6 +118,8 @@ class Overview:
             if other.method == job.method and other.run in self._started
             if self._states[other.run].phase == "training" and (left := self._phase_left(other, now)) is not None
         ]
+        if not known:
+            known = [self._expected[job.method]] if job.method in self._expected else []
         return max(sum(known) / len(known) - spent, 0.0) if known else None
 
     def _phase_left(self, job: Job, now: float) -> float | None:
@@ -126,11 +130,11 @@ class Overview:
             return None
         return (now - since) * (1 - state.share) / (state.share - first)
 
-    def _table(self, now: float) -> Table:
+    def _table(self, now: float) -> Group:
         states = {job.run: self._states[job.run].status for job in self.jobs}
         left = {job.run: self._remaining(job, now) for job in self.jobs}
         done = sum(status == "done" for status in states.values())
-        table = Table(title=f"{done} of {len(self.jobs)} jobs done", title_justify="left", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         for column in ("method", "fold", "progress", "left"):
             right = column in ("fold", "left")
             table.add_column(column, justify="right" if right else "left", no_wrap=True)
@@ -141,14 +145,15 @@ class Overview:
             table.add_row(job.method, str(job.fold), self._progress(job), rough_duration(seconds) if seconds else "")
         if len(waiting) > _WAITING:
             table.add_row(Text(f"and {len(waiting) - _WAITING} more wait", "dim"))
-        if known := [seconds for seconds in left.values() if seconds is not None]:
+        title = f"{done} of {len(self.jobs)} jobs done"
+        known = [seconds for seconds in left.values() if seconds is not None]
+        if sum(known) >= 1:
             at_once = max(sum(status == "running" for status in states.values()), 1)
-            unknown = len(shown) + len(waiting) - sum(status == "failed" for status in states.values()) - len(known)
-            table.caption = f"about {rough_duration(sum(known) / at_once)} left" + (
-                f", and {unknown} {'job' if unknown == 1 else 'jobs'} whose pace is not known yet" if unknown else ""
+            unknown = sum(status in ("pending", "running") for status in states.values()) - len(known)
+            title += f", about {rough_duration(sum(known) / at_once)} left" + (
+                f" for all but {unknown} whose pace is not known yet" if unknown else ""
             )
-            table.caption_justify = "left"
-        return table
+        return Group(Text(title), table)
 
     def _progress(self, job: Job) -> Text:
         state = self._states[job.run]

@@ -28,6 +28,7 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
         ("folds: {number: 1}", "folds.number must be a whole number, at least 2"),
         ("checkpoint_every_n_epochs: 0", "at least 1"),
         ("wandb: maybe", "wandb must be true or false"),
+        ("note: [short]", "note must be a text"),
         ("overrides: {x: 5}", "overrides.x: must be a mapping"),
         ("defaults: {trainer: [1]}", "defaults: trainer must be a mapping"),
         ("defaults: {trainr: {}}", "trainr: unknown section"),

@@ -113,13 +113,21 @@ def test_on_a_terminal_one_table_fits_its_width_with_the_longest_names(
     update_state(jobs[0].run, done=150)
     update_state(jobs[1].run, status="failed", reason="[b]")
     table = shown.table()
-    assert table[0] == "0 of 12 jobs done"
+    assert table[0] == "0 of 12 jobs done, about 21 h 00 min left"
     assert " ".join(table[2].split()) == "multiscale_resnet 0 ██████░░░░░░ epoch 151/300, step 0/400 1 h 00 min"
     assert table[3].split() == ["multiscale_resnet", "1", "failed"]
     assert table[4].split() == ["multiscale_resnet", "2", "waits", "2", "h", "00", "min"]  # as its method's other fold
-    assert table[-2] == "and 2 more wait"
-    assert table[-1] == "about 21 h 00 min left"
+    assert table[-1] == "and 2 more wait"
     assert max(map(len, table)) <= width
+
+
+def test_a_method_that_has_not_begun_is_expected_to_take_what_was_forecast(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, 2, "new") + make_jobs(tmp_path, 1, "unknown")
+    shown = Shown(jobs)
+    shown.overview = Overview(jobs, shown.console, {"new": 1200.0})
+    table = shown.table()
+    assert table[2].split() == ["new", "0", "waits", "20", "min"]
+    assert table[0] == "0 of 3 jobs done, about 40 min left for all but 1 whose pace is not known yet"
 
 
 def test_rules_show_their_cases_and_no_epochs() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.suite.results import below_bar, cost_section, mark_twin
+from benchmark.suite.results import below_bar, cost_section, mark_tables
 from leaderboard.cohort.formats import Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
@@ -31,10 +31,20 @@ def test_tables_of_a_twin_are_marked_and_others_are_not(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
         cohort = Cohort(root, "isles2018", "training", ())
-        assert mark_twin(cohort, tmp_path / "tables") == ""
+        assert mark_tables(cohort, tmp_path / "tables") == ""
         assert not any((tmp_path / "tables").iterdir())
     (tmp_path / "twin" / "twin.json").write_text("{}")
     for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
-        assert mark_twin(Cohort(root, "isles2018", "training", ()), tmp_path / "tables") == SYNTHETIC
+        assert mark_tables(Cohort(root, "isles2018", "training", ()), tmp_path / "tables") == SYNTHETIC
     assert (tmp_path / "tables" / "twin.json").read_text() == "{}"
     assert (tmp_path / "tables" / "banner.txt").read_text().strip() == SYNTHETIC
+
+
+def test_what_a_suite_must_say_of_its_results_stands_beside_its_tables(tmp_path: Path) -> None:
+    cohort = Cohort(tmp_path / "cohort", "isles2018", "training", ())
+    assert mark_tables(cohort, tmp_path, "Short recipes.") == "Short recipes."
+    assert (tmp_path / "banner.txt").read_text() == "Short recipes.\n"
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "twin.json").write_text("{}")
+    assert mark_tables(cohort, tmp_path, "Short recipes.") == f"{SYNTHETIC} Short recipes."
+    assert (tmp_path / "banner.txt").read_text() == f"{SYNTHETIC} Short recipes.\n"
