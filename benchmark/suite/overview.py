@@ -153,7 +153,7 @@ class Overview:
             title += f", about {rough_duration(sum(known) / at_once)} left" + (
                 f" for all but {unknown} whose pace is not known yet" if unknown else ""
             )
-        return Group(Text(title), table)
+        return Group(Text(title), *([table] if table.row_count else []))
 
     def _progress(self, job: Job) -> Text:
         state = self._states[job.run]

@@ -130,6 +130,14 @@ def test_a_method_that_has_not_begun_is_expected_to_take_what_was_forecast(tmp_p
     assert table[0] == "0 of 3 jobs done, about 40 min left for all but 1 whose pace is not known yet"
 
 
+def test_once_all_is_done_no_empty_table_stays(tmp_path: Path) -> None:
+    jobs = make_jobs(tmp_path, 2)
+    shown = Shown(jobs)
+    for job in jobs:
+        update_state(job.run, status="done")
+    assert shown.table() == ["2 of 2 jobs done"]
+
+
 def test_rules_show_their_cases_and_no_epochs() -> None:
     assert what(State("running", "fitting", done=3, total=40)) == "fitting 3/40 cases"
     assert what(State("running", "predicting", done=3, total=40)) == "predicting 3/40 cases"
