@@ -227,6 +227,18 @@ def test_an_ablation_is_a_row_of_its_own_from_the_same_training(project: Path, t
     assert (project / "runs" / "small" / "leaderboard-fold0" / "costs.csv").read_text().count("toy") == 1
 
 
+def test_what_a_suite_must_say_of_its_results_stands_on_the_page_and_below_the_leaderboard(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"note": "Short recipes: not\n comparable [b]."}))
+    assert run(tree, "--methods", "all_background") == 0
+    note = "Short recipes: not comparable [b]."
+    assert note in capsys.readouterr().out
+    folder = project / "runs" / "small" / "leaderboard"
+    assert note in (folder / "index.html").read_text()
+    assert (folder / "banner.txt").read_text() == f"{note}\n"
+
+
 def test_a_method_whose_package_is_missing_is_left_out_with_its_remedy(
     project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
