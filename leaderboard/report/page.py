@@ -28,10 +28,12 @@ from leaderboard.report.leaderboard_files import (
     SAME_SIDE,
     SAME_SIDE_NOTE,
     TOO_FEW_NOTE,
+    counted_note,
     ranked_by,
     ranked_by_text,
     shown_metrics,
     title,
+    undefined_note,
     with_and,
 )
 from leaderboard.report.pictures import Picture, Predictions, take_pictures
@@ -122,6 +124,8 @@ def render_page(
             same_side_note=SAME_SIDE_NOTE,
             marks={method: svg.method_mark(number)[2] for method, number in content.colours.items()},
             board=_board(content),
+            undefined_note=undefined_note(content.table).replace("'", "’"),
+            counted_note=counted_note(content.table),
             any_missing=bool((content.table["missing"] > 0).any()),
             board_titles=page_tables.metric_titles(shown_metrics(content.table), ranked_by(content.table)),
             stability=stability.rank_stability(content),

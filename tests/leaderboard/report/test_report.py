@@ -24,7 +24,7 @@ from leaderboard.ranking.ranks import analyse
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.content import Content
 from leaderboard.report.page import significance_cells
-from leaderboard.report.page_tables import number
+from leaderboard.report.page_tables import Cell, metric_cells, number
 from leaderboard.report.pictures import best_slice, exemplary, outline
 from leaderboard.report.published import read_published
 from leaderboard.report.scatter import volume_agreement
@@ -580,3 +580,18 @@ def test_folder_that_cannot_be_made(cases, tmp_path):
 def test_importing_the_command_line_imports_no_figures():
     code = "import sys, leaderboard.cli; print({'matplotlib', 'jinja2', 'pandas', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_cell_of_distances_holds_the_mean_of_the_defined_and_counts_the_others():
+    row = {"hausdorff_mm_mean": 5e6, "hausdorff_mm_sd": 2e7, "hausdorff_mm_undefined": 4}
+    row |= {"hausdorff_mm_defined_mean": 41.8, "hausdorff_mm_defined_sd": 17.2}
+    (cell,) = metric_cells(row, ["hausdorff_mm"])
+    assert (cell.text, cell.value, cell.note) == ("41.80", "41.8", "(17.20), 4 undefined")
+    nothing = row | {"hausdorff_mm_defined_mean": np.nan, "hausdorff_mm_defined_sd": np.nan}
+    assert metric_cells(nothing, ["hausdorff_mm"]) == [Cell("–", "", "4 undefined")]
+    whole = metric_cells(row | {"hausdorff_mm_undefined": 0, "hausdorff_mm_mean": 9.0}, ["hausdorff_mm"])
+    assert whole[0].text == "9.00"
+
+
+def test_the_page_says_what_undefined_distances_count(page):
+    assert "which counts 100000000 mm under the policy isles2018" in page
