@@ -119,6 +119,7 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import write_cases
+    from leaderboard.cohort.banner import is_synthetic
     from leaderboard.ranking.reading import without_patient
     from leaderboard.scoring.folder import journal_of, score_cases
     from leaderboard.scoring.references import (
@@ -146,6 +147,7 @@ def _score(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             lenient=arguments.lenient,
             complete=arguments.complete,
+            synthetic=is_synthetic(arguments.reference),
             progress=progress,
             on_problem=lambda problem: _complain(f"warning: {problem}"),
             on_missing=lambda *names: missing.extend(names),

@@ -13,6 +13,7 @@ from benchmark.machine.precision import with_precision
 from benchmark.rundir.trust import OBJECTS
 from benchmark.suite.config_files import find_method, merge, read_yaml
 from leaderboard.errors import InputError
+from leaderboard.io.tables import name_fault, shown
 
 #: Epochs between two checkpoints.
 EVERY_EPOCHS = 1
@@ -88,6 +89,8 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         faults.append("methods must be a list of method names: add it")
     elif len(set(methods)) < len(methods):
         faults.append("methods names one twice: remove one")
+    else:
+        faults += [f"the method {shown(method)} {fault}" for method in methods if (fault := name_fault(method))]
     name = content.get("name", path.stem)
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         faults.append(f"name {name!r} is no folder name: correct it")

@@ -50,19 +50,19 @@ def write_results(
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    banner = mark_twin(cohort, folder)
     frames = []
     predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
     total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
     for job, name, masks in predicted:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True))
+        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=bool(banner)))
         if progress:
             progress(sum(map(len, frames)), total)
     table = pd.concat(frames, ignore_index=True)
     write_cases(folder / "cases.csv", table)
     analysis = analyse(table)
     write_leaderboard(folder / "leaderboard.csv", analysis.table)
-    banner = mark_twin(cohort, folder)
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))

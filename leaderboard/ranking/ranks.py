@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from leaderboard.cases import synthetic_rows
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CORE_METRICS, METRICS
+from leaderboard.columns import CORE_METRICS, DATA, METRICS, SYNTHETIC_DATA
 from leaderboard.ranking.exact import means, standard_deviations
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
@@ -67,10 +68,12 @@ def rank_methods(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> pd.
         A row a method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations over all
         cases as the policy counts them, floats rounded to 6 decimals; ``hausdorff_mm_defined_mean`` over the cases
         that have a distance and ``hausdorff_mm_undefined`` the number of those that have none (and the same, with
-        ``_defined_sd``, of every distance: `SHOWN_ONLY`); ``score`` is what the scheme ordered by. At the end what `uncertainty.Uncertainty` explains: ``rank_boot_low``, ``rank_boot_high``,
-        ``first_share``, ``tie_group``; and how it came about: ``patients`` (their number; empty where not one is known,
-        and every case counts as a patient), ``unit``, ``resamples``, ``seed``. Last, for schemes other than ``dice``,
-        the ``metrics`` ranked by, joined by semicolons. The frame's ``attrs`` say whether the resampling
+        ``_defined_sd``, of every distance: `SHOWN_ONLY`); ``score`` is what the scheme ordered by. At the end what
+        `uncertainty.Uncertainty` explains: ``rank_boot_low``, ``rank_boot_high``, ``first_share``, ``tie_group``; and
+        how it came about: ``patients`` (their number; empty where not one is known, and every case counts as a
+        patient), ``unit``, ``resamples``, ``seed``. Last, for schemes other than ``dice``,
+        the ``metrics`` ranked by, joined by semicolons. Where rows are marked as synthetic, ``data`` says so at the
+        end. Columns of the contract that the rows lack are absent. The frame's ``attrs`` say whether the resampling
         ``tells_nothing``.
 
     Raises:
@@ -115,6 +118,9 @@ def _rank(
         table.attrs["tells_nothing"] = uncertainty.tells_nothing
     if scheme.metric is None:
         table["metrics"] = ";".join(map(_with_direction, matrices.higher_is_better.items()))
+    invented = synthetic_rows(cases)
+    if invented.any():
+        table[DATA] = np.where(table["method"].isin(cases.loc[invented.to_numpy(), "method"]), SYNTHETIC_DATA, "")
     return table, matrices, uncertainty
 
 
@@ -156,7 +162,7 @@ def _summary(
 
 
 def _over_defined(name: str, distances: np.ndarray, ddof: int) -> dict[str, list[float] | list[int]]:
-    """Mean and standard deviation of a distance over the cases that have one, and the number of those that have none."""
+    """Mean and standard deviation of a distance over the cases that have one, and how many have none."""
     defined = [row[~np.isnan(row)] for row in distances]
     mean = [float(means(row)) if row.size else np.nan for row in defined]
     sd = [float(standard_deviations(row, ddof)) if row.size > ddof else np.nan for row in defined]

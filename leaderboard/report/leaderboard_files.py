@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from leaderboard.cases import synthetic_rows
+from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.columns import CORE_METRICS, METRICS, Measured
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
@@ -49,6 +52,8 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }  # fmt: skip
+# What begins markup; an underscore within a word does not.
+_MARKDOWN = re.compile(r"[\\`*<>~$]|\](?=\()|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 _Row = Mapping[Hashable, Any]
 
 
@@ -69,7 +74,7 @@ def strata_csv(tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _csv(table: pd.DataFrame, first: Sequence[str]) -> str:
     columns = [*first, *(column for column in table.columns if column not in (*first, *SHOWN_ONLY))]
-    return table[columns].to_csv(index=False, lineterminator="\n")
+    return table.reindex(columns=columns).to_csv(index=False, lineterminator="\n")
 
 
 def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None) -> str:
@@ -80,7 +85,15 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
         published: a quoted table to show below it.
     """
     quotes = read_quotes(table["method"])
-    lines = ["# Leaderboard", "", caption(table), "", *_section(table, quotes), *_notes([table], set_caption(table))]
+    lines = [
+        "# Leaderboard",
+        "",
+        *_mark(table),
+        _markup(caption(table)),
+        "",
+        *_section(table, quotes),
+        *_notes([table], set_caption(table)),
+    ]
     if quotes:
         sentences = [f"- {method}: {quote.sentence}" for method, sources in quotes.items() for quote in sources]
         lines += ["", OTHER_FIGURES, "", *sentences]
@@ -91,9 +104,9 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
 
 def strata_markdown(tables: Mapping[str, pd.DataFrame], by: str) -> str:
     """A section a stratum, each with the number of patients that were resampled within it."""
-    lines = [f"# Leaderboard by {by}"]
+    lines = [f"# Leaderboard by {by}", "", *_mark(*tables.values())][:-1]
     for name, table in tables.items():
-        lines += ["", f"## {name[0].upper()}{name[1:]}", "", stratum_caption(table), "", *_section(table)]
+        lines += ["", f"## {name[0].upper()}{name[1:]}", "", _markup(stratum_caption(table)), "", *_section(table)]
     return "\n".join([*lines, *_notes([*tables.values()], _set_text("resampling within the stratum"))]) + "\n"
 
 
@@ -107,7 +120,11 @@ def leaderboard_latex(table: pd.DataFrame) -> str:
     header = ["Rank", *(["95\\,\\% set", "Group"] if sets else []), "Method", "Missing"]
     header += [_latex(title(name)) for name in metrics]
     lines = [
-        *(f"% {text}" for text in (caption(table), set_caption(table), undefined_note(table)) if text),
+        *(
+            f"% {text}"
+            for text in (synthetic_note(table), caption(table), set_caption(table), undefined_note(table))
+            if text
+        ),
         rf"\begin{{tabular}}{{r{'cl' if sets else ''}lr{'r' * len(metrics)}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
@@ -119,6 +136,8 @@ def leaderboard_latex(table: pd.DataFrame) -> str:
             fields += [rank_set(row).replace("-", "--"), str(row["tie_group"]).replace("-", "--")]
         fields += [_latex(str(row["method"])), str(row["missing"]), *(metric_text(row, name) for name in metrics)]
         lines.append(" & ".join(fields) + r" \\")
+    if synthetic_note(table):
+        lines += [r"\midrule", rf"\multicolumn{{{len(header)}}}{{l}}{{Synthetic data: invented patients.}} \\"]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -215,8 +234,8 @@ def undefined_note(table: pd.DataFrame) -> str:
     distance = POLICIES[policy].distance
     counts = "the diagonal of the case's volume" if isinstance(distance, Measured) else f"{distance:.0f} mm"
     return (
-        "Distances are means over the cases that have one; undefined: the distance to or from an empty or missing mask, "
-        f"which counts {counts} under the policy {policy} (the CSV has the means with these)."
+        "Distances are means over the cases that have one; undefined: the distance to or from an empty or missing "
+        f"mask, which counts {counts} under the policy {policy} (the CSV has the means with these)."
     )
 
 
@@ -234,6 +253,11 @@ def _counted(table: pd.DataFrame, metric: str) -> list[dict[Hashable, Any]]:
     """The rows of the methods that have undefined values of a metric."""
     undefined = f"{metric}_undefined"
     return table[table[undefined] > 0].to_dict("records") if undefined in table.columns else []
+
+
+def synthetic_note(*tables: pd.DataFrame) -> str:
+    """What must be said of tables with a row that is marked as synthetic; empty of others."""
+    return SYNTHETIC if any(synthetic_rows(table).any() for table in tables) else ""
 
 
 def title(metric: str) -> str:
@@ -259,8 +283,9 @@ def ranked_by_text(table: pd.DataFrame) -> str:
 
 
 def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
-    """`CORE_METRICS`, and after them those that the scheme looked at beyond."""
-    return (*CORE_METRICS, *(name for name in ranked_by(table) if name not in CORE_METRICS))
+    """Those of `CORE_METRICS` that there are, and after them those that the scheme looked at beyond."""
+    core = (name for name in CORE_METRICS if f"{name}_mean" in table.columns)
+    return (*core, *(name for name in ranked_by(table) if name not in CORE_METRICS))
 
 
 def has_sets(table: pd.DataFrame) -> bool:
@@ -336,13 +361,13 @@ def _section(table: pd.DataFrame, quotes: Mapping[str, Sequence[Quote]] | None =
     sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
     header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
     header += [
-        *(title(name) for name in metrics),
+        *(_markup(title(name)) for name in metrics),
         *([SAME_SIDE] if volumes else []),
         *(["As published"] if quotes else []),
     ]
     rows = []
     for row in table.to_dict("records"):
-        fields = [str(row["rank"]), str(row["method"])]
+        fields = [str(row["rank"]), _markup(str(row["method"]))]
         if sets:
             fields += [rank_set(row), str(row["tie_group"]), f"{100 * row['first_share']:.0f} %"]
         fields += [str(row["cases"]), str(row["missing"]), *(metric_text(row, name) for name in metrics)]
@@ -359,7 +384,7 @@ def _notes(tables: Sequence[pd.DataFrame], sets: str) -> list[str]:
     table = tables[0]
     notes = ["", f"{sets} First in: share of resamples with rank 1."] if has_sets(table) else []
     if undefined := next(filter(None, map(undefined_note, tables)), ""):
-        notes += ["", undefined if tables[1:] else f"{undefined} {counted_note(table)}"]
+        notes += ["", undefined if tables[1:] else f"{undefined} {_markup(counted_note(table))}"]
     if "core_agreement_mean" in table.columns:
         notes += ["", f"{SAME_SIDE}: {SAME_SIDE_NOTE}."]
     return [*notes, "", _PERCENTILE_NOTE] if has_sets(table) else notes
@@ -372,6 +397,16 @@ def _published_section(published: Published) -> list[str]:
         "## For comparison: as published", "", OTHER_DATA, "", *rows, "",
         f"Source: {published.source}. {published.data}. {published.note}.",
     ]  # fmt: skip
+
+
+def _mark(*tables: pd.DataFrame) -> list[str]:
+    note = synthetic_note(*tables)
+    return [f"**{note}**", ""] if note else []
+
+
+def _markup(text: str) -> str:
+    """A text without markup of its own: what Markdown or HTML would read is escaped (the cells' ``|`` excepted)."""
+    return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str]) -> list[str]:

@@ -13,8 +13,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from leaderboard.cases import require
 from leaderboard.cohort.formats import Cohort
-from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
+from leaderboard.columns import CASE_COLUMNS, CORE_METRICS, METRICS, STATUSES
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
 from leaderboard.ranking.matrices import Matrices
@@ -32,6 +33,7 @@ from leaderboard.report.leaderboard_files import (
     ranked_by,
     ranked_by_text,
     shown_metrics,
+    synthetic_note,
     title,
     undefined_note,
     with_and,
@@ -78,7 +80,7 @@ def render_page(
     Args:
         analysis: what `ranking.ranks.analyse` made of the cases.
         heading: the page's title.
-        banner: what must be said at the top.
+        banner: what must be said at the top; that rows are marked as synthetic is said in any case.
         notes: what else a reader should know (versions, commit), key and text, in this order.
         images: the cohort that was scored; with `predictions`, the page shows slices.
         predictions: by method, where its masks lie: a folder, several folders (one a fold), or a function from a
@@ -87,8 +89,11 @@ def render_page(
         sections: more of them.
 
     Raises:
-        InputError: a mask or image to draw is at fault or is not the one that was scored.
+        InputError: the rows lack a column of the contract, or a mask or image to draw is at fault or is not the one
+            that was scored.
     """
+    require(analysis.table, [f"{name}_mean" for name in CORE_METRICS], "the page")
+    require(analysis.cases, CASE_COLUMNS, "the page")
     content, scheme = Content(analysis), SCHEMES[analysis.options.scheme]
     pictures, unpictured = take_pictures(content, images, predictions or {}) if images else ([], [])
     core, further = core_and_further(content)
@@ -99,7 +104,7 @@ def render_page(
         .get_template("index.html.j2")
         .render(
             title=heading,
-            banner=banner,
+            banner=banner if "synthetic" in banner.lower() else f"{synthetic_note(analysis.table)} {banner}".strip(),
             content=content,
             style=Markup(_resource("page.css")),
             script=Markup(_resource("page.js")),

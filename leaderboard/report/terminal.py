@@ -20,6 +20,7 @@ from leaderboard.report.leaderboard_files import (
     set_caption,
     shown_metrics,
     stratum_caption,
+    synthetic_note,
     title,
     undefined_note,
 )
@@ -36,6 +37,8 @@ def print_leaderboard(table: pd.DataFrame, console: Console | None = None, publi
     """Print the leaderboard and, below it, a table quoted from a paper."""
     console = console or Console()
     wide = console.width >= _WIDE
+    if note := synthetic_note(table):
+        _say(console, f"{note}\n")
     console.print(leaderboard_table(table, wide=wide))
     _say(
         console, "\n" + " ".join(filter(None, (caption(table), set_caption(table, groups=wide), undefined_note(table))))

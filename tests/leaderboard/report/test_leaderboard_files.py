@@ -1,8 +1,12 @@
 """The written leaderboard: CSV, Markdown, LaTeX."""
 
+import re
+from html import unescape
+
 import numpy as np
 import pytest
 
+from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.errors import InputError
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
@@ -323,3 +327,46 @@ def test_groups_and_sets_are_said_to_be_tested_apart(table):
 def test_a_folder_that_is_not_there_is_an_input_error(table, tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         write_leaderboard(tmp_path / "none" / "leaderboard.csv", table)
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "[x](http://a.b)", "**a**", "`a`", "_a_", "&lt;a"])
+def test_markup_in_a_name_is_text_in_markdown(build, name):
+    from markdown_it import MarkdownIt
+
+    table = rank_methods(build({name: [{}]}), RankingOptions(resamples=0))
+    html = MarkdownIt("commonmark").enable("table").render(leaderboard_markdown(table))
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
+    assert unescape(cells[1]) == name
+    assert not re.search(r"<(?!/?(?:h1|p|table|thead|tbody|tr|th|td)\b)", html)
+
+
+@pytest.mark.parametrize("name", ["residual_unet", "a-b (c)", "3D U-Net [x]"])
+def test_usual_names_stay_as_they_are_in_markdown(build, name):
+    assert f"| 1 | {name} |" in leaderboard_markdown(rank_methods(build({name: [{}]}), RankingOptions(resamples=0)))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "=1+1", "@a", "a\t"])
+def test_names_that_no_table_may_hold_are_not_ranked(build, name):
+    with pytest.raises(InputError, match="the method"):
+        rank_methods(build({name: [{}]}), RankingOptions(resamples=0))
+
+
+def test_every_table_of_synthetic_rows_says_so(build):
+    twin = rank_methods(build({"a": [{"data": "synthetic"}] * 2, "b": [{}] * 2}), RankingOptions(resamples=0))
+    lines = leaderboard_csv(twin).splitlines()
+    assert [line.rpartition(",")[2] for line in lines] == ["data", "synthetic", ""]
+    for text in (leaderboard_markdown(twin), strata_markdown({"fold 1": twin}, "fold")):
+        assert f"**{SYNTHETIC}**" in text
+    assert "{Synthetic data: invented patients.}" in leaderboard_latex(twin)
+    other = rank_methods(build({"a": [{}] * 2}), RankingOptions(resamples=0))
+    assert (
+        "synthetic"
+        not in "".join(
+            (
+                leaderboard_csv(other),
+                leaderboard_markdown(other),
+                leaderboard_latex(other),
+                strata_markdown({"x": other}, "fold"),
+            )
+        ).lower()
+    )

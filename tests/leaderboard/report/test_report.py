@@ -595,3 +595,10 @@ def test_a_cell_of_distances_holds_the_mean_of_the_defined_and_counts_the_others
 
 def test_the_page_says_what_undefined_distances_count(page):
     assert "which counts 100000000 mm under the policy isles2018" in page
+
+
+def test_rows_marked_as_synthetic_make_a_banner_wherever_the_table_lies(build, tmp_path):
+    cases = build({"a": [{"data": "synthetic"}, {}]})
+    for given, said in [("", SYNTHETIC), ("Draft.", f"{SYNTHETIC} Draft."), (SYNTHETIC, SYNTHETIC)]:
+        page = page_of(cases, tmp_path, resamples=0, banner=given).read_text()
+        assert re.findall(r'class="banner" role="note">(.*?)</p>', page) == [said]

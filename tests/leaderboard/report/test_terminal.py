@@ -86,3 +86,9 @@ def test_undefined_distances_are_explained_where_there_are_any(table, build):
     assert "50000005" not in text
     whole = rank_methods(build({"a": [{"dice": 0.5}, {"dice": 0.4}]}), RankingOptions(resamples=0))
     assert "100000000" not in show(whole, 80)
+
+
+def test_a_table_of_synthetic_rows_begins_with_the_word(build):
+    table = rank_methods(build({"a": [{"data": "synthetic"}]}), RankingOptions(resamples=0))
+    assert show(table, 80).startswith("Synthetic twin: ")
+    assert "ynthetic" not in show(rank_methods(build({"a": [{}]}), RankingOptions(resamples=0)), 80)
