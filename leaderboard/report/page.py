@@ -92,8 +92,9 @@ def render_page(
         InputError: the rows lack a column of the contract, or a mask or image to draw is at fault or is not the one
             that was scored.
     """
-    require(analysis.table, [f"{name}_mean" for name in CORE_METRICS], "the page")
     require(analysis.cases, CASE_COLUMNS, "the page")
+    if empty := [name for name in CORE_METRICS if name not in analysis.matrices.values]:
+        raise InputError(f"the page needs values in the columns {', '.join(empty)}: score the predictions again")
     content, scheme = Content(analysis), SCHEMES[analysis.options.scheme]
     pictures, unpictured = take_pictures(content, images, predictions or {}) if images else ([], [])
     core, further = core_and_further(content)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 
+from benchmark.suite import results
 from benchmark.suite.results import below_bar, cost_section, mark_twin
 from leaderboard.cohort.formats import Cohort
 from leaderboard.report import SYNTHETIC
@@ -38,3 +41,26 @@ def test_tables_of_a_twin_are_marked_and_others_are_not(tmp_path: Path) -> None:
         assert mark_twin(Cohort(root, "isles2018", "training", ()), tmp_path / "tables") == SYNTHETIC
     assert (tmp_path / "tables" / "twin.json").read_text() == "{}"
     assert (tmp_path / "tables" / "banner.txt").read_text().strip() == SYNTHETIC
+
+
+@pytest.mark.parametrize("twin", [True, False])
+def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
+    twin: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scored(Exception):
+        pass
+
+    def score(*_: object, synthetic: bool, **__: object) -> None:
+        marked.append(synthetic)
+        raise Scored
+
+    marked: list[bool] = []
+    monkeypatch.setattr(results, "score_cases", score)
+    monkeypatch.setattr(results, "predicted_rows", lambda _: {"toy": tmp_path})
+    if twin:
+        (tmp_path / "twin.json").write_text("{}")
+    cohort = Cohort(tmp_path / "TRAINING", "isles2018", "training", ())
+    job, folds = SimpleNamespace(fold=0), SimpleNamespace(fold_of={})
+    with pytest.raises(Scored):
+        results.write_results([job], cohort, folds, tmp_path / "out", "suite")  # type: ignore[list-item,arg-type]
+    assert marked == [twin]

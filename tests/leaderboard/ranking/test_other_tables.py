@@ -5,6 +5,7 @@ import pytest
 
 from leaderboard.cases import read_cases
 from leaderboard.cli import main
+from leaderboard.columns import CASE_COLUMNS
 from leaderboard.errors import InputError
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import analyse, rank_methods
@@ -92,6 +93,10 @@ def test_strata_by_size_and_the_page_name_the_columns_that_they_need():
     with pytest.raises(InputError, match="ranking by size needs the column reference_ml"):
         rank_strata(cases, "size", RankingOptions(resamples=0))
     with pytest.raises(InputError, match="the page needs the columns hausdorff_mm"):
+        render_page(analyse(cases, RankingOptions(resamples=0)))
+    for name in CASE_COLUMNS[6:]:
+        cases[name] = None if name == "recall" else 1.0
+    with pytest.raises(InputError, match="the page needs values in the columns recall"):
         render_page(analyse(cases, RankingOptions(resamples=0)))
 
 
