@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pytest
@@ -59,7 +60,7 @@ def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
     monkeypatch.setattr(results, "predicted_rows", lambda _: {"toy": tmp_path})
     if twin:
         (tmp_path / "twin.json").write_text("{}")
-    cohort = Cohort(tmp_path / "TRAINING", "isles2018", "training", ())
+    cohort = cast(Cohort, SimpleNamespace(root=tmp_path / "TRAINING", cases=()))
     job, folds = SimpleNamespace(fold=0), SimpleNamespace(fold_of={})
     with pytest.raises(Scored):
         results.write_results([job], cohort, folds, tmp_path / "out", "suite")  # type: ignore[list-item,arg-type]
