@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 
@@ -33,9 +34,10 @@ def run(request: Request, console: Console) -> int:
     """
     suite = open_suite(request.config)
     if suite.wandb:
-        from benchmark.training.wandb_sink import wandb_mode
+        from benchmark.training.wandb_sink import settle
 
-        wandb_mode()
+        if note := settle(os.environ):
+            _say(note, console, style=_NOTE)
     root = request.out / suite.name
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -126,14 +128,11 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
     with counted("scoring", console) as progress:
         table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent)
     print_leaderboard(table, console)
-    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False)
+    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
     if suite.wandb:
         from benchmark.training.wandb_sink import log_leaderboard
 
-        try:
-            log_leaderboard(suite.name, folder, folder.parent)
-        except Exception as error:  # W&B is a sink: whatever it does, the results are on disk
-            _say(f"W&B has no leaderboard run ({type(error).__name__}: {error})", console)
+        log_leaderboard(suite.name, folder, folder.parent)
 
 
 def _say(line: str, console: Console, style: str | None = None) -> None:

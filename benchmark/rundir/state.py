@@ -21,8 +21,8 @@ class State:
 
     Attributes:
         status: where the job stands.
-        phase: while running: ``starting``, ``training`` or ``predicting``.
-        done: finished epochs or predicted cases of the phase.
+        phase: while running: ``starting``, ``training`` (a rule: ``fitting``) or ``predicting``.
+        done: finished epochs, or cases that a rule looked at or that were predicted.
         total: of how many.
         reason: of a failure, one line.
         inputs: digest of everything that decides the job's result (see `benchmark.suite.plan.Job.inputs`).

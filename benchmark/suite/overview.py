@@ -9,13 +9,19 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from benchmark.rundir.state import State
 from benchmark.suite.plan import Job
 
-_MARKS = {"pending": "[dim]waits[/]", "running": "[cyan]runs[/]", "done": "[green]done[/]", "failed": "[red]failed[/]"}
+#: Word and style of each status.
+_MARKS = {
+    "pending": ("waits", "dim"),
+    "running": ("runs", "cyan"),
+    "done": ("done", "green"),
+    "failed": ("failed", "red"),
+}
 #: Elsewhere than on a terminal, a line each time so much of a job is done.
 _LINE_EVERY = 0.25
 
@@ -74,9 +80,8 @@ class Overview:
             if not self._live and _is_news(before, state):
                 self.console.print(self._line(job, state, now), highlight=False, soft_wrap=True, markup=False)
             if self._live and state.status == "failed" and before.status != "failed":
-                self._live.console.print(
-                    f"[red]{job.method} fold {job.fold} failed:[/] {escape(state.reason)}", soft_wrap=True
-                )
+                what = Text.assemble((f"{job.method} fold {job.fold} failed:", "red"), f" {state.reason}")
+                self._live.console.print(what, soft_wrap=True)
         if self._live:
             self._live.update(self._table(now))
 
@@ -124,9 +129,10 @@ class Overview:
         for job, state, left in shown + waiting[:8]:
             bar = "" if not state.total else f"{'█' * (12 * state.done // state.total):░<12} {_what(state)}"
             bar = self._remarks.get(job.run) or bar
-            table.add_row(job.method, str(job.fold), _MARKS[state.status], bar, rough_duration(left) if left else "")
+            cells = (job.method, str(job.fold), _MARKS[state.status], bar, rough_duration(left) if left else "")
+            table.add_row(*(Text(cell) if isinstance(cell, str) else Text(*cell) for cell in cells))
         if len(waiting) > 8:
-            table.add_row(f"[dim]and {len(waiting) - 8} more wait[/]")
+            table.add_row(Text(f"and {len(waiting) - 8} more wait", "dim"))
         if known:
             at_once = max(sum(state.status == "running" for state in states), 1)
             table.caption = f"about {rough_duration(sum(known) / at_once)} for the jobs whose pace is known"

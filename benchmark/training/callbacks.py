@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
+from benchmark.methods.base import RuleMethod
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.names import row_folder
 from benchmark.rundir.state import update_state
@@ -141,8 +142,17 @@ class ProgressReport(pl.Callback):
         self._last = -REPORT_EVERY
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Count the epochs before this one; the last of them is on disk by now."""
+        """Count the epochs before this one; the last of them is on disk by now. A rule has none."""
+        if isinstance(module, RuleMethod):
+            return
         self._report(trainer, phase="training", done=trainer.current_epoch, total=trainer.max_epochs or 0)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a training case that a rule has looked at; one without anything to fit looks at none."""
+        if isinstance(module, RuleMethod) and module.fitted:
+            self._report(trainer, phase="fitting", done=batch_idx + 1, total=int(trainer.num_training_batches))
 
     def on_predict_batch_end(
         self,

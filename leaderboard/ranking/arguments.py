@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from leaderboard.columns import CORE_METRICS
+from leaderboard.command_line import Parser
 from leaderboard.ranking.options import DEFAULTS, MOST_RESAMPLES, RankingOptions
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
@@ -14,7 +15,7 @@ from leaderboard.ranking.schemes import SCHEMES
 _BY_METRICS = "mean-then-rank"
 
 
-def add_ranking_options(parser: argparse.ArgumentParser) -> None:
+def add_ranking_options(parser: Parser) -> None:
     """Give a parser the options of `RankingOptions`."""
     add, default = parser.add_argument, "(default: %(default)s)"
     own = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.metric)
@@ -54,19 +55,19 @@ def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
 
 def _natural(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0: correct it")
     return int(text)
 
 
 def _resamples(text: str) -> int:
     number = _natural(text)
     if number > MOST_RESAMPLES:
-        raise argparse.ArgumentTypeError(f"{text} is more than the {MOST_RESAMPLES} that are allowed")
+        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_RESAMPLES}, the most that are allowed: take fewer")
     return number
 
 
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas between them")
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas between them: correct it")
     return names

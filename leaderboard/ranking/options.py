@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
@@ -43,7 +43,7 @@ class RankingOptions:
 
     def __post_init__(self) -> None:
         problems = [
-            f"the {name} {chosen} is unknown: choose {', '.join(known)}"
+            f"the {name} {chosen} is unknown: {nearest(chosen, known)}choose {', '.join(known)}"
             for name, chosen, known in (
                 ("scheme", self.scheme, SCHEMES),
                 ("policy", self.policy, POLICIES),

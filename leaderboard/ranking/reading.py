@@ -10,7 +10,7 @@ import pandas as pd
 from leaderboard.cases import complete, sort_cases
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, LARGEST, METRICS, TEXT
-from leaderboard.errors import InputError, listed
+from leaderboard.errors import InputError, listed, nearest
 from leaderboard.io.tables import shown as quoted
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
@@ -19,6 +19,8 @@ from leaderboard.ranking.schemes import SCHEMES
 
 #: Reference volumes that differ by more than this share are different references.
 VOLUME_TOLERANCE = 1e-6
+#: Metrics by their names without the unit: ``hd95`` is taken for hd95_mm where no column is called so.
+_WITHOUT_UNIT = {name.removesuffix(f"_{metric.unit.lower()}"): name for name, metric in METRICS.items() if metric.unit}
 _DIRECTIONS = {"higher": True, "lower": False}
 _LISTED = 5
 
@@ -130,6 +132,8 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
     problems = []
     for metric in metrics:
         name, _, direction = metric.partition(":")
+        name = name if name in columns else _WITHOUT_UNIT.get(name, name)
+        close = nearest(name, [*usable, *numbers])
         own = METRICS[name].higher_is_better if name in METRICS else None
         if name in chosen:
             problems.append(f"{name} is there twice among the metrics: name it once")
@@ -141,10 +145,10 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
             chosen[name] = _DIRECTIONS[direction]
         elif direction in _DIRECTIONS:
             others = f", or from the other columns: {listed(numbers)}" if numbers else ""
-            problems.append(f"{name} is no column of the tables: choose from {', '.join(usable)}{others}")
+            problems.append(f"{name} is no column of the tables: {close}choose from {', '.join(usable)}{others}")
         else:
             problems.append(
-                f"{metric} is no metric to rank by: choose from {', '.join(usable)}, "
+                f"{metric} is no metric to rank by: {close}choose from {', '.join(usable)}, "
                 "or give another column its direction, as in seconds:lower"
             )
     if problems:

@@ -19,6 +19,7 @@ from leaderboard.io.images import write_text
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.ranks import SHOWN_ONLY
 from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.report.origin import Origin, origin_json, origin_of_rows, own_version
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, Quote, read_quotes
 
 #: The first columns of leaderboard.csv, in order.
@@ -149,8 +150,40 @@ def write_leaderboard(
     latex: bool = False,
     strata: Mapping[str, pd.DataFrame] | None = None,
     by: str = "",
+    notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write leaderboard.csv to `path` and leaderboard.md beside it, with what else is asked for: all files or none.
+    """Write `leaderboard_texts`, and leaderboard.json, which says how they came about: all files or none.
+
+    Args:
+        path: of the CSV.
+        table: the leaderboard.
+        published: as for `leaderboard_texts`, and so the next three.
+        latex: see there.
+        strata: see there.
+        by: see there.
+        notes: further facts for leaderboard.json, such as versions and digests.
+
+    Raises:
+        InputError: a file cannot be written; then none is.
+    """
+    texts = leaderboard_texts(path, table, published=published, latex=latex, strata=strata, by=by)
+    origin = Origin(
+        origin_of_rows(table.head(1).to_dict("records")).options,
+        published.name if published else "", by if strata else "", latex, own_version(), notes or {},
+    )  # fmt: skip
+    _write_all(texts | {path.with_suffix(".json"): origin_json(origin)})
+
+
+def leaderboard_texts(
+    path: Path,
+    table: pd.DataFrame,
+    *,
+    published: Published | None = None,
+    latex: bool = False,
+    strata: Mapping[str, pd.DataFrame] | None = None,
+    by: str = "",
+) -> dict[Path, str]:
+    """The files of a leaderboard with their text: leaderboard.csv, leaderboard.md and what else is asked for.
 
     Args:
         path: of the CSV.
@@ -159,14 +192,11 @@ def write_leaderboard(
         latex: whether leaderboard.tex is wanted.
         strata: tables within strata, which go to ``leaderboard_by_size.csv`` and ``.md`` beside the others.
         by: what made the strata: ``size``.
-
-    Raises:
-        InputError: a file cannot be written; then none is.
     """
     texts = {path: leaderboard_csv(table), path.with_suffix(".md"): leaderboard_markdown(table, published)}
     if latex:
         texts[path.with_suffix(".tex")] = leaderboard_latex(table)
-    _write_all(texts | (_strata_texts(path, strata, by) if strata else {}))
+    return texts | (_strata_texts(path, strata, by) if strata else {})
 
 
 def _strata_texts(path: Path, tables: Mapping[str, pd.DataFrame], by: str) -> dict[Path, str]:

@@ -265,7 +265,7 @@ def _what_schemes_rank_by(matrices: Matrices) -> str:
 def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] | None) -> str:
     """Why there are no pictures at all."""
     if images is None:
-        return "No images were given (report --images COHORT --predictions METHOD=DIR), so no slices are shown."
+        return "No images were given (report --cohort COHORT --predictions METHOD=DIR), so no slices are shown."
     if not predictions:
         return "No predictions were given (report --predictions METHOD=DIR), so no slices are shown."
     return "The predictions that were given are of no method of this table, so no slices are shown."

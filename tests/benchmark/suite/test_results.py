@@ -7,9 +7,11 @@ from typing import cast
 import pandas as pd
 import pytest
 
+from benchmark.rundir.digests import write_provenance
 from benchmark.suite import results
-from benchmark.suite.results import below_bar, cost_section, mark_twin
-from leaderboard.cohort.formats import Cohort
+from benchmark.suite.plan import Job
+from benchmark.suite.results import below_bar, cost_section, facts, mark_twin
+from leaderboard.cohort.formats import FORMATS, Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
 
@@ -34,12 +36,12 @@ def test_tables_of_a_twin_are_marked_and_others_are_not(tmp_path: Path) -> None:
     (tmp_path / "twin" / "TRAINING").mkdir(parents=True)
     (tmp_path / "tables").mkdir()
     for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
-        cohort = Cohort(root, "isles2018", "training", ())
+        cohort = Cohort(root, FORMATS["isles2018"], "training", (), ())
         assert mark_twin(cohort, tmp_path / "tables") == ""
         assert not any((tmp_path / "tables").iterdir())
     (tmp_path / "twin" / "twin.json").write_text("{}")
     for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
-        assert mark_twin(Cohort(root, "isles2018", "training", ()), tmp_path / "tables") == SYNTHETIC
+        assert mark_twin(Cohort(root, FORMATS["isles2018"], "training", (), ()), tmp_path / "tables") == SYNTHETIC
     assert (tmp_path / "tables" / "twin.json").read_text() == "{}"
     assert (tmp_path / "tables" / "banner.txt").read_text().strip() == SYNTHETIC
 
@@ -65,3 +67,14 @@ def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
     with pytest.raises(Scored):
         results.write_results([job], cohort, folds, tmp_path / "out", "suite")  # type: ignore[list-item,arg-type]
     assert marked == [twin]
+
+
+def test_a_version_apiece_and_the_digests_are_noted_for_a_comparison(tmp_path: Path) -> None:
+    write_provenance(tmp_path, {"packages": {"torch": "2.13.0", "numpy": "2.1"}})
+    job = Job("a", 0, tmp_path, {"suite": {"cohort_sha256": "abc"}}, "")
+    assert facts([job], {"folds": "2, sha256 def", "versions": "torch 2.13.0, numpy 2.1"}) == {
+        "folds": "2, sha256 def",
+        "sha256 of the cohort": "abc",
+        "version of torch": "2.13.0",
+        "version of numpy": "2.1",
+    }

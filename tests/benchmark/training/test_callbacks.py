@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.methods.perfusion_threshold import PerfusionThreshold
 from benchmark.rundir.state import State, read_state, write_state
 from benchmark.training import callbacks
 from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, write_masks
@@ -97,6 +98,20 @@ def test_progress_is_told_in_epochs_then_in_cases_of_all_processes(
         ("training", 4, 9), ("predicting", 2, 5), ("predicting", 4, 5), ("predicting", 5, 5),
     ]  # fmt: skip
     assert {(state.status, state.inputs) for state in seen} == {("running", "abc")}
+
+
+@pytest.mark.parametrize(("fitted", "phases"), [(True, [("fitting", 1, 7)]), (False, [("", 0, 0)])])
+def test_a_rule_has_no_epochs_but_cases_that_it_is_fitted_on(
+    tmp_path: Path, fitted: bool, phases: list[tuple[str, int, int]]
+) -> None:
+    rule, trainer = PerfusionThreshold(rcbf_below=0.38, fitted=fitted), trainer_at(0)
+    trainer.num_training_batches = 7
+    write_state(tmp_path, State(status="running"))
+    report = ProgressReport(tmp_path)
+    report.on_train_epoch_start(trainer, rule)
+    report.on_train_batch_end(trainer, rule, None, {}, 0)
+    state = read_state(tmp_path)
+    assert [(state.phase, state.done, state.total)] == phases
 
 
 def test_progress_is_written_at_most_once_a_second_and_by_one_process(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_all_files_are_written_or_none(table, tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["q.md"]
     path.with_suffix(".md").rmdir()
     write_leaderboard(path, table, latex=True, strata={"fold 1": table}, by="fold")
-    names = ["q.csv", "q.md", "q.tex", "q_by_fold.csv", "q_by_fold.md"]
+    names = ["q.csv", "q.json", "q.md", "q.tex", "q_by_fold.csv", "q_by_fold.md"]
     assert sorted(found.name for found in tmp_path.iterdir()) == names
 
 
