@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 
@@ -32,9 +33,10 @@ def run(request: Request, console: Console) -> int:
     """
     suite = open_suite(request.config)
     if suite.wandb:
-        from benchmark.training.wandb_sink import wandb_mode
+        from benchmark.training.wandb_sink import settle
 
-        wandb_mode()
+        if note := settle(os.environ):
+            _say(note, console, style=_NOTE)
     root = request.out / suite.name
     launcher, notes = check_request(request, suite, root)
     for note in notes:
@@ -134,14 +136,11 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
     print_leaderboard(table, console)
     if suite.note:
         _say(suite.note, console, style=_NOTE)
-    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False)
+    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
     if suite.wandb:
         from benchmark.training.wandb_sink import log_leaderboard
 
-        try:
-            log_leaderboard(suite.name, folder, folder.parent)
-        except Exception as error:  # W&B is a sink: whatever it does, the results are on disk
-            _say(f"W&B has no leaderboard run ({type(error).__name__}: {error})", console)
+        log_leaderboard(suite.name, folder, folder.parent)
 
 
 def _say(line: str, console: Console, style: str | None = None) -> None:

@@ -258,7 +258,9 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
         if path.exists():
             known = read_fold_file(path, allow_leaky=leaky)
             if known.digest != folds.digest:
-                console.print(f"{path} differs from what the config would make; using the file", soft_wrap=True)
+                console.print(
+                    f"{path} differs from what the config would make; using the file", soft_wrap=True, markup=False
+                )
             folds, content = known, path.read_bytes()
     present = folds_within(folds, cohort)
     if len(present.fold_of) < len(folds.fold_of):

@@ -30,7 +30,7 @@ from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import SuiteConfig
 from benchmark.suite.config_files import read_yaml
 from benchmark.suite.plan import Job
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 from leaderboard.io.images import write_text
 
 #: In a run directory, the array element that does its job.
@@ -247,7 +247,9 @@ def put_back(run: Path) -> None:
 def slurm_faults(settings: Mapping[str, Any]) -> list[str]:
     """What is wrong with a suite's section ``slurm``."""
     faults = [
-        f"{name}: no such setting: choose among {', '.join(SETTINGS)}" for name in settings if name not in SETTINGS
+        f"{name}: no such setting: {nearest(str(name), SETTINGS)}choose among {', '.join(SETTINGS)}"
+        for name in settings
+        if name not in SETTINGS
     ]
     numbers = ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "jobs_at_a_time")
     faults += [

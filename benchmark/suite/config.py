@@ -12,7 +12,8 @@ from typing import Any
 from benchmark.machine.precision import with_precision
 from benchmark.rundir.trust import OBJECTS
 from benchmark.suite.config_files import find_method, merge, read_yaml
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
+from leaderboard.io.tables import name_fault, shown
 
 #: Epochs between two checkpoints.
 EVERY_EPOCHS = 1
@@ -84,12 +85,18 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
     """
     content = read_yaml(path)
     known = _KEYS | set(launchers)
-    faults = [f"unknown setting {key}: choose among {', '.join(sorted(known))}" for key in content if key not in known]
+    faults = [
+        f"unknown setting {key}: {nearest(str(key), known)}choose among {', '.join(sorted(known))}"
+        for key in content
+        if key not in known
+    ]
     methods = content.get("methods")
     if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
         faults.append("methods must be a list of method names: add it")
     elif len(set(methods)) < len(methods):
         faults.append("methods names one twice: remove one")
+    else:
+        faults += [f"the method {shown(method)} {fault}" for method in methods if (fault := name_fault(method))]
     name = content.get("name", path.stem)
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         faults.append(f"name {name!r} is no folder name: correct it")
@@ -149,7 +156,9 @@ def section_faults(settings: Any) -> list[str]:
     if not isinstance(settings, dict):
         return ["must be a mapping of sections: correct it"]
     faults = [
-        f"{key}: unknown section: choose among {', '.join(_SECTIONS)}" for key in settings if key not in _SECTIONS
+        f"{key}: unknown section: {nearest(str(key), _SECTIONS)}choose among {', '.join(_SECTIONS)}"
+        for key in settings
+        if key not in _SECTIONS
     ]
     faults += [
         f"{key} must be a mapping: correct it"

@@ -52,19 +52,22 @@ def write_results(
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    banner = mark_tables(cohort, folder, note)
+    synthetic = banner.startswith(SYNTHETIC)
     frames = []
     predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
     total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
     for job, name, masks in predicted:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True))
+        frames.append(
+            score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=SYNTHETIC in banner)
+        )
         if progress:
             progress(sum(map(len, frames)), total)
     table = pd.concat(frames, ignore_index=True)
     write_cases(folder / "cases.csv", table)
     analysis = analyse(table)
-    write_leaderboard(folder / "leaderboard.csv", analysis.table)
-    banner = mark_tables(cohort, folder, note)
+    write_leaderboard(folder / "leaderboard.csv", analysis.table, notes=facts(jobs, notes(jobs, cohort, folds, suite)))
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
@@ -135,6 +138,18 @@ def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict
         "precision": str(provenance["precision"]),
         "versions": versions,
     }
+
+
+def facts(jobs: Sequence[Job], said: Mapping[str, str]) -> dict[str, str]:
+    """What leaderboard.json notes, so that ``leaderboard diff`` finds what changed: a version apiece, and digests.
+
+    Args:
+        jobs: finished ones.
+        said: what `notes` gives.
+    """
+    versions = {f"version of {name}": str(number) for name, number in read_provenance(jobs[0].run)["packages"].items()}
+    cohort = {"sha256 of the cohort": str(jobs[0].config["suite"]["cohort_sha256"])}
+    return {name: text for name, text in said.items() if name != "versions"} | cohort | versions
 
 
 def costs(jobs: Sequence[Job]) -> pd.DataFrame:

@@ -97,7 +97,8 @@ def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
 def _fit_and_predict(run: Path, started: float) -> None:
     suite = read_yaml(run / CONFIG).get("suite", {})
     checkpoints = run / CHECKPOINTS
-    loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
+    sink = wandb_logger(run, suite) if suite.get("wandb", True) and is_rank_zero() else None
+    loggers: list[Logger] = [sink] if sink else []
     timer, counter = Timer(), CountMultiplications()
     callbacks = [
         *checkpoint_callbacks(checkpoints, int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS))),

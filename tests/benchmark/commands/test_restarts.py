@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
@@ -172,7 +173,7 @@ def test_a_restarted_job_is_one_run_of_wandb_and_no_other_jobs(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = []
-    monkeypatch.setattr("benchmark.training.wandb_sink.WandbLogger", lambda **options: ids.append(options["id"]))
+    monkeypatch.setattr("wandb.init", lambda **options: ids.append(options["id"]) or MagicMock())
     job = finished / "runs" / "small" / JOB
     shutil.copytree(job, tmp_path / "other" / JOB)
     for run_directory in (job, job, tmp_path / "other" / JOB):

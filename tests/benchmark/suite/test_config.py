@@ -43,6 +43,14 @@ def test_a_setting_of_the_wrong_kind_is_one_clear_line(tmp_path: Path, setting: 
     assert words in error.value.problems[0]
 
 
+@pytest.mark.parametrize("name", ["=1+1", "@a", "a\nb", "-a"])
+def test_a_method_has_a_name_that_tables_may_hold(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_suite(suite_file(tmp_path, methods=[name]))
+    (problem,) = error.value.problems
+    assert f"the method {name!r} ".replace("\n", "\\n") in problem
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, "two", True])
 @pytest.mark.parametrize("setting", ["threads", "jobs_per_gpu"])
 def test_threads_and_jobs_per_gpu_are_whole_numbers(tmp_path: Path, setting: str, value: object) -> None:
