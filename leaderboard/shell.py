@@ -51,9 +51,10 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
             sys.stdout.flush()
             return status
         except BaseException as error:
-            if came:  # whatever a library made of it: Lightning turns Ctrl-C into exit(1)
+            if came or isinstance(error, KeyboardInterrupt):
+                # whatever a library made of the signal: Lightning turns Ctrl-C into exit(1)
                 complain(interrupted)
-                return 128 + came[0]
+                return 128 + (came[0] if came else signal.SIGINT)
             if not isinstance(error, Exception):
                 raise
             for problem in _problems(error):

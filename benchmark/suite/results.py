@@ -59,9 +59,7 @@ def write_results(
     total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
     for job, name, masks in predicted:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        frames.append(
-            score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=SYNTHETIC in banner)
-        )
+        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=synthetic))
         if progress:
             progress(sum(map(len, frames)), total)
     table = pd.concat(frames, ignore_index=True)

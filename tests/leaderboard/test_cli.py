@@ -213,7 +213,7 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
     out = tmp_path / "a.csv"
     for wrong, message in [
         ((tmp_path / "none", predictions, out), "none: does not exist"),
-        ((tmp_path / "empty", predictions, out), "holds no ISLES cases"),
+        ((tmp_path / "empty", predictions, out), "holds no cases"),
         ((cohort, tmp_path / "none", out), "none: does not exist"),
         ((cohort, tmp_path / "empty", out), "holds no .nii"),
         ((cohort, tmp_path / "file", out), "is not a folder"),
