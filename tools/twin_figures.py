@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage, stats
 
-from leaderboard.cohort.trees import Case, read_cohort
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.io.images import read_volume, write_text
 
 FWHM_MM = 5.0

@@ -20,7 +20,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 
 #: Weights are in mL or slices; a gain below this is rounding, not balance.
 _LEAST_GAIN = 1e-6

@@ -18,15 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leaderboard.cohort.trees import (
-    PARTITIONS,
-    REFERENCE_KIND,
-    TIME_SERIES_KINDS,
-    Case,
-    Partition,
-    find_partitions,
-    scan_cohort,
-)
+from leaderboard.cohort.case import PARTITIONS, Case, Partition
+from leaderboard.cohort.formats import Cohort, find_format, scan_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import Volume, read_volume
 
@@ -101,7 +94,10 @@ class CheckReport:
 
 
 def check_cohort(
-    root: Path, partition: Partition | None = None, progress: Callable[[int, int], None] | None = None
+    root: Path,
+    partition: Partition | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    format_name: str | None = None,
 ) -> CheckReport:
     """Read a cohort whole and collect what is wrong with it.
 
@@ -109,33 +105,35 @@ def check_cohort(
         root: the cohort's folder, or one of its partitions.
         partition: which partition to check; None checks all that are there.
         progress: called after each case with the number of cases done and of all cases.
+        format_name: the cohort's format, one of `FORMATS`; None recognises it.
 
     Raises:
         InputError: there is no such folder or partition, or its ``patients.csv`` cannot be used.
     """
-    folders = find_partitions(root)
+    _, folders = find_format(root, format_name)
     names = [partition] if partition else [name for name in PARTITIONS if name in folders]
-    cohorts = [scan_cohort(root, name) for name in names]
+    cohorts = [scan_cohort(root, name, format_name) for name in names]
     jobs = [
-        (case, [problem.text for problem in cohort.problems if problem.case == case.name])
+        (cohort, case, [problem.text for problem in cohort.problems if problem.case == case.name])
         for cohort in cohorts
         for case in cohort.cases
     ]
     reports = []
-    for done, (case, faults) in enumerate(jobs, start=1):
+    for done, (cohort, case, faults) in enumerate(jobs, start=1):
         # Case numbers repeat across the partitions: with both there, each needs a patients.csv of its own.
         folder = folders[case.partition] if len(folders) > 1 else root
-        reports.append(check_case(case, folder / "patients.csv", faults))
+        reports.append(check_case(cohort, case, folder / "patients.csv", faults))
         if progress:
             progress(done, len(jobs))
     general = tuple(problem.text for cohort in cohorts for problem in cohort.problems if problem.case is None)
     return CheckReport(root, tuple(reports), general)
 
 
-def check_case(case: Case, patients_file: Path, faults: Sequence[str] = ()) -> CaseReport:
+def check_case(cohort: Cohort, case: Case, patients_file: Path, faults: Sequence[str] = ()) -> CaseReport:
     """Read a case's images, one at a time.
 
     Args:
+        cohort: the case's.
         case: the case.
         patients_file: where its patient can be named if it is unknown.
         faults: what the names of its files already told.
@@ -145,13 +143,14 @@ def check_case(case: Case, patients_file: Path, faults: Sequence[str] = ()) -> C
         problems.append(f"{patients_file}: patient of {case.name} is unknown: name it there (columns case,patient)")
     geometry: dict[Path, tuple[tuple[int, ...], tuple[float, float, float]]] = {}
     lesion_ml = None
-    for kind, path in [*case.images.items(), *([(REFERENCE_KIND, case.reference)] if case.reference else [])]:
+    channels = {kind.name: kind for kind in cohort.images}
+    for name, path in [*case.images.items(), *([("", case.reference)] if case.reference else [])]:
         try:
             volume = read_volume(path)
         except InputError as error:
             problems += error.problems
             continue
-        axes = 4 if kind in TIME_SERIES_KINDS else 3
+        axes = 3 if name in channels or path == case.reference else 4  # the others are time series
         if volume.data.ndim != axes:
             found = f"{volume.data.ndim} axes ({_by(volume.data.shape)})"
             problems.append(f"{path}: has {found} where {axes} are needed: replace the file")

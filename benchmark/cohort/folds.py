@@ -24,8 +24,9 @@ from benchmark.cohort.assignment import assign_patients
 from benchmark.cohort.check import lesion_volume_ml
 from benchmark.cohort.fold_file import COLUMNS, read_rows
 from leaderboard.cohort.folds import folds_digest
-from leaderboard.cohort.names import case_name
-from leaderboard.cohort.trees import Cohort, case_table, natural_key
+from leaderboard.cohort.formats import Cohort
+from leaderboard.cohort.formats.isles2018 import case_table
+from leaderboard.cohort.names import case_name, natural_key
 from leaderboard.errors import InputError, listed
 from leaderboard.io.images import read_volume, write_bytes
 

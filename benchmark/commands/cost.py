@@ -25,6 +25,7 @@ from benchmark.machine.precision import slow_precision
 from benchmark.suite.config import lacking, method_config
 from benchmark.suite.config_files import merge
 from leaderboard.errors import InputError
+from leaderboard.parallel import uninterrupted
 
 
 def measure_costs(
@@ -106,7 +107,8 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
     while waiting:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
-        process.start()
+        with uninterrupted():  # Ctrl-C is for this process, which ends the other
+            process.start()
         sender.close()
         try:
             for method in list(waiting):

@@ -24,7 +24,7 @@ from benchmark.training.callbacks import write_masks
 from benchmark.training.job import peak_memory_mb_of
 from benchmark.training.loading import load
 from benchmark.training.multiplications import count_gmac
-from leaderboard.cohort.trees import Cohort
+from leaderboard.cohort.formats import Cohort
 
 #: Times are medians of so many runs after one that warms up.
 RUNS = 3
@@ -113,7 +113,7 @@ class CostMeter(pl.Callback):
 def _from_files_to_file(method: Method, cohort: Cohort, cache: Path) -> None:
     """Everything that the prediction of a new case takes, preprocessing included."""
     (case,) = cohort.cases
-    (entry,) = build_cache(cohort.cases, cohort.channels, cache)
+    (entry,) = build_cache(cohort.cases, cohort.images, cache)
     item = WholeCases(Store([open_entry(case, entry)], method.device), method.method_view)[0]
     masks = method.predict_step(item, 0)["masks"]
     write_masks(cache / PREDICTIONS, case, masks)

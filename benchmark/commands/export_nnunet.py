@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 
 from benchmark.cohort.folds import Folds, folds_within
-from leaderboard.cohort.trees import Cohort
+from leaderboard.cohort.formats import Cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_bytes, write_text
 
@@ -56,7 +56,7 @@ def export_nnunet(
     if without := [case.name for case in cohort.cases if case.reference is None]:
         raise InputError(f"{cohort.root}: has no references for {', '.join(without)}: give a cohort to train on")
     folds = folds_within(folds, cohort)
-    name = f"Dataset{number:03d}_{cohort.edition.upper()}"
+    name = f"Dataset{number:03d}_{cohort.format.name.upper()}"
     raw, preprocessed = out / "nnUNet_raw", out / "nnUNet_preprocessed"
     images, labels = raw / name / "imagesTr", raw / name / "labelsTr"
     for place in (images, labels, preprocessed / name):

@@ -16,8 +16,9 @@ from benchmark.rundir.trust import received_config
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.lightning_cli import SuiteCLI
-from benchmark.training.loading import load, quiet_lightning
-from leaderboard.cohort.trees import Partition, find_partitions
+from benchmark.training.loading import load, quiet_lightning, use_threads
+from leaderboard.cohort.case import Partition
+from leaderboard.cohort.formats import find_format
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
 
@@ -61,8 +62,9 @@ def predict_cohort(
     with tempfile.TemporaryDirectory() as own:
         if not trust:
             config, settings = received_config(run, settings, Path(own))
+        use_threads(settings)
         method = (settings.get("suite") or {}).get("method", run.parent.name)
-        cli = _predict(config, run / LAST, provenance["cohort"]["edition"], cohort, out, partition, name or method)
+        cli = _predict(config, run / LAST, provenance["cohort"]["format"], cohort, out, partition, name or method)
     data, trained = cli.datamodule, _training_digests(settings["data"], provenance)
     return Predicted(
         [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
@@ -77,7 +79,7 @@ def _predict(
     Args:
         config: of the job.
         weights: its checkpoint.
-        trained_on: edition of its cohort.
+        trained_on: format of its cohort.
         cohort: see `predict_cohort`.
         out: see `predict_cohort`.
         partition: see `predict_cohort`.
@@ -93,7 +95,7 @@ def _predict(
         written = Path(scratch) / "masks"
         changes = {
             "data.cohort": cohort,
-            "data.partition": partition or ("testing" if "testing" in find_partitions(cohort) else "training"),
+            "data.partition": partition or ("testing" if "testing" in find_format(cohort)[1] else "training"),
             "data.folds": "null",
             "predictions.folder": written,
             "predictions.submission": name,
@@ -102,10 +104,10 @@ def _predict(
             "trainer.num_nodes": 1,
         }
         cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
-        if (edition := cli.datamodule.cohort.edition) != trained_on:
+        if (found := cli.datamodule.cohort.format.name) != trained_on:
             raise InputError(
-                f"{cohort}: is a cohort of {edition}, but {weights.parents[1]} was trained on {trained_on}: "
-                "give its edition"
+                f"{cohort}: is a cohort of {found}, but {weights.parents[1]} was trained on {trained_on}: "
+                "give one of that format"
             )
         cli.trainer.predict(
             cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=weights, weights_only=True

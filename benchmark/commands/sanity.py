@@ -36,7 +36,8 @@ from benchmark.pipeline.datasets import Batch
 from benchmark.suite.config import method_config
 from benchmark.suite.config_files import merge
 from benchmark.training.loading import config_faults, load, quiet_lightning
-from leaderboard.cohort.trees import Case, read_cohort
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume
 
@@ -105,9 +106,9 @@ def check_method(
     watch = _Watch(minutes, progress)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        tree = _two_cases(cohort or _small_twin(scratch / "twin"), scratch / "tree")
-        config["data"] = config.get("data", {}) | {"augmented": False}
-        trainer = fit(method, config, read.seed, tree, scratch, watch, f"--trainer.max_epochs={epochs}")
+        cohort = cohort or _small_twin(scratch / "twin")
+        config["data"] = config.get("data", {}) | {"augmented": False, "cases": _two_cases(cohort)}
+        trainer = fit(method, config, read.seed, cohort, scratch, watch, f"--trainer.max_epochs={epochs}")
     return [*watch.checks, watch.by_heart(trainer)]
 
 
@@ -329,8 +330,8 @@ def _small_twin(folder: Path) -> Path:
     return folder
 
 
-def _two_cases(cohort: Path, tree: Path) -> Path:
-    """A tree with the two cases whose lesions are largest."""
+def _two_cases(cohort: Path) -> list[str]:
+    """Names of the two cases whose lesions are largest."""
 
     def lesion(case: Case) -> int:
         return 0 if case.reference is None else int((read_volume(case.reference).data > 0).sum())
@@ -338,9 +339,4 @@ def _two_cases(cohort: Path, tree: Path) -> Path:
     cases: Sequence[Case] = [case for case in read_cohort(cohort, "training").cases if case.reference is not None]
     if len(cases) < 2:
         raise InputError(f"{cohort}: holds fewer than two training cases: give a cohort with two at least")
-    for case in sorted(cases, key=lesion)[-2:]:
-        for path in (*case.images.values(), cast(Path, case.reference)):
-            link = tree / "TRAINING" / case.name / path.parent.name / path.name
-            link.parent.mkdir(parents=True)
-            link.symlink_to(path.resolve())
-    return tree
+    return [case.name for case in sorted(cases, key=lesion)[-2:]]

@@ -24,16 +24,17 @@ from typing import Any
 import numpy as np
 
 from benchmark.pipeline.brain import brain_mask
-from benchmark.pipeline.intensity import brain_statistics, strip_ct, zscore
+from benchmark.pipeline.intensity import Window, brain_statistics, strip, zscore
 from benchmark.pipeline.midline import Midline, estimate_midline
 from benchmark.rundir.sealed import read_sealed, write_sealed
-from leaderboard.cohort.trees import Case
+from leaderboard.cohort.case import Case, ImageKind
 from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_first
-from leaderboard.io.images import read_volume
+from leaderboard.io.grids import affine_of, canonical_spacing, resampled, same_grid, to_canonical
+from leaderboard.io.images import Volume, read_volume
 
 #: Part of every key: raise it when what is stored changes.
-_LAYOUT = "2"
+_LAYOUT = "3"
 _ARRAYS = ("image", "brain", "reference")
 
 
@@ -42,13 +43,15 @@ class CachedCase:
     """A preprocessed case.
 
     Attributes:
-        name: ``case_<k>``.
-        number: k.
+        name: of the case.
+        number: see `Case`.
         channels: the kind of each image.
-        image: (D, C, H, W) float32 in physical units, memory-mapped; D is Z of the file, H is Y and W is X.
+        windows: of each image, see `ImageKind`.
+        image: (D, C, H, W) float32 in physical units, memory-mapped. D, H and W are Z, Y and X of the file; where its
+            header tells how its axes run, D runs to the head, H to the front and W to the right.
         brain: (D, H, W) uint8 brain mask, memory-mapped.
         reference: (D, H, W) uint8 ground truth, memory-mapped; None where the case has none.
-        spacing_mm: size of a voxel along X, Y, Z.
+        spacing_mm: size of a voxel along W, H, D.
         mean: (C,) mean of each map inside the brain, as `intensity.zscore` takes it.
         sd: (C,) standard deviation likewise (at least 1e-3).
         lowest: (C,) lowest value of each z-scored map.
@@ -58,6 +61,7 @@ class CachedCase:
     name: str
     number: int
     channels: tuple[str, ...]
+    windows: tuple[Window, ...]
     image: np.ndarray
     brain: np.ndarray
     reference: np.ndarray | None
@@ -97,13 +101,13 @@ class CachedCase:
 
     def zscored(self, slices: Sequence[int] | slice = slice(None)) -> np.ndarray:
         """(S, C, H, W) of the chosen slices in standard deviations of the brain, see `intensity.zscore`."""
-        stripped = strip_ct(self.image[slices].swapaxes(0, 1), self.brain[slices], self.channels)
+        stripped = strip(self.image[slices].swapaxes(0, 1), self.brain[slices], self.windows)
         return zscore(stripped, self.mean, self.sd).swapaxes(0, 1)
 
 
 def build_cache(
     cases: Sequence[Case],
-    channels: Sequence[str],
+    kinds: Sequence[ImageKind],
     cache: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
@@ -125,7 +129,7 @@ def build_cache(
 
     def ensure(case: Case) -> Path | InputError:
         try:
-            return _ensure_entry(case, channels, cache)
+            return _ensure_entry(case, kinds, cache)
         except InputError as error:
             return error
 
@@ -157,6 +161,7 @@ def open_entry(case: Case, entry: Path) -> CachedCase:
         case.name,
         case.number,
         tuple(meta["channels"]),
+        tuple(window and (window[0], window[1]) for window in meta["windows"]),
         image,
         brain,
         arrays["reference"],
@@ -168,17 +173,17 @@ def open_entry(case: Case, entry: Path) -> CachedCase:
     )
 
 
-def case_digest(case: Case, channels: Sequence[str], cache: Path | None = None) -> str:
+def case_digest(case: Case, kinds: Sequence[ImageKind], cache: Path | None = None) -> str:
     """SHA-256 over the content of the images that the suite reads, and of the reference.
 
     Args:
         case: the case.
-        channels: the kinds that the suite reads.
+        kinds: the images that the suite reads.
         cache: where digests of files are remembered by path, size and time of change; None reads every file.
     """
     digest = hashlib.sha256(_LAYOUT.encode())
-    for kind in channels:
-        digest.update(f"{kind}:{_file_digest(case.images[kind], cache)};".encode())
+    for kind in kinds:
+        digest.update(f"{kind.name}:{_file_digest(case.images[kind.name], cache)};".encode())
     if case.reference is not None:
         digest.update(f"OT:{_file_digest(case.reference, cache)};".encode())
     return digest.hexdigest()
@@ -224,13 +229,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _ensure_entry(case: Case, channels: Sequence[str], cache: Path) -> Path:
-    entry = cache / case_digest(case, channels, cache)
+def _ensure_entry(case: Case, kinds: Sequence[ImageKind], cache: Path) -> Path:
+    entry = cache / case_digest(case, kinds, cache)
     if entry.exists():
         if _is_sound(entry):
             return entry
         shutil.rmtree(entry, ignore_errors=True)
-    arrays, meta = preprocess(case, channels)
+    arrays, meta = preprocess(case, kinds)
     temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=cache))
     try:
         for name, array in arrays.items():
@@ -262,46 +267,48 @@ def _is_sound(entry: Path) -> bool:
         return False
 
 
-def preprocess(case: Case, channels: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Arrays and metadata of one case, as they are stored.
+def preprocess(case: Case, kinds: Sequence[ImageKind]) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """Arrays and metadata of one case, as they are stored: on the reference's grid, axes in one order.
 
     Raises:
         InputError: unreadable images, differing shapes or spacings, non-finite values, or maps without any tissue.
     """
-    volumes = [read_volume(case.images[kind]) for kind in channels]
-    first = volumes[0]
-    problems = []
-    for kind, volume in zip(channels, volumes, strict=True):
-        path = case.images[kind]
-        if volume.data.shape != first.data.shape or volume.data.ndim != 3:
-            problems.append(f"{path}: shape {volume.data.shape} where {channels[0]} has {first.data.shape}: replace it")
-        elif not np.isfinite(volume.data).all():
-            problems.append(f"{path}: holds NaN or infinite values: replace it")
-        if not np.allclose(volume.spacing_mm, first.spacing_mm, atol=1e-3):
-            problems.append(f"{path}: spacing {volume.spacing_mm} mm where {channels[0]} has {first.spacing_mm} mm")
+    grid = read_volume(case.images[case.grid])
+    affine = affine_of(grid.header, grid.spacing_mm)
+    problems: list[str] = []
+    images = []
+    for kind in kinds:
+        try:
+            volume = grid if kind.name == case.grid else read_volume(case.images[kind.name])
+            images.append(_on_grid(case, kind, volume, grid, affine))
+        except InputError as error:
+            problems += error.problems
     arrays: dict[str, np.ndarray] = {}
     if case.reference is not None:
         reference = read_volume(case.reference).data
-        if reference.shape != first.data.shape:
-            problems.append(f"{case.reference}: shape {reference.shape} where the images have {first.data.shape}")
+        if reference.shape != grid.data.shape:
+            problems.append(f"{case.reference}: shape {reference.shape} where the images have {grid.data.shape}")
         elif not np.isin(reference, (0, 1)).all():
             problems.append(f"{case.reference}: holds other values than 0 and 1: replace it")
         arrays["reference"] = reference.astype(np.uint8)
     if problems:
         raise InputError(problems)
-    image = np.stack([volume.data.astype(np.float32) for volume in volumes])
-    brain = brain_mask(image[[index for index, kind in enumerate(channels) if kind != "CT"]])
+    maps = [image for image, kind in zip(images, kinds, strict=True) if kind.tissue]
+    brain = brain_mask(np.stack(maps or images))
     if not brain.any():
-        raise InputError(f"{case.images[channels[1]].parent.parent}: every map is zero: replace the case's images")
-    image, brain = slices_first(image), slices_first(brain)
-    stripped = strip_ct(image, brain, channels)
+        raise InputError(f"{case.images[case.grid].parent.parent}: every map is zero: replace the case's images")
+    image = slices_first(np.stack([to_canonical(image, affine) for image in images]))
+    brain = slices_first(to_canonical(brain, affine))
+    arrays = {name: slices_first(to_canonical(array, affine)) for name, array in arrays.items()}
+    windows = [kind.window for kind in kinds]
+    stripped = strip(image, brain, windows)
     mean, sd = brain_statistics(stripped, brain)
-    spacing_mm = tuple(float(size) for size in first.spacing_mm)
-    arrays = {name: slices_first(array) for name, array in arrays.items()}
+    spacing_mm = canonical_spacing(grid.spacing_mm, affine)
     arrays |= {"image": image.swapaxes(0, 1), "brain": brain.astype(np.uint8)}
     lowest = zscore(stripped, mean.astype(np.float32), sd.astype(np.float32)).min(axis=(1, 2, 3))
     meta: dict[str, object] = {
-        "channels": list(channels),
+        "channels": [kind.name for kind in kinds],
+        "windows": windows,
         "spacing_mm": spacing_mm,
         "mean": mean.tolist(),
         "sd": sd.tolist(),
@@ -310,3 +317,30 @@ def preprocess(case: Case, channels: Sequence[str]) -> tuple[dict[str, np.ndarra
         "midline": asdict(estimate_midline(stripped[0], brain, spacing_mm)),
     }
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, meta
+
+
+def _on_grid(case: Case, kind: ImageKind, volume: Volume, grid: Volume, affine: np.ndarray | None) -> np.ndarray:
+    """One image of a case, (X, Y, Z) float32 in its unit, on the grid of `grid` (whose affine is given).
+
+    Raises:
+        InputError: it lies on another grid, or its values cannot be used.
+    """
+    path = case.images[kind.name]
+    data = volume.data
+    if data.ndim == 3 and kind.repaired:
+        data = np.nan_to_num(data.astype(np.float32), posinf=0, neginf=0).clip(*kind.repaired)
+    own = affine_of(volume.header, volume.spacing_mm)
+    problems = []
+    if kind.own_grid and data.ndim == 3 and affine is not None and own is not None:
+        if not same_grid(data.shape, own, grid.data.shape, affine):
+            data = resampled(data, own, grid.data.shape, affine)
+    elif not np.allclose(volume.spacing_mm, grid.spacing_mm, atol=1e-3):
+        problems.append(f"{path}: spacing {volume.spacing_mm} mm where {case.grid} has {grid.spacing_mm} mm")
+    if data.shape != grid.data.shape or data.ndim != 3:
+        problems.append(f"{path}: shape {data.shape} where {case.grid} has {grid.data.shape}: replace it")
+    elif not np.isfinite(data).all():
+        problems.append(f"{path}: holds NaN or infinite values: replace it")
+    if problems:
+        raise InputError(problems)
+    data = data.astype(np.float32)
+    return data * np.float32(kind.to_unit(data)) if kind.to_unit else data

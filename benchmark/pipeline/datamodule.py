@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from benchmark.pipeline.datasets import Batch, MethodView, TrainingBatches, Trai
 from benchmark.pipeline.preparation import nearest_slices
 from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
 from benchmark.pipeline.store import Store
-from leaderboard.cohort.trees import Case, Cohort, Partition, read_cohort
+from leaderboard.cohort.case import Case, Partition
+from leaderboard.cohort.formats import Cohort, read_cohort
 from leaderboard.errors import InputError
 
 
@@ -26,10 +28,12 @@ class StrokeData(pl.LightningDataModule):
     """Training, validation and prediction cases of one fold.
 
     Args:
-        cohort: folder of the ISLES tree.
+        cohort: folder of the cohort.
         folds: CSV with the fold of each case; None trains and predicts on all cases.
         fold: which fold is held out.
-        partition: which partition of the tree.
+        partition: which partition of it.
+        format: its format, one of `FORMATS`; None recognises it.
+        cases: names of the only cases that are used; None uses all.
         cache: folder of the preprocessed cases; default ``$ISLES_BENCHMARK_CACHE`` or ``~/.cache/isles-benchmark``.
         seed: decides order, augmentation and crops.
         batch_size: slices or volumes a process and step.
@@ -47,6 +51,8 @@ class StrokeData(pl.LightningDataModule):
         folds: str | None = None,
         fold: int = 0,
         partition: Partition = "training",
+        format: str | None = None,
+        cases: list[str] | None = None,
         cache: str | None = None,
         seed: int = 0,
         batch_size: int = 1,
@@ -66,6 +72,8 @@ class StrokeData(pl.LightningDataModule):
         self.folds_path = None if folds is None else Path(folds)
         self.fold = fold
         self.partition = partition
+        self.format = format
+        self.cases = cases
         self.cache = Path(cache) if cache else default_cache()
         self.seed = seed
         self.batch_size = batch_size
@@ -84,7 +92,10 @@ class StrokeData(pl.LightningDataModule):
     @functools.cached_property
     def cohort(self) -> Cohort:
         """The cases of the tree; read once, as are the folds and the cache."""
-        return read_cohort(self.cohort_path, self.partition)
+        cohort = read_cohort(self.cohort_path, self.partition, self.format)
+        if self.cases is None:
+            return cohort
+        return replace(cohort, cases=tuple(case for case in cohort.cases if case.name in self.cases))
 
     @functools.cached_property
     def fold_file(self) -> Folds | None:
@@ -99,7 +110,7 @@ class StrokeData(pl.LightningDataModule):
     @functools.cached_property
     def entries(self) -> dict[str, Path]:
         """The cache's entry of each case, sound when it was asked for; its name is the digest of the case's content."""
-        built = build_cache(self.cohort.cases, self.cohort.channels, self.cache)
+        built = build_cache(self.cohort.cases, self.cohort.images, self.cache)
         return {case.name: entry for case, entry in zip(self.cohort.cases, built, strict=True)}
 
     @property

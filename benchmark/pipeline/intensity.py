@@ -6,27 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: HU between which soft tissue lies; beyond are bone, metal and air.
-CT_WINDOW = (0.0, 100.0)
+#: The values of an image that show tissue, None where all do (`ImageKind.window`).
+Window = tuple[float, float] | None
 
 
-def strip_ct(image: np.ndarray, brain: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-    """A copy whose CT image is clipped to the soft tissue window and 0 HU outside the brain, as the maps are.
+def strip(image: np.ndarray, brain: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+    """A copy in which images with a window are clipped to it, and are 0 outside the brain as the others are.
 
     Args:
         image: (C, X, Y, Z), physical units.
         brain: (X, Y, Z) mask.
-        channels: the kind of each image.
+        windows: of each image.
     """
     stripped = np.array(image, dtype=np.float32)
-    for index, kind in enumerate(channels):
-        if kind == "CT":
-            stripped[index] = np.where(brain, stripped[index].clip(*CT_WINDOW), 0)
+    for index, window in enumerate(windows):
+        if window is not None:
+            stripped[index] = np.where(brain, stripped[index].clip(*window), 0)
     return stripped
 
 
 def brain_statistics(stripped: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(C,) mean and standard deviation (at least 1e-3) inside the brain of an image from `strip_ct`."""
+    """(C,) mean and standard deviation (at least 1e-3) inside the brain of an image from `strip`."""
     inside = stripped[:, brain.astype(bool)].astype(np.float64)
     return inside.mean(axis=1), np.maximum(inside.std(axis=1), 1e-3)
 

@@ -12,47 +12,38 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from torch import Tensor
 
-from benchmark.methods.base import Method
+from benchmark.methods.base import Method, RuleMethod
 from benchmark.methods.faults import definition_of
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.names import row_folder
 from benchmark.rundir.state import update_state
-from leaderboard.cohort.names import prediction_file, submitted_file
-from leaderboard.cohort.trees import Case
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.names import prediction_file
 from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_last
+from leaderboard.io.grids import affine_of, from_canonical
 from leaderboard.io.images import read_geometry, write_mask, write_text
 
 #: Seconds between two writes of state.json.
 REPORT_EVERY = 1.0
 
 
-def header_image(case: Case) -> Path:
-    """The image whose header a case's prediction gets (the one that names submitted files)."""
-    return case.images[case.submission_kind]
-
-
-def prediction_name(case: Case, submission: str | None = None) -> str:
-    """File name of a case's prediction, see `PredictionWriter`."""
-    if submission is None:
-        return prediction_file(case.name)
-    return submitted_file(submission, case.ids[case.submission_kind])
-
-
-def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], submission: str | None = None) -> None:
-    """Write a case's masks in its own header, each whole or not at all.
+def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], name: str | None = None) -> None:
+    """Write a case's masks in the header and the order of axes of its own `Case.grid` image, each whole or not at all.
 
     Args:
         predictions: folder of the method's own masks; those of its ablation rows go beside it.
         case: whose they are.
         masks: (D, H, W) by row, as `Method.predict_step` gives them.
-        submission: see `prediction_name`.
+        name: of the files; None calls them after the case.
     """
-    _, _, header = read_geometry(header_image(case))
+    _, spacing_mm, header = read_geometry(case.images[case.grid])
+    affine = affine_of(header, spacing_mm)
     for row, mask in masks.items():
         folder = row_folder(predictions, row)
         folder.mkdir(parents=True, exist_ok=True)
-        write_mask(folder / prediction_name(case, submission), slices_last(mask.detach().cpu().numpy()), header)
+        stored = from_canonical(slices_last(mask.detach().cpu().numpy()), affine)
+        write_mask(folder / (name or prediction_file(case.name)), stored, header)
 
 
 class PredictionWriter(pl.Callback):
@@ -60,8 +51,8 @@ class PredictionWriter(pl.Callback):
 
     Args:
         folder: where to.
-        submission: None names files ``case_<k>.nii.gz``; a name gives what the challenge takes, the uncompressed
-            ``SMIR.<submission>.<id of the case's MTT image>.nii``.
+        submission: None names files after their cases; a free name gives what the challenge takes
+            (`Format.submitted_file`).
     """
 
     def __init__(self, folder: str = "predictions", submission: str | None = None) -> None:
@@ -80,7 +71,8 @@ class PredictionWriter(pl.Callback):
         """Write one case."""
         data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
         case = data.held_out_cases[int(outputs["case"])]
-        write_masks(self.folder, case, outputs["masks"], self.submission)
+        name = self.submission and data.cohort.format.submitted_file(case, self.submission)
+        write_masks(self.folder, case, outputs["masks"], name)
 
 
 class MetricsFile(pl.Callback):
@@ -154,7 +146,23 @@ class ProgressReport(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Count the epochs before this one; the last of them is on disk by now."""
-        self._report(trainer, phase="training", done=trainer.current_epoch, total=trainer.max_epochs or 0)
+        self._report_training(trainer, module, 0)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a step."""
+        self._report_training(trainer, module, batch_idx + 1)
+
+    def _report_training(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        steps = int(trainer.num_training_batches)
+        if not isinstance(module, RuleMethod):
+            epochs = trainer.max_epochs or 0
+            self._report(trainer, phase="training", done=trainer.current_epoch, total=epochs, step=step, steps=steps)
+        elif module.fitted:  # the others look at no case
+            cases = len(trainer.datamodule.training)  # type: ignore[attr-defined]
+            done = min(step * trainer.world_size, cases)
+            self._report(trainer, phase="fitting", done=done, total=cases, step=0, steps=0)
 
     def on_predict_batch_end(
         self,
@@ -168,7 +176,7 @@ class ProgressReport(pl.Callback):
         """Count a case."""
         data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
         done = min((batch_idx + 1) * trainer.world_size, len(data.held_out))
-        self._report(trainer, phase="predicting", done=done, total=len(data.held_out))
+        self._report(trainer, phase="predicting", done=done, total=len(data.held_out), step=0, steps=0)
 
     def _report(self, trainer: pl.Trainer, **fields: Any) -> None:
         now = time.monotonic()

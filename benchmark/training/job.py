@@ -30,13 +30,14 @@ from benchmark.rundir.names import CHECKPOINTS, CONFIG, LAST, LOG, METRICS, PRED
 from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import EVERY_EPOCHS
 from benchmark.suite.config_files import read_yaml
-from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, prediction_name
+from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport
 from benchmark.training.checkpoints import checkpoint_callbacks, newest_checkpoint
 from benchmark.training.lightning_cli import SuiteCLI
 from benchmark.training.loading import load, quiet_lightning, require_training, use_threads
 from benchmark.training.multiplications import CountMultiplications
 from benchmark.training.provenance import record_provenance
 from benchmark.training.wandb_sink import SlicePicture, close_run, wandb_logger
+from leaderboard.cohort.names import prediction_file
 from leaderboard.errors import InputError
 
 #: Reason of a job that was asked to end.
@@ -63,7 +64,7 @@ def run_job(run: Path, started: float | None = None) -> int:
     with hold(run, busy):
         if read_state(run).status == "done" and not damaged_results(run):
             return 0  # whoever worked here before has finished it
-        update_state(run, status="running", phase="starting", done=0, total=0, reason="")
+        update_state(run, status="running", phase="starting", done=0, total=0, step=0, steps=0, reason="")
         status, reason = _outcome(run, started)
         update_state(run, status="failed" if status else "done", phase="", reason=reason)
     return status
@@ -97,7 +98,8 @@ def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
 def _fit_and_predict(run: Path, started: float) -> None:
     suite = read_yaml(run / CONFIG).get("suite", {})
     checkpoints = run / CHECKPOINTS
-    loggers: list[Logger] = [wandb_logger(run, suite)] if suite.get("wandb", True) else []
+    sink = wandb_logger(run, suite) if suite.get("wandb", True) and is_rank_zero() else None
+    loggers: list[Logger] = [sink] if sink else []
     timer, counter = Timer(), CountMultiplications()
     callbacks = [
         *checkpoint_callbacks(checkpoints, int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS))),
@@ -183,7 +185,7 @@ def _seconds_of_sound_fit(run: Path) -> float | None:
 
 def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:
     folders = [row_folder(run / PREDICTIONS, row) for row in ("", *ablations)]
-    expected = [folder / prediction_name(case) for folder in folders for case in data.held_out_cases]
+    expected = [folder / prediction_file(case.name) for folder in folders for case in data.held_out_cases]
     if missing := [str(path.relative_to(run)) for path in expected if not path.exists()]:
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import os
+import pydoc
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -21,10 +23,11 @@ from benchmark.machine.environment import without_slurm
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.methods.contract import contract_faults
 from benchmark.methods.faults import definition_of, find_named, place_of, told
+from benchmark.pipeline.datamodule import StrokeData
 from benchmark.suite.config import lacking
 from benchmark.suite.config_files import merge, read_yaml
 from benchmark.training.lightning_cli import SuiteCLI, trainer_defaults
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 
 _REMEDY = "correct the method's or the suite's config, or what --set says"
 #: Jobs may run elsewhere: what takes another machine's hardware is not looked at here.
@@ -109,7 +112,19 @@ def in_short(fault: str) -> str:
         fault = f"{found[1]}: {found[2]}" + (f", not {value}" if "class_path" not in value else "")
     elif found := re.search(r'Parser key "([\w.]+)": (Expected .+)\. Got value: (.*)', fault):
         fault = f"{found[1]}: {found[2]}, not {found[3]}"
-    return re.sub(r"<class '(\w+)'>", r"\1", fault).replace("Expected a int", "Expected an int")
+    return _with_nearest(re.sub(r"<class '(\w+)'>", r"\1", fault).replace("Expected a int", "Expected an int"))
+
+
+def _with_nearest(fault: str) -> str:
+    """A fault with the nearest name after it, where it says that an option is none."""
+    if found := re.search(r"Group '(\w+)' does not accept option '(\w+)'", fault):
+        owner: Any = {"trainer": pl.Trainer, "data": StrokeData}.get(found[1])
+    elif found := re.search(r"class_path '([\w.]+)': Option '(\w+)' is not accepted", fault):
+        owner = pydoc.locate(found[1])
+    else:
+        return fault
+    close = nearest(found[2], inspect.signature(owner).parameters).strip() if callable(owner) else ""
+    return f"{fault} ({close})" if close else fault
 
 
 def require_training(cli: SuiteCLI) -> None:
@@ -168,23 +183,22 @@ def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 @contextlib.contextmanager
 def _like_a_job() -> Iterator[None]:
-    """Modules in the working directory are found, and Lightning sees no SLURM allocation."""
-    environment, path = dict(os.environ), list(sys.path)
+    """Lightning sees no SLURM allocation."""
+    environment = dict(os.environ)
     for name in environment.keys() - without_slurm(environment).keys():
         del os.environ[name]
-    sys.path.insert(0, str(Path.cwd()))
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
-        sys.path[:] = path
 
 
 def use_threads(config: Mapping[str, Any]) -> None:
     """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
-    if threads := config.get("suite", {}).get("threads"):
-        torch.set_num_threads(int(threads))
+    threads = (config.get("suite") or {}).get("threads")
+    if isinstance(threads, int) and threads > 0:
+        torch.set_num_threads(threads)
 
 
 def quiet_lightning() -> None:

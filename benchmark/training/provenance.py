@@ -19,7 +19,6 @@ import torch
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import digest_results, write_provenance
 from benchmark.rundir.names import PREDICTIONS, row_folder
-from benchmark.training.callbacks import header_image
 from leaderboard.io.images import read_geometry
 
 _PACKAGES = (
@@ -49,7 +48,7 @@ def record_provenance(
     cases = {
         case.name: {
             "ids": case.ids,
-            "shape": read_geometry(header_image(case))[0],
+            "shape": read_geometry(case.images[case.grid])[0],
             "sha256": digests[case.name],
         }
         for case in data.cohort.cases
@@ -57,7 +56,7 @@ def record_provenance(
     folders = [row_folder(run / PREDICTIONS, ablation) for ablation in ("", *ablations)]
     content = {
         "config": config,
-        "cohort": {"edition": data.cohort.edition, "partition": data.partition, "cases": cases},
+        "cohort": {"format": data.cohort.format.name, "partition": data.partition, "cases": cases},
         "folds": None if data.fold_file is None else data.fold_file.digest,
         "fold": data.fold,
         "seed": data.seed,

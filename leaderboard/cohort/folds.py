@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 
 
 def folds_digest(rows: Iterable[tuple[str, str, int]]) -> str:

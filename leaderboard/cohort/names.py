@@ -57,5 +57,12 @@ def prediction_file(case: str) -> str:
 
 
 def submitted_file(free_name: str, image_id: int) -> str:
-    """File name of a prediction as the challenge takes it, with the id of the image that `SUBMISSION_KIND` tells."""
+    """File name of a prediction as the challenge takes it, with the id of the image of kind `Case.grid`."""
     return f"SMIR.{free_name}.{image_id}.nii"
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Sort key under which ``case_2`` comes before ``case_10``."""
+    parts = re.split(r"(\d+)", name)
+    # Python converts no number of more than 4300 digits, and a name in a strange archive may have them
+    return tuple((int(part), "") if part.isdecimal() and len(part) < 1000 else (-1, part) for part in parts)

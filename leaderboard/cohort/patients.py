@@ -7,18 +7,19 @@ import functools
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import IO
 
 from leaderboard.cohort.names import name_in_table
 from leaderboard.errors import InputError
+from leaderboard.io.tables import read_table, shown
 
 _PARTITIONS = {"train": "training", "test": "testing"}
 
 
-def known_patient(edition: str, partition: str, number: int, ids: frozenset[int]) -> str | None:
-    """The patient of a case of the public data.
+def known_patient(partition: str, number: int, ids: frozenset[int]) -> str | None:
+    """The patient of a case of ISLES 2018, from the table that ships with this package.
 
     Args:
-        edition: ``isles2018`` or ``isles2017`` (where every case is a patient of its own).
         partition: ``training`` or ``testing``.
         number: the case's number.
         ids: the ids of its images; without one that the table knows it is some other cohort's case.
@@ -26,8 +27,6 @@ def known_patient(edition: str, partition: str, number: int, ids: frozenset[int]
     Returns:
         The patient, or None where the case is not of the public data.
     """
-    if edition == "isles2017":
-        return str(number)
     patient, known_ids = _patient_map().get((partition, number), (None, frozenset()))
     return patient if ids & known_ids else None
 
@@ -38,17 +37,22 @@ def read_patients(folders: Iterable[Path]) -> dict[str, str]:
     Cases may be written as in the tree (``case_7``, ``training_7``) or as a number.
 
     Raises:
-        InputError: a file is no CSV, lacks a column or a value, or gives a case to two patients.
+        InputError: a file is no CSV (`io.tables.read_table`), lacks a value, or gives a case to two patients.
     """
     files = [folder / "patients.csv" for folder in folders]
     return {case: patient for file in files if file.is_file() for case, patient in read_patient_file(file).items()}
+
+
+def open_case_table() -> IO[str]:
+    """The table of the ISLES 2018 cases that ships with this package, as text."""
+    return resources.files("leaderboard.cohort.data").joinpath("isles2018_cases.csv").open(encoding="utf-8")
 
 
 @functools.cache
 def _patient_map() -> dict[tuple[str, int], tuple[str, frozenset[int]]]:
     """(partition, case number) -> (patient, the ids of the case's images) for ISLES 2018."""
     found = {}
-    with resources.files("leaderboard.cohort.data").joinpath("isles2018_cases.csv").open(encoding="utf-8") as file:
+    with open_case_table() as file:
         for row in csv.DictReader(file):
             ids = frozenset(int(row[key]) for key in row if key.startswith("id_") and row[key])
             found[_PARTITIONS[row["partition"]], int(row["case"])] = (row["patient"], ids)
@@ -63,18 +67,15 @@ def read_patient_file(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise InputError(f"{path}: is no file: give a CSV with the columns case and patient")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = set(reader.fieldnames or ())
-            rows = [((row.get("case") or "").strip(), (row.get("patient") or "").strip()) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: is no CSV file in UTF-8: save it again as one") from None
-    if not {"case", "patient"} <= columns or not all(case and patient for case, patient in rows):
-        raise InputError(f"{path}: needs the columns case and patient, filled in every row: correct it")
+    table = read_table(path, "case", "patient")
     patients: dict[str, str] = {}
-    for case, patient in rows:
+    for row, (case, patient) in enumerate(table.fields("case", "patient")):
+        if not (case and patient):
+            raise InputError(f"{table.where(row)}: case or patient is empty: fill it in")
         name = name_in_table(case)
         if patients.setdefault(name, patient) != patient:
-            raise InputError(f"{path}: gives {name} to patient {patients[name]} and to patient {patient}: keep one")
+            raise InputError(
+                f"{table.where(row)}: gives {shown(name)} to patient {shown(patient)}, an earlier line to patient "
+                f"{shown(patients[name])}: keep one"
+            )
     return patients

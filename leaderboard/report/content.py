@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from leaderboard.cohort.trees import natural_key
+from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import Analysis

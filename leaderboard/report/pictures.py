@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.cohort.trees import Case, Cohort
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.formats import Cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume
 from leaderboard.io.masks import read_mask
@@ -23,12 +24,8 @@ from leaderboard.scoring.submission import match_predictions, open_submission
 
 #: Where a method's predictions lie: a folder or zip, several (one a fold), or a function from a case's name to a file.
 Predictions = Path | Sequence[Path] | Callable[[str], Path | None]
-#: The image below the outlines, the first that a case has.
-BACKGROUNDS = ("CT_Tmax", "MR_ADC", "MR_Tmax", "CT_CBF", "CT_MTT", "CT")
 #: All pictures together take at most so many bytes of the page.
 BUDGET_BYTES = 3_000_000
-#: Values shown black and white, in the image's unit (HU, s); other images take the range of their slice.
-_WINDOWS = {"CT": (0.0, 80.0), "CT_Tmax": (0.0, 12.0), "CT_MTT": (0.0, 20.0)}
 _JPEG_QUALITY = 82
 _MARGIN = 3
 # Tables may have been written with fewer digits.
@@ -116,7 +113,7 @@ def take_pictures(
                         continue
                     try:
                         case = _with_reference(by_name, example.case, cohort)
-                        pictures.append(_take(method, example, case, find(example.case)))
+                        pictures.append(_take(method, example, case, find(example.case), cohort))
                     except InputError as error:
                         problems += error.problems
         except InputError as error:
@@ -172,18 +169,18 @@ def exemplary(content: Content, method: str) -> Iterator[_Example]:
         yield _Example(" and ".join(names), str(records[row]["case"]), records[row], float(dice[row]))
 
 
-def _take(method: str, example: _Example, case: Case, files: Sequence[tuple[Path, Path]]) -> Picture:
+def _take(method: str, example: _Example, case: Case, files: Sequence[tuple[Path, Path]], cohort: Cohort) -> Picture:
     if case.reference is None:
         raise InputError(f"{case.name}: has no reference")
-    kind = next((kind for kind in BACKGROUNDS if kind in case.images), None)
+    shown = next((kind for kind in cohort.images if kind.name == cohort.background), None)
     lesion, spacing_mm = read_mask(case.reference)
     _check_reference(case, lesion, spacing_mm, example)
     predicted = _prediction(method, example, lesion, spacing_mm, files)
-    background = read_volume(case.images[kind]).data if kind else np.zeros(lesion.shape)
+    background = read_volume(case.images[shown.name]).data if shown else np.zeros(lesion.shape)
     if background.shape != lesion.shape:
         raise InputError(
-            f"{case.images[kind or '']}: differs in shape from the reference of {case.name}: give the cohort that was "
-            "scored, undamaged"
+            f"{case.images[cohort.background]}: differs in shape from the reference of {case.name}: give the "
+            "cohort that was scored, undamaged"
         )
     number = best_slice(lesion, predicted)
     plane = np.asarray(background[..., number], dtype=float)
@@ -192,7 +189,7 @@ def _take(method: str, example: _Example, case: Case, files: Sequence[tuple[Path
         lesion[..., number],
         predicted[..., number],
         spacing_mm[:2],
-        window=_WINDOWS.get(kind or ""),
+        window=shown.shown if shown else None,
         label=(
             f"{case.name}, slice {number + 1} of {lesion.shape[2]}, of {method}: {_shares(lesion, predicted, number)} "
             f"Dice of the case {example.dice:.2f}."

@@ -2,75 +2,71 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from leaderboard.cohort.names import mask_stem, name_in_table
+from leaderboard.cohort.case import PARTITIONS, Case, Partition
+from leaderboard.cohort.formats import find_format, read_cohort, scan_cohort
+from leaderboard.cohort.names import mask_stem, name_in_table, natural_key
 from leaderboard.cohort.patients import read_patient_file, read_patients
-from leaderboard.cohort.trees import (
-    PARTITIONS,
-    REFERENCE_KIND,
-    Case,
-    Partition,
-    find_partitions,
-    natural_key,
-    read_cohort,
-    scan_cohort,
-)
 from leaderboard.errors import InputError, listed
 from leaderboard.io.images import read_geometry
 from leaderboard.io.masks import SPACING_TOLERANCE_MM
-from leaderboard.scoring.submission import Submission, grid_file, mask_files, match_predictions, open_submission
+from leaderboard.io.tables import read_table, shortened, shown
+from leaderboard.scoring.submission import Submission, mask_files, match_predictions, open_submission
 
 _MOST_FOLDS = 10**6
-_MOST_PROBLEMS = 20
 
 
-def find_references(root: Path, predictions: Path, partition: Partition | None = None) -> list[Case]:
+def find_references(
+    root: Path, predictions: Path, partition: Partition | None = None, format_name: str | None = None
+) -> list[Case]:
     """The cases to score: those of `find_cases`, which must hold a reference.
 
     Args:
         root: as for `find_cases`.
         predictions: tells which partition of a tree is meant where `partition` does not.
         partition: which partition.
+        format_name: as for `find_cases`.
 
     Raises:
         InputError: there is nothing to score against.
     """
-    cases = find_cases(root, predictions, partition)
+    cases = find_cases(root, predictions, partition, format_name)
     if not any(case.reference for case in cases):
         raise InputError(
-            f"{root}: its {cases[0].partition} cases hold no reference ({REFERENCE_KIND}): "
-            "give the folder of their reference masks"
+            f"{root}: its {cases[0].partition} cases hold no reference: give the folder of their reference masks"
         )
     return cases
 
 
-def find_cases(root: Path, predictions: Path, partition: Partition | None = None) -> list[Case]:
-    """The cases of a tree, or of a flat folder of reference masks.
+def find_cases(
+    root: Path, predictions: Path, partition: Partition | None = None, format_name: str | None = None
+) -> list[Case]:
+    """The cases of a cohort, or of a flat folder of reference masks.
 
     Args:
-        root: a tree with TRAINING or TESTING, or a folder of ``case_<k>.nii`` or other masks. Patients and ids of a
+        root: a cohort, or a folder of ``case_<k>.nii`` or other masks. Patients and ids of a
             flat folder's cases come from the tree that it lies in, if any; its own ``patients.csv`` comes first.
         predictions: tells which partition of a tree is meant where `partition` does not: the one whose cases they name,
             and where they name cases of both, the one on whose grids they lie.
         partition: which partition.
+        format_name: the cohort's format, one of `FORMATS`; None recognises it.
 
     Raises:
         InputError: there is neither, the tree is not whole, or the predictions fit both partitions.
     """
-    if root.is_dir() and not _has_cases(root):
+    if format_name is None and root.is_dir() and not _has_cases(root):
         cases = _flat_references(root, partition)
         if cases:
             return cases
-    found = find_partitions(root)
+    _, found = find_format(root, format_name)
     if partition is None and len(found) > 1:
-        partition = _fitting_partition(root, predictions)
-    return list(read_cohort(root, partition).cases)
+        partition = _fitting_partition(root, predictions, format_name)
+    return list(read_cohort(root, partition, format_name).cases)
 
 
 def partition_of(root: Path, cases: Sequence[Case]) -> Partition | None:
@@ -78,14 +74,14 @@ def partition_of(root: Path, cases: Sequence[Case]) -> Partition | None:
     return cases[0].partition if _has_cases(root) or any(case.images for case in cases) else None
 
 
-def _fitting_partition(root: Path, predictions: Path) -> Partition:
+def _fitting_partition(root: Path, predictions: Path, format_name: str | None) -> Partition:
     """The partition of a tree with both that the predictions fit: by name, then by grid.
 
     Raises:
         InputError: they fit both.
     """
     files = mask_files(predictions)
-    cases = {name: scan_cohort(root, name).cases for name in PARTITIONS}
+    cases = {name: scan_cohort(root, name, format_name).cases for name in PARTITIONS}
     named = {name: match_predictions(files, cases[name]).files for name in PARTITIONS}
     fitting = [name for name in PARTITIONS if named[name]]
     if len(fitting) < 2:
@@ -110,9 +106,9 @@ def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submi
         if shown not in submission.files:
             continue
         try:
-            shape, spacing_mm, _ = read_geometry(grid_file(case))
+            shape, spacing_mm, _ = read_geometry(case.grid_file)
             found_shape, found_spacing_mm, _ = read_geometry(submission.files[shown])
-        except (InputError, StopIteration):
+        except (InputError, KeyError):  # scanned only: the image may not be there
             continue
         same = np.allclose(spacing_mm, found_spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
         count += same and shape[:3] == found_shape[:3]
@@ -121,7 +117,7 @@ def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submi
 
 def _has_cases(root: Path) -> bool:
     try:
-        return bool(find_partitions(root))
+        return bool(find_format(root))
     except InputError:
         return False
 
@@ -145,16 +141,8 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
         if name in cases:
             problems.append(f"{path}: {name} is there twice: keep one of them")
             continue
-        known = tree.get(name)
-        cases[name] = Case(
-            name=name,
-            number=known.number if known else len(cases) + 1,
-            partition=partition,
-            patient=patients.get(name) or (known.patient if known else None),
-            images=known.images if known else {},
-            ids=known.ids if known else {},
-            reference=path,
-        )
+        known = tree.get(name) or Case(name, len(cases) + 1, partition, None, {}, None)
+        cases[name] = replace(known, patient=patients.get(name) or known.patient, reference=path)
     if problems:
         raise InputError(problems)
     return sorted(cases.values(), key=lambda case: natural_key(case.name))
@@ -166,36 +154,20 @@ def read_case_folds(path: Path) -> dict[str, int]:
     Raises:
         InputError: the file is missing or no such table, a fold is no whole number, or a case is in two.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: does not exist: check the path") from None
-    except (OSError, ValueError):
-        raise InputError(f"{path}: is no table with the columns case and fold: give a folds file") from None
-    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
-    try:
-        fields = [(number, next(csv.reader([line]))) for number, line in rows]
-    except csv.Error:
-        fields = []
-    header = [name.strip() for name in fields[0][1]] if fields else []
-    if not {"case", "fold"} <= set(header):
-        raise InputError(f"{path}: is no table with the columns case and fold: give a folds file")
+    table = read_table(path, "case", "fold", comments=True)
     folds: dict[str, int] = {}
     problems = []
-    for number, row in fields[1:]:
-        found = dict(zip(header, (field.strip() for field in row), strict=False))
-        case, fold = found.get("case", ""), found.get("fold", "")
+    for row, (case, fold) in enumerate(table.fields("case", "fold")):
         if not case:
-            problems.append(f"{path}:{number}: case is empty: fill it in")
+            problems.append(f"{table.where(row)}: case is empty: fill it in")
         elif not (fold.isascii() and fold.isdecimal() and len(fold) < len(str(_MOST_FOLDS))):
-            problems.append(f"{path}:{number}: fold is {fold!r}: it must be a whole number of at least 0")
+            problems.append(f"{table.where(row)}: fold is {shown(fold)}: it must be a whole number of at least 0")
         elif folds.setdefault(name := name_in_table(mask_stem(case)), int(fold)) != int(fold):
             problems.append(
-                f"{path}:{number}: puts {name} into fold {fold}, an earlier line into {folds[name]}: keep one"
+                f"{table.where(row)}: puts {shown(name)} into fold {fold}, an earlier line into {folds[name]}: keep one"
             )
     if problems:
-        more = [f"{path}: {len(problems) - _MOST_PROBLEMS} more problems"] if problems[_MOST_PROBLEMS:] else []
-        raise InputError(problems[:_MOST_PROBLEMS] + more)
+        raise InputError(shortened(path, problems))
     return folds
 
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaderboard.cohort.names import is_mask_file, mask_stem, submitted_file, submitted_id
-from leaderboard.cohort.trees import SUBMISSION_KIND, Case, natural_key
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.names import is_mask_file, mask_stem, natural_key, submitted_file, submitted_id
 from leaderboard.errors import InputError, listed
 from leaderboard.io.archive import list_members, unpack
 from leaderboard.io.images import read_geometry
@@ -114,9 +114,9 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
         entries = sorted(ours, key=lambda entry: (natural_key(entry.name), entry.name))
         for entry in entries:
             path = folder / entry.name
-            if entry.is_dir():
+            if path.is_dir():
                 continue
-            if not entry.is_file():
+            if not path.is_file():
                 problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
             elif is_mask_file(entry.name):
                 masks.append(path)
@@ -133,7 +133,11 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
 def _folder_with_masks(folder: Path) -> Path | None:
     """The first folder within that holds what `folder` should."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return next((path for path in inner if any(is_mask_file(entry.name) for entry in path.iterdir())), None)
+    return next((path for path in inner if os.access(path, os.R_OK) and _holds_masks(path)), None)
+
+
+def _holds_masks(folder: Path) -> bool:
+    return any(is_mask_file(entry.name) for entry in folder.iterdir())
 
 
 def _is_ours(name: str) -> bool:
@@ -207,9 +211,10 @@ def _owners(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict
         names[mask_stem(case.name)] = case.name
         if case.reference:
             names[mask_stem(case.reference.name)] = case.name
-        right = case.ids.get(case.submission_kind)
+        names |= {mask_stem(name): case.name for name in case.other_names}
+        right = case.ids.get(case.grid)
         for kind, number in case.ids.items():
-            if kind in SUBMISSION_KIND.values():
+            if kind == case.grid:
                 ids[str(number)] = case.name
             elif right is not None:
                 foreign[str(number)] = (case.name, kind, right)
@@ -245,7 +250,7 @@ def check_predictions(
         by_name: Mapping[str, Case] = {case.name: case for case in cases}
         shown = [(case, path) for case, path in matches.files.items()]
         shown += [(case, path) for case, paths in matches.doubled.items() for path in paths]
-        tasks = [(grid_file(by_name[case]), submission.files[path]) for case, path in shown]
+        tasks = [(by_name[case].grid_file, submission.files[path]) for case, path in shown]
         found = dict(run_tasks(check_file, tasks, jobs=jobs, progress=progress))
         for number, (_, path) in enumerate(shown):
             problems += submission.with_shown_path(found[number], path)
@@ -273,8 +278,3 @@ def check_file(task: tuple[Path, Path]) -> list[str]:
     except InputError as error:
         return error.problems
     return []
-
-
-def grid_file(case: Case) -> Path:
-    """A file on the case's grid."""
-    return case.reference or next(path for kind, path in case.images.items() if not kind.endswith("4DPWI"))

@@ -24,8 +24,8 @@ from benchmark.commands.cost import measure_costs
 from benchmark.machine.memory import keep_memory
 from benchmark.methods.fcn3d_crf.crf import CRFSettings, dense_crf, dense_crf_in_brain
 from benchmark.pipeline.cache import build_cache, open_entry
-from benchmark.pipeline.intensity import strip_ct, zscore
-from leaderboard.cohort.trees import read_cohort
+from benchmark.pipeline.intensity import strip, zscore
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.parallel import cores
 
 pytestmark = pytest.mark.bench
@@ -68,9 +68,9 @@ def measure_crf(folder: Path) -> tuple[float, float]:
     """In a process of its own: median seconds of the field in the brain, and its difference from the whole array's."""
     torch.set_num_threads(1)
     cohort = read_cohort(folder / "cohort", "training")
-    (entry,) = build_cache(cohort.cases, cohort.channels, folder / "cache")
+    (entry,) = build_cache(cohort.cases, cohort.images, folder / "cache")
     case = open_entry(cohort.cases[0], entry)
-    images = zscore(strip_ct(case.image, case.brain, case.channels), case.mean, case.sd).transpose(0, 3, 2, 1)
+    images = zscore(strip(case.image, case.brain, case.windows), case.mean, case.sd).transpose(0, 3, 2, 1)
     brain = np.asarray(case.brain).astype(bool).transpose(2, 1, 0)
     lesion = ndimage.gaussian_filter(np.asarray(case.reference, dtype=np.float32).transpose(2, 1, 0), (0.5, 3, 3))
     probability = np.clip(lesion + np.random.default_rng(0).normal(0, 0.1, lesion.shape), 0, 1).astype(np.float32)

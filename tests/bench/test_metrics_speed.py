@@ -19,7 +19,7 @@ from medpy.metric import binary
 from scipy import ndimage
 
 from leaderboard.cases import write_cases
-from leaderboard.cohort.trees import case_table
+from leaderboard.cohort.formats.isles2018 import case_table
 from leaderboard.io.images import write_mask
 from leaderboard.io.masks import read_mask
 from leaderboard.scoring.folder import score_cases

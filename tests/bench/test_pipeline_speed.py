@@ -51,7 +51,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folds(cohort: Path) -> Path:
     """The suite's way to deal the cases out, for the cases at hand."""
     from benchmark.cohort.folds import folds_bytes, make_folds, measure_cohort
-    from leaderboard.cohort.trees import read_cohort
+    from leaderboard.cohort.formats import read_cohort
 
     suite = read_suite(find_config(SUITE))
     path = cohort.parent / "folds.csv"

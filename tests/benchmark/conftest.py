@@ -10,7 +10,7 @@ from toy import make_project
 
 from benchmark.cohort.twin import write_twin
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
-from leaderboard.cohort.trees import Cohort, read_cohort
+from leaderboard.cohort.formats import Cohort, read_cohort
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cached(cohort: Cohort, cache: Path) -> list[CachedCase]:
     """Every training case of `twin`, preprocessed."""
-    entries = build_cache(cohort.cases, cohort.channels, cache)
+    entries = build_cache(cohort.cases, cohort.images, cache)
     return [open_entry(case, entry) for case, entry in zip(cohort.cases, entries, strict=True)]
 
 

@@ -9,8 +9,8 @@ import torch
 
 from benchmark.methods.perfusion_threshold import PerfusionThreshold
 from benchmark.pipeline.datasets import Batch
-from benchmark.pipeline.intensity import CT_WINDOW
 from benchmark.pipeline.midline import estimate_midline
+from leaderboard.cohort.case import CT_WINDOW
 
 FOV_MM = 200.0
 

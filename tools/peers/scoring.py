@@ -29,7 +29,7 @@ import numpy as np
 from medpy.metric import binary
 from scipy import ndimage
 
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_text
 from leaderboard.scoring.metrics import crop_to_joint_box, measure

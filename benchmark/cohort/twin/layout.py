@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from leaderboard.cohort.trees import case_table
+from leaderboard.cohort.formats.isles2018 import case_table
 
 #: The partitions as the table names them.
 PartitionKey = Literal["train", "test"]

@@ -12,11 +12,11 @@ from benchmark.methods.base import RuleMethod, on_host, to_host
 from benchmark.methods.perfusion_threshold import rules
 from benchmark.methods.perfusion_threshold.memo import FlowMemo
 from benchmark.pipeline.datasets import Batch
-from leaderboard.cohort.trees import CHANNELS
+from leaderboard.cohort.formats import isles2018
 from leaderboard.errors import InputError
 
 #: The images that the rule needs, in the order in which a batch holds them.
-KINDS = CHANNELS["isles2018"]
+KINDS = tuple(kind.name for kind in isles2018.FORMAT.images)
 #: The rows of a fold are computed in one process, and look at the same cases.
 _FLOWS = FlowMemo()
 #: Thresholds on rCBF that Tfit chooses from.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from benchmark.pipeline.intensity import CT_WINDOW
 from benchmark.pipeline.midline import Midline, positive_side
+from leaderboard.cohort.case import CT_WINDOW
 
 #: Pixels of ISLES 2018 measure 0.80 to 1.04 mm (median 0.88); the sources give margins in such pixels.
 _PIXEL_MM = 0.88

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.cohort.check import check_cohort, print_report
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 
 
@@ -211,7 +211,7 @@ def test_progress_counts_the_cases(cohort):
 
 
 def test_no_cohort_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="holds no ISLES cases"):
+    with pytest.raises(InputError, match="holds no cases"):
         check_cohort(tmp_path)
 
 

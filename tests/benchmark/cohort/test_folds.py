@@ -19,7 +19,9 @@ from benchmark.cohort.folds import (
 )
 from benchmark.suite.config import read_suite
 from benchmark.suite.config_files import shipped_configs
-from leaderboard.cohort.trees import case_table, natural_key, read_cohort
+from leaderboard.cohort.formats import read_cohort
+from leaderboard.cohort.formats.isles2018 import case_table
+from leaderboard.cohort.names import natural_key
 from leaderboard.errors import InputError
 
 COMMITTED = Path(__file__).parents[3] / "configs" / "folds" / "isles2018.csv"

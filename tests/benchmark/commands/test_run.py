@@ -23,7 +23,7 @@ from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import read_state
 from benchmark.training.wandb_sink import run_id
 from leaderboard.cli import main as leaderboard
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 
 
 def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
@@ -228,6 +228,18 @@ def test_an_ablation_is_a_row_of_its_own_from_the_same_training(project: Path, t
     assert (project / "runs" / "small" / "leaderboard-fold0" / "costs.csv").read_text().count("toy") == 1
 
 
+def test_what_a_suite_must_say_of_its_results_stands_on_the_page_and_below_the_leaderboard(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"note": "Short recipes: not\n comparable [b]."}))
+    assert run(tree, "--methods", "all_background") == 0
+    note = "Short recipes: not comparable [b]."
+    assert note in capsys.readouterr().out
+    folder = project / "runs" / "small" / "leaderboard"
+    assert note in (folder / "index.html").read_text()
+    assert (folder / "banner.txt").read_text() == f"{note}\n"
+
+
 def test_a_method_whose_package_is_missing_is_left_out_with_its_remedy(
     project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,7 +348,7 @@ def test_a_typo_in_a_setting_is_named_and_does_not_block_its_correction(
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"benchmark: toy: {words}")
         assert "correct" in line or "give" in line
-    assert [path.name for path in project.glob("runs/*/*")] == [".lock"]  # found before anything is done
+    assert not (project / "runs").exists()  # found before anything is done
     assert run(tree, *common, "--set", "trainer.max_epochs=1") == 0
 
 
@@ -349,6 +361,7 @@ def test_the_real_suite_runs_on_a_full_size_tree_cut_to_a_few_cases(tmp_path: Pa
         shutil.copytree(tmp_path / "whole" / case, tmp_path / "tree" / case)
     arguments = ["--config", "isles2018", "--cohort", str(tmp_path / "tree"), "--out", str(tmp_path / "runs")]
     arguments += ["--methods", "residual_unet,strokenet,perfusion_tfit", "--set", "trainer.max_epochs=1"]
+    arguments += ["--set", "trainer.precision=auto"]
     assert main(["run", *arguments]) == 0
     table = (tmp_path / "runs" / "isles2018" / "leaderboard" / "leaderboard.csv").read_text().splitlines()
     assert len(table) == 4

@@ -24,7 +24,7 @@ from benchmark.pipeline.store import Store
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge, shipped_configs
 from benchmark.training.loading import load
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.io.images import read_volume
 
 CONFIGS = sorted((shipped_configs() / "methods").glob("*.yaml"))

@@ -15,7 +15,7 @@ import pytest
 
 from benchmark.pipeline.cache import CachedCase, _is_sound, build_cache, open_entry
 from benchmark.pipeline.midline import estimate_midline
-from leaderboard.cohort.trees import Cohort, read_cohort
+from leaderboard.cohort.formats import Cohort, read_cohort
 from leaderboard.errors import InputError
 
 
@@ -66,9 +66,9 @@ def with_nan(data: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "change", "spacing", "words"),
     [
-        ("CT_Tmax", lambda data: data[:-1], (), r"shape \(7, 9, 2\) where CT has \(8, 9, 2\)"),
+        ("CT_Tmax", lambda data: data[:-1], (), r"shape \(7, 9, 2\) where CT_MTT has \(8, 9, 2\)"),
         ("CT_Tmax", with_nan, (), "holds NaN or infinite values"),
-        ("CT_Tmax", lambda data: data, (1.0, 1.0, 5.0), "spacing .* mm where CT has"),
+        ("CT_Tmax", lambda data: data, (1.0, 1.0, 5.0), "spacing .* mm where CT_MTT has"),
         ("OT", lambda data: data[:, :-1], (), r"shape \(8, 8, 2\) where the images have \(8, 9, 2\)"),
         ("OT", lambda data: 2 * data, (), "holds other values than 0 and 1"),
     ],
@@ -84,7 +84,7 @@ def test_images_that_do_not_fit_together_are_refused_by_the_files_name(
     assert path is not None
     change_image(isles_tree, path, change, *spacing)
     with pytest.raises(InputError, match=f"{path}: {words}") as refused:
-        build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+        build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     assert len(refused.value.problems) == 1
 
 
@@ -94,25 +94,25 @@ def test_maps_without_any_tissue_are_refused_and_every_such_case_is_named(isles_
         for kind in cohort.channels[1:]:
             change_image(isles_tree, case.images[kind], np.zeros_like)
     with pytest.raises(InputError) as refused:
-        build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+        build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     assert [problem.partition(": ")[2][:23] for problem in refused.value.problems] == ["every map is zero: repl"] * 2
     assert [Path(problem.partition(": ")[0]).name for problem in refused.value.problems] == ["case_2", "case_3"]
 
 
 def test_the_second_build_reads_no_image(cohort: Cohort, cached: list[CachedCase], cache: Path, monkeypatch) -> None:
     monkeypatch.setattr("benchmark.pipeline.cache.preprocess", lambda *_: pytest.fail("preprocessed again"))
-    build_cache(cohort.cases, cohort.channels, cache)
+    build_cache(cohort.cases, cohort.images, cache)
 
 
 def test_changed_content_gets_another_entry(twin: Path, tmp_path: Path) -> None:
     tree = shutil.copytree(twin / "TRAINING" / "case_20", tmp_path / "tree" / "TRAINING" / "case_20")
     cohort = read_cohort(tree.parents[1])
-    (before,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    (before,) = build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     path = cohort.cases[0].images["CT"]
     content = bytearray(path.read_bytes())
     content[400] ^= 1
     path.write_bytes(content)
-    (after,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    (after,) = build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     assert before != after
 
 
@@ -120,7 +120,7 @@ def test_changed_content_gets_another_entry(twin: Path, tmp_path: Path) -> None:
 def test_a_damaged_entry_is_built_again(twin: Path, tmp_path: Path, damage: str) -> None:
     shutil.copytree(twin / "TRAINING" / "case_20", tmp_path / "tree" / "TRAINING" / "case_20")
     cohort = read_cohort(tmp_path / "tree")
-    (entry,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    (entry,) = build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     sound = (entry / "image.npy").read_bytes()
     if damage == "flip":
         (entry / "image.npy").write_bytes(sound[:-5] + bytes([sound[-5] ^ 255]) + sound[-4:])
@@ -130,7 +130,7 @@ def test_a_damaged_entry_is_built_again(twin: Path, tmp_path: Path, damage: str)
         (entry / "reference.npy").unlink()
     else:
         (entry / "meta.json").write_text("{")
-    build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     assert (entry / "image.npy").read_bytes() == sound
     assert open_entry(cohort.cases[0], entry).reference is not None
 
@@ -138,7 +138,7 @@ def test_a_damaged_entry_is_built_again(twin: Path, tmp_path: Path, damage: str)
 def test_no_byte_of_an_entrys_description_can_change_unnoticed(twin: Path, tmp_path: Path) -> None:
     shutil.copytree(twin / "TRAINING" / "case_20", tmp_path / "tree" / "TRAINING" / "case_20")
     cohort = read_cohort(tmp_path / "tree")
-    (entry,) = build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+    (entry,) = build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     content = (entry / "meta.json").read_bytes()
     assert _is_sound(entry)
     for place in range(len(content)):
@@ -152,9 +152,9 @@ BUILD = """
 import sys
 from pathlib import Path
 from benchmark.pipeline.cache import build_cache
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 cohort = read_cohort(Path(sys.argv[1]), "training")
-print(*(entry.name for entry in build_cache(cohort.cases, cohort.channels, Path(sys.argv[2]))))
+print(*(entry.name for entry in build_cache(cohort.cases, cohort.images, Path(sys.argv[2]))))
 """
 
 
@@ -174,6 +174,6 @@ def test_unreadable_cases_are_all_named(twin: Path, tmp_path: Path) -> None:
     for case in cohort.cases:
         case.images["CT_MTT"].write_text("no image")
     with pytest.raises(InputError) as error:
-        build_cache(cohort.cases, cohort.channels, tmp_path / "cache")
+        build_cache(cohort.cases, cohort.images, tmp_path / "cache")
     assert len(error.value.problems) == 2
     assert "CT_MTT" in error.value.problems[0]

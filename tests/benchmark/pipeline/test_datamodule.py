@@ -14,7 +14,7 @@ from benchmark.cohort.folds import Folds, write_fold_file
 from benchmark.methods.base import Method
 from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datamodule import StrokeData
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.pipeline.intensity import brain_statistics, strip_ct, zscore
+from benchmark.pipeline.intensity import brain_statistics, strip, zscore
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_the_ct_image_alone_is_clipped_to_soft_tissue_and_zero_outside_the_brain
     image: np.ndarray, brain: np.ndarray
 ) -> None:
     before = image.copy()
-    stripped = strip_ct(image, brain, ("CT", "CT_Tmax"))
+    stripped = strip(image, brain, ((0.0, 100.0), None))
     assert not stripped[0, 0].any()
     assert (stripped[0, 1, 1] == 100).all()
     assert (stripped[0, 2, 2] == 0).all()
@@ -51,7 +51,7 @@ def test_a_map_that_is_constant_in_the_brain_does_not_divide_by_zero(image: np.n
 def test_z_scores_have_mean_0_and_sd_1_in_the_brain_and_the_background_keeps_its_distance(
     image: np.ndarray, brain: np.ndarray
 ) -> None:
-    stripped = strip_ct(image, brain, ("CT", "CT_Tmax"))
+    stripped = strip(image, brain, ((0.0, 100.0), None))
     mean, sd = brain_statistics(stripped, brain)
     scored = zscore(stripped, mean, sd)
     assert scored[:, brain].mean(axis=1) == pytest.approx([0, 0], abs=1e-5)

@@ -138,7 +138,7 @@ def test_commands_refuse_before_they_import_what_a_run_names(
     (run / "checkpoints").mkdir(parents=True)
     torch.save({}, run / "checkpoints" / "last.ckpt")
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    write_provenance(run, {"outputs": {}, "ablations": [], "cohort": {"edition": "isles2018", "partition": "training"}})
+    write_provenance(run, {"outputs": {}, "ablations": [], "cohort": {"format": "isles2018", "partition": "training"}})
     assert main([*command, str(run)]) == 1
     assert "is not a method of this package: give --trust" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
@@ -159,7 +159,7 @@ def test_weights_that_are_code_are_refused(
     (run / "checkpoints").mkdir(parents=True)
     torch.save({"state_dict": _Payload()}, run / "checkpoints" / "last.ckpt")
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    write_provenance(run, {"outputs": {}, "ablations": [], "cohort": {"edition": "isles2018", "partition": "training"}})
+    write_provenance(run, {"outputs": {}, "ablations": [], "cohort": {"format": "isles2018", "partition": "training"}})
     assert main(["verify", str(run)]) == 1
     assert "last.ckpt is missing or damaged" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()

@@ -1,12 +1,15 @@
 """A case's name, made and read."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leaderboard.cohort.names import (
     case_name,
     is_mask_file,
     mask_stem,
     name_in_table,
+    natural_key,
     number_of_folder,
     prediction_file,
     submitted_file,
@@ -47,3 +50,19 @@ def test_a_mask_is_known_by_its_name_without_the_ending(name, stem):
 @pytest.mark.parametrize("name", ["case_7.img", ".nii", "case_7.nii.bz2", "nii"])
 def test_other_files_are_no_masks(name):
     assert not is_mask_file(name)
+
+
+def test_natural_key_puts_2_before_10():
+    names = ["case_10", "case_2", "case_1", "a10b2", "a10b10", "a9"]
+    assert sorted(names, key=natural_key) == ["a9", "a10b2", "a10b10", "case_1", "case_2", "case_10"]
+
+
+@given(st.permutations(["", "a", "case_2", "case_10", "²", "٣", "2", "10", "a²", "Case_2", "2a"]))
+def test_natural_key_orders_any_names_in_one_way(names):
+    assert sorted(names, key=natural_key) == ["", "2", "2a", "٣", "10", "Case_2", "a", "a²", "case_2", "case_10", "²"]
+
+
+@given(st.lists(st.integers(0, 200), unique=True))
+def test_natural_key_orders_numbers_as_numbers(numbers):
+    names = sorted((f"case_{number}" for number in numbers), key=natural_key)
+    assert names == [f"case_{number}" for number in sorted(numbers)]

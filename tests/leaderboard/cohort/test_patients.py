@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard.cohort.formats import read_cohort
+from leaderboard.cohort.formats.isles2018 import case_table
 from leaderboard.cohort.patients import known_patient
-from leaderboard.cohort.trees import case_table, read_cohort
 from leaderboard.errors import InputError
 
 KINDS_2018 = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT")
@@ -50,7 +51,7 @@ def test_patients_of_the_public_data_follow_the_table(isles_tree):
 def test_every_public_case_is_recognised_by_its_ids():
     for row in case_table().itertuples():
         partition = {"train": "training", "test": "testing"}[row.partition]
-        assert known_patient("isles2018", partition, row.case, frozenset({int(row.id_ct_mtt)})) == str(row.patient)
+        assert known_patient(partition, row.case, frozenset({int(row.id_ct_mtt)})) == str(row.patient)
 
 
 def test_a_foreign_cohort_with_the_same_numbers_has_no_isles_patients(isles_tree):
@@ -112,7 +113,7 @@ def test_a_faulty_patients_csv_is_refused_in_one_line(isles_tree, content):
     with pytest.raises(InputError) as error:
         read_cohort(root)
     assert error.value.problems == [str(error.value)]
-    assert str(error.value).startswith(f"{root / 'patients.csv'}: ")
+    assert str(error.value).startswith(f"{root / 'patients.csv'}:")
     assert "\n" not in str(error.value)
 
 

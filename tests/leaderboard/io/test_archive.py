@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.archive import Limits, list_members, unpack
 from leaderboard.scoring import submission

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as itk
 
+from leaderboard.cohort.case import Case
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.cohort.names import mask_stem
-from leaderboard.cohort.trees import Case, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io import masks
 from leaderboard.io.masks import binary_mask, read_mask
@@ -31,6 +32,7 @@ def cases():
             partition="training",
             patient=None,
             images={},
+            grid="CT_MTT",
             ids={"CT": 100 + number, "CT_MTT": 200 + number, "OT": 300 + number},
             reference=Path(f"SMIR.Brain.XX.O.OT.{300 + number}.nii"),
         )
@@ -117,6 +119,16 @@ def test_only_masks_count_and_other_images_are_told(tmp_path, isles_tree, cases)
     assert set(told) == {"case_12.nii.gz", "pipe.nii", "case_12.img"}
     assert "no regular file, or a link to none" in told["case_12.nii.gz"]
     assert "of a format that is not read" in told["case_12.img"]
+
+
+def test_of_a_folder_with_a_looping_link_that_link_alone_is_told(tmp_path, isles_tree, cases):
+    isles_tree.image(tmp_path / "case_1.nii.gz", isles_tree.values((8, 9, 2), "OT", 0))
+    (tmp_path / "case_2.nii.gz").symlink_to("case_2.nii.gz")
+    (tmp_path / "notes").symlink_to("notes")
+    with open_submission(tmp_path) as submission:
+        assert list(submission.files) == [tmp_path / "case_1.nii.gz"]
+        (problem,) = submission.problems
+    assert problem == f"{tmp_path / 'case_2.nii.gz'}: is no regular file, or a link to none: put the mask there"
 
 
 def test_masks_one_folder_deeper_are_hinted_at(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.cohort.twin.layout import patients_of
-from leaderboard.cohort.trees import case_table
+from leaderboard.cohort.formats.isles2018 import case_table
 
 
 @pytest.mark.parametrize("size", [32, 100, 256])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.cohort.twin import write_twin
-from leaderboard.cohort.trees import read_cohort
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 
 SMALL = {"cases": 6, "size": 32, "seed": 3, "test_cases": 2}

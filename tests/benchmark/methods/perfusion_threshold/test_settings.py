@@ -10,10 +10,12 @@ import yaml
 
 from benchmark.methods.perfusion_threshold import PerfusionThreshold
 from benchmark.methods.perfusion_threshold.module import check_kinds
-from leaderboard.cohort.trees import CHANNELS
+from leaderboard.cohort.formats import FORMATS
 from leaderboard.errors import InputError
 
 CONFIGS = Path(__file__).parents[4] / "configs" / "methods"
+
+CHANNELS = {name: [kind.name for kind in FORMATS[name].images] for name in ("isles2017", "isles2018")}
 
 
 def test_cohort_without_ct_perfusion_is_refused_with_its_name() -> None:

@@ -1,0 +1,83 @@
+"""What a cohort format says of itself, and a cohort that was read in one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from leaderboard.cohort.case import Case, ImageKind, Partition, Problem
+
+
+class Format(Protocol):
+    """A tree that cohorts come in. Another format is another module with an object of these (see `FORMATS`)."""
+
+    @property
+    def name(self) -> str:
+        """As ``--format`` takes it, such as ``isles2018``."""
+
+    @property
+    def title(self) -> str:
+        """For messages and pages, such as ``ISLES 2018``."""
+
+    @property
+    def tree(self) -> str:
+        """What its tree is recognised by, for messages, such as ``TRAINING/case_<k>``."""
+
+    @property
+    def thick_slices(self) -> bool:
+        """Whether slices are much thicker than pixels, so that nothing may be turned out of the slice plane."""
+
+    @property
+    def released(self) -> Mapping[Partition, int]:
+        """How many cases the release has, by partition; a smaller set is told. Empty where there is no release."""
+
+    def find(self, root: Path) -> dict[Partition, Path]:
+        """The folder of each partition under `root`; empty where `root` holds no cohort of this format.
+
+        Raises:
+            InputError: it does, and leaves open which folder is meant.
+        """
+
+    def scan(self, root: Path, partition: Partition) -> Cohort:
+        """Read the tree's names, no image, and collect what is wrong with single cases.
+
+        Args:
+            root: as for `find`.
+            partition: one of those that `find` found.
+        """
+
+    def submitted_file(self, case: Case, free_name: str) -> str:
+        """The file name under which the challenge takes the prediction of a case."""
+
+    def known_faults(self, case: Case) -> Sequence[str]:
+        """What is known to be wrong with this case in the release, a line each."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """One partition of a cohort on disk, cases in natural order.
+
+    Attributes:
+        root: the folder that was given.
+        format: what it came in.
+        partition: which partition this is.
+        images: the kinds of image that every case has, in the order in which every method sees them.
+        cases: its cases.
+        problems: what is wrong with the tree (empty for a cohort from `read_cohort`).
+        background: the kind of image that pictures show below the outlines.
+    """
+
+    root: Path
+    format: Format
+    partition: Partition
+    images: tuple[ImageKind, ...]
+    cases: tuple[Case, ...]
+    problems: tuple[Problem, ...] = field(default=())
+    background: str = ""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of `images`."""
+        return tuple(kind.name for kind in self.images)

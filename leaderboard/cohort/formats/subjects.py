@@ -1,0 +1,126 @@
+"""What the formats have in common that name a case ``sub-...``, as BIDS does: files found by their suffix."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard.cohort import patients
+from leaderboard.cohort.case import Case, ImageKind, Partition, Problem
+from leaderboard.cohort.formats.interface import Cohort, Format
+from leaderboard.cohort.names import mask_stem, natural_key
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject's files.
+
+    Attributes:
+        name: ``sub-...``.
+        folder: its folder, for messages.
+        images: the files that may be the image of each kind.
+        references: the files that may be the reference.
+        centre: where it was scanned, if known.
+    """
+
+    name: str
+    folder: Path
+    images: Mapping[str, Sequence[Path]]
+    references: Sequence[Path]
+    centre: str | None = None
+
+
+def nifti_files(folder: Path) -> list[Path]:
+    """Every NIfTI file below a folder, in order; hidden ones are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*.nii*")
+        if path.name.lower().endswith((".nii", ".nii.gz"))
+        and not path.name.startswith(".")
+        and "__MACOSX" not in path.parts
+        and path.is_file()
+    )
+
+
+def ending_in(files: Iterable[Path], pattern: str) -> list[Path]:
+    """Those files whose name, without ``.nii`` or ``.nii.gz``, ends in a pattern, in whatever case."""
+    ending = re.compile(rf"(?:.*_)?(?:{pattern})\.nii(?:\.gz)?", re.IGNORECASE)
+    return [path for path in files if ending.fullmatch(path.name)]
+
+
+def subject_folders(folder: Path, pattern: str) -> list[Path]:
+    """Folders of subjects in a folder, in natural order.
+
+    Args:
+        folder: may be missing.
+        pattern: of a subject's name.
+    """
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if re.fullmatch(pattern, path.name) and path.is_dir())
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def case_number(name: str) -> int:
+    """A number for a case of that name: the one in it, if there is one alone, else a checksum of the name."""
+    numbers = re.findall(r"\d+", name)
+    return int(numbers[0]) if len(numbers) == 1 and len(numbers[0]) < 10 else zlib.crc32(name.encode())
+
+
+def cohort_of(
+    form: Format,
+    root: Path,
+    partition: Partition,
+    subjects: Sequence[Subject],
+    images: tuple[ImageKind, ...],
+    *,
+    grid: str,
+    background: str,
+    remedy: str = "unpack the archive again",
+) -> Cohort:
+    """The cohort of some subjects, each a patient of its own unless a ``patients.csv`` in `root` says otherwise.
+
+    Args:
+        form: the format.
+        root: as it was given.
+        partition: of the subjects; those of the training partition need a reference.
+        subjects: in natural order.
+        images: the kinds that each must have.
+        grid: see `Case`.
+        background: see `Cohort`.
+        remedy: what to do where an image is missing.
+    """
+    patient_of = patients.read_patients([root])
+    cases: list[Case] = []
+    problems: list[Problem] = []
+    for subject in subjects:
+        found = {kind.name: list(subject.images.get(kind.name, ())) for kind in images}
+        if partition == "training":
+            found[""] = list(subject.references)
+        for kind, files in found.items():
+            what = kind or "the reference"
+            if not files:
+                problems.append(Problem(subject.name, f"{subject.folder}: {what} is missing: {remedy}"))
+            elif len(files) > 1:
+                names = ", ".join(str(path.relative_to(root)) for path in files)
+                fault = f"{subject.folder}: {what} is there {len(files)} times ({names}): keep one"
+                problems.append(Problem(subject.name, fault))
+        paths = {kind: files[0] for kind, files in found.items() if files and kind}
+        reference = found[""][0] if found.get("") else None
+        cases.append(
+            Case(
+                subject.name,
+                case_number(subject.name),
+                partition,
+                patient_of.get(subject.name, subject.name),
+                paths,
+                reference,
+                grid,
+                other_names=(mask_stem(paths[grid].name),) if grid in paths else (),
+                centre=subject.centre,
+            )
+        )
+    return Cohort(root, form, partition, images, tuple(cases), tuple(problems), background)
