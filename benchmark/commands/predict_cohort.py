@@ -16,7 +16,7 @@ from benchmark.rundir.trust import received_config
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.lightning_cli import SuiteCLI
-from benchmark.training.loading import load, quiet_lightning
+from benchmark.training.loading import load, quiet_lightning, use_threads
 from leaderboard.cohort.case import Partition
 from leaderboard.cohort.formats import find_format
 from leaderboard.errors import InputError
@@ -62,6 +62,7 @@ def predict_cohort(
     with tempfile.TemporaryDirectory() as own:
         if not trust:
             config, settings = received_config(run, settings, Path(own))
+        use_threads(settings)
         method = (settings.get("suite") or {}).get("method", run.parent.name)
         cli = _predict(config, run / LAST, provenance["cohort"]["format"], cohort, out, partition, name or method)
     data, trained = cli.datamodule, _training_digests(settings["data"], provenance)

@@ -57,7 +57,10 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
         InputError: `run` is no finished job, a process works in it, or its cohort or folds are not what they were.
     """
     if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
-        raise InputError(f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k>")
+        raise InputError(
+            f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k> (published tables are "
+            "for leaderboard verify)"
+        )
     if not is_loadable(run / LAST):
         raise InputError(f"{run}: its {LAST} is missing or damaged: benchmark run makes it again")
 

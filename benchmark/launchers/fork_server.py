@@ -199,7 +199,7 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
     gc.disable()  # nothing imported is garbage; frozen, it is not looked at in the copies either, and stays shared
     import_module("benchmark.training.job")
     for name in modules:
-        with suppress(ImportError):  # the job will say so
+        with suppress(Exception):  # the job will say so
             import_module(name)
     folders = [found for found in gc.get_objects() if isinstance(found, tempfile.TemporaryDirectory)]
     gc.freeze()

@@ -20,9 +20,11 @@ class State:
 
     Attributes:
         status: where the job stands.
-        phase: while running: ``starting``, ``training`` or ``predicting``.
-        done: finished epochs or predicted cases of the phase.
+        phase: while running: ``starting``, ``training``, ``fitting`` (a rule, case by case) or ``predicting``.
+        done: finished epochs, or cases, of the phase.
         total: of how many.
+        step: in training, finished steps of the epoch that is not finished.
+        steps: of how many.
         reason: of a failure, one line.
         inputs: digest of everything that decides the job's result (see `benchmark.suite.plan.Job.inputs`).
     """
@@ -31,8 +33,15 @@ class State:
     phase: str = ""
     done: int = 0
     total: int = 0
+    step: int = 0
+    steps: int = 0
     reason: str = ""
     inputs: str = ""
+
+    @property
+    def share(self) -> float:
+        """How much of the phase is done, 0 to 1."""
+        return (self.done + self.step / max(self.steps, 1)) / self.total if self.total else 0.0
 
 
 _TYPES = {field.name: type(field.default) for field in fields(State)}

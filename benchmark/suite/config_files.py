@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.rundir.plain_yaml import load_yaml
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 
 
 def shipped_configs() -> Path:
@@ -38,9 +38,9 @@ def find_config(name: str) -> Path:
         ):
             if candidate.is_file():
                 return candidate
-    known = ", ".join(sorted(path.stem for path in shipped_configs().glob("*.yaml")))
+    known = sorted(path.stem for path in shipped_configs().glob("*.yaml"))
     what = "is a folder, no config" if given.is_dir() else "no such config"
-    raise InputError(f"{name}: {what}: give a path, or one of {known}")
+    raise InputError(f"{name}: {what}: {nearest(given.stem, known)}give a path, or one of {', '.join(known)}")
 
 
 def find_method(name: str, suite_config: Path) -> Path:
@@ -54,7 +54,10 @@ def find_method(name: str, suite_config: Path) -> Path:
         if (path := folder / f"{name}.yaml").is_file():
             return path
     known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-    raise InputError(f"{name}: unknown method: choose among {', '.join(known)}, or write {folders[0] / name}.yaml")
+    raise InputError(
+        f"{name}: unknown method: {nearest(name, known)}choose among {', '.join(known)}, or write "
+        f"{folders[0] / name}.yaml"
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

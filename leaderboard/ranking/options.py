@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.columns import CORE_METRICS
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
 
 #: Within what ``--by`` ranks.
 STRATA = ("size", "fold")
+#: A million resamples of 63 patients take 120 MB, and tell no more than 100,000.
+MOST_RESAMPLES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,11 @@ class RankingOptions:
     Attributes:
         scheme: one of `schemes.SCHEMES`.
         policy: one of `policies.POLICIES`.
-        metrics: what the scheme ranks by, each ``name`` or ``name:higher`` or ``name:lower``; any column of numbers is
-            one: ``seconds:lower``. The scheme ``dice`` looks at Dice alone.
+        metrics: what the scheme ranks by, each ``name``, or for any other column of numbers its name and direction:
+            ``seconds:lower``. Empty: the contract's metrics that the rows have. The scheme ``dice`` looks at Dice
+            alone.
         unit: what is resampled, ``patient`` or ``case``.
-        resamples: how many; 0 leaves out all that comes from resampling.
+        resamples: how many, up to `MOST_RESAMPLES`; 0 leaves out all that comes from resampling.
         seed: of the resamples.
 
     Raises:
@@ -34,14 +36,14 @@ class RankingOptions:
 
     scheme: str = "dice"
     policy: str = "isles2018"
-    metrics: Sequence[str] = CORE_METRICS
+    metrics: Sequence[str] = ()
     unit: str = "patient"
     resamples: int = 10_000
     seed: int = 0
 
     def __post_init__(self) -> None:
         problems = [
-            f"the {name} {chosen} is unknown: choose {', '.join(known)}"
+            f"the {name} {chosen} is unknown: {nearest(chosen, known)}choose {', '.join(known)}"
             for name, chosen, known in (
                 ("scheme", self.scheme, SCHEMES),
                 ("policy", self.policy, POLICIES),
@@ -51,6 +53,12 @@ class RankingOptions:
         ]
         if self.resamples < 0 or self.seed < 0:
             problems.append("resamples and the seed must be at least 0: correct them")
+        if self.resamples > MOST_RESAMPLES:
+            problems.append(
+                f"{self.resamples} resamples are more than the {MOST_RESAMPLES} that are allowed: take fewer"
+            )
+        if isinstance(self.metrics, str) or not all(isinstance(metric, str) for metric in self.metrics):
+            problems.append("metrics must be a list of names: correct it")
         if problems:
             raise InputError(problems)
 

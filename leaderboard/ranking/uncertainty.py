@@ -263,13 +263,17 @@ def _observations(matrices: Matrices, scheme: Scheme, unit_of_case: np.ndarray) 
 
 
 def scheme_agreement(matrices: Matrices) -> SchemeAgreement:
-    """The ranks under each scheme and Kendall's tau between each two; ``dice`` by Dice, the others by the metrics."""
+    """The ranks under each scheme and Kendall's tau between each two; ``dice`` by Dice, the others by the metrics.
+
+    A scheme whose own metric the rows lack is not among them.
+    """
     from scipy.stats import kendalltau
 
-    ranks = np.array([scheme.ranks(matrices)[1] for scheme in SCHEMES.values()])
+    schemes = {name: scheme for name, scheme in SCHEMES.items() if scheme.metric in (None, *matrices.values)}
+    ranks = np.array([scheme.ranks(matrices)[1] for scheme in schemes.values()])
     tau = np.full((len(ranks), len(ranks)), np.nan)
     for row, first in enumerate(ranks):
         for column, second in enumerate(ranks):
             if len(set(first.tolist())) > 1 and len(set(second.tolist())) > 1:
                 tau[row, column] = kendalltau(first, second).statistic
-    return SchemeAgreement(tuple(SCHEMES), ranks, tau)
+    return SchemeAgreement(tuple(schemes), ranks, tau)
