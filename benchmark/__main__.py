@@ -1,8 +1,17 @@
-"""``python -m benchmark``."""
+"""``python -m benchmark``, which executes nothing that happens to lie in the working directory.
 
+Python puts that first on the path, where a file named like anybody's module is taken for it. It stays where
+``PYTHONPATH`` names it, and where this package itself lies in it (a clone that is not installed).
+"""
+
+import os
 import sys
 
-from benchmark.cli import main
-
 if __name__ == "__main__":
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 (pathlib is not read yet)
+    if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()] != [home]:  # noqa: PTH109
+        del sys.path[0]
+
+    from benchmark.cli import main
+
     sys.exit(main())

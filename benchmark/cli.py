@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.launchers import LAUNCHERS
+from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
-from leaderboard.shell import polite_end, run_command
+from leaderboard.shell import run_command
 
-_LIGHTNING = ("fit", "predict")
+#: LightningCLI's commands, and what is said where one has no arguments.
+_LIGHTNING = {
+    "fit": "trains one method by hand (benchmark run does a whole suite): give its config and a cohort, as in "
+    "--config configs/methods/strokenet.yaml --data.cohort DIR",
+    "predict": "predicts with one method by hand (benchmark predict-cohort does it for a finished job): give its "
+    "config, a cohort and a checkpoint, as in --config RUN/config.yaml --data.cohort DIR "
+    "--ckpt_path RUN/checkpoints/last.ckpt",
+}
 _INTERRUPTED = "interrupted: run the same command again to continue"
 #: On CPUs with AMX, torch 2.13 (oneDNN 3.12) computes the weights' gradients of 3D convolutions over slices of 96 x 96
 #: and more wrongly in bfloat16: 10 to 35 % off, or not finite (benchmark/methods/fcn3d_crf/README.md). So the
@@ -29,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point.
 
     Returns:
-        Exit status: 0 done, 1 the input is at fault, 130 interrupted, 143 terminated (argparse exits with 2 on
-        wrong usage).
+        Exit status: 0 done, 1 the input is at fault, values of options too, 130 interrupted, 143 terminated (the parser
+        exits with 2 on wrong usage).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault(*_WITHOUT_AMX)  # before torch is imported, here and in all processes that we start
@@ -39,12 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     if arguments[:1] and arguments[0] in _LIGHTNING:
+        if not arguments[1:]:
+            Parser(prog=f"benchmark {arguments[0]}").error(_LIGHTNING[arguments[0]])
         return argparse.Namespace(command=_lightning, arguments=arguments, interrupted=_INTERRUPTED)
     return _parser().parse_args(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="benchmark",
         description="Train stroke lesion segmentation methods under one protocol, and rank them.",
         epilog="benchmark fit and benchmark predict take LightningCLI's arguments: benchmark fit --help.",
@@ -83,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     cancel.set_defaults(command=_cancel)
 
     twin = commands.add_parser("twin", help="write a synthetic cohort in the ISLES 2018 tree")
-    twin.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    twin.add_argument("out", type=Path, metavar="OUT", help="(or --out OUT) folder to write")
+    twin.first = ("--out",)
     twin.add_argument("--cases", type=int, required=True, help="training cases, 1 to 94")
     twin.add_argument("--size", type=int, required=True, help="voxels along a slice's side; 256 is the real one")
     twin.add_argument("--seed", type=int, default=0, help="default: 0")
@@ -92,7 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     twin.set_defaults(command=_twin)
 
     check = commands.add_parser("check", help="is this cohort sound?")
-    check.add_argument("cohort", type=Path, metavar="COHORT", help="folder that holds TRAINING, TESTING or both")
+    check.add_argument(
+        "cohort", type=Path, metavar="COHORT", help="(or --cohort COHORT) folder that holds TRAINING, TESTING or both"
+    )
+    check.first = ("--cohort",)
     check.add_argument("--partition", choices=["training", "testing"], help="default: both")
     check.set_defaults(command=_check)
 
@@ -108,7 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict_cohort)
 
     verify = commands.add_parser("verify", help="does a finished job give the same bytes again?")
-    verify.add_argument("run", type=Path, metavar="RUN", help="run directory of a finished job: .../<method>/fold<k>")
+    verify.add_argument(
+        "run", type=Path, metavar="RUN", help="(or --run RUN) run directory of a finished job: .../<method>/fold<k>"
+    )
+    verify.first = ("--run",)
     verify.add_argument("--retrain", action="store_true", help="train again too, instead of predicting alone")
     _add_trust(verify)
     verify.set_defaults(command=_verify)
@@ -153,8 +170,11 @@ def _parser() -> argparse.ArgumentParser:
     cost.set_defaults(command=_cost)
 
     nnunet = commands.add_parser("export-nnunet", help="the training cases as an nnU-Net v2 dataset with our folds")
-    nnunet.add_argument("cohort", type=Path, metavar="COHORT", help="folder that holds TRAINING")
-    nnunet.add_argument("out", type=Path, metavar="OUT", help="folder to write nnUNet_raw and nnUNet_preprocessed in")
+    nnunet.add_argument("cohort", type=Path, metavar="COHORT", help="(or --cohort COHORT) folder that holds TRAINING")
+    nnunet.add_argument(
+        "out", type=Path, metavar="OUT", help="(or --out OUT) folder to write nnUNet_raw and nnUNet_preprocessed in"
+    )
+    nnunet.first, nnunet.last = ("--cohort",), ("--out",)
     nnunet.add_argument(
         "--folds",
         type=Path,
@@ -184,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise argparse.ArgumentTypeError("name at least one")
+        raise argparse.ArgumentTypeError(f"{text!r} names none: name at least one, as in a,b")
     return names
 
 
@@ -192,20 +212,22 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of fold numbers, like 0,1") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of fold numbers: give some, as in 0,1") from None
 
 
 def _setting(text: str) -> dict[str, Any]:
     """``trainer.max_epochs=1`` -> {"trainer": {"max_epochs": 1}}."""
-    import yaml
+    from benchmark.rundir.plain_yaml import parse_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form section.key=value: correct it, as in trainer.max_epochs=1"
+        )
     try:
-        setting: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"{text!r}: the value is not valid YAML") from None
+        setting: Any = parse_yaml(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: the value {error}") from None
     for part in reversed(key.split(".")):
         setting = {part: setting}
     return dict(setting)
@@ -217,7 +239,9 @@ def _require_training(command: str) -> None:
 
     missing = [name for name in ("torch", "pytorch_lightning", "torchio") if find_spec(name) is None]
     if missing:
-        raise InputError(f"{command}: needs {', '.join(missing)}: pip install 'isles-benchmark[train]'")
+        from benchmark.machine.environment import installing
+
+        raise InputError(f"{command}: needs {', '.join(missing)}: in the project's clone, {installing('train')}")
 
 
 def _compute_here(command: str) -> None:
@@ -231,7 +255,7 @@ def _compute_here(command: str) -> None:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console()
+    return Console(markup=False)  # what users name (x[/b]) is no markup; what has a style is a Text
 
 
 def _lightning(options: argparse.Namespace) -> int:
@@ -257,8 +281,7 @@ def _run(options: argparse.Namespace) -> int:
         restart_changed=options.restart_changed,
         launcher=options.launcher,
     )
-    with polite_end():  # the launcher ends its jobs; they continue when the command is given again
-        return run(request, _console())
+    return run(request, _console())
 
 
 def _cancel(options: argparse.Namespace) -> int:
@@ -299,7 +322,7 @@ def _check(options: argparse.Namespace) -> int:
     return report.exit_status
 
 
-def _add_trust(parser: argparse.ArgumentParser) -> None:
+def _add_trust(parser: Parser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
@@ -355,7 +378,9 @@ def _sanity(options: argparse.Namespace) -> int:
     def tell(checks: Sequence[Check]) -> None:
         nonlocal passed
         for check in checks:
-            console.print(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.seen}", highlight=False)
+            console.print(f"{check.outcome}  {check.name}: {check.seen}", highlight=False, markup=False, soft_wrap=True)
+            if check.advice:
+                console.print(f"        {check.advice}", highlight=False, markup=False, soft_wrap=True)
         passed = passed and all(check.passed for check in checks)
 
     cohort, settings = options.cohort, merge(*options.settings)

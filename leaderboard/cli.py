@@ -15,6 +15,7 @@ from pathlib import Path
 
 from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
+from leaderboard.command_line import Parser
 from leaderboard.errors import InputError, listed
 from leaderboard.shell import run_command
 
@@ -27,9 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(_PROGRAM, lambda: _parser(argv).parse_args(argv))
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> Parser:
     """The parser; a command has its options where `words` name it, so that --help imports nothing they need."""
-    parser = argparse.ArgumentParser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
+    parser = Parser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, text, add_options in (
@@ -37,6 +38,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         ("check", "would this submission be accepted? every problem, with the fix", _add_check),
         ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
+        ("verify", "is a published leaderboard what its scores give? every cell that differs", _add_verify),
+        ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
     ):
         command = commands.add_parser(name, help=text)
         if name in words:
@@ -44,15 +47,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_score(parser: argparse.ArgumentParser) -> None:
+def _add_score(parser: Parser) -> None:
     parser.description = (
         "Score a folder or a zip of predicted masks against the references of a cohort. Finished cases are kept in "
         "CSV.partial until the table is written: the same command continues what was interrupted."
     )
-    parser.add_argument(
-        "--reference", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
-    )
     _add_submission(parser)
+    parser.older = {"--reference": "--cohort"}
     parser.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
     parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the cases.csv to write")
     parser.add_argument("--folds", type=Path, metavar="CSV", help="columns case and fold: fills the fold of each case")
@@ -68,20 +69,21 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_score, interrupted="interrupted; the same command continues")
 
 
-def _add_check(parser: argparse.ArgumentParser) -> None:
+def _add_check(parser: Parser) -> None:
     parser.description = (
         "Check a folder or a zip of predicted masks without scoring it: names, grids, labels, damage, hostile archives."
     )
-    parser.add_argument(
-        "--cohort", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
-    )
     _add_submission(parser)
+    parser.older = {"--reference": "--cohort"}
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
     parser.add_argument("--complete", action="store_true", help="a case without a prediction is a problem, too")
     parser.set_defaults(command=_check)
 
 
-def _add_submission(parser: argparse.ArgumentParser) -> None:
+def _add_submission(parser: Parser) -> None:
+    parser.add_argument(
+        "--cohort", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
+    )
     parser.add_argument(
         "--predictions",
         type=Path,
@@ -96,13 +98,25 @@ def _add_submission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
 
 
-def _add_report(parser: argparse.ArgumentParser) -> None:
+def _add_report(parser: Parser) -> None:
     from leaderboard.report.command import add_report
 
     add_report(parser)
 
 
-def _add_rank(parser: argparse.ArgumentParser) -> None:
+def _add_verify(parser: Parser) -> None:
+    from leaderboard.report.comparing import add_verify
+
+    add_verify(parser)
+
+
+def _add_diff(parser: Parser) -> None:
+    from leaderboard.report.comparing import add_diff
+
+    add_diff(parser)
+
+
+def _add_rank(parser: Parser) -> None:
     from leaderboard.ranking.arguments import add_ranking_options
     from leaderboard.ranking.options import STRATA
     from leaderboard.report.published import PUBLISHED
@@ -119,6 +133,7 @@ def _add_rank(parser: argparse.ArgumentParser) -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import write_cases
+    from leaderboard.cohort.banner import is_synthetic
     from leaderboard.ranking.reading import without_patient
     from leaderboard.scoring.folder import journal_of, score_cases
     from leaderboard.scoring.references import (
@@ -131,7 +146,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
     _prepare_output(arguments.out)
     folds = read_case_folds(arguments.folds) if arguments.folds else None
-    cases = find_references(arguments.reference, arguments.predictions, arguments.partition, arguments.format)
+    cases = find_references(arguments.cohort, arguments.predictions, arguments.partition, arguments.format)
     notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
     if arguments.patients:
         cases, beyond = with_patients(cases, arguments.patients)
@@ -146,6 +161,7 @@ def _score(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             lenient=arguments.lenient,
             complete=arguments.complete,
+            synthetic=is_synthetic(arguments.cohort),
             progress=progress,
             on_problem=lambda problem: _complain(f"warning: {problem}"),
             on_missing=lambda *names: missing.extend(names),
@@ -157,7 +173,7 @@ def _score(arguments: argparse.Namespace) -> int:
         notes.append(f"{_patientless(unknown)}: give --patients CSV where cases share a patient")
     for note in notes:
         _complain(f"note: {note}")
-    of = partition_of(arguments.reference, cases)
+    of = partition_of(arguments.cohort, cases)
     kind = f"{of} case" if of else "case"
     refused, absent = missing
     print(f"{arguments.out}: {_count(len(frame), kind)} of {arguments.method}{_missing_note(refused, absent)}")
@@ -206,7 +222,8 @@ def _rank(arguments: argparse.Namespace) -> int:
     options = ranking_options(arguments)
     _prepare_output(arguments.out)
     cases = read_cases(arguments.cases)
-    table = rank_methods(cases, options)
+    with _progress("ranking") as progress:
+        table = rank_methods(cases, options, progress)
     for note in left_out(cases, options):
         _complain(f"note: {note}")
     unknown = without_patient(cases)
@@ -285,13 +302,13 @@ def _patientless(cases: Sequence[str]) -> str:
 def _positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1: correct it")
     return number
 
 
 def _csv_path(text: str) -> Path:
     if not text.endswith(".csv"):
-        raise argparse.ArgumentTypeError(f"{text} does not end in .csv")
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .csv: name a CSV file")
     return Path(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 
 class InputError(Exception):
@@ -14,7 +15,7 @@ class InputError(Exception):
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         lines = [problems] if isinstance(problems, str) else list(problems)
-        self.problems: list[str] = ["".join(map(_printable, line)) for line in lines]
+        self.problems: list[str] = [printable(line) for line in lines]
         super().__init__("\n".join(self.problems))
 
 
@@ -23,5 +24,13 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
 
 
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+def printable(text: str) -> str:
+    """A text on one line, control characters written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``did you mean dice? `` where one of some known names is close to what was given, else nothing."""
+    names = {word.lower(): word for word in known}
+    close = get_close_matches(name.lower(), names, n=1)
+    return f"did you mean {names[close[0]]}? " if close else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -55,21 +56,41 @@ def run_tasks(
                 break
     if done == len(tasks):
         return
-    # spawn: the caller may hold threads and a GPU, which a forked process must not inherit
-    workers = ProcessPoolExecutor(
-        min(processes, len(tasks) - done), multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
-    )
     try:
-        with _uninterrupted():
-            numbers: dict[Future[Result], int] = {workers.submit(work, tasks[n]): n for n in range(done, len(tasks))}
-        for future in as_completed(numbers):
-            yield numbers[future], future.result()
-            done += 1
-            report(done, len(tasks))
+        with workers(min(processes, len(tasks) - done)) as pool:
+            with uninterrupted():
+                numbers: dict[Future[Result], int] = {pool.submit(work, tasks[n]): n for n in range(done, len(tasks))}
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
+                done += 1
+                report(done, len(tasks))
     except BrokenProcessPool:
         raise InputError("a process died, perhaps of too little memory: use --jobs 1") from None
+
+
+@contextmanager
+def workers(processes: int, initializer: Callable[[], object] | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes that import anew; what they are at is ended where the caller is interrupted or fails.
+
+    Give them tasks within `uninterrupted`, since they start then.
+
+    Args:
+        processes: how many, at most.
+        initializer: what each calls first; a function of a module.
+    """
+    others = set(multiprocessing.active_children())
+    # spawn: the caller may hold threads and a GPU, which a forked process must not inherit
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer,)
+    )
+    try:
+        yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
-        workers.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _pays(elapsed: float, done: int, total: int, processes: int) -> bool:
@@ -84,7 +105,7 @@ def cores() -> int:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Processes that are started here never see Ctrl-C, not even while they import; the caller sees it afterwards.
 
     A new process inherits which signals are blocked.
@@ -99,6 +120,9 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C is for the parent, which then ends its processes."""
+def _begin(initializer: Callable[[], object] | None) -> None:
+    """Ctrl-C is for the parent, which then ends its processes: a task by an exception, so that it can clean up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if initializer is not None:
+        initializer()

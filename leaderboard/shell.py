@@ -8,7 +8,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,9 +17,6 @@ from leaderboard.errors import InputError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-#: Exit statuses after Ctrl-C and SIGTERM, as shells have them.
-INTERRUPTED, TERMINATED = 130, 143
 
 
 def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
@@ -33,7 +31,8 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
             ``interrupted``, if any, is what is said after an interrupt.
 
     Returns:
-        The command's own exit status, or 1: the input is at fault, memory or disk do not suffice; 130: interrupted.
+        The command's own exit status, or 1: the input is at fault, memory or disk do not suffice; 130 after Ctrl-C
+        (SIGINT) and 143 after SIGTERM, as shells have them, wherever the command was.
 
     Raises:
         SystemExit: argparse's, of 0 after help and 2 after wrong usage, or one that the command raised.
@@ -42,40 +41,95 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
     def complain(text: str) -> None:
         print(f"{program}: {text}", file=sys.stderr)
 
+    _start_safely()
     interrupted = "interrupted"
-    with _lasting_streams():
+    with _lasting_streams(), _ending_signals() as came:
         try:
             options = parse()
             interrupted = getattr(options, "interrupted", interrupted)
             status: int = options.command(options)
             sys.stdout.flush()
             return status
-        except InputError as error:
-            for problem in error.problems:
-                complain(problem)
-        except KeyboardInterrupt:
-            complain(interrupted)
-            return INTERRUPTED
-        except SystemExit as end:
-            if end.code == TERMINATED:
+        except BaseException as error:
+            if came or isinstance(error, KeyboardInterrupt):
+                # whatever a library made of the signal: Lightning turns Ctrl-C into exit(1)
                 complain(interrupted)
-            raise
-        except MemoryError:
-            complain("there is too little memory: take fewer processes (--jobs), methods or --resamples")
-        except OSError as error:
-            where, fault = error.filename or "the system", error.strerror or error
-            complain(f"{where}: cannot be read or written ({fault}): check the path, the disk and the permissions")
+                return 128 + (came[0] if came else signal.SIGINT)
+            if not isinstance(error, Exception):
+                raise
+            for problem in _problems(error):
+                complain(problem)
         return 1
 
 
+def _start_safely() -> None:
+    """Processes that are started from now on look for modules where ``PYTHONPATH`` says, not where they happen to run.
+
+    A clone that is not installed is found because it is the working directory: it is named, so that they find it too.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"  # like python -P, also for those that libraries start
+    home, named = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
+    if sys.path[:1] == [home] and home not in named.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, named]))
+
+
+def _problems(error: Exception) -> Sequence[str]:
+    """A line for each thing that is at fault.
+
+    Raises:
+        Exception: the error itself, where it is a fault of the program.
+    """
+    if isinstance(error, InputError):
+        return error.problems
+    if isinstance(error, MemoryError | ImportError | RuntimeError) and _is_lack_of_memory(error):
+        return ["there is too little memory: take fewer processes (--jobs), methods or --resamples"]
+    if isinstance(error, OSError):
+        where, fault = error.filename or "the system", error.strerror or error
+        return [f"{where}: cannot be read or written ({fault}): check the path, the disk and the permissions"]
+    raise error
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory or address space (``ulimit -v``) is used up, in whatever words."""
+    words = ("failed to map segment", "cannot allocate memory", "can't start new thread", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
 @contextlib.contextmanager
-def polite_end() -> Iterator[None]:
-    """SIGTERM raises SystemExit, so that what the command has started is ended first."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+def _ending_signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM end the command wherever it is, by an exception: what it has started is ended first.
+
+    A signal that is ignored from the start (``nohup``, ``&`` in a script) stays ignored, as does one that is handled by
+    a program that calls ours in another thread than its first.
+
+    Yields:
+        Those that have come.
+    """
+    came: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    def unraisable(swallowed: sys.UnraisableHookArgs) -> None:
+        """What is raised in a callback of the interpreter's (an import has such) ends nothing, so it comes again."""
+        if came and isinstance(swallowed.exc_value, KeyboardInterrupt | SystemExit):
+            threading.Timer(0.01, os.kill, (os.getpid(), came[-1])).start()
+        else:
+            hook(swallowed)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 class _Output(io.FileIO):

@@ -25,6 +25,7 @@ from benchmark.machine.precision import slow_precision
 from benchmark.suite.config import lacking, method_config
 from benchmark.suite.config_files import merge
 from leaderboard.errors import InputError
+from leaderboard.parallel import uninterrupted
 
 
 def measure_costs(
@@ -106,7 +107,8 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
     while waiting:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
-        process.start()
+        with uninterrupted():  # Ctrl-C is for this process, which ends the other
+            process.start()
         sender.close()
         try:
             for method in list(waiting):
@@ -126,6 +128,7 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
 def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
     """Measure methods in this process; sends a `Cost`, or what is wrong, for each."""
     from benchmark.commands.cost_meter import measure
+    from benchmark.methods.faults import place_of, told
     from benchmark.training.loading import quiet_lightning
 
     quiet_lightning()
@@ -135,5 +138,6 @@ def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
         except InputError as error:  # the config is a temporary file, which nobody can correct
             sender.send("; ".join(error.problems).replace(f"{scratch / 'config.yaml'}: ", ""))
         except Exception as error:
-            traceback.print_exc()
-            sender.send(f"{type(error).__name__}: {error}")
+            if not place_of(error):
+                traceback.print_exc()
+            sender.send(told(error))

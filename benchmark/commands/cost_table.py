@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ def print_costs(table: pd.DataFrame, console: Console) -> None:
     title = (
         f"One case of {first['size']} x {first['size']} x {first['slices']} ({first['device']}, {first['precision']})"
     )
-    printed = Table(title=title)
+    printed = Table(title=Text(title))
     for heading in ("method", "weights", "GMAC", "network\ns", "file to file\ns", "peak\nMB"):
         printed.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
     for row in table.itertuples():
         printed.add_row(
-            str(row.method), f"{row.parameters:,}", f"{row.gmac:,.1f}", f"{row.network_seconds:.3f}",
+            Text(str(row.method)), f"{row.parameters:,}", f"{row.gmac:,.1f}", f"{row.network_seconds:.3f}",
             f"{row.case_seconds:.3f}", f"{row.peak_memory_mb:,}",
         )  # fmt: skip
     console.print(printed)

@@ -16,7 +16,7 @@ from benchmark.rundir.trust import received_config
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
 from benchmark.training.lightning_cli import SuiteCLI
-from benchmark.training.loading import load, quiet_lightning
+from benchmark.training.loading import load, quiet_lightning, use_threads
 from leaderboard.cohort.case import Partition
 from leaderboard.cohort.formats import find_format
 from leaderboard.errors import InputError
@@ -58,10 +58,11 @@ def predict_cohort(
     config = run / CONFIG
     if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / LAST):
         raise InputError(f"{run}: holds no finished job ({CONFIG}, {LAST}): give .../<method>/fold<k>")
-    settings, provenance = read_yaml(config), read_provenance(run)
+    settings, provenance = read_yaml(config), read_provenance(run, "cohort.format")
     with tempfile.TemporaryDirectory() as own:
         if not trust:
             config, settings = received_config(run, settings, Path(own))
+        use_threads(settings)
         method = (settings.get("suite") or {}).get("method", run.parent.name)
         cli = _predict(config, run / LAST, provenance["cohort"]["format"], cohort, out, partition, name or method)
     data, trained = cli.datamodule, _training_digests(settings["data"], provenance)
@@ -127,8 +128,8 @@ def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[s
     if not data.get("folds") or not Path(data["folds"]).is_file():
         return set()
     fold_of = read_fold_file(Path(data["folds"]), allow_leaky=True).fold_of
-    known = provenance["cohort"]["cases"]
-    return {case["sha256"] for name, case in known.items() if fold_of.get(name) != data["fold"]}
+    known = provenance["cohort"].get("cases", {})
+    return {case.get("sha256") for name, case in known.items() if fold_of.get(name) != data["fold"]}
 
 
 def _require_free(out: Path) -> None:

@@ -199,7 +199,7 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
     gc.disable()  # nothing imported is garbage; once frozen, the copies' collectors skip it and its pages stay shared
     import_module("benchmark.training.job")
     for name in modules:
-        with suppress(ImportError):  # the job will report it
+        with suppress(Exception):  # the job will report it
             import_module(name)
     folders = [found for found in gc.get_objects() if isinstance(found, tempfile.TemporaryDirectory)]
     gc.freeze()

@@ -23,14 +23,14 @@ from typing import Any
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.interface import Launcher, Watch
 from benchmark.launchers.local import job_command
-from benchmark.machine.environment import without_slurm
+from benchmark.machine.environment import installing, without_slurm
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.names import CONFIG, LOG
 from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import SuiteConfig
 from benchmark.suite.config_files import read_yaml
 from benchmark.suite.plan import Job
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 from leaderboard.io.images import write_text
 
 #: In a run directory, the array element that does its job.
@@ -91,8 +91,9 @@ class SlurmLauncher(Launcher):
         if faults := slurm_faults(self.settings):
             raise InputError(f"slurm.{fault}" for fault in faults)
         if find_spec("submitit") is None:
-            raise InputError("--launcher slurm: needs submitit: pip install 'isles-benchmark[slurm]'")
+            raise InputError(f"--launcher slurm: needs submitit: in the project's clone, {installing('train,slurm')}")
         _require_slurm("--launcher slurm")
+        ask_squeue()
 
     def queued_elsewhere(self, runs: Iterable[Path]) -> dict[Path, str]:
         """See `Launcher`."""
@@ -246,7 +247,9 @@ def put_back(run: Path) -> None:
 def slurm_faults(settings: Mapping[str, Any]) -> list[str]:
     """What is wrong with a suite's section ``slurm``."""
     faults = [
-        f"{name}: no such setting: choose among {', '.join(SETTINGS)}" for name in settings if name not in SETTINGS
+        f"{name}: no such setting: {nearest(str(name), SETTINGS)}choose among {', '.join(SETTINGS)}"
+        for name in settings
+        if name not in SETTINGS
     ]
     numbers = ("time_minutes", "nodes", "tasks_per_node", "cpus_per_task", "gpus_per_node", "jobs_at_a_time")
     faults += [
@@ -302,6 +305,15 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
     arrays = sorted({job_id.partition("_")[0] for job_id in ids})
     if not arrays:
         return {}
+    return parse_queue(ask_squeue(), set(ids))
+
+
+def ask_squeue() -> str:
+    """What squeue says of our jobs: a line ``id|state|reason`` each.
+
+    Raises:
+        InputError: there is none here, or its controller does not answer.
+    """
     if shutil.which("squeue") is None:
         raise InputError("squeue: is not on this machine: go to a login node of the cluster")
     result = subprocess.run(
@@ -311,8 +323,8 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
         check=False,
     )
     if result.returncode:
-        raise InputError(f"squeue: {result.stderr.strip() or 'failed'}: is SLURM up?")
-    return parse_queue(result.stdout, set(ids))
+        raise InputError(f"squeue: {' '.join(result.stderr.split()) or 'failed'}: is SLURM up? try again once it is")
+    return result.stdout
 
 
 def parse_queue(text: str, ids: set[str]) -> dict[str, str]:

@@ -33,7 +33,7 @@ def slow_precision(config: Mapping[str, Any]) -> str:
         return ""
     return (
         f"this machine computes {trainer['precision']} in software, tens of times slower than float32: "
-        f"consider --set trainer.precision={FP32}"
+        f"give --set trainer.precision={AUTO}, which is {FP32} here"
     )
 
 

@@ -195,7 +195,7 @@ def cohort_digest(case_digests: Mapping[str, str]) -> str:
 
 def changed_cases(case_digests: Mapping[str, str], provenance: Mapping[str, Any]) -> list[str]:
     """Names of the cases that were changed, added or removed since the job of this provenance, by `case_digest`."""
-    known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
+    known = {name: case.get("sha256") for name, case in provenance["cohort"]["cases"].items()}
     return sorted(name for name in known.keys() | case_digests if known.get(name) != case_digests.get(name))
 
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from leaderboard.errors import InputError
+from benchmark.rundir.plain_yaml import load_yaml
+from leaderboard.errors import InputError, nearest
 
 
 def shipped_configs() -> Path:
@@ -39,9 +38,9 @@ def find_config(name: str) -> Path:
         ):
             if candidate.is_file():
                 return candidate
-    known = ", ".join(sorted(path.stem for path in shipped_configs().glob("*.yaml")))
+    known = sorted(path.stem for path in shipped_configs().glob("*.yaml"))
     what = "is a folder, no config" if given.is_dir() else "no such config"
-    raise InputError(f"{name}: {what}: give a path, or one of {known}")
+    raise InputError(f"{name}: {what}: {nearest(given.stem, known)}give a path, or one of {', '.join(known)}")
 
 
 def find_method(name: str, suite_config: Path) -> Path:
@@ -55,7 +54,10 @@ def find_method(name: str, suite_config: Path) -> Path:
         if (path := folder / f"{name}.yaml").is_file():
             return path
     known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-    raise InputError(f"{name}: unknown method: choose among {', '.join(known)}, or write {folders[0] / name}.yaml")
+    raise InputError(
+        f"{name}: unknown method: {nearest(name, known)}choose among {', '.join(known)}, or write "
+        f"{folders[0] / name}.yaml"
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -65,15 +67,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: unreadable, no YAML, or no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({reason}): check the file") from None
-    # PyYAML lets through what building a value raises: a date with a month of 13, an empty integer.
-    except (yaml.YAMLError, ValueError, IndexError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}): correct it") from None
-    except RecursionError:
-        raise InputError(f"{path}: is nested too deeply: correct it") from None
+        content = load_yaml(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}): check the file") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}: correct it") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no settings: start from one of the shipped configs")
     return content

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import warnings
 from typing import Any
 
@@ -29,12 +31,21 @@ _EXPECTED = (
 )
 
 
+#: Remarks likewise: which hardware there is, and which products.
+_REMARKS = re.compile(r"[GTH]PU available|LOCAL_RANK|try installing \[")
+
+
+def _says_something(remark: logging.LogRecord) -> bool:
+    return not _REMARKS.search(remark.getMessage())
+
+
 class SuiteCLI(LightningCLI):
     """LightningCLI whose model is any method (by class path) and whose data is a fold of a cohort."""
 
     def __init__(self, **options: Any) -> None:
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message)
+        logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_says_something)
         super().__init__(
             Method,
             StrokeData,

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import os
+import pydoc
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from benchmark.machine.environment import without_slurm
-from benchmark.methods.base import RuleMethod
+from benchmark.methods.base import Method, RuleMethod
+from benchmark.methods.contract import contract_faults
+from benchmark.methods.faults import definition_of, find_named, place_of, told
+from benchmark.pipeline.datamodule import StrokeData
 from benchmark.suite.config import lacking
 from benchmark.suite.config_files import merge, read_yaml
 from benchmark.training.lightning_cli import SuiteCLI, trainer_defaults
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 
 _REMEDY = "correct the method's or the suite's config, or what --set says"
 #: Jobs may run elsewhere: what takes another machine's hardware is not looked at here.
@@ -38,8 +43,10 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
     Raises:
         InputError: the config does not fit the classes that it names, or the method needs what is not installed.
     """
-    if missing := lacking(read_yaml(config)):
+    content = read_yaml(config)
+    if missing := lacking(content):
         raise InputError(f"{config}: its method needs {', '.join(missing)}")
+    _require_method(config, content)
     # torch would fill what an operation is about to write; ours read nothing before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     complaint = io.StringIO()
@@ -52,11 +59,6 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         if not complaint.getvalue():  # a signal's
             raise
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
-        if unknown := re.search(r"No module named '([\w.]+)'", fault):
-            raise InputError(
-                f"{config}: there is no module {unknown[1]}: give the command where it lies, with PYTHONPATH=., "
-                "or install it"
-            ) from None
         raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
     except MisconfigurationException as error:
         raise InputError(f"{config}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
@@ -64,8 +66,38 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
         cause = error.__cause__ or error
+        if own := next((each for each in _chain(error) if place_of(each)), None):
+            raise InputError(f"{config}: {told(own)}") from None
         kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
         raise InputError(f"{config}: {kind}{cause}: {_REMEDY}") from None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """What led to an exception, the first of all first."""
+    if before := error.__cause__ or error.__context__:
+        yield from _chain(before)
+    yield error
+
+
+def _require_method(config: Path, content: Mapping[str, Any]) -> None:
+    """Import the method that a config names, where what is wrong with it can be told: the parser has words of its own.
+
+    Raises:
+        InputError: it cannot be imported, or is no method.
+    """
+    model = content.get("model")
+    class_path = model.get("class_path") if isinstance(model, Mapping) else None
+    if not isinstance(class_path, str) or "." not in class_path:  # the parser finds what is wrong
+        return
+    try:
+        found = find_named(class_path)
+    except InputError as error:
+        raise InputError(f"{config}: model.class_path: {problem}" for problem in error.problems) from None
+    if not isinstance(found, type) or not issubclass(found, Method):
+        raise InputError(
+            f"{config}: model.class_path: {class_path} ({definition_of(found)}) is no benchmark.methods.base.Method: "
+            "derive it from that, or name a plain network as docs/own_method.md shows (benchmark.methods.Any)"
+        )
 
 
 def in_short(fault: str) -> str:
@@ -80,7 +112,19 @@ def in_short(fault: str) -> str:
         fault = f"{found[1]}: {found[2]}" + (f", not {value}" if "class_path" not in value else "")
     elif found := re.search(r'Parser key "([\w.]+)": (Expected .+)\. Got value: (.*)', fault):
         fault = f"{found[1]}: {found[2]}, not {found[3]}"
-    return re.sub(r"<class '(\w+)'>", r"\1", fault).replace("Expected a int", "Expected an int")
+    return _with_nearest(re.sub(r"<class '(\w+)'>", r"\1", fault).replace("Expected a int", "Expected an int"))
+
+
+def _with_nearest(fault: str) -> str:
+    """A fault with the nearest name after it, where it says that an option is none."""
+    if found := re.search(r"Group '(\w+)' does not accept option '(\w+)'", fault):
+        owner: Any = {"trainer": pl.Trainer, "data": StrokeData}.get(found[1])
+    elif found := re.search(r"class_path '([\w.]+)': Option '(\w+)' is not accepted", fault):
+        owner = pydoc.locate(found[1])
+    else:
+        return fault
+    close = nearest(found[2], inspect.signature(owner).parameters).strip() if callable(owner) else ""
+    return f"{fault} ({close})" if close else fault
 
 
 def require_training(cli: SuiteCLI) -> None:
@@ -110,12 +154,14 @@ def config_faults(config: Mapping[str, Any]) -> list[str]:
         path.write_text(yaml.safe_dump(merge(config, places), sort_keys=False), encoding="utf-8")
         precision = ("--trainer.precision=32-true",) if "precision" in config.get("trainer", {}) else ()
         try:
-            require_training(load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision))
+            cli = load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision)
+            faults = contract_faults(cli.model)
+            require_training(cli)
         except InputError as error:
             return [problem.removeprefix(f"{path}: ") for problem in error.problems]
         except Exception as error:  # a user's method may do what it likes
-            return [f"cannot be set up ({type(error).__name__}: {error}): {_REMEDY}"]
-    return []
+            return [told(error) if place_of(error) else f"cannot be set up ({told(error)}): {_REMEDY}"]
+    return faults
 
 
 def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -137,23 +183,22 @@ def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 @contextlib.contextmanager
 def _like_a_job() -> Iterator[None]:
-    """Modules in the working directory are found, and Lightning sees no SLURM allocation."""
-    environment, path = dict(os.environ), list(sys.path)
+    """Lightning sees no SLURM allocation."""
+    environment = dict(os.environ)
     for name in environment.keys() - without_slurm(environment).keys():
         del os.environ[name]
-    sys.path.insert(0, str(Path.cwd()))
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
-        sys.path[:] = path
 
 
 def use_threads(config: Mapping[str, Any]) -> None:
     """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
-    if threads := config.get("suite", {}).get("threads"):
-        torch.set_num_threads(int(threads))
+    threads = (config.get("suite") or {}).get("threads")
+    if isinstance(threads, int) and threads > 0:
+        torch.set_num_threads(threads)
 
 
 def quiet_lightning() -> None:

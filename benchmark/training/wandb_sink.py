@@ -3,6 +3,9 @@
 A job is a run (group = suite, name = method/fold, type ``job``); the suite's end is a run of type ``leaderboard`` with
 the table and the CSVs as an artifact, so that methods can be compared side by side. Offline runs of all jobs lie
 together in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; those of a job that was restarted share their id.
+
+W&B is asked once, before anything is made (`settle`). What cannot be had is told in a line and kept offline, or not at
+all, and nothing that W&B raises later ends a job or the command.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +30,101 @@ from pytorch_lightning.loggers import WandbLogger
 from benchmark.rundir.names import CONFIG
 from benchmark.rundir.state import read_state
 from benchmark.suite.config_files import read_yaml
-from leaderboard.errors import InputError
 
 _MODES = ("online", "offline", "disabled", "shared")
+#: Where the environment names no project.
+PROJECT = "isles-benchmark"
+#: What W&B refuses in a project's name and in an artifact's, and how long a project's name may be.
+_FORBIDDEN, _NO_ARTIFACT, _LONGEST = re.compile(r"[/\\#?%:]"), re.compile(r"[^A-Za-z0-9_.-]+"), 128
+#: Seconds that W&B has to answer before anything is made.
+ASK_SECONDS = 60.0
+#: Seconds that a run's start and end may take.
+_SECONDS = {"init_timeout": 60.0, "finish_timeout": 120.0}
 #: matplotlib colours of the outlines, readable on grey for colour-blind eyes.
 REFERENCE_COLOUR, PREDICTION_COLOUR = "#00c8ff", "#ff8c00"
 
 
-def wandb_mode(environment: Mapping[str, str] = os.environ) -> Any:
-    """``WANDB_MODE`` where it is set, online with an API key, else offline.
+def settle(environment: MutableMapping[str, str]) -> str:
+    """Decide how the runs of a suite are kept, and leave it in ``WANDB_MODE`` and ``WANDB_PROJECT`` for its jobs.
 
-    Raises:
-        InputError: a mode that W&B does not have.
+    The mode is ``WANDB_MODE`` where it is set, online with an API key, else offline. Where it is online, W&B is asked
+    whether it takes this user's runs.
+
+    Args:
+        environment: of this process, which its jobs inherit.
+
+    Returns:
+        A line about what is not as it was asked for; empty where all is.
     """
     mode = environment.get("WANDB_MODE") or ("online" if environment.get("WANDB_API_KEY") else "offline")
-    if mode not in _MODES:
-        raise InputError(f"WANDB_MODE={mode}: no such mode: choose among {', '.join(_MODES)}")
-    return mode
+    project = environment.get("WANDB_PROJECT") or PROJECT
+    fault = remedy = ""
+    if mode == "disabled":
+        pass
+    elif find_spec("wandb") is None:
+        mode, fault, remedy = "disabled", "the package wandb is not installed", "runs are not logged"
+    else:
+        plain = _FORBIDDEN.sub("-", project)[:_LONGEST]
+        if mode not in _MODES:
+            fault = f"WANDB_MODE={mode} is none of {', '.join(_MODES)}"
+        elif plain != project:
+            fault = f"WANDB_PROJECT={project} is no name of a project (a team belongs in WANDB_ENTITY)"
+        elif mode != "offline":
+            fault = _refusal(environment)
+        if fault:
+            mode, remedy = "offline", "runs are kept offline: wandb sync uploads them"
+        environment["WANDB_PROJECT"] = plain
+    environment["WANDB_MODE"] = mode
+    return f"W&B: {fault}: {remedy}" if fault else ""
+
+
+def _refusal(environment: Mapping[str, str]) -> str:
+    """Why W&B takes no runs of this user from here; empty where it does. A process of its own asks, and may hang."""
+    ask = "import sys, wandb; sys.exit(0 if wandb.login(verify=True) else 'nobody is logged in (wandb login)')"
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-c", ask], env={**environment, "PYTHONSAFEPATH": "1"}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=ASK_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "it does not answer"
+    lines = asked.stderr.strip().splitlines() or ["it cannot be asked"]
+    return lines[-1].rpartition("wandb.errors.errors.")[2].rstrip(".") if asked.returncode else ""
 
 
 def _settings() -> Any:
     import wandb
 
     logging.getLogger("wandb").setLevel(logging.ERROR)
+    # Where the network was lost, what is not uploaded stays on disk.
+    limits = {name: value for name, value in _SECONDS.items() if name in wandb.Settings.model_fields}
     # Versions are in the provenance: to list every installed package takes half a second a job.
-    return wandb.Settings(silent=True, console="off", x_disable_stats=True, x_save_requirements=False)
+    return wandb.Settings(silent=True, console="off", x_disable_stats=True, x_save_requirements=False, **limits)
+
+
+def _begin(**options: Any) -> Any:
+    """A new run; offline where that cannot be had online, as on a node without a network.
+
+    Raises:
+        Exception: it cannot be had offline either.
+    """
+    import wandb
+
+    mode: Any = os.environ.get("WANDB_MODE") or "offline"
+    project = os.environ.get("WANDB_PROJECT") or PROJECT
+    try:
+        return wandb.init(project=project, mode=mode, settings=_settings(), **options)
+    except Exception as error:
+        if mode in ("offline", "disabled"):
+            raise
+        _tell(error, "kept offline")
+        wandb.teardown()  # its process still holds the run's id
+        return wandb.init(project=project, mode="offline", settings=_settings(), **options)
+
+
+def _tell(error: Exception, what: str) -> None:
+    reason = (str(error).splitlines() or [""])[0]
+    print(f"W&B: {type(error).__name__}: {reason}: {what}", file=sys.stderr)
 
 
 def run_id(*parts: str) -> str:
@@ -56,21 +132,68 @@ def run_id(*parts: str) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbLogger:
-    """The logger of one job, ``<suite's folder>/<method>/fold<k>``; its config is the job's."""
-    name = f"{suite.get('method', run.parent.name)}/fold{suite.get('fold', run.name)}"
-    return WandbLogger(
-        name=name,
-        project=os.environ.get("WANDB_PROJECT", "isles-benchmark"),
-        group=suite.get("name"),
-        job_type="job",
-        id=run_id(str(run.resolve()), read_state(run).inputs),
-        resume="allow",
-        save_dir=run.parents[1],
-        config=read_yaml(run / CONFIG),
-        mode=wandb_mode(),
-        settings=_settings(),
-    )
+class WandbSink(WandbLogger):
+    """Lightning's logger, of which no error comes out: after the first, which is told, it takes nothing any more.
+
+    Args:
+        run: W&B's run that it fills.
+        folder: of the runs' files.
+    """
+
+    def __init__(self, run: Any, folder: Path) -> None:
+        super().__init__(experiment=run, save_dir=folder)
+        self._broken = False
+        run.define_metric("trainer/global_step")  # as `WandbLogger` does with a run of its own
+        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+
+    def _try(self, action: Callable[..., None], *arguments: Any, **options: Any) -> None:
+        if not self._broken:
+            try:
+                action(*arguments, **options)
+            except Exception as error:
+                self._broken = True
+                _tell(error, "this run is logged no further")
+
+    def log_hyperparams(self, params: Any) -> None:
+        """See `WandbLogger`."""
+        self._try(super().log_hyperparams, params)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """See `WandbLogger`."""
+        self._try(super().log_metrics, metrics, step)
+
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
+        """See `WandbLogger`."""
+        self._try(super().log_image, key, images, step, **kwargs)
+
+    def after_save_checkpoint(self, checkpoint_callback: pl.callbacks.ModelCheckpoint) -> None:
+        """See `WandbLogger`."""
+        self._try(super().after_save_checkpoint, checkpoint_callback)
+
+    def finalize(self, status: str) -> None:
+        """See `WandbLogger`."""
+        self._try(super().finalize, status)
+
+
+def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbSink | None:
+    """The logger of one job, ``<suite's folder>/<method>/fold<k>``; its config is the job's. None: W&B gives none.
+
+    Only the job's first process may ask for it.
+    """
+    try:
+        begun = _begin(
+            name=f"{suite.get('method', run.parent.name)}/fold{suite.get('fold', run.name)}",
+            group=suite.get("name"),
+            job_type="job",
+            id=run_id(str(run.resolve()), read_state(run).inputs),
+            resume="allow",
+            dir=run.parents[1],
+            config=read_yaml(run / CONFIG),
+        )
+        return WandbSink(begun, run.parents[1])
+    except Exception as error:
+        _tell(error, "this run is not logged")
+        return None
 
 
 def close_run(status: int) -> None:
@@ -131,21 +254,20 @@ def outline_picture(image: np.ndarray, reference: np.ndarray, prediction: np.nda
 
 
 def log_leaderboard(suite: str, folder: Path, save_dir: Path) -> None:
-    """A run of type ``leaderboard``: the table, and the CSVs as an artifact."""
+    """A run of type ``leaderboard``: the table, and the CSVs as an artifact; W&B's errors are told and end nothing."""
+    try:
+        _log_leaderboard(suite, folder, save_dir)
+    except Exception as error:  # the results are on disk
+        _tell(error, "it has no leaderboard run")
+
+
+def _log_leaderboard(suite: str, folder: Path, save_dir: Path) -> None:
     import pandas as pd
     import wandb
 
-    run = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", "isles-benchmark"),
-        group=suite,
-        name=f"{suite}/leaderboard",
-        job_type="leaderboard",
-        dir=save_dir,
-        mode=wandb_mode(),
-        settings=_settings(),
-    )
+    run = _begin(group=suite, name=f"{suite}/leaderboard", job_type="leaderboard", dir=save_dir)
     run.log({"leaderboard": wandb.Table(dataframe=pd.read_csv(folder / "leaderboard.csv"))})
-    artifact = wandb.Artifact(f"{suite}-leaderboard", type="leaderboard")
+    artifact = wandb.Artifact(f"{_NO_ARTIFACT.sub('-', suite)}-leaderboard", type="leaderboard")
     for name in ("cases.csv", "leaderboard.csv", "leaderboard.md"):
         artifact.add_file(str(folder / name))
     run.log_artifact(artifact)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.columns import CORE_METRICS
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
 
 #: Within what ``--by`` ranks.
 STRATA = ("size", "fold")
+#: A million resamples of 63 patients take 120 MB, and tell no more than 100,000.
+MOST_RESAMPLES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,16 @@ class RankingOptions:
 
     scheme: str = "dice"  #: one of `schemes.SCHEMES`
     policy: str = "isles2018"  #: one of `policies.POLICIES`
-    #: what the scheme ranks by, each ``name`` or ``name:higher`` or ``name:lower``; any column of numbers will do, such
-    #: as ``seconds:lower``. The scheme ``dice`` uses Dice alone.
-    metrics: Sequence[str] = CORE_METRICS
+    #: what the scheme ranks by, each ``name``, or for any other column of numbers its name and direction, such as
+    #: ``seconds:lower``. Empty: the contract's metrics that the rows have. The scheme ``dice`` uses Dice alone.
+    metrics: Sequence[str] = ()
     unit: str = "patient"  #: what is resampled, ``patient`` or ``case``
-    resamples: int = 10_000  #: how many; 0 leaves out all that comes from resampling
+    resamples: int = 10_000  #: how many, up to `MOST_RESAMPLES`; 0 leaves out all that comes from resampling
     seed: int = 0  #: of the resamples
 
     def __post_init__(self) -> None:
         problems = [
-            f"the {name} {chosen} is unknown: choose {', '.join(known)}"
+            f"the {name} {chosen} is unknown: {nearest(chosen, known)}choose {', '.join(known)}"
             for name, chosen, known in (
                 ("scheme", self.scheme, SCHEMES),
                 ("policy", self.policy, POLICIES),
@@ -44,6 +45,12 @@ class RankingOptions:
         ]
         if self.resamples < 0 or self.seed < 0:
             problems.append("resamples and the seed must be at least 0: correct them")
+        if self.resamples > MOST_RESAMPLES:
+            problems.append(
+                f"{self.resamples} resamples are more than the {MOST_RESAMPLES} that are allowed: take fewer"
+            )
+        if isinstance(self.metrics, str) or not all(isinstance(metric, str) for metric in self.metrics):
+            problems.append("metrics must be a list of names: correct it")
         if problems:
             raise InputError(problems)
 

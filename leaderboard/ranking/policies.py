@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.columns import CORE_METRICS, METRICS, STATUSES, Measured, Metric
 from leaderboard.errors import InputError
+from leaderboard.io.tables import MOST_PROBLEMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +52,9 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     holes = [(label, metric) for metric in metrics for label in result.index[result[metric].isna()]]
     if holes:
         raise InputError(
-            f"{describe_row(cases, label)}: {metric} cannot be counted, a value it needs is empty: "
-            "score the predictions again"
-            for label, metric in holes
+            f"{describe_row(cases, label)}: {metric} cannot be counted, a value it needs is empty: fill it in, or say "
+            "why it is empty in the column status (missing, empty_prediction, ...)"
+            for label, metric in holes[:MOST_PROBLEMS]
         )
     return result
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import sort_cases
+from leaderboard.cases import complete, require, sort_cases
 from leaderboard.cohort.names import natural_key
 from leaderboard.errors import InputError, listed
 from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
@@ -39,11 +39,13 @@ def split(cases: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
     Raises:
         InputError: the rows cannot be compared, or methods disagree on the fold of a case.
     """
+    cases = complete(cases)
     check_comparable(cases)
     if by not in STRATA:
         raise InputError(f"the strata {by} are unknown: choose {' or '.join(STRATA)}")
     if by == "fold":
         return _by_fold(cases)
+    require(cases, ("reference_ml",), "ranking by size")
     # volumes may differ in their last digits: the first method's counts for all
     volume = sort_cases(cases).drop_duplicates("case").set_index("case")["reference_ml"].astype(float)
     stratum = np.digitize(cases["case"].map(volume), SIZE_LIMITS_ML)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from leaderboard.cohort.banner import read_banners
 from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
+from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
 from leaderboard.report import BANNER, DEFAULT_TITLE, SYNTHETIC
 from leaderboard.report.published import PUBLISHED
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
+def add_report(parser: Parser) -> None:
     """Give a parser the arguments of ``leaderboard report``."""
     parser.description = "Write the ranking with figures, tables and pictures as one self-contained index.html."
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASES.csv", help="what leaderboard score wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the page")
     add_ranking_options(parser)
     parser.add_argument("--title", default=DEFAULT_TITLE, help="the page's heading (default: %(default)s)")
-    parser.add_argument("--images", type=Path, metavar="COHORT", help="cohort tree: the page shows slices")
+    parser.add_argument("--cohort", type=Path, metavar="COHORT", help="cohort tree: the page shows slices")
+    parser.older = {"--images": "--cohort", "--reference": "--cohort"}
     parser.add_argument("--partition", choices=PARTITIONS, help="of a cohort with both (default: training)")
     parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
     parser.add_argument(
@@ -62,12 +65,12 @@ def run_report(arguments: argparse.Namespace) -> int:
     from leaderboard.report.published import read_published
 
     options = ranking_options(arguments)
-    if arguments.partition and not arguments.images:
-        arguments.fail("--partition needs --images: it says which of a cohort's partitions was scored")
-    if arguments.predictions and not arguments.images:
-        arguments.fail("--predictions needs --images: the cohort with the references and the images")
-    if arguments.images and not arguments.predictions:
-        arguments.fail("--images needs --predictions METHOD=DIR: the masks to draw")
+    if arguments.partition and not arguments.cohort:
+        arguments.fail("--partition needs --cohort: it says which of a cohort's partitions was scored")
+    if arguments.predictions and not arguments.cohort:
+        arguments.fail("--predictions needs --cohort: the cohort with the references and the images")
+    if arguments.cohort and not arguments.predictions:
+        arguments.fail("--cohort needs --predictions METHOD=DIR: the masks to draw")
     cases = read_cases(arguments.cases)
     known = sorted(cases["method"].unique())
     places: dict[str, list[Path]] = {}
@@ -85,7 +88,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     ]
     if problems:
         raise InputError(problems)
-    images = read_cohort(arguments.images, arguments.partition, arguments.format) if arguments.images else None
+    images = read_cohort(arguments.cohort, arguments.partition, arguments.format) if arguments.cohort else None
     html = render_page(
         analyse(cases, options),
         heading=arguments.title,
@@ -103,18 +106,14 @@ def run_report(arguments: argparse.Namespace) -> int:
 def _banner(arguments: argparse.Namespace, cohort: list[Path]) -> str:
     """What the page must say at its top: that the cases are invented, and what lies beside the tables or the images."""
     synthetic = arguments.synthetic or any("synthetic" in f"{key} {text}".lower() for key, text in arguments.note)
-    files = [folder / BANNER for folder in (*(path.parent for path in arguments.cases), *cohort)]
-    try:
-        found = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{BANNER} beside a table or in the cohort cannot be read ({error}): correct it") from None
+    found = read_banners([*(path.parent for path in arguments.cases), *cohort])
     return " ".join(dict.fromkeys([SYNTHETIC] * synthetic + found))
 
 
 def _pair(text: str, form: str) -> tuple[str, str]:
     key, separator, value = text.partition("=")
     if not (separator and key and value):
-        raise argparse.ArgumentTypeError(f"{text} is not of the form {form}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}: correct it")
     return key, value
 
 

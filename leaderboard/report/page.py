@@ -13,8 +13,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from leaderboard.cases import require
 from leaderboard.cohort.formats import Cohort
-from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
+from leaderboard.columns import CASE_COLUMNS, CORE_METRICS, METRICS, STATUSES
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
 from leaderboard.ranking.matrices import Matrices
@@ -28,10 +29,13 @@ from leaderboard.report.leaderboard_files import (
     SAME_SIDE,
     SAME_SIDE_NOTE,
     TOO_FEW_NOTE,
+    counted_note,
     ranked_by,
     ranked_by_text,
     shown_metrics,
+    synthetic_note,
     title,
+    undefined_note,
     with_and,
 )
 from leaderboard.report.pictures import Picture, Predictions, take_pictures
@@ -76,7 +80,7 @@ def render_page(
     Args:
         analysis: what `ranking.ranks.analyse` made of the cases.
         heading: the page's title.
-        banner: what must be said at the top.
+        banner: what must be said at the top; that rows are marked as synthetic is said in any case.
         notes: what else a reader should know (versions, commit), key and text, in this order.
         images: the cohort that was scored; with `predictions`, the page shows slices.
         predictions: by method, where its masks lie: a folder, several folders (one a fold), or a function from a
@@ -85,8 +89,12 @@ def render_page(
         sections: more of them.
 
     Raises:
-        InputError: a mask or image to draw is at fault or is not the one that was scored.
+        InputError: the rows lack a column of the contract, or a mask or image to draw is at fault or is not the one
+            that was scored.
     """
+    require(analysis.cases, CASE_COLUMNS, "the page")
+    if empty := [name for name in CORE_METRICS if name not in analysis.matrices.values]:
+        raise InputError(f"the page needs values in the columns {', '.join(empty)}: score the predictions again")
     content, scheme = Content(analysis), SCHEMES[analysis.options.scheme]
     pictures, unpictured = take_pictures(content, images, predictions or {}) if images else ([], [])
     core, further = core_and_further(content)
@@ -97,7 +105,7 @@ def render_page(
         .get_template("index.html.j2")
         .render(
             title=heading,
-            banner=banner,
+            banner=banner if "synthetic" in banner.lower() else f"{synthetic_note(analysis.table)} {banner}".strip(),
             content=content,
             style=Markup(_resource("page.css")),
             script=Markup(_resource("page.js")),
@@ -122,6 +130,8 @@ def render_page(
             same_side_note=SAME_SIDE_NOTE,
             marks={method: svg.method_mark(number)[2] for method, number in content.colours.items()},
             board=_board(content),
+            undefined_note=undefined_note(content.table).replace("'", "’"),
+            counted_note=counted_note(content.table),
             any_missing=bool((content.table["missing"] > 0).any()),
             board_titles=page_tables.metric_titles(shown_metrics(content.table), ranked_by(content.table)),
             stability=stability.rank_stability(content),
@@ -255,7 +265,7 @@ def _what_schemes_rank_by(matrices: Matrices) -> str:
 def _no_pictures(images: Cohort | None, predictions: Mapping[str, Predictions] | None) -> str:
     """Why there are no pictures at all."""
     if images is None:
-        return "No images were given (report --images COHORT --predictions METHOD=DIR), so no slices are shown."
+        return "No images were given (report --cohort COHORT --predictions METHOD=DIR), so no slices are shown."
     if not predictions:
         return "No predictions were given (report --predictions METHOD=DIR), so no slices are shown."
     return "The predictions that were given are of no method of this table, so no slices are shown."

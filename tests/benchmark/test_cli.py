@@ -47,6 +47,17 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["job", "nowhere"], "nowhere/config.yaml: cannot be read (No such file or directory): check the file"),
         (["export-nnunet", ".", "out", "--folds", "."], "holds no ISLES cases"),
         (["verify", "."], "holds no finished job"),
+        (["twin", "out", "--cases", "many", "--size", "64"], "--cases: 'many' is not a whole number"),
+        (["twin", "out", "--cases", "2", "--size", "64", "--jobs", "0"], "--jobs: 0"),
+        (["twin", "out", "--cases", "2", "--size", "64", "--seed", "-1"], "--seed: -1"),
+        (["run", "--config", "twin", "--folds", "a"], "no list of fold numbers"),
+        (["run", "--config", "twin", "--set", "epochs"], "is not of the form section.key=value"),
+        (["run", "--config", "twin", "--launcher", "cloud"], "choose local, slurm"),
+        (["check", ".", "--partition", "both"], "choose training, testing"),
+        (["sanity", "strokenet", "--epochs", "0"], "--epochs"),
+        (["sanity", "strokenet", "--steps", "1"], "--steps"),
+        (["cost", "--size", "0"], "--size"),
+        (["export-nnunet", ".", "out", "--folds", "f", "--number", "1000"], "--number"),
     ],
 )
 def test_input_at_fault_is_one_line_and_status_1(
@@ -71,16 +82,57 @@ def test_input_at_fault_is_one_line_and_status_1(
         ["nothing"],
         ["run"],
         ["twin", "out"],
-        ["twin", "out", "--cases", "many", "--size", "64"],
-        ["run", "--config", "twin", "--folds", "a"],
-        ["run", "--config", "twin", "--set", "epochs"],
-        ["run", "--config", "twin", "--launcher", "cloud"],
-        ["check", ".", "--partition", "both"],
         ["predict-cohort"],
+        ["check", ".", "--colour"],
+        ["fit"],
+        ["predict"],
     ],
 )
-def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    assert call(capsys, *arguments)[0] == 2
+def test_wrong_usage_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    status, text = call(capsys, *arguments)
+    assert (status, len(text.splitlines())) == (2, 1)
+    assert text.startswith("benchmark: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["rum"], "run"),
+        (["run", "--confg", "twin"], "--config"),
+        (["run", "--config", "twinn"], "twin"),
+        (["run", "--config", "twin", "--methods", "strokenett"], "strokenet"),
+        (["cancel", "--config", "twin", "--methods", "plain-unet"], "plain_unet"),
+        (["run", "--config", "twin", "--launcher", "slrum"], "slurm"),
+        (["run", "--config", "twin", "--set", "trainr.max_epochs=1"], "trainer"),
+        (["run", "--config", "twin", "--set", "trainer.max_epoch=1", "--methods", "strokenet"], "max_epochs"),
+        (["run", "--config", "twin", "--set", "data.batchsize=1", "--methods", "strokenet"], "batch_size"),
+    ],
+)
+def test_the_nearest_name_is_suggested(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    meant: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = call(capsys, *arguments)[1]
+    assert len(text.splitlines()) == 1
+    assert f"did you mean {meant}?" in text
+
+
+def test_what_has_no_option_may_be_named_by_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for arguments in (
+        ["check", "--cohort", "nowhere"],
+        ["verify", "--run=nowhere"],
+        ["export-nnunet", "--out", "out", "--folds", "f", "--cohort", "nowhere"],
+        ["export-nnunet", "nowhere", "--out", "out", "--folds", "f"],
+    ):
+        status, text = call(capsys, *arguments)
+        assert status == 1
+        assert text.startswith("benchmark: nowhere")
+    assert main(["twin", "--cases", "2", "--size", "32", "--jobs", "1", "--out", str(tmp_path / "twin")]) == 0
+    assert (tmp_path / "twin" / "TRAINING").is_dir()
 
 
 @pytest.fixture
@@ -96,6 +148,41 @@ def test_unknown_methods_and_folds_are_named(capsys: pytest.CaptureFixture[str],
     assert (status, "unet: unknown method" in text) == (1, True)
     status, text = call(capsys, *common, "--folds", "9")
     assert (status, "no such fold" in text) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--folds", "7"], ["--folds", "0,2"], ["--methods", "unet"], ["--set", "trainer.max_epoch=1"]],
+    ids=" ".join,
+)
+def test_what_cannot_be_run_is_refused_before_a_twin_is_written_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    common = ["run", "--config", "twin", "--methods", "all_background", "--out", str(tmp_path / "runs")]
+    assert call(capsys, *common, *arguments)[0] == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_cohort_that_is_refused_leaves_no_folder_but_keeps_one_that_was_there(
+    capsys: pytest.CaptureFixture[str], tree: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(tree / "TRAINING" / "case_21")  # one patient makes no two folds
+    common = ["run", "--config", "twin", "--cohort", str(tree), "--out", str(tmp_path / "out" / "runs")]
+    assert call(capsys, *common)[0] == 1
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out" / "runs").mkdir(parents=True)
+    assert call(capsys, *common)[0] == 1
+    assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "runs"]
+
+
+def test_a_missing_package_is_told_with_what_installs_it_in_the_clone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, text = call(capsys, "run", "--config", "twin")
+    assert status == 1
+    assert "needs torch, pytorch_lightning, torchio: in the project's clone, pip install " in text
+    assert text.endswith(" -e '.[train]'\n")
 
 
 def test_a_text_file_renamed_nii_is_named(capsys: pytest.CaptureFixture[str], tree: Path, tmp_path: Path) -> None:

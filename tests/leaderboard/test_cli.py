@@ -1,5 +1,6 @@
 """The commands, as a user meets them."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from leaderboard import cli
 from leaderboard.cli import main
+from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.ranking.arguments import ranking_options
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.policies import POLICIES
@@ -36,7 +38,7 @@ def score(cohort, predictions, out, method="me", *more):
     return main(
         [
             "score",
-            "--reference",
+            "--cohort",
             str(cohort),
             "--predictions",
             str(predictions),
@@ -211,7 +213,7 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
     out = tmp_path / "a.csv"
     for wrong, message in [
         ((tmp_path / "none", predictions, out), "none: does not exist"),
-        ((tmp_path / "empty", predictions, out), "holds no ISLES cases"),
+        ((tmp_path / "empty", predictions, out), "holds no cases"),
         ((cohort, tmp_path / "none", out), "none: does not exist"),
         ((cohort, tmp_path / "empty", out), "holds no .nii"),
         ((cohort, tmp_path / "file", out), "is not a folder"),
@@ -219,7 +221,9 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
         ((cohort, predictions, tmp_path / "pipe.csv"), "is no regular file, and is left as it is"),
         ((cohort, predictions, out, "me", "--patients", str(tmp_path / "none.csv")), "none.csv: is no file"),
         ((cohort, predictions, tmp_path / "file" / "a.csv"), "cannot be made"),
-        ((cohort, predictions, out, "\t"), "method's name"),
+        ((cohort, predictions, out, " "), "method's name is empty"),
+        ((cohort, predictions, out, "a\nb"), r"the method 'a\nb' has a line break"),
+        ((cohort, predictions, out, "=1+1"), "the method '=1+1' begins a spreadsheet's formula"),
         ((cohort, predictions, out, "me", "--partition", "testing"), "has no testing cases"),
         ((cohort, predictions, out, "me", "--folds", str(tmp_path / "none.csv")), "does not exist"),
     ]:
@@ -235,7 +239,7 @@ def test_wrong_input_of_rank_is_one_line_a_problem(cohort, predictions, tmp_path
     out = str(tmp_path / "leaderboard.csv")
     for wrong, message in [
         (["none.csv", "--out", out], "none.csv: does not exist"),
-        ([str(tmp_path / "text.csv"), "--out", out], "lacks the columns"),
+        ([str(tmp_path / "text.csv"), "--out", out], "lacks the columns method, case"),
         ([str(tmp_path), "--out", out], "cannot be read"),
     ]:
         assert main(["rank", *wrong]) == 1
@@ -259,40 +263,89 @@ def test_wrong_input_of_rank_is_one_line_a_problem(cohort, predictions, tmp_path
         ["nothing"],
         ["score"],
         ["rank", "a.csv"],
+        ["rank", "a.csv", "--out", "a.csv"],
+        ["rank", "a.csv", "--out", "b.csv", "--scheme", "dice", "--metrics", "recall"],
+        ["rank", "a.csv", "--out", "b.csv", "--scheme", "dice", "--metrics", "dice,recall"],
+        ["rank", "a.csv", "--out", "b.csv", "--colour"],
+        ["rank", "a.csv", "-o", "b.csv"],
+        ["rank", "a.csv", "--out", "b.csv", "--latex=yes"],
+        ["-x"],
+        ["diff", "a", "b", "c"],
+        ["score", "--cohort", "r", "--predictions", "p", "--method", "m", "--out", "a.csv", "--lenient", "--complete"],
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert len(complaints(capsys)) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
         ["rank", "a.csv", "--out", "b.csv", "--scheme", "best"],
         ["rank", "a.csv", "--out", "b.csv", "--policy", "best"],
         ["rank", "a.csv", "--out", "b.md"],
-        ["rank", "a.csv", "--out", "a.csv"],
-        ["rank", "a.csv", "--out", "b.csv", "--metrics", "dice"],
         ["rank", "a.csv", "--out", "b.csv", "--resamples", "-1"],
         ["rank", "a.csv", "--out", "b.csv", "--resamples", "1000001"],
         ["rank", "a.csv", "--out", "b.csv", "--resamples", "999999999"],
         ["rank", "a.csv", "--out", "b.csv", "--scheme", "mean-then-rank", "--metrics", ","],
         ["rank", "a.csv", "--out", "b.csv", "--scheme", "mean-then-rank", "--metrics", "dice,"],
         ["rank", "a.csv", "--out", "b.csv", "--by", "age"],
-        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "a.txt"],
-        [
-            "score",
-            "--reference",
-            "r",
-            "--predictions",
-            "p",
-            "--method",
-            "m",
-            "--out",
-            "a.csv",
-            "--lenient",
-            "--complete",
-        ],
-        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o.csv", "--jobs", "0"],
-        ["score", "--reference", "r", "--predictions", "p", "--method", "m", "--out", "o.csv", "--partition", "all"],
+        ["score", "--cohort", "r", "--predictions", "p", "--method", "m", "--out", "a.txt"],
+        ["score", "--cohort", "r", "--predictions", "p", "--method", "m", "--out", "o.csv", "--jobs", "0"],
+        ["score", "--cohort", "r", "--predictions", "p", "--method", "m", "--out", "o.csv", "--partition", "all"],
     ],
 )
-def test_wrong_usage_exits_with_2(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
+def test_a_value_at_fault_is_one_line_and_status_1_whichever_option_has_it(arguments, capsys):
+    assert main(arguments) == 1
+    (complaint,) = complaints(capsys)
+    assert complaint.startswith("--")
+
+
+def test_older_words_are_taken(cohort, predictions, tmp_path, capsys):
+    for number, word in enumerate(("--cohort", "--reference")):
+        out = tmp_path / f"{number}.csv"
+        common = ["--predictions", str(predictions), word, str(cohort)]
+        assert main(["score", *common, "--method", "m", "--out", str(out)]) == 0
+        assert main(["check", *common]) == 0
+    assert (tmp_path / "0.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
+    for command in ("score", "check", "report"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = capsys.readouterr().out
+        assert "--cohort COHORT" in shown
+        assert "--reference" not in shown
+        assert "--images" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["rnak"], "rank"),
+        (["score", "--refrence", "r"], "--cohort"),
+        (["rank", "a.csv", "--scheem", "dice"], "--scheme"),
+        (["rank", "a.csv", "--scheme", "mean-than-rank"], "mean-then-rank"),
+        (["rank", "a.csv", "--policy", "ISLES-2018"], "isles2018"),
+        (["rank", "a.csv", "--published", "isles18"], "isles2018"),
+    ],
+)
+def test_the_nearest_name_is_suggested(arguments, meant, capsys):
+    with contextlib.suppress(SystemExit):
         main(arguments)
-    assert caught.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
+    (complaint,) = complaints(capsys)
+    assert f"did you mean {meant}?" in complaint
+
+
+def test_a_metric_is_known_without_its_unit_and_the_nearest_is_suggested(cohort, predictions, tmp_path, capsys):
+    score(cohort, predictions, tmp_path / "a.csv")
+    rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--scheme", "mean-then-rank"]
+    assert main([*rank, "--resamples", "0", "--metrics", "hd95,avd"]) == 0
+    assert (tmp_path / "b.csv").read_text().splitlines()[1].endswith(",hd95_mm;avd_ml")
+    capsys.readouterr()
+    assert main([*rank, "--metrics", "lesion_f2"]) == 1
+    assert "did you mean lesion_f1? " in complaints(capsys)[0]
 
 
 def run(*arguments, **options):
@@ -480,3 +533,26 @@ def test_metrics_that_no_table_has_are_said_to_be_none(cohort, predictions, tmp_
         assert main([*rank, "--metrics", metric]) == 1
         (problem,) = complaints(capsys)
         assert problem.startswith(said)
+
+
+def test_scores_of_a_twin_carry_the_word_synthetic_to_every_table(cohort, predictions, tmp_path, capsys):
+    (cohort / "banner.txt").write_text(SYNTHETIC)
+    assert score(cohort, predictions, tmp_path / "scored.csv") == 0
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(tmp_path / "scored.csv", tmp_path / "elsewhere" / "a.csv")
+    out = tmp_path / "elsewhere" / "board.csv"
+    capsys.readouterr()
+    assert main(["rank", str(tmp_path / "elsewhere" / "a.csv"), "--out", str(out), "--resamples", "0"]) == 0
+    assert capsys.readouterr().out.startswith("Synthetic twin: ")
+    assert SYNTHETIC in out.with_suffix(".md").read_text()
+    assert out.read_text().splitlines()[1].endswith(",synthetic")
+
+
+def test_patients_of_5000_digits_are_taken_or_refused_in_a_line(cohort, predictions, tmp_path, capsys):
+    number = "9" * 5000
+    table = tmp_path / "p.csv"
+    table.write_text(f"case,patient\ncase_1,{number}\ncase_2,{number}\n{number},1\n")
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--patients", str(table)) == 0
+    rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--resamples", "30"]
+    assert main(rank) == 0
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Committed leaderboards are what their cases.csv gives, to the byte."""
+"""Committed leaderboards are what their cases.csv gives, to the byte: the maintainers' tool."""
 
 import json
 
@@ -16,7 +16,7 @@ def results(tmp_path, build):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_cases(tmp_path / name / "cases.csv", cases)
-    (tmp_path / "two" / "settings.json").write_text(json.dumps(CHOSEN))
+    (tmp_path / "two" / "leaderboard.json").write_text(json.dumps(CHOSEN))
     (tmp_path / "notes").mkdir()
     assert main([str(tmp_path), "--write"]) == 0
     return tmp_path
@@ -48,14 +48,18 @@ def test_a_byte_that_differs_fails(results, capsys, name):
         assert len(error.splitlines()) == 1
     path.unlink()
     assert main([str(results)]) == 1
-    assert "is missing" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "is missing" in error
+    assert "--write" not in error
 
 
 def test_a_changed_case_fails(results, capsys):
     path = results / "one" / "cases.csv"
     path.write_text(path.read_text().replace(",0.9,", ",0.8,", 1))
     assert main([str(results)]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    cells = [line.rpartition("/")[2].partition(": published")[0] for line in capsys.readouterr().err.splitlines()]
+    table = [f"leaderboard.csv: a, {column}" for column in ("dice_mean", "dice_sd", "score")]
+    assert cells == [*table, "leaderboard.md: a, Dice"]
 
 
 def test_writing_leaves_what_agrees_and_the_cases_alone(results):
@@ -65,14 +69,31 @@ def test_writing_leaves_what_agrees_and_the_cases_alone(results):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"colour": "red"}', '{"resamples": "many"}', '{"seed": true}', '{"scheme": "luck"}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"colour": "red"}',
+        '{"resamples": "many"}',
+        '{"seed": true}',
+        '{"scheme": "luck"}',
+        '{"metrics": [1]}',
+        '{"metrics": "dice"}',
+        '{"metrics": ["dice:lower"]}',
+        '{"resamples": 1000000000000}',
+        '{"seed": -1}',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"seed": ' + "9" * 5000 + "}",
+    ],
 )
 def test_settings_at_fault_are_an_input_error(results, capsys, text):
-    (results / "two" / "settings.json").write_text(text)
+    (results / "two" / "leaderboard.json").write_text(text)
     assert main([str(results)]) == 1
-    assert "settings.json" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "leaderboard.json" in line or "dice:lower" in line
 
 
 def test_a_folder_without_leaderboards_is_an_input_error(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
-    assert "holds no leaderboards" in capsys.readouterr().err
+    assert "holds no leaderboard" in capsys.readouterr().err

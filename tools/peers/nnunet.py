@@ -196,7 +196,7 @@ def rank(work: Work, cohort: Path, folds: Path, predictions: Mapping[str, Path])
     tables = []
     for method, folder in predictions.items():
         scores = work.folder / "scores" / f"{method}.csv"
-        work.run(f"score_{method}", "leaderboard", "score", "--reference", cohort, "--predictions", folder,
+        work.run(f"score_{method}", "leaderboard", "score", "--cohort", cohort, "--predictions", folder,
                  "--method", method, "--folds", folds, "--out", scores)  # fmt: skip
         cases = read_cases(scores)
         tables.append(scores.with_name(f"{method}_fold{FOLD}.csv"))

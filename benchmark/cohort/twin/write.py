@@ -7,9 +7,8 @@ Header facts of the real files: the affine is the identity (sform code 2, qform 
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from leaderboard.cohort.formats.isles2018 import FORMAT
 from leaderboard.cohort.names import case_name
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
-from leaderboard.parallel import cores
+from leaderboard.parallel import cores, uninterrupted, workers
 from leaderboard.report import BANNER, SYNTHETIC
 
 #: Raised whenever the same arguments would give other bytes than before.
@@ -146,21 +145,18 @@ def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tu
 
 def _run(todo: Sequence[Simulation], jobs: int | None) -> Iterator[int]:
     """Do all simulations, yielding the number of cases that each one wrote."""
-    workers = min(jobs or cores(), len(todo))
-    if workers <= 1:
+    processes = min(jobs or cores(), len(todo))
+    if processes <= 1:
         with threadpool_limits(1):
             yield from map(_write_patient, todo)
         return
     slices = {id(simulation): sum(slab.slices for slab in simulation.patient.slabs) for simulation in todo}
-    # A fresh interpreter a process: forking one that runs threads (a progress bar, torch) may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread)
-    try:
-        largest_first = sorted(todo, key=lambda simulation: -slices[id(simulation)])
-        for future in as_completed([pool.submit(_write_patient, simulation) for simulation in largest_first]):
+    largest_first = sorted(todo, key=lambda simulation: -slices[id(simulation)])
+    with workers(processes, _use_one_thread) as pool:
+        with uninterrupted():
+            futures = [pool.submit(_write_patient, simulation) for simulation in largest_first]
+        for future in as_completed(futures):
             yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _use_one_thread() -> None:
@@ -213,7 +209,7 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
     if path.is_file():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if found != manifest:
             raise InputError(f"{out}: holds a twin of other arguments (see {MANIFEST}): give another folder")

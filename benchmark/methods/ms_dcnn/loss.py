@@ -9,7 +9,7 @@ from torch.nn import functional
 from benchmark.methods.distributed import summed
 
 
-def dice(logits: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
+def dice(logits: Tensor, reference: Tensor, valid: Tensor, smooth: float = 1.0) -> Tensor:
     """``1 - (2 sum p q + e) / (sum q + sum p + e)`` over the whole batch, of all processes: eq. 4 with its one class.
 
     The paper's formula has no e; with e = 1 (our choice) a batch without lesion has a value and a gradient.
@@ -18,6 +18,7 @@ def dice(logits: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
         logits: (N, 1, H, W), before the sigmoid.
         reference: (N, H, W), 0 or 1.
         valid: (N, H, W) bool.
+        smooth: e.
 
     Returns:
         A scalar in [0, 1].
@@ -25,7 +26,7 @@ def dice(logits: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
     inside = valid.float()
     p, q = torch.sigmoid(logits[:, 0].float()) * inside, reference.float() * inside
     overlap, size = summed((p * q).sum(), p.sum() + q.sum())
-    return 1 - (2 * overlap + 1) / (size + 1)
+    return 1 - (2 * overlap + smooth) / (size + smooth)
 
 
 def cross_entropy(logits: Tensor, reference: Tensor, valid: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,9 @@ def read_published(name: str) -> Published:
     import pandas as pd
 
     if name not in PUBLISHED:
-        raise InputError(f"no published table is called {name}: choose {', '.join(PUBLISHED)}")
+        raise InputError(
+            f"no published table is called {name}: {nearest(name, PUBLISHED)}choose {', '.join(PUBLISHED)}"
+        )
     text = resources.files(__name__).joinpath(f"{name}.csv").read_text(encoding="utf-8")
     source, data, note = (line.removeprefix("# ") for line in text.splitlines()[:3])
     return Published(name, source, data, note, pd.read_csv(io.StringIO(text), dtype=str, comment="#"))

@@ -68,7 +68,7 @@ def test_validation_predictions_of_nnunet_are_scored_as_they_come(
     predictions = tmp_path / "fold_all" / "validation"
     shutil.copytree(labels, predictions)
     (predictions / "summary.json").write_text("{}")  # nnU-Net leaves its own metrics beside them
-    arguments = ["--reference", str(twin), "--predictions", str(predictions), "--out", str(tmp_path / "cases.csv")]
+    arguments = ["--cohort", str(twin), "--predictions", str(predictions), "--out", str(tmp_path / "cases.csv")]
     assert leaderboard(["score", *arguments, "--method", "nnunet", "--partition", "training"]) == 0
     lines = (tmp_path / "cases.csv").read_text().splitlines()
     dice = lines[0].split(",").index("dice")

@@ -24,7 +24,7 @@ from leaderboard.ranking.ranks import analyse
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.content import Content
 from leaderboard.report.page import significance_cells
-from leaderboard.report.page_tables import number
+from leaderboard.report.page_tables import Cell, metric_cells, number
 from leaderboard.report.pictures import best_slice, exemplary, outline
 from leaderboard.report.published import read_published
 from leaderboard.report.scatter import volume_agreement
@@ -173,7 +173,7 @@ def test_nothing_missing_says_so(build, tmp_path):
     text = page_of(build({"a": [{}, {}], "b": [{}, {}]}), tmp_path, resamples=0).read_text()
     assert "every method has a prediction with lesion for every case" in text
     assert "Nothing was resampled" in text
-    assert "No images were given (report --images" in text
+    assert "No images were given (report --cohort" in text
 
 
 def test_hostile_names_are_text(build, tmp_path):
@@ -551,21 +551,20 @@ def test_the_command_shows_the_banner_of_the_cohort(scored, cohort, predictions,
     (cohort / "banner.txt").write_text(SYNTHETIC)
     options = [f"--predictions=me={folder}" for folder in predictions]
     command = ["report", str(tmp_path / "cases.csv"), "--out", str(tmp_path / "page"), "--resamples", "0"]
-    assert main([*command, "--images", str(cohort), *options]) == 0
+    assert main([*command, "--cohort", str(cohort), *options]) == 0
     assert SYNTHETIC in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_command_refuses(cases, cohort, tmp_path, capsys):
     write_cases(tmp_path / "cases.csv", cases)
     command = ["report", str(tmp_path / "cases.csv"), "--out", str(tmp_path / "page")]
-    assert main([*command, "--images", str(cohort), "--predictions", f"nobody={tmp_path}"]) == 1
+    assert main([*command, "--cohort", str(cohort), "--predictions", f"nobody={tmp_path}"]) == 1
     assert "no table has this method: choose from alpha, beta, gamma" in capsys.readouterr().err
-    assert main([*command, "--images", str(cohort), "--predictions", f"alpha={tmp_path / 'nowhere'}"]) == 1
+    assert main([*command, "--cohort", str(cohort), "--predictions", f"alpha={tmp_path / 'nowhere'}"]) == 1
     assert "nowhere: does not exist" in capsys.readouterr().err
-    for option in ("--partition testing", "--published nothing"):
-        with pytest.raises(SystemExit):
-            main([*command, *option.split()])
-    for option in ("--predictions alpha=x", f"--images {cohort}", "--note nothing", "--metrics dice", "--seed -1"):
+    for option in ("--published nothing", "--note nothing", "--seed -1"):
+        assert main([*command, *option.split()]) == 1
+    for option in ("--partition testing", "--predictions alpha=x", f"--images {cohort}", "--metrics dice"):
         with pytest.raises(SystemExit) as stopped:
             main([*command, *option.split()])
         assert stopped.value.code == 2
@@ -580,3 +579,25 @@ def test_folder_that_cannot_be_made(cases, tmp_path):
 def test_importing_the_command_line_imports_no_figures():
     code = "import sys, leaderboard.cli; print({'matplotlib', 'jinja2', 'pandas', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_cell_of_distances_holds_the_mean_of_the_defined_and_counts_the_others():
+    row = {"hausdorff_mm_mean": 5e6, "hausdorff_mm_sd": 2e7, "hausdorff_mm_undefined": 4}
+    row |= {"hausdorff_mm_defined_mean": 41.8, "hausdorff_mm_defined_sd": 17.2}
+    (cell,) = metric_cells(row, ["hausdorff_mm"])
+    assert (cell.text, cell.value, cell.note) == ("41.80", "41.8", "(17.20), 4 undefined")
+    nothing = row | {"hausdorff_mm_defined_mean": np.nan, "hausdorff_mm_defined_sd": np.nan}
+    assert metric_cells(nothing, ["hausdorff_mm"]) == [Cell("–", "", "4 undefined")]
+    whole = metric_cells(row | {"hausdorff_mm_undefined": 0, "hausdorff_mm_mean": 9.0}, ["hausdorff_mm"])
+    assert whole[0].text == "9.00"
+
+
+def test_the_page_says_what_undefined_distances_count(page):
+    assert "which counts 100000000 mm under the policy isles2018" in page
+
+
+def test_rows_marked_as_synthetic_make_a_banner_wherever_the_table_lies(build, tmp_path):
+    cases = build({"a": [{"data": "synthetic"}, {}]})
+    for given, said in [("", SYNTHETIC), ("Draft.", f"{SYNTHETIC} Draft."), (SYNTHETIC, SYNTHETIC)]:
+        page = page_of(cases, tmp_path, resamples=0, banner=given).read_text()
+        assert re.findall(r'class="banner" role="note">(.*?)</p>', page) == [said]

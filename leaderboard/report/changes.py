@@ -1,0 +1,156 @@
+"""What changed between two leaderboards: settings, versions, the cohort, methods, ranks, cells."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leaderboard.cohort.names import natural_key
+from leaderboard.errors import InputError, listed
+from leaderboard.ranking.reading import VOLUME_TOLERANCE
+from leaderboard.report.differences import Difference, Sheet, read_sheet
+from leaderboard.report.origin import Origin, read_origin
+from leaderboard.report.rebuild import CASES, TABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns that have one value for the whole table: how it was ranked.
+_SETTINGS = ("scheme", "policy", "metrics", "unit", "resamples", "seed")
+#: The kinds of change, in the order in which they are told.
+KINDS = ("setting", "origin", "cohort", "method", "rank", "cell")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard as it lies on disk.
+
+    Attributes:
+        path: of its CSV.
+        sheet: its cells, a row a method.
+        origin: what its leaderboard.json says; None where it has none.
+        cases: the rows it was made from; None where no cases.csv lies beside it.
+    """
+
+    path: Path
+    sheet: Sheet
+    origin: Origin | None = None
+    cases: pd.DataFrame | None = None
+
+
+def read_board(path: Path) -> Board:
+    """Read a leaderboard and what lies beside it.
+
+    Args:
+        path: a leaderboard.csv, or the folder that holds one.
+
+    Raises:
+        InputError: there is none, or a file is at fault.
+    """
+    from leaderboard.cases import read_cases
+
+    table = path / TABLE if path.is_dir() else path
+    remedy = f"give a {TABLE} of leaderboard rank, or the folder that holds it"
+    try:
+        sheet = read_sheet("table.csv", table.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{table}: does not exist: {remedy}") from None
+    except OSError as error:
+        raise InputError(f"{table}: cannot be read ({error.strerror or error}): {remedy}") from None
+    except (csv.Error, UnicodeDecodeError):
+        raise InputError(f"{table}: is no table: {remedy}") from None
+    if not {"rank", "method"} <= set(sheet.columns) or not sheet.rows:
+        raise InputError(f"{table}: is no leaderboard: {remedy}")
+    origin, cases = table.with_suffix(".json"), table.with_name(CASES)
+    return Board(
+        table,
+        sheet,
+        read_origin(origin) if origin.is_file() else None,
+        read_cases(cases) if cases.is_file() and cases != table else None,
+    )
+
+
+def changes(one: Board, other: Board) -> list[Difference]:
+    """What is not the same in two leaderboards; each change's `file` is one of `KINDS`."""
+    return [
+        *_settings(one, other),
+        *_origins(one.origin, other.origin),
+        *(_cohorts(one.cases, other.cases) if one.cases is not None and other.cases is not None else ()),
+        *_tables(one.sheet, other.sheet),
+    ]
+
+
+def _settings(one: Board, other: Board) -> Iterator[Difference]:
+    for name in _SETTINGS:
+        values = _only_value(one.sheet, name), _only_value(other.sheet, name)
+        if values[0] != values[1]:
+            yield Difference("setting", "", name, *values)
+
+
+def _only_value(sheet: Sheet, column: str) -> str | None:
+    """What every row has in a column; None without such a column, all values where they are several."""
+    values = dict.fromkeys(row[column] for row in sheet.rows.values() if column in row)
+    return " and ".join(values) if values else None
+
+
+def _origins(one: Origin | None, other: Origin | None) -> Iterator[Difference]:
+    """Versions, digests and what else a leaderboard.json notes; nothing where one of two leaderboards has none."""
+    if one is None or other is None:
+        return
+    facts = [{"version": origin.version, "quoted table": origin.published, **origin.notes} for origin in (one, other)]
+    for name, *values in _unlike(*facts):
+        yield Difference("origin", "", name, *values)
+
+
+def _cohorts(one: pd.DataFrame, other: pd.DataFrame) -> Iterator[Difference]:
+    """Cases that came or went, folds, patients and references that changed."""
+    mine, its = _by_case(one), _by_case(other)
+    if gone := [case for case in mine if case not in its]:
+        yield Difference("cohort", listed(gone, 10), "", "there", None)
+    if new := [case for case in its if case not in mine]:
+        yield Difference("cohort", listed(new, 10), "", None, "there")
+    for case in [case for case in mine if case in its]:
+        for column in ("patient", "fold"):
+            first, second = str(mine[case][column]), str(its[case][column])
+            if first != second:
+                yield Difference("cohort", case, column, first, second)
+        volume, other_volume = float(mine[case]["reference_ml"]), float(its[case]["reference_ml"])
+        if abs(volume - other_volume) > VOLUME_TOLERANCE * max(volume, other_volume):
+            yield Difference("cohort", case, "reference_ml", str(volume), str(other_volume))
+
+
+def _by_case(cases: pd.DataFrame) -> dict[str, dict[Hashable, Any]]:
+    """A row of each case, in natural order."""
+    rows = {str(row["case"]): row for row in cases.drop_duplicates("case").to_dict("records")}
+    return {case: rows[case] for case in sorted(rows, key=natural_key)}
+
+
+def _tables(one: Sheet, other: Sheet) -> Iterator[Difference]:
+    methods = dict.fromkeys([*one.rows, *other.rows])
+    for method in methods:
+        if method not in other.rows:
+            yield Difference("method", method, "", f"rank {one.rows[method].get('rank')}", None)
+        elif method not in one.rows:
+            yield Difference("method", method, "", None, f"rank {other.rows[method].get('rank')}")
+    both = [method for method in methods if method in one.rows and method in other.rows]
+    for method in both:
+        ranks = one.rows[method].get("rank"), other.rows[method].get("rank")
+        if ranks[0] != ranks[1]:
+            yield Difference("rank", method, "", *ranks)
+    for column in dict.fromkeys([*one.columns, *other.columns]):
+        if column not in _SETTINGS and (column in one.columns) != (column in other.columns):
+            yield Difference("cell", "", column, *("there" if column in s.columns else None for s in (one, other)))
+    shared = {column for column in one.columns if column in other.columns} - {"rank", *_SETTINGS}
+    for method in both:
+        for column, first, second in _unlike(one.rows[method], other.rows[method]):
+            if column in shared:
+                yield Difference("cell", method, column, first, second)
+
+
+def _unlike(one: Mapping[str, str], other: Mapping[str, str]) -> Iterable[tuple[str, str | None, str | None]]:
+    for name in dict.fromkeys([*one, *other]):
+        if one.get(name) != other.get(name):
+            yield name, one.get(name), other.get(name)

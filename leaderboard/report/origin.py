@@ -1,0 +1,122 @@
+"""leaderboard.json: how a leaderboard came about, written beside it; or what its leaderboard.csv tells of that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from leaderboard.errors import InputError
+from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
+from leaderboard.report.published import PUBLISHED
+
+#: What leaderboard.json may hold beside the fields of `RankingOptions`, and of which type.
+_FURTHER: dict[str, type] = {"published": str, "by": str, "latex": bool, "version": str, "notes": dict}
+#: JSON has lists for tuples.
+_TYPES = {
+    option.name: list if isinstance(option.default, tuple) else type(option.default)
+    for option in fields(RankingOptions)
+} | _FURTHER
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a leaderboard came about.
+
+    Attributes:
+        options: how it was ranked.
+        published: the name of the quoted table below it; empty: none.
+        by: within which strata it was ranked as well; empty: none.
+        latex: whether it has a leaderboard.tex.
+        version: of the program that wrote it; empty: unknown.
+        notes: further facts, as whoever ranked knew them: cohort, folds, versions.
+    """
+
+    options: RankingOptions = DEFAULTS
+    published: str = ""
+    by: str = ""
+    latex: bool = False
+    version: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """The settings of the ranking in a line: ``scheme dice, policy isles2018, 10000 resamples, seed 0``."""
+        options = self.options
+        drawn = f"{options.resamples} resamples of the {options.unit}s, seed {options.seed}"
+        return f"scheme {options.scheme}, policy {options.policy}, {drawn if options.resamples else 'no resamples'}"
+
+
+def origin_json(origin: Origin) -> str:
+    """The text of leaderboard.json; the same origin, the same text."""
+    options = {option.name: getattr(origin.options, option.name) for option in fields(RankingOptions)}
+    further = {"published": origin.published, "by": origin.by, "latex": origin.latex, "version": origin.version}
+    content = options | {"metrics": list(origin.options.metrics)} | further | {"notes": dict(origin.notes)}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_origin(path: Path) -> Origin:
+    """What a leaderboard.json says.
+
+    Raises:
+        InputError: it is no JSON object, or holds what is no setting.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise InputError(f"{path}: is no JSON file: correct it") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is no JSON object: write settings by name")
+    problems = [
+        f"{path}: {name} is no setting, or of the wrong type: choose {', '.join(_TYPES)}"
+        for name, value in content.items()
+        if type(value) is not _TYPES.get(name)
+    ]
+    problems += [
+        f"{path}: {name} must be text: correct it"
+        for name in ("metrics", "notes")
+        if not problems and not _is_text(content.get(name, []))
+    ]
+    if not problems:
+        problems = [
+            f"{path}: {name} is {content[name]}: choose {', '.join(known)}, or leave it out"
+            for name, known in (("published", PUBLISHED), ("by", STRATA))
+            if content.get(name) and content[name] not in known
+        ]
+    if problems:
+        raise InputError(problems)
+    further = {name: content.pop(name) for name in _FURTHER if name in content}
+    try:
+        return Origin(RankingOptions(**content), **further)
+    except InputError as error:
+        raise InputError(f"{path}: {problem}" for problem in error.problems) from None
+
+
+def origin_of_rows(rows: Sequence[Mapping[Any, Any]]) -> Origin:
+    """What the rows of a leaderboard.csv tell of how they were ranked; the defaults for what they do not."""
+    first = {name: str(value) for name, value in rows[0].items()} if rows else {}
+    chosen: dict[str, Any] = {name: first[name] for name in ("scheme", "policy", "unit") if first.get(name)}
+    chosen |= {name: int(first[name]) for name in ("resamples", "seed") if first.get(name, "").isdecimal()}
+    if first.get("scheme") and "resamples" not in first:
+        chosen["resamples"] = 0  # the columns are left out
+    if first.get("metrics"):
+        chosen["metrics"] = tuple(first["metrics"].split(";"))
+    try:
+        return Origin(RankingOptions(**chosen))
+    except InputError:  # names that are none: whoever compares sees them differ
+        return Origin()
+
+
+def own_version() -> str:
+    """Of this package; empty where it is not installed."""
+    try:
+        return version("isles-benchmark")
+    except PackageNotFoundError:
+        return ""
+
+
+def _is_text(values: Mapping[str, Any] | Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in (values.values() if isinstance(values, Mapping) else values))
