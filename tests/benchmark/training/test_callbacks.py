@@ -13,7 +13,7 @@ from benchmark.methods.base import Method, RuleMethod
 from benchmark.rundir.state import State, read_state, write_state
 from benchmark.training import callbacks
 from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, write_masks
-from leaderboard.cohort.formats import read_cohort
+from leaderboard.cohort.formats import FORMATS, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume
 
@@ -42,7 +42,8 @@ def test_masks_and_those_of_ablation_rows_lie_in_folders_side_by_side_on_the_cas
 
 def test_a_submitted_mask_has_the_id_of_the_mtt_image_in_its_name(isles_tree: Any, tmp_path: Path) -> None:
     case = read_cohort(isles_tree([3])).cases[0]
-    write_masks(tmp_path / "out", case, {"": torch.zeros(2, 9, 8, dtype=torch.bool)}, "mine")
+    name = FORMATS["isles2018"].submitted_file(case, "mine")
+    write_masks(tmp_path / "out", case, {"": torch.zeros(2, 9, 8, dtype=torch.bool)}, name)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"SMIR.mine.{case.ids['CT_MTT']}.nii"]
 
 
