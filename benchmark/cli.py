@@ -217,7 +217,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _setting(text: str) -> dict[str, Any]:
     """``trainer.max_epochs=1`` -> {"trainer": {"max_epochs": 1}}."""
-    import yaml
+    from benchmark.rundir.plain_yaml import parse_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
@@ -225,9 +225,9 @@ def _setting(text: str) -> dict[str, Any]:
             f"{text!r} is not of the form section.key=value: correct it, as in trainer.max_epochs=1"
         )
     try:
-        setting: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"{text!r}: the value is not valid YAML: correct it") from None
+        setting: Any = parse_yaml(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: the value {error}") from None
     for part in reversed(key.split(".")):
         setting = {part: setting}
     return dict(setting)
@@ -239,7 +239,9 @@ def _require_training(command: str) -> None:
 
     missing = [name for name in ("torch", "pytorch_lightning", "torchio") if find_spec(name) is None]
     if missing:
-        raise InputError(f"{command}: needs {', '.join(missing)}: pip install 'isles-benchmark[train]'")
+        from benchmark.machine.environment import installing
+
+        raise InputError(f"{command}: needs {', '.join(missing)}: in the project's clone, {installing('train')}")
 
 
 def _compute_here(command: str) -> None:
@@ -376,7 +378,9 @@ def _sanity(options: argparse.Namespace) -> int:
     def tell(checks: Sequence[Check]) -> None:
         nonlocal passed
         for check in checks:
-            console.print(f"{'passed' if check.passed else 'FAILED'}  {check.name}: {check.seen}", highlight=False)
+            console.print(f"{check.outcome}  {check.name}: {check.seen}", highlight=False, markup=False, soft_wrap=True)
+            if check.advice:
+                console.print(f"        {check.advice}", highlight=False, markup=False, soft_wrap=True)
         passed = passed and all(check.passed for check in checks)
 
     cohort, settings = options.cohort, merge(*options.settings)

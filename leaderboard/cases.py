@@ -6,25 +6,34 @@ its index (named ``source``), so that whatever is wrong with a row can be told.
 
 from __future__ import annotations
 
-import csv
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CASE_COLUMNS, FURTHER_COLUMNS, NUMBERS, STATUSES, TEXT
-from leaderboard.errors import InputError
+from leaderboard.columns import (
+    CASE_COLUMNS,
+    DATA,
+    FURTHER_COLUMNS,
+    LARGEST,
+    NUMBERS,
+    STATUSES,
+    SYNTHETIC_DATA,
+    TEXT,
+)
+from leaderboard.errors import InputError, listed
+from leaderboard.io.tables import name_fault, read_table, shortened, shown
 
-_MOST_PROBLEMS = 20
+_NAMED = ("method", "case", "patient")
 
 
 def cases_frame(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
     """Rows as a frame in the layout of cases.csv: columns, types and order; absent values are undefined."""
-    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS]
+    marked = [DATA] if any(row.get(DATA) for row in rows) else []
+    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS, *marked]
     return sort_cases(_typed(pd.DataFrame(list(rows), columns=columns)))
 
 
@@ -50,13 +59,15 @@ def write_cases(path: Path, cases: pd.DataFrame) -> None:
 
 
 def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
-    """Read one or several cases.csv into one frame, indexed by ``file:line``.
+    """Read one or several cases.csv, or other tidy tables, into one frame, indexed by ``file:line``.
 
-    Columns that are not in every file come out undefined where they are absent.
+    A table has at least the columns ``method`` and ``case``, in any order with any others; what is said of its rows
+    where others are absent tells `complete`. Columns that are not in every file come out undefined where they are
+    absent.
 
     Raises:
-        InputError: a file is given twice, missing, no such table, cut short, lacks columns or holds a value that makes
-            no sense; every problem with file and line.
+        InputError: a file is given twice, or is no such table (`io.tables.read_table`), or holds a value that makes no
+            sense; every problem with file and line.
     """
     frames, problems = [], []
     read: set[Path] = set()
@@ -74,63 +85,79 @@ def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
         raise InputError(problems)
     if not frames:
         raise InputError("no cases.csv was given: name at least one")
-    return pd.concat(frames) if len(frames) > 1 else frames[0]
+    return _typed(pd.concat(frames)) if len(frames) > 1 else frames[0]
 
 
 def _read_one(path: Path) -> pd.DataFrame:
-    try:
-        raw = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            compression=None,
-            index_col=False,
-            skip_blank_lines=False,
-        )
-    except FileNotFoundError:
-        raise InputError(f"{path}: does not exist: check the path") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: is empty: score the predictions again") from None
-    except pd.errors.ParserError as error:
-        where = re.search(r"line (\d+)", str(error))
-        line = f":{where[1]}" if where else ""
-        raise InputError(f"{path}{line}: is not a row of a table: correct or remove the line") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file: give a cases.csv") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}): give a cases.csv") from None
-    except ValueError:
-        raise InputError(f"{path}: is not a table: give a cases.csv") from None
-    absent = [column for column in CASE_COLUMNS if column not in raw.columns]
-    if absent:
-        raise InputError(f"{path}: lacks the columns {', '.join(absent)}: give a cases.csv of leaderboard score")
-    raw.index = pd.Index([f"{path}:{line}" for line in range(2, len(raw) + 2)], name="source")
-    raw = raw[(raw != "").any(axis=1)]
-    if raw.empty:
+    table = read_table(path, "method", "case")
+    if not table.rows:
         raise InputError(f"{path}: has no rows: score the predictions again")
-    problems = _cut_short(path, raw) or _faults(raw)
+    raw = pd.DataFrame(table.rows, columns=list(table.columns), dtype=str)
+    raw.index = pd.Index([table.where(row) for row in range(len(raw))], name="source")
+    if problems := _faults(raw):
+        raise InputError(shortened(path, problems))
+    return complete(raw)
+
+
+def complete(cases: pd.DataFrame) -> pd.DataFrame:
+    """The rows of any tidy table with the types of cases.csv and with what they are about.
+
+    Args:
+        cases: at least the columns ``method`` and ``case``, in any order with any others.
+
+    Returns:
+        The same rows; where a column is absent, no patient and no fold is known and every status is ``ok``.
+
+    Raises:
+        InputError: a column is absent, a name is not allowed (`io.tables.name_fault`) or a number is too large.
+    """
+    require(cases, ("method", "case"), "a table to rank")
+    filled = cases.copy()
+    for name, value in (("patient", ""), ("fold", None), ("status", "ok")):
+        if name not in filled.columns:
+            filled[name] = value
+    typed = _typed(filled)
+    problems = [f"the column {shown(str(name))} {fault}" for name in cases.columns if (fault := name_fault(str(name)))]
+    problems += name_faults({name: typed[name].unique() for name in _NAMED})
     if problems:
-        more = [f"{path}: {len(problems) - _MOST_PROBLEMS} more problems"] if len(problems) > _MOST_PROBLEMS else []
-        raise InputError(problems[:_MOST_PROBLEMS] + more)
-    return _typed(raw)
+        raise InputError(problems)
+    return typed
 
 
-def _cut_short(path: Path, raw: pd.DataFrame) -> list[str]:
-    """Rows with fewer fields than the table has columns, which pandas would fill up with empty ones."""
-    if not (raw.iloc[:, -1] == "").any():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lengths = [len(row) for row in csv.reader(file)]
-    except csv.Error as error:
-        raise InputError(f"{path}: is not a table ({error}): correct it") from None
-    columns = lengths[0]
+def require(cases: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    """Refuse rows that lack a column.
+
+    Args:
+        cases: the rows.
+        columns: the names that are needed.
+        what: needs them, in words.
+
+    Raises:
+        InputError: with the columns that are absent.
+    """
+    absent = [name for name in columns if name not in cases.columns]
+    if absent:
+        raise InputError(
+            f"{what} needs the column{'s' * (len(absent) > 1)} {', '.join(absent)}, which the table lacks (it has "
+            f"{listed(list(map(str, cases.columns)), 12) or 'none'}): add {'them' if absent[1:] else 'it'}"
+        )
+
+
+def name_faults(names: Mapping[str, Iterable[str | None]]) -> list[str]:
+    """A line for each name that is not allowed, by what it names."""
     return [
-        f"{path}:{line}: has {length} of {columns} fields: the file was cut short, score the predictions again"
-        for line, length in enumerate(lengths, start=1)
-        if 0 < length < columns and f"{path}:{line}" in raw.index
+        f"the {kind} {shown(name)} {fault}"
+        for kind, texts in names.items()
+        for name in dict.fromkeys(texts)
+        if name and (fault := name_fault(name))
     ]
+
+
+def synthetic_rows(cases: pd.DataFrame) -> pd.Series:
+    """Which rows are marked as of invented patients, same index."""
+    if DATA not in cases.columns:
+        return pd.Series(False, index=cases.index)
+    return cases[DATA].astype(str).str.contains(SYNTHETIC_DATA, case=False)
 
 
 def _faults(raw: pd.DataFrame) -> list[str]:
@@ -138,39 +165,50 @@ def _faults(raw: pd.DataFrame) -> list[str]:
     faults: list[str] = []
     for name in ("method", "case"):
         faults += [f"{label}: {name} is empty: fill it in" for label in raw.index[raw[name] == ""]]
-    for label, status in raw["status"][~raw["status"].isin(STATUSES)].items():
-        faults.append(f"{label}: status is {status!r}: it may be {', '.join(STATUSES)}")
+    for name in [name for name in _NAMED if name in raw.columns]:
+        wrong = {text: fault for text in raw[name].unique() if (fault := name_fault(text))}
+        for label, text in raw[name][raw[name].isin(wrong)].items():
+            faults.append(f"{label}: the {name} {shown(text)} {wrong[text]}")
+    if "status" in raw.columns:
+        for label, status in raw["status"][~raw["status"].isin(STATUSES)].items():
+            faults.append(f"{label}: status is {shown(status)}: it may be {', '.join(STATUSES)}")
     for name in [name for name in NUMBERS if name in raw.columns]:
         column, text = NUMBERS[name], raw[name]
         numbers = pd.to_numeric(text.where(text != ""), errors="coerce")
-        wrong = numbers.isna() & (text != "") | np.isinf(numbers)
-        if column.least is not None:
-            wrong |= numbers < column.least
-        if column.most is not None:
-            wrong |= numbers > column.most
-        expected = column.expected
-        if name == "fold":
-            wrong |= (numbers % 1 != 0) & numbers.notna()
-            expected = "a whole number"
-        faults += [f"{label}: {name} is {text[label]!r}: it must be {expected}" for label in raw.index[wrong]]
-    undefined = raw["reference_ml"] == ""
-    return faults + [f"{label}: reference_ml is empty: fill it in" for label in raw.index[undefined]]
+        wrong_rows = (numbers.isna() & (text != "")) | column.wrong(numbers)
+        faults += [
+            f"{label}: {name} is {shown(text[label])}: it must be {column.expected}" for label in raw.index[wrong_rows]
+        ]
+    if "reference_ml" in raw.columns:
+        empty = raw.index[raw["reference_ml"] == ""]
+        faults += [f"{label}: reference_ml is empty: fill it in" for label in empty]
+    return faults
 
 
 def _typed(cases: pd.DataFrame) -> pd.DataFrame:
     """Text, whole numbers (nullable) and floats, each column as what it is."""
     typed = cases.copy()
     for column in typed.columns:
-        if column in TEXT:
+        if column in TEXT and not (typed[column].dtype == "str" and not typed[column].hasnans):
             typed[column] = typed[column].fillna("").astype(str)
-        elif column in NUMBERS:
+        elif column in NUMBERS and typed[column].dtype != "Int64":
             numbers = _numbers(typed[column])
             typed[column] = numbers.round().astype("Int64") if NUMBERS[column].whole else numbers
     return typed
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """Floats; text goes through Python's own conversion, which is exact."""
+    """Floats; text goes through Python's own conversion, which is exact.
+
+    Raises:
+        InputError: a value is no number, or is beyond all that are taken.
+    """
     if not pd.api.types.is_numeric_dtype(column):
-        column = column.map(lambda value: np.nan if pd.isna(value) or value == "" else float(value))
-    return column.astype(float)
+        try:
+            column = column.map(lambda value: np.nan if pd.isna(value) or value == "" else float(value))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{column.name} holds what is no number ({error}): correct it") from None
+    numbers = column.astype(float)
+    if (numbers.abs() > LARGEST).any():
+        raise InputError(f"{column.name} holds a number beyond {LARGEST:g}: correct it")
+    return numbers

@@ -133,6 +133,7 @@ def _add_rank(parser: Parser) -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import write_cases
+    from leaderboard.cohort.banner import is_synthetic
     from leaderboard.ranking.reading import without_patient
     from leaderboard.scoring.folder import journal_of, score_cases
     from leaderboard.scoring.references import (
@@ -160,6 +161,7 @@ def _score(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             lenient=arguments.lenient,
             complete=arguments.complete,
+            synthetic=is_synthetic(arguments.cohort),
             progress=progress,
             on_problem=lambda problem: _complain(f"warning: {problem}"),
             on_missing=lambda *names: missing.extend(names),
@@ -220,7 +222,8 @@ def _rank(arguments: argparse.Namespace) -> int:
     options = ranking_options(arguments)
     _prepare_output(arguments.out)
     cases = read_cases(arguments.cases)
-    table = rank_methods(cases, options)
+    with _progress("ranking") as progress:
+        table = rank_methods(cases, options, progress)
     for note in left_out(cases, options):
         _complain(f"note: {note}")
     unknown = without_patient(cases)

@@ -6,11 +6,19 @@ A new metric is one `Metric` in `FURTHER` and the function in `leaderboard.scori
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What a case can be. Every status but ``ok`` is a situation in which a metric may be undefined.
 STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing")
+#: What kind of data a row is about, where that must be said: ``synthetic`` in every table of a twin.
+DATA, SYNTHETIC_DATA = "data", "synthetic"
 #: The columns that hold text.
-TEXT = ("method", "case", "patient", "status")
+TEXT = ("method", "case", "patient", "status", DATA)
+#: No number in a table may be larger, so that no sum or square overflows.
+LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,14 @@ class Column:
     @property
     def expected(self) -> str:
         """The values it may have, in words."""
-        if self.least is None:
-            return "a number"
-        if self.most is None:
-            return f"a number of at least {self.least:g}"
-        return f"a number between {self.least:g} and {self.most:g}"
+        kind = "a whole number" if self.whole else "a number"
+        least, most = (-LARGEST if self.least is None else self.least), (LARGEST if self.most is None else self.most)
+        return f"{kind} between {least:g} and {most:g}"
+
+    def wrong(self, numbers: pd.Series) -> pd.Series:
+        """Which numbers it may not have, same index; NaN is none of them."""
+        least, most = (-LARGEST if self.least is None else self.least), (LARGEST if self.most is None else self.most)
+        return (numbers < least) | (numbers > most) | (self.whole & numbers.notna() & (numbers % 1 != 0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,9 +51,10 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
             sys.stdout.flush()
             return status
         except BaseException as error:
-            if came:  # whatever a library made of it: Lightning turns Ctrl-C into exit(1)
+            if came or isinstance(error, KeyboardInterrupt):
+                # whatever a library made of the signal: Lightning turns Ctrl-C into exit(1)
                 complain(interrupted)
-                return 128 + came[0]
+                return 128 + (came[0] if came else signal.SIGINT)
             if not isinstance(error, Exception):
                 raise
             for problem in _problems(error):
@@ -80,12 +81,18 @@ def _problems(error: Exception) -> Sequence[str]:
     """
     if isinstance(error, InputError):
         return error.problems
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError | ImportError | RuntimeError) and _is_lack_of_memory(error):
         return ["there is too little memory: take fewer processes (--jobs), methods or --resamples"]
     if isinstance(error, OSError):
         where, fault = error.filename or "the system", error.strerror or error
         return [f"{where}: cannot be read or written ({fault}): check the path, the disk and the permissions"]
     raise error
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory or address space (``ulimit -v``) is used up, in whatever words."""
+    words = ("failed to map segment", "cannot allocate memory", "can't start new thread", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 @contextlib.contextmanager

@@ -1,12 +1,15 @@
 """What every command of both programs does when nobody listens, when it is interrupted, and when it fails."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 CASES = next(Path(__file__).parents[1].glob("leaderboard/results/*/cases.csv"))
@@ -31,6 +34,58 @@ def arguments_of(program, folder):
     if program == "leaderboard":
         return ["rank", str(CASES), "--out", str(folder / "out" / "b.csv"), "--resamples", "10"]
     return ["twin", str(folder / "out"), "--cases", "1", "--size", "32", "--jobs", "1"]
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "MemoryError()",
+        "ImportError('libtorch_cpu.so: failed to map segment from shared object')",
+        "ImportError('libopenblas.so: cannot allocate memory in static TLS block')",
+        'RuntimeError("can\'t start new thread")',
+        "RuntimeError('[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can\\'t allocate memory: you tried')",
+    ],
+)
+def test_too_little_memory_is_one_line_in_whatever_words_it_comes(raised):
+    program = f"""
+from leaderboard.shell import run_command
+def parse():
+    raise {raised}
+raise SystemExit(run_command("program", parse))
+"""
+    done = run("-c", program)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("program: there is too little memory: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_another_fault_of_an_import_is_not_called_one_of_memory():
+    program = "import leaderboard.shell as shell; shell.run_command('program', lambda: __import__('no_such_module'))"
+    assert "no_such_module" in run("-c", program).stderr
+
+
+@pytest.mark.parametrize("kilobytes", [1_200_000, 120_000])
+@pytest.mark.parametrize("command", ["rank", "score"])
+def test_with_little_address_space_a_command_ends_well_or_in_one_line(tmp_path, command, kilobytes):
+    mask = nib.Nifti1Image(np.pad(np.ones((2, 2, 2), np.uint8), 2), np.eye(4))
+    (tmp_path / "masks").mkdir()
+    nib.save(mask, tmp_path / "masks" / "case_1.nii.gz")
+    masks = str(tmp_path / "masks")
+    given = {
+        "rank": ["rank", str(CASES), "--resamples", "100"],
+        "score": ["score", "--reference", masks, "--predictions", masks, "--method", "m", "--jobs", "1"],
+    }[command]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (kilobytes * 1024, kilobytes * 1024))
+
+    done = run("-m", "leaderboard", *given, "--out", str(tmp_path / "out.csv"), preexec_fn=limit)
+    assert done.returncode == (0 if (tmp_path / "out.csv").exists() else 1)
+    assert "Traceback" not in done.stderr
+    if kilobytes > 1_000_000:
+        assert done.returncode == 0
+    else:
+        assert [line for line in done.stderr.splitlines() if line.startswith("leaderboard: there is too little memory")]
 
 
 def contents(folder):

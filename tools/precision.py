@@ -19,13 +19,15 @@ from leaderboard.cases import read_cases
 from leaderboard.errors import InputError
 from leaderboard.ranking.reading import read_matrices
 from leaderboard.ranking.resampling import draw
+from leaderboard.shell import run_command
 
 #: A Dice that differs by more counts as another segmentation.
 NOTABLE = 0.05
 
 
-def main(first: Path, second: Path) -> None:
+def compare(options: argparse.Namespace) -> int:
     """Print the table: a row for each method that both files hold."""
+    first, second = options.first, options.second
     tables = {side: read_cases(path) for side, path in enumerate((first, second))}
     names = [set(table["method"]) for table in tables.values()]
     common = names[0] & names[1]
@@ -48,14 +50,12 @@ def main(first: Path, second: Path) -> None:
         low, high = np.percentile(drawn.counts @ sums / sizes, [2.5, 97.5])
         means = f"{before.mean():.3f} | {after.mean():.3f} | {change.mean():+.3f} ({low:+.3f} to {high:+.3f})"
         print(f"| `{method}` | {means} | {(np.abs(change) > NOTABLE).sum()} of {len(change)} |")
+    return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", type=Path, help="cases.csv of the suite in one precision")
     parser.add_argument("second", type=Path, help="in the other")
-    arguments = parser.parse_args()
-    try:
-        main(arguments.first, arguments.second)
-    except InputError as error:
-        sys.exit(str(error))
+    parser.set_defaults(command=compare)
+    sys.exit(run_command("precision.py", parser.parse_args))

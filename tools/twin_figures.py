@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,11 @@ from scipy import ndimage, stats
 
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.formats import read_cohort
+from leaderboard.cohort.formats.isles2018 import FORMAT
 from leaderboard.io.images import read_volume, write_text
 
 FWHM_MM = 5.0
-KINDS = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax")
+KINDS = tuple(kind.name for kind in FORMAT.images)
 BEGIN, END = "<!-- figures: written by tools/twin_figures.py -->", "<!-- end of figures -->"
 #: Cases in the pictures: one of each slab shape.
 PICTURED = (2, 25, 58, 82)
@@ -64,33 +65,20 @@ REAL: dict[str, tuple[str, tuple[float, float] | None]] = {
 
 @dataclass
 class CaseFigures:
-    """What is measured on one case; volumes in mL, times in s.
+    """What is measured on one case; volumes in mL, times in s."""
 
-    Attributes:
-        lesion_ml: reference volume.
-        tmax6_ml: volume of smoothed Tmax > 6 s among valid voxels.
-        overlaps: (Dice, precision, recall, predicted mL) by row name.
-        inside: lesion mL among valid voxels, and the part of it with smoothed Tmax > 6 s.
-        auc: area under the ROC curve of rCBF, valid voxels.
-        sample: (rCBF, in lesion) of a fixed sample of valid voxels.
-        healthy: medians of MTT and Tmax on the side without lesion.
-        moments: per kind, number, sum and sum of squares over the whole image.
-        lesion_voxels, voxels, empty_slices, slices: counts.
-    """
-
-    lesion_ml: float
-    tmax6_ml: float
-    overlaps: dict[str, tuple[float, float, float, float]]
-    inside: tuple[float, float]
-    auc: float
-    sample: tuple[np.ndarray, np.ndarray]
-    healthy: tuple[float, float]
-    moments: dict[str, tuple[float, float, float]]
+    lesion_ml: float  #: reference volume
+    tmax6_ml: float  #: volume of smoothed Tmax > 6 s among valid voxels
+    overlaps: dict[str, tuple[float, float, float, float]]  #: (Dice, precision, recall, predicted mL) by row name
+    inside: tuple[float, float]  #: lesion mL among valid voxels, and the part of it with smoothed Tmax > 6 s
+    auc: float  #: area under the ROC curve of rCBF, valid voxels
+    sample: tuple[np.ndarray, np.ndarray]  #: (rCBF, in lesion) of a fixed sample of valid voxels
+    healthy: tuple[float, float]  #: medians of MTT and Tmax on the side without lesion
+    moments: dict[str, tuple[float, float, float]]  #: by kind, number, sum and sum of squares over the whole image
     lesion_voxels: int
     voxels: int
     empty_slices: int
     slices: int
-    name: str = field(default="")
 
 
 def gaussian(image: np.ndarray, mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -186,10 +174,10 @@ def opened(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_opening(mask, ndimage.generate_binary_structure(2, 1)[..., None])
 
 
-def without_small(mask: np.ndarray, voxel_ml: float, smallest_ml: float = 1.0) -> np.ndarray:
-    """Without components below `smallest_ml`."""
+def without_small(mask: np.ndarray, voxel_ml: float) -> np.ndarray:
+    """Without components below 1 mL."""
     labels, _ = ndimage.label(mask)
-    large = np.bincount(labels.ravel()) * voxel_ml >= smallest_ml
+    large = np.bincount(labels.ravel()) * voxel_ml >= 1.0
     large[0] = False
     return large[labels]
 
@@ -215,7 +203,6 @@ def measure(case: Case, reference_path: Path) -> CaseFigures:
     healthy = valid & (~left[..., None] if lesion_left else left[..., None])
     step = max(1, int(0.5 / voxel_ml / 20))
     return CaseFigures(
-        name=case.name,
         lesion_ml=float(lesion.sum()) * voxel_ml,
         tmax6_ml=float((valid & late).sum()) * voxel_ml,
         overlaps={name: overlap(mask, lesion, voxel_ml) for name, mask in predictions.items()},
@@ -234,7 +221,7 @@ def measure(case: Case, reference_path: Path) -> CaseFigures:
 
 
 def summarise(figures: Sequence[CaseFigures]) -> dict[str, tuple[str, float]]:
-    """One cell a row of the table: its text, and the number that the accepted range judges."""
+    """The table's cells by row: the text of each, and the number that the accepted range judges."""
     lesion = np.array([f.lesion_ml for f in figures])
     tmax6 = np.array([f.tmax6_ml for f in figures])
     rows = {name: np.array([f.overlaps[name] for f in figures]) for name in figures[0].overlaps}
@@ -311,13 +298,7 @@ def table(columns: dict[str, dict[str, tuple[str, float]]]) -> str:
         for summary in columns.values():
             text, value = summary[name]
             cells.append(text if not accepted or accepted[0] <= value <= accepted[1] else f"{text} (!)")
-        span = (
-            ""
-            if accepted is None
-            else f"{accepted[0]:g}-{accepted[1]:g}"
-            if accepted[0] < accepted[1]
-            else f"{accepted[0]:g}"
-        )
+        span = "-".join(f"{bound:g}" for bound in dict.fromkeys(accepted or ()))
         lines.append(f"| {name} | {real} | {span} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -1,17 +1,17 @@
 """Patients of unequal size assigned to folds of equal size.
 
 A draft of our own, not scikit-learn's StratifiedGroupKFold: that one needs classes where we have volumes, promises
-nothing on the folds' sizes, and a new version of it may choose otherwise and with that move every published number.
+nothing about the folds' sizes, and a new version may split otherwise, which would change every published number.
 
 1. Order: patients with most cases first, among these the heaviest first (weight: lesion volume, or slices where volumes
    are unknown). Large pieces are hard to place late.
-2. The order is cut into runs of K patients, a run for K folds. Within a run the seed shuffles.
+2. The order is cut into runs of K patients, for K folds. Within a run the seed shuffles.
 3. Each patient goes to the fold with the fewest cases; among equals to the one with the least weight.
 4. Two patients of one run with equally many cases change places while that brings their folds' weights closer.
 
-The folds' numbers of cases differ by no more than one patient's cases (step 3), small and large lesions are found in
-every fold as each run of patients of like weight is spread over the folds (steps 2 and 3), and the weights differ
-little (step 4). Nothing but additions, comparisons and SHA-256 is used: every machine assigns alike.
+The folds' numbers of cases differ by no more than one patient's cases (step 3); every fold gets small and large
+lesions, as each run of patients of like weight is spread over the folds (steps 2 and 3); and the weights differ little
+(step 4). Only additions, comparisons and SHA-256 are used, so every machine assigns alike.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Is this cohort sound? Reads every image of every case, one at a time, and says in a line each what is wrong.
+"""Is this cohort sound? Reads every image of every case, one at a time, and describes each problem in one line.
 
-`check_cohort` is pure but for reading; `print_report` shows what it found. Images are compared with what most images
-of their case agree on, so that the odd one out is named and not all the others.
+`check_cohort` only reads; `print_report` shows what it found. Images are compared with the majority of their case, so
+that the odd one out is named and not all the others.
 """
 
 from __future__ import annotations
@@ -31,25 +31,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CaseReport:
-    """What was found in one case.
+    """What was found in one case."""
 
-    Attributes:
-        partition: the partition it lies in.
-        case: ``case_<number>``.
-        patient: the patient it belongs to, or None where that is unknown.
-        shape: X, Y, Z voxels of most of its images; None where none could be read.
-        spacing_mm: voxel size of most of its images; None where none could be read.
-        lesion_ml: volume of the reference; None where there is none or it could not be read.
-        problems: a line each: file, fault and remedy.
-    """
-
-    partition: Partition
-    case: str
-    patient: str | None
-    shape: tuple[int, ...] | None
-    spacing_mm: tuple[float, float, float] | None
-    lesion_ml: float | None
-    problems: tuple[str, ...]
+    partition: Partition  #: the partition it lies in
+    case: str  #: ``case_<number>``
+    patient: str | None  #: the patient it belongs to, or None where that is unknown
+    shape: tuple[int, ...] | None  #: X, Y, Z voxels of most of its images; None where none could be read
+    spacing_mm: tuple[float, float, float] | None  #: voxel size of most of its images; None where none could be read
+    lesion_ml: float | None  #: volume of the reference; None where there is none or it could not be read
+    problems: tuple[str, ...]  #: one line for each: file, fault and remedy
 
     @property
     def verdict(self) -> str:
@@ -59,17 +49,11 @@ class CaseReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found in a cohort.
+    """What was found in a cohort."""
 
-    Attributes:
-        root: the folder that was given.
-        cases: a report a case: training before testing, natural order.
-        general: problems that concern no single case, a line each.
-    """
-
-    root: Path
-    cases: tuple[CaseReport, ...]
-    general: tuple[str, ...] = ()
+    root: Path  #: the folder that was given
+    cases: tuple[CaseReport, ...]  #: one report for each case, training before testing, in natural order
+    general: tuple[str, ...] = ()  #: problems that concern no single case, one line for each
 
     @property
     def patients(self) -> int:
@@ -172,25 +156,19 @@ def lesion_volume_ml(reference: Volume) -> float:
     return int(np.count_nonzero(reference.data)) * reference.voxel_ml
 
 
-def print_report(report: CheckReport, console: Console, errors: Console | None = None) -> None:
-    """Print a table of the cases, every problem as a line, and a closing line.
-
-    Args:
-        report: what was found.
-        console: where to print.
-        errors: where to print the problems; None prints them to `console`.
-    """
+def print_report(report: CheckReport, console: Console) -> None:
+    """Print a table of the cases, every problem as a line, and a closing line."""
     for partition in PARTITIONS:
         cases = [case for case in report.cases if case.partition == partition]
         if cases:
             console.print(_table(f"{report.root} ({partition})", cases))
     for problem in report.problems:
-        (errors or console).print(Text(problem), soft_wrap=True)
+        console.print(Text(problem), soft_wrap=True)
     console.print(report.closing_line, highlight=False)
 
 
 def _table(title: str, cases: Sequence[CaseReport]) -> Table:
-    """A row a case; narrow enough for 80 columns."""
+    """One row for each case; narrow enough for 80 columns."""
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("case")
     for header in ("patient", "shape", "spacing (mm)", "lesion (mL)"):
@@ -240,7 +218,7 @@ def _geometry_faults(
 
 
 def _most_common(values: Sequence[T]) -> T | None:
-    """What most agree on; the first of equals."""
+    """The most frequent value; the first of equals."""
     return Counter(values).most_common(1)[0][0] if values else None
 
 

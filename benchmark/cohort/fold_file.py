@@ -1,14 +1,14 @@
-"""The rows of a fold file, each checked by itself; whether they make folds for a cohort is for `folds` to say."""
+"""Reading a fold file: every row is checked by itself here; `folds` checks them together and against a cohort."""
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from leaderboard.errors import InputError
+from leaderboard.io.tables import read_table, shortened, shown
 
 COLUMNS = ("case", "patient", "fold", "lesion_ml")
 _NEEDED = COLUMNS[:3]
@@ -27,16 +27,18 @@ def read_rows(path: Path) -> list[FoldRow]:
     """Read a fold file's rows.
 
     Raises:
-        InputError: with every problem: no CSV, a missing column or value, a case twice, a fold or volume that is no
-            number, folds that are not 0 to K-1 with K at least 2.
+        InputError: with every problem: no CSV (`leaderboard.io.tables.read_table`), a missing column or value, a case
+            twice, a fold or volume that is not a number, folds that are not 0 to K-1 with K at least 2.
     """
     rows: list[FoldRow] = []
     problems: list[str] = []
     line_of: dict[str, int] = {}
-    for line, fields in _read_fields(path):
+    table = read_table(path, *_NEEDED)
+    for line, texts in zip(table.lines, table.fields(*COLUMNS), strict=True):
+        fields = dict(zip(COLUMNS, texts, strict=True))
         fault = _fault(fields)
         if not fault and fields["case"] in line_of:
-            fault = f"{fields['case']} is there already, in line {line_of[fields['case']]}: keep one row"
+            fault = f"{shown(fields['case'])} is there already, in line {line_of[fields['case']]}: keep one row"
         if fault:
             problems.append(f"{path}: line {line}: {fault}")
             continue
@@ -48,28 +50,8 @@ def read_rows(path: Path) -> list[FoldRow]:
         found = ", ".join(map(str, sorted(present))) or "none"
         problems.append(f"{path}: has the folds {found}: number two or more folds from 0 on without a gap")
     if problems:
-        raise InputError(problems)
+        raise InputError(shortened(path, problems))
     return rows
-
-
-def _read_fields(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and stripped fields of each row that is not blank."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [(name or "").strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = [(reader.line_num, {key: (row.get(key) or "").strip() for key in COLUMNS}) for row in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path}: does not exist: check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder: give a fold file") from None
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: is no CSV file in UTF-8: save it again as one") from None
-    absent = [column for column in _NEEDED if column not in columns]
-    if absent:
-        raise InputError(f"{path}: has no column {' and no column '.join(absent)}: add it")
-    return [(line, fields) for line, fields in rows if any(fields.values())]
 
 
 def _fault(fields: dict[str, str]) -> str | None:
@@ -78,12 +60,12 @@ def _fault(fields: dict[str, str]) -> str | None:
     if empty:
         return f"{' and '.join(empty)} is empty: fill it in"
     if not re.fullmatch("[0-9]{1,6}", fields["fold"]):
-        return f"fold {fields['fold']} is no whole number from 0 on: correct it"
+        return f"fold {shown(fields['fold'])} is not a whole number from 0 on: correct it"
     if fields["lesion_ml"]:
         try:
             lesion_ml = float(fields["lesion_ml"])
         except ValueError:
             lesion_ml = math.nan
         if not (math.isfinite(lesion_ml) and lesion_ml >= 0):
-            return f"lesion_ml {fields['lesion_ml']} is no volume: correct it, or leave it empty"
+            return f"lesion_ml {shown(fields['lesion_ml'])} is not a volume: correct it, or leave it empty"
     return None

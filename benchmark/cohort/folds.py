@@ -1,12 +1,12 @@
 """Folds that never split a patient, balanced by lesion volume, as a CSV that a person can read and edit.
 
 Two slabs of one patient show one stroke: with one in training and the other in validation, a score says little about
-new patients. `make_folds` therefore deals out patients (how: `benchmark.cohort.assignment`), and `read_fold_file`
+new patients. `make_folds` therefore assigns whole patients (see `benchmark.cohort.assignment`), and `read_fold_file`
 refuses a file that splits one.
 
 ``configs/folds/isles2018.csv`` is written by::
 
-    python -c "from benchmark.cohort import folds; folds.write_isles2018_folds('configs/folds/isles2018.csv')"
+    python -c "from benchmark.cohort.folds import *; write_fold_file('configs/folds/isles2018.csv', isles2018_folds())"
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ISLES2018_SEED = 2018
 
 
 class FoldCase(NamedTuple):
-    """A case to be dealt out: its patient, lesion volume in mL (None: unknown) and number of slices."""
+    """A case to assign: its patient, lesion volume in mL (None: unknown) and number of slices."""
 
     case: str
     patient: str
@@ -45,19 +45,13 @@ class FoldCase(NamedTuple):
 
 @dataclass(frozen=True)
 class Folds:
-    """Which fold each case is validated in.
+    """Which fold each case is validated in."""
 
-    Attributes:
-        fold_of: fold (0 to K-1) by case, in natural order of the cases.
-        patient_of: patient by case.
-        lesion_ml_of: lesion volume in mL by case; None where unknown.
-        source: where the folds come from, for messages.
-    """
-
-    fold_of: Mapping[str, int]
-    patient_of: Mapping[str, str]
+    fold_of: Mapping[str, int]  #: fold (0 to K-1) by case, in natural order of the cases
+    patient_of: Mapping[str, str]  #: patient by case
+    #: lesion volume in mL by case; None where unknown
     lesion_ml_of: Mapping[str, float | None] = field(default_factory=dict)
-    source: str = field(default="the folds", compare=False)
+    source: str = field(default="the folds", compare=False)  #: where the folds come from, for messages
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -83,24 +77,16 @@ class Folds:
 
     @property
     def digest(self) -> str:
-        """Equal for equal splits (`folds_digest`). The volumes are no part of it: they explain a split."""
+        """Equal for equal splits (`folds_digest`), whatever the volumes, which only explain a split."""
         return folds_digest((case, self.patient_of[case], fold) for case, fold in self.fold_of.items())
 
     def training(self, fold: int) -> tuple[str, ...]:
-        """Cases that a method is trained on in a fold, in natural order.
-
-        Raises:
-            InputError: there is no such fold.
-        """
+        """Cases that a method is trained on in a fold, in natural order; `InputError` if there is no such fold."""
         self._require(fold)
         return tuple(case for case in self.cases if self.fold_of[case] != fold)
 
     def validation(self, fold: int) -> tuple[str, ...]:
-        """Cases that a method predicts in a fold, in natural order.
-
-        Raises:
-            InputError: there is no such fold.
-        """
+        """Cases that a method predicts in a fold, in natural order; `InputError` if there is no such fold."""
         self._require(fold)
         return tuple(case for case in self.cases if self.fold_of[case] == fold)
 
@@ -110,7 +96,7 @@ class Folds:
 
 
 def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds: int, seed: int) -> Folds:
-    """Deal patients out to folds; see `benchmark.cohort.assignment`.
+    """Assign patients to folds; see `benchmark.cohort.assignment`.
 
     Args:
         cases: in any order. Where a lesion volume is unknown, slices are balanced in place of volumes.
@@ -166,7 +152,7 @@ def read_fold_file(path: Path | str, *, allow_leaky: bool = False) -> Folds:
         allow_leaky: accept a file that splits patients.
 
     Raises:
-        InputError: with every problem of the file: a missing column or value, a case twice, a fold that is no whole
+        InputError: with every problem of the file: a missing column or value, a case twice, a fold that is not a whole
             number, folds that are not 0 to K-1 with K at least 2, a patient in several folds.
     """
     rows = read_rows(Path(path))
@@ -182,11 +168,7 @@ def read_fold_file(path: Path | str, *, allow_leaky: bool = False) -> Folds:
 
 
 def write_fold_file(path: Path | str, folds: Folds) -> None:
-    """Write a fold file, see `folds_bytes`.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
+    """Write a fold file, see `folds_bytes`; `InputError` if that cannot be done."""
     write_bytes(Path(path), folds_bytes(folds))
 
 
@@ -250,11 +232,6 @@ def isles2018_folds() -> Folds:
     rows = zip(table["case"], table["patient"], table["slices"], strict=True)
     cases = [FoldCase(case_name(case), str(patient), None, int(slices)) for case, patient, slices in rows]
     return make_folds(cases, ISLES2018_FOLDS, ISLES2018_SEED)
-
-
-def write_isles2018_folds(path: Path | str) -> None:
-    """Write ``configs/folds/isles2018.csv`` anew; it has the same bytes on every machine."""
-    write_fold_file(path, isles2018_folds())
 
 
 def _known(lesion_ml: float | None) -> float | None:

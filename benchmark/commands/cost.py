@@ -128,6 +128,7 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
 def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
     """Measure methods in this process; sends a `Cost`, or what is wrong, for each."""
     from benchmark.commands.cost_meter import measure
+    from benchmark.methods.faults import place_of, told
     from benchmark.training.loading import quiet_lightning
 
     quiet_lightning()
@@ -137,5 +138,6 @@ def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
         except InputError as error:  # the config is a temporary file, which nobody can correct
             sender.send("; ".join(error.problems).replace(f"{scratch / 'config.yaml'}: ", ""))
         except Exception as error:
-            traceback.print_exc()
-            sender.send(f"{type(error).__name__}: {error}")
+            if not place_of(error):
+                traceback.print_exc()
+            sender.send(told(error))

@@ -58,7 +58,7 @@ def predict_cohort(
     config = run / CONFIG
     if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / LAST):
         raise InputError(f"{run}: holds no finished job ({CONFIG}, {LAST}): give .../<method>/fold<k>")
-    settings, provenance = read_yaml(config), read_provenance(run)
+    settings, provenance = read_yaml(config), read_provenance(run, "cohort.format")
     with tempfile.TemporaryDirectory() as own:
         if not trust:
             config, settings = received_config(run, settings, Path(own))
@@ -128,8 +128,8 @@ def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[s
     if not data.get("folds") or not Path(data["folds"]).is_file():
         return set()
     fold_of = read_fold_file(Path(data["folds"]), allow_leaky=True).fold_of
-    known = provenance["cohort"]["cases"]
-    return {case["sha256"] for name, case in known.items() if fold_of.get(name) != data["fold"]}
+    known = provenance["cohort"].get("cases", {})
+    return {case.get("sha256") for name, case in known.items() if fold_of.get(name) != data["fold"]}
 
 
 def _require_free(out: Path) -> None:

@@ -9,10 +9,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class counted:
-    """A progress bar that vanishes on a terminal, and one line elsewhere; gives a callback (done, total)."""
+    """A progress bar that vanishes on a terminal, and one line elsewhere; gives a callback (done, total).
 
-    def __init__(self, what: str, console: Console, unit: str = "cases") -> None:
+    Args:
+        what: what is done.
+        console: where to show it.
+        unit: of what is counted.
+        then: what is done once all is counted.
+    """
+
+    def __init__(self, what: str, console: Console, unit: str = "cases", then: str = "") -> None:
         self.what = what
+        self.then = then or what
         self.unit = unit
         self.console = console
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -31,4 +39,6 @@ class counted:
 
     def _update(self, done: int, total: int) -> None:
         self._total = total
-        self._progress.update(self._task, completed=done, total=total)
+        self._progress.update(
+            self._task, completed=done, total=total, description=self.then if done == total else self.what
+        )

@@ -8,23 +8,22 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
+from benchmark.commands.forecast import forecast, in_words, to_time
 from benchmark.commands.progress import counted
-from benchmark.commands.run_plan import Plan, Request, make_plan
-from benchmark.commands.suites import open_suite
-from benchmark.machine.precision import slow_precision
-from benchmark.rundir.locks import hold, owner
+from benchmark.commands.run_plan import Plan, Request, check_request, make_plan, prepare
+from benchmark.commands.suites import open_suite, suite_folder
+from benchmark.rundir.locks import owner
 from benchmark.rundir.names import LOG
 from benchmark.suite.overview import Overview
 from benchmark.suite.plan import Job
-from benchmark.suite.resume import is_done
-from leaderboard.errors import InputError
+from benchmark.suite.resume import has_begun, is_done
 
 #: How a line looks that asks for attention.
 _NOTE = "yellow"
 
 
 def run(request: Request, console: Console) -> int:
-    """Run a suite: plan, report, launch, finish.
+    """Run a suite: check, plan, report, prepare, launch, finish.
 
     Returns:
         Exit status: 0 when every job is done, 1 when some failed (the leaderboard then holds the complete methods).
@@ -39,18 +38,14 @@ def run(request: Request, console: Console) -> int:
         if note := settle(os.environ):
             _say(note, console, style=_NOTE)
     root = request.out / suite.name
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{root}: cannot be created ({error.strerror or error}): give another --out") from None
-
-    def busy(owner: str) -> None:
-        raise InputError(f"{root}: another benchmark run works here ({owner}): wait for it, or give another --out")
-
-    with hold(root, busy):
+    launcher, notes = check_request(request, suite, root)
+    for note in notes:
+        _say(note, console, style=_NOTE)
+    with suite_folder(root):
         started = time.monotonic()
-        plan = make_plan(request, suite, root, console)
+        plan = make_plan(request, suite, root, launcher, console)
         report(plan, console)
+        prepare(plan, request)
         ready = time.monotonic()
         launch(plan, console)
         spent = {"cohort and preprocessing": ready - started, "jobs": time.monotonic() - ready}
@@ -60,8 +55,6 @@ def run(request: Request, console: Console) -> int:
 def report(plan: Plan, console: Console) -> None:
     """Say what is left out, done already, done again or waited for."""
     notes = list(plan.left_out)
-    if plan.launcher.here:
-        notes += sorted({slow_precision(job.config) for job in plan.wanted} - {""})
     notes += [f"{run}: not as its job left it, done again: {', '.join(names)}" for run, names in plan.damaged.items()]
     for note in notes:
         _say(note, console, style=_NOTE)
@@ -80,9 +73,22 @@ def report(plan: Plan, console: Console) -> None:
 
 def launch(plan: Plan, console: Console) -> None:
     """Do what is to do, and show how it stands until every job has ended."""
-    with Overview(plan.wanted, console) as overview:
+    with Overview(plan.wanted, console, _expected(plan, console)) as overview:
         plan.launcher.run(plan.todo, overview.update)
         overview.update()
+
+
+def _expected(plan: Plan, console: Console) -> dict[str, float]:
+    """Say how long the trainings of a large suite will take on this machine; seconds of a job by method."""
+    new = [job for job in plan.todo if plan.launcher.here and not has_begun(job.run)]
+    if not (runs := to_time(new, plan.cohort)):
+        return {}
+    with counted("timing a step", console, "methods") as progress:
+        seconds = forecast(runs, progress)
+    if seconds:
+        trainings = [job for job in new if job.method in seconds]
+        _say(in_words(seconds, trainings, plan.launcher.at_a_time(trainings)), console)
+    return seconds
 
 
 def finish(plan: Plan, spent: Mapping[str, float], console: Console) -> int:
@@ -125,9 +131,11 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
     from leaderboard.report.terminal import print_leaderboard
 
     suite, folder = plan.suite, plan.leaderboard
-    with counted("scoring", console) as progress:
-        table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent)
+    with counted("scoring", console, then="ranking, writing the page") as progress:
+        table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent, suite.note)
     print_leaderboard(table, console)
+    if suite.note:
+        _say(suite.note, console, style=_NOTE)
     console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
     if suite.wandb:
         from benchmark.training.wandb_sink import log_leaderboard

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ from benchmark.cohort.folds import Folds, folds_bytes, folds_within, make_folds,
 from benchmark.commands.progress import counted
 from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
+from benchmark.machine.precision import slow_precision
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.names import FOLDS
-from benchmark.suite.config import SuiteConfig, command_line_faults, lacking, method_config
+from benchmark.suite.config import SuiteConfig, command_line_faults, is_rule, lacking, method_config
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job, plan_jobs
-from benchmark.suite.resume import is_done, prepare_runs, unusable_runs
+from benchmark.suite.resume import has_begun, is_done, prepare_runs, unusable_runs
 from leaderboard.cohort.formats import Cohort, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
@@ -69,6 +70,7 @@ class Plan:
         queued: of the wanted jobs, the run directories that an earlier call has handed over to the launcher.
         unusable: of the wanted jobs, the run directories that cannot be written to, with the reason.
         todo: the wanted jobs that are not done, those that are queued included.
+        fold_file: what the suite's own copy of its fold file is to hold.
     """
 
     suite: SuiteConfig
@@ -84,6 +86,7 @@ class Plan:
     queued: set[Path]
     unusable: dict[Path, str]
     todo: list[Job]
+    fold_file: bytes
 
     @property
     def leaderboard(self) -> Path:
@@ -92,22 +95,45 @@ class Plan:
         return self.root / f"leaderboard{part}"
 
 
-def make_plan(request: Request, suite: SuiteConfig, root: Path, console: Console) -> Plan:
-    """Cohort, folds, cache and run directories, ready for the jobs.
+def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Launcher, list[str]]:
+    """Find out what can be known before anything is made: whether jobs can run as asked, their settings, the folds.
+
+    Args:
+        request: what the command line asks for.
+        suite: read from its config.
+        root: the suite's folder, which may not exist.
+
+    Returns:
+        What runs the jobs, and what is to be said of how they will run.
+
+    Raises:
+        InputError: nothing can be run.
+    """
+    if request.cohort is None and suite.twin is None:
+        raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds TRAINING")
+    launcher = make_launcher(request.launcher, suite, root.resolve())
+    launcher.check()
+    configs = _checked_configs(suite, request.methods or suite.methods, request.settings)
+    notes = _accept_precision(configs, request.settings, root) if launcher.here else []
+    if request.folds and request.cohort is None and not (root / FOLDS).exists():  # else before anything is written too
+        _refuse_unknown(request.folds, _possible_folds(suite, request.allow_leaky_folds))
+    return launcher, notes
+
+
+def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launcher, console: Console) -> Plan:
+    """Cohort, folds, cache and jobs; run directories are left as they are.
 
     Args:
         request: what the command line asks for.
         suite: read from its config.
         root: the suite's folder, which is ours.
+        launcher: what `check_request` gave.
         console: shows progress.
 
     Raises:
         InputError: nothing can be run.
     """
     asked = request.methods or suite.methods
-    launcher = make_launcher(request.launcher, suite, root.resolve())
-    launcher.check()
-    _check_configs(suite, asked, request.settings)  # before a cohort is made or read for what cannot run
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
     cohort = read_cohort(folder, "training")
     folds, fold_file = _folds(suite, cohort, root, request.allow_leaky_folds, console)
@@ -133,18 +159,29 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, console: Console
     wanted = [job for job in jobs if job.method in asked]
     done = [job.run for job in wanted if job.state.status == "done"]
     damaged = {run: names for run in done if (names := damaged_results(run))}
-    undone = [job.run for job in wanted if not is_done(job)]
-    refuse_queued_elsewhere(request.launcher, suite, root.resolve(), undone)
-    queued = set(launcher.queued_elsewhere(job.run for job in wanted))
     unusable = unusable_runs(wanted)
-    usable = [job for job in wanted if job.run not in unusable]
-    todo = prepare_runs(usable, restart_changed=request.restart_changed, underway=queued)
-    if not (root / FOLDS).is_file() or (root / FOLDS).read_bytes() != fold_file:
-        write_bytes(root / FOLDS, fold_file)  # not before the jobs are known to agree
     return Plan(
-        suite, root, cohort, folds, chosen, jobs, wanted, list(left_out.values()), damaged, launcher, queued, unusable,
-        todo,
+        suite, root, cohort, folds, chosen, jobs, wanted, list(left_out.values()), damaged, launcher,
+        queued=set(launcher.queued_elsewhere(job.run for job in wanted)),
+        unusable=unusable,
+        todo=[job for job in wanted if job.run not in unusable and not is_done(job)],
+        fold_file=fold_file,
     )  # fmt: skip
+
+
+def prepare(plan: Plan, request: Request) -> None:
+    """Run directories and the suite's own fold file, ready for the jobs.
+
+    Raises:
+        InputError: jobs are under way elsewhere, or hold work on other inputs; nothing was changed.
+    """
+    undone = [job.run for job in plan.wanted if not is_done(job)]
+    refuse_queued_elsewhere(request.launcher, plan.suite, plan.root.resolve(), undone)
+    usable = [job for job in plan.wanted if job.run not in plan.unusable]
+    prepare_runs(usable, restart_changed=request.restart_changed, underway=plan.queued)
+    path = plan.root / FOLDS
+    if not path.is_file() or path.read_bytes() != plan.fold_file:
+        write_bytes(path, plan.fold_file)  # not before the jobs are known to agree
 
 
 def _left_out(jobs: Sequence[Job]) -> dict[str, str]:
@@ -156,8 +193,8 @@ def _left_out(jobs: Sequence[Job]) -> dict[str, str]:
     }
 
 
-def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> None:
-    """Refuse what would stop every job of a method.
+def _checked_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The config of each method; what would stop every job of one is refused.
 
     Raises:
         InputError: every fault, once.
@@ -170,14 +207,39 @@ def _check_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[st
     configs = {method: method_config(suite, method, settings) for method in methods}
     if problems := check_configs({method: config for method, config in configs.items() if not lacking(config)}):
         raise InputError(problems)
+    return configs
+
+
+def _accept_precision(configs: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], root: Path) -> list[str]:
+    """Refuse to begin trainings that would take tens of times as long as they could.
+
+    Args:
+        configs: by method; rules are as quick in any precision.
+        settings: of the command line; a precision that it names is taken.
+        root: the suite's folder; where all have begun in it, they go on as they are.
+
+    Returns:
+        What is to be said of those that are slow and go on.
+
+    Raises:
+        InputError: so it is.
+    """
+    slow: dict[str, list[str]] = {}
+    for method, config in configs.items():
+        if (line := slow_precision(config)) and not is_rule(config):
+            slow.setdefault(line, []).append(method)
+    said = [f"{', '.join(methods)}: {line}" for line, methods in slow.items()]
+    begun = [method for method in configs if any(map(has_begun, (root / method).glob("fold*")))]
+    if "precision" not in settings.get("trainer", {}) and any(set(methods) - set(begun) for methods in slow.values()):
+        raise InputError(f"{line} (a precision named with --set is taken, this one too)" for line in said)
+    return said
 
 
 def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
     """The suite's synthetic cohort, written unless it is there."""
-    if suite.twin is None:
-        raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds TRAINING")
     from benchmark.cohort.twin import write_twin
 
+    assert suite.twin is not None  # `check_request`
     cases, size, seed = suite.twin["cases"], suite.twin["size"], suite.twin.get("seed", 0)
     with counted("synthetic twin", console) as progress:
         write_twin(folder, cases=cases, size=size, seed=seed, progress=progress)
@@ -187,10 +249,7 @@ def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
 def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console: Console) -> tuple[Folds, bytes]:
     """The folds of the cases that are there, and what the suite's own copy of its fold file is to hold."""
     path = root / FOLDS
-    if suite.folds_file is not None:
-        source = suite.path.parent / suite.folds_file
-        if not source.is_file() and (shipped_configs() / suite.folds_file).is_file():
-            source = shipped_configs() / suite.folds_file
+    if (source := _named_fold_file(suite)) is not None:
         folds = read_fold_file(source, allow_leaky=leaky)
         content = source.read_bytes()
     else:
@@ -212,14 +271,32 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
     return present, content
 
 
+def _named_fold_file(suite: SuiteConfig) -> Path | None:
+    """The fold file that the config names, beside it or a shipped one; None where folds are made."""
+    if suite.folds_file is None:
+        return None
+    beside, shipped = suite.path.parent / suite.folds_file, shipped_configs() / suite.folds_file
+    return shipped if shipped.is_file() and not beside.is_file() else beside
+
+
+def _possible_folds(suite: SuiteConfig, leaky: bool) -> list[int]:
+    """The folds that there may be, whatever the cohort."""
+    if (source := _named_fold_file(suite)) is None:
+        return list(range(suite.folds_number))
+    return sorted(set(read_fold_file(source, allow_leaky=leaky).fold_of.values()))
+
+
+def _refuse_unknown(asked: Sequence[int], known: Sequence[int]) -> None:
+    if unknown := [fold for fold in asked if fold not in known]:
+        raise InputError(
+            f"--folds {','.join(map(str, unknown))}: no such fold with cases: choose among {', '.join(map(str, known))}"
+        )
+
+
 def _chosen_folds(folds: Folds, asked: Sequence[int] | None) -> list[int]:
     """The folds to run: those asked for, else all that hold a case."""
     filled = sorted(set(folds.fold_of.values()))
-    if unknown := [fold for fold in asked or () if fold not in filled]:
-        raise InputError(
-            f"--folds {','.join(map(str, unknown))}: no such fold with cases: "
-            f"choose among {', '.join(map(str, filled))}"
-        )
+    _refuse_unknown(asked or (), filled)
     chosen = sorted(set(asked)) if asked else filled
     if len(filled) == 1:
         raise InputError(f"{folds.source}: all cases are in fold {filled[0]}, nothing is left to train on: add cases")

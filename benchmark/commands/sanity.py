@@ -7,6 +7,9 @@ The fifth check of the command, the first steps of the real recipe on a whole co
    method's initial lesion probability.
 3. In evaluation, the same case twice gives the same output to the bit.
 4. Two cases can be learned by heart: without augmentation their Dice rises above 0.9.
+
+A check that has not passed says what it means, what to do, and what is no fault. One that ended too early to tell has
+not failed, and says so.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from torch import Tensor
 from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
 from benchmark.methods.base import Method, RuleMethod
+from benchmark.methods.faults import place_of, told
 from benchmark.pipeline.datasets import Batch
 from benchmark.suite.config import method_config
 from benchmark.suite.config_files import merge
@@ -39,17 +43,36 @@ from leaderboard.io.images import read_volume
 
 #: Dice on the two cases that counts as learned.
 ENOUGH = 0.9
+#: Epochs that learning by heart may take before it counts as failed, and the most by default.
+EPOCHS = 200
 #: Epochs between two looks at the Dice.
 _LOOK_EVERY = 5
+#: A Dice that rose by so much in the second half of the time is on its way.
+_RISING = 0.02
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check's outcome: its name, whether it passed, and what was seen."""
+    """One check's outcome.
+
+    Attributes:
+        name: of the check.
+        passed: whether it did.
+        seen: what was seen.
+        advice: what that means and what to do, where it has not passed.
+        too_short: it has not passed, and ended before it could.
+    """
 
     name: str
     passed: bool
     seen: str
+    advice: str = ""
+    too_short: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """In a word or two."""
+        return "passed" if self.passed else "too short to tell" if self.too_short else "FAILED"
 
 
 def check_method(
@@ -58,7 +81,7 @@ def check_method(
     suite: str = "twin",
     cohort: Path | None = None,
     settings: dict[str, Any] | None = None,
-    epochs: int = 200,
+    epochs: int = EPOCHS,
     minutes: float = 10.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Check]:
@@ -107,7 +130,7 @@ def fit(
         The trainer after the training.
 
     Raises:
-        InputError: a config that does not fit, or a method without weights.
+        InputError: a config that does not fit, a method without weights, or one whose own code fails.
     """
     data = {"cohort": str(cohort), "cache": str(scratch / "cache"), "seed": seed}
     config = merge(config, {"data": data})
@@ -128,7 +151,14 @@ def fit(
     )
     if isinstance(cli.model, RuleMethod):
         raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    except InputError:
+        raise
+    except Exception as error:
+        if place_of(error) or getattr(error, "__notes__", None):  # what goes wrong elsewhere is our own fault
+            raise InputError(f"{method}: {told(error)}") from None
+        raise
     return cli.trainer
 
 
@@ -140,6 +170,7 @@ class _Watch(pl.Callback):
         self._until = time.monotonic() + 60 * minutes
         self._progress = progress
         self._dice: list[float] = []
+        self._looks: list[float] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The three checks of an untrained network."""
@@ -149,18 +180,26 @@ class _Watch(pl.Callback):
         method.train()
         with trainer.precision_plugin.forward_context():
             logits = method(batch["image"])
-        loss = method.loss(logits, batch)["loss"]
+        loss = method.terms(logits, batch)["loss"]
         loss.backward()
         self.checks.append(_gradients(method))
         method.zero_grad()
-        expected = method.loss(constant_logits(logits, method.initial_probability), batch)["loss"].item()
-        near = expected / method.initial_loss_within <= loss.item() <= expected * method.initial_loss_within
-        seen = f"{loss.item():.4g}, expected about {expected:.4g}"
-        self.checks.append(Check("loss at initialisation", math.isfinite(loss.item()) and near, seen))
+        expected = method.terms(constant_logits(logits, method.initial_probability), batch)["loss"].item()
+        self.checks.append(initial_loss(loss.item(), expected, method.initial_loss_within, method.initial_probability))
         method.load_state_dict(state)
         once, twice = (self._probabilities(trainer, method) for _ in range(2))
         same = all(torch.equal(one, other) for one, other in zip(once, twice, strict=True))
-        self.checks.append(Check("evaluation repeats", same, "same output twice" if same else "outputs differ"))
+        self.checks.append(
+            Check(
+                "evaluation repeats",
+                same,
+                "same output twice" if same else "outputs differ",
+                ""
+                if same
+                else "a network in evaluation mode must give one answer: look for random numbers in forward or "
+                "predict_images, dropout with training=True, and statistics that change in evaluation",
+            )
+        )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Stop when the cases are known by heart, or the time is up."""
@@ -170,6 +209,7 @@ class _Watch(pl.Callback):
             predicted = [probability > method.threshold for probability in self._probabilities(trainer, method)]
             cases = method.data.predict_dataloader()
             self._dice = [_dice(mask, case["reference"].bool()) for mask, case in zip(predicted, cases, strict=True)]
+            self._looks.append(min(self._dice))
             trainer.should_stop = last or min(self._dice) > ENOUGH
         if self._progress:
             done = trainer.current_epoch + 1
@@ -177,8 +217,7 @@ class _Watch(pl.Callback):
 
     def by_heart(self, trainer: pl.Trainer) -> Check:
         """The fourth check, after the training."""
-        seen = f"Dice {' and '.join(f'{dice:.3f}' for dice in self._dice)} after {trainer.current_epoch} epochs"
-        return Check(f"two cases by heart (Dice > {ENOUGH})", min(self._dice, default=0.0) > ENOUGH, seen)
+        return learned(self._dice, self._looks, trainer.current_epoch)
 
     @staticmethod
     def _probabilities(trainer: pl.Trainer, method: Method) -> list[Tensor]:
@@ -189,6 +228,61 @@ class _Watch(pl.Callback):
             found = [method.predict_case(case) for case in method.data.predict_dataloader()]
         method.train(training)
         return found
+
+
+def initial_loss(loss: float, expected: float, within: float, probability: float) -> Check:
+    """The second check.
+
+    Args:
+        loss: of the untrained network on a batch.
+        expected: of the network that gives every voxel the initial probability, on the same batch.
+        within: the factor that may lie between them (`Method.initial_loss_within`).
+        probability: the method's `initial_probability`.
+    """
+    ratio = loss / expected if expected else (1.0 if loss == expected else math.inf)
+    passed = math.isfinite(loss) and 1 / within <= ratio <= within
+    advice = ""
+    if not math.isfinite(loss):
+        advice = "the loss is no number before the first step: look for log(0), 0/0 and roots of 0 in it"
+    elif not passed:
+        advice = (
+            f"the untrained network's loss is not near that of a lesion probability of {probability:g} everywhere, "
+            f"within a factor of {within:g}. It is a fault if the loss takes probabilities for logits or is scaled "
+            "wrongly. It is none if the network merely starts with large outputs and the checks below pass"
+        )
+        if ratio > 0 and math.isfinite(ratio):
+            far = max(ratio, 1 / ratio)
+            advice += f": then set initial_loss_within: {math.ceil(far + 0.1)} (of the method)"
+        advice += ", or begin nearer: a smaller last layer, whose bias is log(p / (1 - p)) of initial_probability"
+    return Check("loss at initialisation", passed, f"{loss:.4g}, expected about {expected:.4g}", advice)
+
+
+def learned(dice: Sequence[float], looks: Sequence[float], epochs: int) -> Check:
+    """The fourth check, which is too short to tell before `EPOCHS`, and later while the Dice still rises.
+
+    Args:
+        dice: of each case in the end.
+        looks: the worse case's Dice at each look.
+        epochs: how many were trained.
+    """
+    passed = min(dice, default=0.0) > ENOUGH
+    rising = bool(looks) and looks[-1] > looks[len(looks) // 2] + _RISING
+    too_short = not passed and (epochs < EPOCHS or rising)
+    advice = ""
+    if too_short:
+        advice = (
+            f"no fault yet: {'the Dice still rises' if rising else f'{EPOCHS} epochs are tried before this fails'}: "
+            "give more --epochs, or more --minutes if these ended it"
+        )
+    elif not passed:
+        advice = (
+            "a network that cannot learn two cases by heart, without augmentation, will not learn many: look at the "
+            "learning rate (ten times more, ten times less), that what is learned is what `probability` and "
+            "`threshold` make a mask of, that `preparation.inverse` undoes `preparation.image`, and that the "
+            "network sees small lesions at all"
+        )
+    seen = f"Dice {' and '.join(f'{each:.3f}' for each in dice)} after {epochs} epochs"
+    return Check(f"two cases by heart (Dice > {ENOUGH})", passed, seen, advice, too_short)
 
 
 def constant_logits(logits: Any, probability: float) -> Any:
@@ -213,7 +307,15 @@ def _gradients(method: Method) -> Check:
     for fault, names in (("none", silent), ("not finite", infinite)):
         if names:
             seen += f"; {fault}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
-    return Check("gradient", not silent and not infinite, seen)
+    advice = []
+    if silent:
+        advice.append(
+            "none: the loss does not depend on these weights: layers that forward leaves out, a detach, or outputs "
+            "that the loss ignores; no fault if they are not to be trained: set requires_grad to False for them"
+        )
+    if infinite:
+        advice.append("not finite: look for log(0), 0/0 and roots of 0 in the loss and the network")
+    return Check("gradient", not silent and not infinite, seen, "; ".join(advice))
 
 
 def _dice(mask: Tensor, reference: Tensor) -> float:

@@ -98,12 +98,20 @@ def verdict(losses: Sequence[float], batches: int) -> Check:
     bounded = means[0] <= MOST * start and max(means) <= MOST * means[0]
     steady = all(map(math.isfinite, losses)) and bounded and means[-1] < means[0]
     seen = f"mean loss by epoch {', '.join(f'{mean:.3g}' for mean in means)}; of the first steps {start:.3g}"
-    if not steady:
-        seen += (
-            f"; an epoch's may be {MOST:g} times the first one's, the first one's {MOST:g} times that of the first "
-            "steps, and the last must lie below the first: lower the learning rate, or give it more --steps"
+    too_short = not steady and bounded and all(map(math.isfinite, losses)) and len(losses) < STEPS
+    advice = ""
+    if too_short:
+        advice = (
+            f"no fault yet: the loss stays bounded and is not below its start after so few steps; {STEPS} are tried "
+            "before this fails: give more --steps, or more epochs (trainer.max_epochs) where the recipe itself is short"
         )
-    return Check(f"steady over {len(losses)} steps", steady, seen)
+    elif not steady:
+        advice = (
+            f"an epoch's may be {MOST:g} times the first one's, the first one's {MOST:g} times that of the first "
+            "steps, and the last must lie below the first: lower the learning rate, warm it up, or clip gradients "
+            "(trainer.gradient_clip_val); no fault if the loss changes by its own schedule"
+        )
+    return Check(f"steady over {len(losses)} steps", steady, seen, advice, too_short)
 
 
 class _Losses(pl.Callback):

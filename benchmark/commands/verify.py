@@ -16,7 +16,7 @@ from benchmark.pipeline.cache import changed_cases
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, file_digest, is_inside, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, row_folder
+from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, is_plain_name, row_folder
 from benchmark.rundir.trust import received_config
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import is_loadable
@@ -80,7 +80,7 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
 def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Verdict:
     """What `verify` does with the run directory in hand; `path` holds `config`."""
     quiet_lightning()
-    provenance = read_provenance(run)
+    provenance = read_provenance(run, "outputs", "ablations", "packages", "hardware", "git", "folds", "cohort.cases")
     use_threads(config)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
         again = Path(folder)
@@ -99,7 +99,7 @@ def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Ver
             )
         outputs = [name for name in provenance["outputs"] if is_inside(name)]
         names = {Path(name) for name in outputs if name.endswith(".nii.gz")}  # lost ones too
-        for ablation in ("", *provenance["ablations"]):
+        for ablation in ("", *filter(is_plain_name, provenance["ablations"])):
             for root in (run, again):
                 names |= {path.relative_to(root) for path in row_folder(root / PREDICTIONS, ablation).glob("*")}
         if retrain and METRICS in outputs:

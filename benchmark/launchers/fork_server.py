@@ -1,13 +1,13 @@
 """A process that has imported everything and is copied for each job, so that no job imports.
 
 Importing torch, Lightning and W&B takes longer than the shortest jobs compute. The server (``python -m benchmark
-serve``) imports them once and forks a process a job, which then is as if it had been started by ``python -m benchmark
-job RUN ...``: with the environment, the log and the signals of one. The server itself computes nothing and asks for
-no GPU, since neither OpenMP's threads nor CUDA would survive the fork.
+serve``) imports them once and forks a process for each job, which then behaves as if started by ``python -m benchmark
+job RUN ...``, with its environment, log and signals. The server itself computes nothing and touches no GPU, since
+neither OpenMP's threads nor CUDA would survive the fork.
 
-It says on a socket when it is ready, and then answers there, a line of JSON each way: what to start with the process's
-number, a number with how that process ended, or null. It ends when the launcher does; the jobs go on without it, and
-hold their locks.
+Over a socket the server reports that it is ready and then answers requests, one line of JSON each way: a job is
+answered by the id of its process, an id by the exit status of that process, or null while it runs. The server ends when
+the launcher does; the jobs go on without it, and hold their locks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmark.machine.memory import keeping_memory
 
 #: Exit status of a process that ended unseen, after its server was killed.
 UNSEEN = 255
-#: What a job that logs to W&B imports when it comes to it: at W&B's start, which takes seconds, and for a picture.
+#: What a job that logs to W&B imports late: when W&B starts, which takes seconds, and for a picture.
 WITH_WANDB = ("wandb", "wandb.sdk.launch.inputs.internal", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
 
@@ -40,8 +40,8 @@ class ForkServer:
     """The launcher's side: starts the server and asks it for processes.
 
     Args:
-        environment: of the server; what counts only at a program's start (the settings of malloc) its copies inherit.
-        modules: to be imported besides `benchmark.training.job`, where they are there.
+        environment: of the server; its copies inherit what is read only at a program's start (the settings of malloc).
+        modules: to be imported besides `benchmark.training.job`, where they are installed.
     """
 
     def __init__(self, environment: Mapping[str, str], modules: Sequence[str] = ()) -> None:
@@ -73,7 +73,7 @@ class ForkServer:
         return ForkedProcess(self, int(self.ask(request)))
 
     def ask(self, request: object) -> Any:
-        """The server's answer to one request; Ctrl-C waits for it, else it would be taken for the next one's.
+        """The server's answer to one request; Ctrl-C waits until it is read, or the next request would get it.
 
         Raises:
             ConnectionError: it is gone.
@@ -97,7 +97,7 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server; processes that it started go on."""
-        with suppress(OSError):  # what could not be written to a server that is gone
+        with suppress(OSError):  # closing writes what a lost server did not take
             self._lines.close()
         self._socket.close()
         self._process.kill()  # it may still be importing
@@ -105,9 +105,9 @@ class ForkServer:
 
 
 class ForkedProcess:
-    """A process that a server started, with what the launcher uses of `subprocess.Popen`.
+    """A process that a server started, with those methods of `subprocess.Popen` that the launcher uses.
 
-    Only `poll` takes notice of its end, so until then its number is no other process's.
+    The server reaps it only when `poll` asks, so until then no other process gets its id.
     """
 
     def __init__(self, server: ForkServer, pid: int) -> None:
@@ -129,7 +129,7 @@ class ForkedProcess:
         """Exit status, once it ends.
 
         Raises:
-            subprocess.TimeoutExpired: it has not ended within so many seconds.
+            subprocess.TimeoutExpired: it has not ended within the timeout, in seconds.
         """
         until = time.monotonic() + timeout
         while (status := self.poll()) is None:
@@ -173,7 +173,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _is_there(pid: int) -> bool:
-    """Whether a process runs that is nobody's to wait for; one that ended may stand in the list for ever."""
+    """Whether a process that is not our child still runs; a zombie does not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -194,12 +194,12 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
         modules: see `ForkServer`.
 
     Returns:
-        In a new process the arguments of ``benchmark``, which it is to go on with; in the server None, at the end.
+        In a new process, the arguments of ``benchmark`` to go on with; in the server, at its end, None.
     """
-    gc.disable()  # nothing imported is garbage; frozen, it is not looked at in the copies either, and stays shared
+    gc.disable()  # nothing imported is garbage; once frozen, the copies' collectors skip it and its pages stay shared
     import_module("benchmark.training.job")
     for name in modules:
-        with suppress(Exception):  # the job will say so
+        with suppress(Exception):  # the job will report it
             import_module(name)
     folders = [found for found in gc.get_objects() if isinstance(found, tempfile.TemporaryDirectory)]
     gc.freeze()
@@ -225,7 +225,7 @@ def _exit_status(pid: int) -> int | None:
 
 
 def _begin(request: Mapping[str, Any], folders: Sequence[tempfile.TemporaryDirectory[str]]) -> list[str]:
-    """Be the process that was asked for: its arguments, environment, output, signals and temporary folders.
+    """Become the requested process: take its arguments, environment, output, signals and temporary folders.
 
     W&B makes such folders when it is imported. Copies would share them, and the first to end would remove them.
     """

@@ -35,6 +35,10 @@ class Launcher(Protocol):
             InputError: something is missing here, or a setting is wrong; every fault is named.
         """
 
+    def at_a_time(self, jobs: Sequence[Job]) -> int:
+        """How many of these jobs compute beside each other without slowing each other down; for a forecast."""
+        return 1
+
     def queued_elsewhere(self, runs: Iterable[Path]) -> Mapping[Path, str]:
         """Those run directories whose job an earlier call has handed over and that has not ended, and where it is.
 

@@ -65,6 +65,12 @@ class LocalLauncher(Launcher):
         """Where these jobs run: as many processes as there are slots run at a time."""
         return slots_for(jobs, self.suite.threads, self.suite.jobs_per_gpu)
 
+    def at_a_time(self, jobs: Sequence[Job]) -> int:
+        """See `Launcher`: jobs that share a GPU share its time."""
+        slots = [slot for slot in self.slots(jobs) if slot.jobs != "cpu"]
+        gpus = {slot.gpu for slot in slots} - {None}
+        return min(len(gpus) or len(slots), max(len(jobs), 1))
+
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
         """See `Launcher`."""
         waiting = units(jobs)

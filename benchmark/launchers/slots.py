@@ -1,4 +1,4 @@
-"""How many jobs this machine does at a time, and on what: GPUs, shared by jobs where they have the room, and cores."""
+"""How many jobs this machine runs at a time, and on what: GPUs, shared where they have room, and cores."""
 
 from __future__ import annotations
 
@@ -17,20 +17,16 @@ MEMORY = 4 * 2**30
 GPU_MEMORY = 20 * 10**9
 #: Cores that a job on a GPU needs: its own process, and threads that make noise for its batches.
 GPU_CORES = 2
-#: Jobs that share a GPU at most where the suite does not say how many; more wait for each other.
+#: Most jobs that share a GPU where the suite does not say how many; beyond this they slow each other down.
 MOST_PER_GPU = 4
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one process at a time.
+    """A place for one process at a time."""
 
-    Attributes:
-        gpu: number of the GPU that it alone sees, among those that are visible; None: all there are.
-        jobs: which jobs it takes, those on CPUs (beside the GPUs'), those on GPUs, or any.
-    """
-
-    gpu: int | None = None
+    gpu: int | None = None  #: the one GPU that its process sees, counted among the visible ones; None: all of them
+    #: which jobs it takes: those on CPUs (beside the GPUs'), those on GPUs, or any
     jobs: Literal["any", "cpu", "gpu"] = "any"
 
     def takes(self, config: Mapping[str, Any]) -> bool:
@@ -56,13 +52,13 @@ def on_cpu(config: Mapping[str, Any]) -> bool:
 def slots_for(jobs: Sequence[Job], threads: int | None, jobs_per_gpu: int | None = None) -> list[Slot]:
     """The slots of this machine.
 
-    With GPUs: so many jobs on each, and those on CPUs, in one thread, on the cores that are left (at least one). A job
-    that takes several GPUs, or as many as there are, has them all to itself. Without: as many jobs as cores and memory
-    allow.
+    With GPUs: `jobs_per_gpu` jobs on each, and jobs on CPUs, with one thread, on the cores left over (at least one).
+    A job that takes several GPUs, or as many as there are, has them all to itself. Without GPUs: as many jobs as cores
+    and memory allow.
 
     Args:
-        jobs: what is to be done.
-        threads: of a job on CPUs; None: all cores are one job's.
+        jobs: the jobs to run.
+        threads: of a job on CPUs; None: one job takes all cores.
         jobs_per_gpu: how many share a GPU; None: as many as its memory and the cores allow, up to `MOST_PER_GPU`.
     """
     memories = gpu_memories()

@@ -23,7 +23,7 @@ from typing import Any
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.interface import Launcher, Watch
 from benchmark.launchers.local import job_command
-from benchmark.machine.environment import without_slurm
+from benchmark.machine.environment import installing, without_slurm
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.names import CONFIG, LOG
 from benchmark.rundir.state import read_state, update_state
@@ -91,8 +91,9 @@ class SlurmLauncher(Launcher):
         if faults := slurm_faults(self.settings):
             raise InputError(f"slurm.{fault}" for fault in faults)
         if find_spec("submitit") is None:
-            raise InputError("--launcher slurm: needs submitit: pip install 'isles-benchmark[slurm]'")
+            raise InputError(f"--launcher slurm: needs submitit: in the project's clone, {installing('train,slurm')}")
         _require_slurm("--launcher slurm")
+        ask_squeue()
 
     def queued_elsewhere(self, runs: Iterable[Path]) -> dict[Path, str]:
         """See `Launcher`."""
@@ -304,6 +305,15 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
     arrays = sorted({job_id.partition("_")[0] for job_id in ids})
     if not arrays:
         return {}
+    return parse_queue(ask_squeue(), set(ids))
+
+
+def ask_squeue() -> str:
+    """What squeue says of our jobs: a line ``id|state|reason`` each.
+
+    Raises:
+        InputError: there is none here, or its controller does not answer.
+    """
     if shutil.which("squeue") is None:
         raise InputError("squeue: is not on this machine: go to a login node of the cluster")
     result = subprocess.run(
@@ -313,8 +323,8 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
         check=False,
     )
     if result.returncode:
-        raise InputError(f"squeue: {result.stderr.strip() or 'failed'}: is SLURM up?")
-    return parse_queue(result.stdout, set(ids))
+        raise InputError(f"squeue: {' '.join(result.stderr.split()) or 'failed'}: is SLURM up? try again once it is")
+    return result.stdout
 
 
 def parse_queue(text: str, ids: set[str]) -> dict[str, str]:

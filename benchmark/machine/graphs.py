@@ -1,10 +1,10 @@
 """A network's training pass as CUDA graphs.
 
-A step of these networks is hundreds of small operations, most of which a GPU has done before the host has asked for the
-next one. A graph of them is asked for at once. torch captures it (`torch.cuda.make_graphed_callables`): the same
-kernels in the same order, so the same bits but for this: the gradient of the outputs comes in their own layout, in
-which a bias's gradient may be summed in another order (7e-9, seen in one network in float32). Every training on a GPU
-captures, so two of them do the same.
+A step of these networks is hundreds of small operations, most of which a GPU finishes before the host has issued the
+next one; a graph issues them all at once. torch captures it (`torch.cuda.make_graphed_callables`): the same kernels in
+the same order give the same bits, with one exception: the gradient of the outputs comes in their own layout, in which a
+bias's gradient may be summed in another order (7e-9, seen in one network in float32). Every training on a GPU uses
+graphs, so two trainings agree.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-#: Held while a pass is captured, when no other thread may ask the driver for anything.
+#: Held while a pass is captured: meanwhile no other thread may call the driver.
 _QUIET = threading.Lock()
 
 #: Passes before the capture, in which libraries set themselves up.
@@ -24,7 +24,7 @@ WARM_UP = 2
 
 
 def pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor where a GPU fetches it from while the host goes on; for other devices, as it is. In any thread."""
+    """The tensor in memory from which a GPU copies while the host goes on; unchanged for other devices. Thread-safe."""
     if device.type != "cuda":
         return tensor
     with _QUIET:
@@ -32,10 +32,10 @@ def pinned(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class SideStream:
-    """A GPU's second queue of work, which goes on beside that of the current one.
+    """A second stream of a GPU, which works beside the current one.
 
     Args:
-        device: a GPU; on other devices, work is done where it stands.
+        device: a GPU; on other devices this does nothing.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -43,12 +43,12 @@ class SideStream:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def follow(self) -> None:
-        """What comes here starts after what the current queue holds now."""
+        """Later work of this stream waits for what the current stream holds now."""
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
 
     def join(self, *tensors: Tensor) -> None:
-        """What comes in the current queue starts after what this one holds now, and may use these tensors of it."""
+        """Later work of the current stream waits for what this one holds now, and may use these tensors of it."""
         if self._stream is not None:
             current = torch.cuda.current_stream(self._stream.device)
             current.wait_stream(self._stream)
@@ -56,16 +56,16 @@ class SideStream:
                 tensor.record_stream(current)
 
     def current(self) -> AbstractContextManager[Any]:
-        """``with`` this, what is asked for comes here."""
-        return torch.cuda.stream(self._stream)  # of none, it does nothing
+        """A context whose work goes to this stream."""
+        return torch.cuda.stream(self._stream)  # a context of None does nothing
 
 
 class Passes:
     """Forward and backward passes of one network, captured once for each shape of its input.
 
     Only for a network that takes the same steps for all images of a shape: it looks at no value and does not leave the
-    device. Passes share their memory, so what one gives is valid until the next one, and its gradients likewise. While
-    a pass is captured nobody may hold a loss of the same weights with its graph: keep losses detached.
+    device. Passes share their memory, so the result of one, and its gradients, are valid until the next. While a pass
+    is captured nobody may hold a loss of the same weights with its graph: keep losses detached.
     """
 
     def __init__(self) -> None:
@@ -73,8 +73,8 @@ class Passes:
         self._pool: Any = None
 
     def __call__(self, network: nn.Module, image: Tensor) -> Any:
-        """What the network gives for an image on a GPU, in training."""
-        # Weights that have moved (to the host and back) are others to a graph.
+        """The network's output for an image on a GPU, in training."""
+        # A graph knows weights by their address: once they have moved (to the host and back), it must be captured anew.
         place = next(network.parameters()).data_ptr()
         key = (place, image.shape, image.dtype, torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
         if key not in self._captured:
@@ -82,7 +82,7 @@ class Passes:
         return self._captured[key](image)
 
     def _capture(self, network: nn.Module, image: Tensor) -> nn.Module:
-        """A module that replays the passes; neither running statistics nor random numbers are ahead after this."""
+        """A module that replays the passes; running statistics and random numbers stay where they were."""
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
@@ -102,12 +102,12 @@ class Passes:
 
 
 class _Pass(nn.Module):
-    """A network in a wrapper of its own: torch puts the captured pass in the place of the wrapper's `forward`."""
+    """A wrapper around a network, because torch replaces the `forward` of the module that it captures."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Any:
-        """The network's."""
+        """The network's output."""
         return self.network(image)

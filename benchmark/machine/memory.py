@@ -1,10 +1,10 @@
-"""The memory of processes that compute networks: how they take it from the system, and the most that they had.
+"""The memory of processes that compute networks: keep it between passes, and measure its peak.
 
-glibc gives blocks of 32 MB and more back as soon as they are freed, and a network's pass over a full-size case frees
-and takes dozens of them: the kernel then clears every page of 4 kB anew, a quarter of the pass. Processes that we start
-keep them by their environment (`keeping_memory`), which also asks for large pages and counts only when a program
-starts; a process that runs already can be told to keep them and to hand this on (`keep_memory`). All this is glibc's
-(large pages from 2.35 on, where the kernel's mode for them is madvise or always); other C libraries take no notice.
+glibc returns freed blocks of 32 MB and more to the system at once, and a network's pass over a full-size case frees and
+takes dozens of them: the kernel then clears every page of 4 kB anew, which takes a quarter of the pass. The environment
+from `keeping_memory` makes the processes that we start keep such blocks and ask for large pages; glibc reads it only at
+a program's start. `keep_memory` tells a running process, and those it starts, to keep them. Large pages need glibc 2.35
+and a kernel whose mode for them is madvise or always; other C libraries ignore all of this.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MALLOPT = {-4: 0, -1: 2**31 - 1}
 
 
 def keeping_memory(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment whose processes keep the memory that they freed, for their own use; settings in it come first."""
+    """An environment whose processes keep freed memory for their own use; settings that it has already win."""
     present = environment.get(_VARIABLE, "")
     names = {setting.partition("=")[0] for setting in present.split(":")}
     added = [f"{name}={value}" for name, value in _SETTINGS.items() if name not in names]
@@ -39,10 +39,7 @@ def keeping_memory(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def keep_memory() -> None:
-    """From now on this process keeps the memory that it freed (up to 2 GB at the end of its heap).
-
-    So do those that it starts from now on in its own environment.
-    """
+    """Make this process, and those that it starts from now on, keep freed memory (up to 2 GB at the heap's end)."""
     os.environ.update(keeping_memory(os.environ))
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -53,9 +50,9 @@ def keep_memory() -> None:
 
 
 def reset_peak_memory() -> None:
-    """Give back what is free and count the peak anew; outside Linux and glibc the peak stays that of the whole process.
+    """Return free memory to the system and count the peak anew; not outside Linux and glibc.
 
-    Kept memory (`keeping_memory`) would else be counted for whoever comes next.
+    Without it, memory kept from one job (`keeping_memory`) would count for the next.
     """
     gc.collect()
     with contextlib.suppress(AttributeError, OSError, TypeError):
@@ -67,7 +64,7 @@ def reset_peak_memory() -> None:
 def peak_memory_mb() -> int:
     """The most memory that this process had, ever or since `reset_peak_memory`, in MB of 2^20 bytes.
 
-    On Linux that is not what `getrusage` says: it counts from the peak of the process that started this one.
+    Not from `getrusage` on Linux, where it starts from the peak of the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists() and (found := re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)):

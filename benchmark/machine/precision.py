@@ -2,7 +2,7 @@
 
 bfloat16 halves what moves through memory, and hardware that multiplies it is several times faster than in float32;
 hardware without it computes the same in software, tens of times slower. A comparison that is to be published says its
-precision; others may leave it to the machine (``trainer.precision: auto``).
+precision; others may leave the choice to the machine (``trainer.precision: auto``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def slow_precision(config: Mapping[str, Any]) -> str:
         return ""
     return (
         f"this machine computes {trainer['precision']} in software, tens of times slower than float32: "
-        f"consider --set trainer.precision={FP32}"
+        f"give --set trainer.precision={AUTO}, which is {FP32} here"
     )
 
 

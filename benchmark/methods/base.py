@@ -6,7 +6,7 @@ A method gives a network, a loss and a recipe (`configure_optimizers`), and says
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from benchmark.machine.graphs import Passes
 from benchmark.methods.distributed import largest, world_size
+from benchmark.methods.faults import definition_of, noted
 from benchmark.pipeline.augment import derive_seed
 from benchmark.pipeline.curriculum import ConstantCurriculum, Stage
 from benchmark.pipeline.datasets import Batch, MethodView, View, padded
@@ -152,8 +153,37 @@ class Method(pl.LightningModule):
         """Images as the network takes them -> logits."""
         image = image.contiguous(memory_format=self._memory_format())
         captured = self.static and self.training and image.is_cuda and torch.is_grad_enabled() and self._steps_alone
-        logits: Tensor = self._passes(self.network, image) if captured else self.network(image)
+        with noted(lambda: f"in the network of {self.origin} was given images {tuple(image.shape)}"):
+            logits: Tensor = self._passes(self.network, image) if captured else self.network(image)
         return logits
+
+    @property
+    def origin(self) -> str:
+        """Where the network comes from, for what is said when it fails."""
+        return f"{type(self).__name__} ({definition_of(self.configure_network)}), which"
+
+    def terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What `loss` gives, once it was looked at.
+
+        Raises:
+            InputError: it is not what `loss` has to give.
+        """
+        with noted(lambda: f"logits {_shapes(logits)}, reference {tuple(batch['reference'].shape)}"):
+            terms = self.loss(logits, batch)
+        fault = ""
+        if not isinstance(terms, dict):
+            fault = f'gives a {type(terms).__name__}: return a dictionary of its terms, {{"loss": ...}}'
+        elif "loss" not in terms:
+            fault = f"gives {', '.join(map(str, terms))}: call one term loss, it is minimised"
+        elif others := [str(name) for name, term in terms.items() if not isinstance(term, Tensor) or term.numel() != 1]:
+            fault = f"gives no single number for {', '.join(others)}: take the mean, as a tensor"
+        elif any(part.requires_grad for part in _tensors(logits)) and not terms["loss"].requires_grad:
+            fault = (
+                "gives a loss without a gradient: compute it from the logits by torch, without detach, item or numpy"
+            )
+        if fault:
+            raise InputError(f"{definition_of(self.loss)}: {type(self).__name__}.loss {fault}")
+        return terms
 
     @property
     def _steps_alone(self) -> bool:
@@ -177,10 +207,11 @@ class Method(pl.LightningModule):
         batch = padded(batch, largest(batch["reference"].shape[1:], self.device))
         logits = self(batch["image"])
         with torch.autocast(self.device.type, enabled=False):
-            terms = self.loss(logits, batch)
-        if "loss" not in terms:
+            terms = self.terms(logits, batch)
+        if not self.trainer.optimizers:
             raise InputError(
-                f"{type(self).__name__}.loss gives {', '.join(terms)}: call one term loss, it is minimised"
+                f"{definition_of(self.configure_optimizers)}: {type(self).__name__}.configure_optimizers gives "
+                "nothing: return the optimiser"
             )
         # Sums stay on the device: nothing in a step waits for it.
         seen = {name: value.detach() for name, value in terms.items()}
@@ -217,18 +248,53 @@ class Method(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         """``case`` (its place among the held-out cases) and ``masks`` (D, H, W) on the case's own grid by row."""
-        return {"case": batch["case"], "masks": self.postprocess(self.predict_case(batch), batch)}
+        masks = self.postprocess(self.predict_case(batch), batch)
+        wanted, shape = {"", *self.ablations}, batch["brain"].shape
+        if (
+            not isinstance(masks, dict)
+            or masks.keys() != wanted
+            or any(mask.shape != shape or mask.dtype != torch.bool for mask in masks.values())
+        ):
+            rows = ", ".join(f'"{row}"' for row in sorted(wanted))
+            raise InputError(
+                f"{definition_of(self.postprocess)}: {type(self).__name__}.postprocess must give a dictionary with one "
+                f"bool mask {tuple(shape)} for each of {rows}: the method's own mask and those of its `ablations`"
+            )
+        return {"case": batch["case"], "masks": masks}
 
     def predict_case(self, batch: Batch) -> Tensor:
         """Lesion probability (D, H, W) of one case on its own grid."""
-        image = batch["image"]
-        if self.view == "volumes":
-            probability = self.predict_images(image[None])[0]
-        else:
-            slices = torch.arange(image.shape[1], device=image.device).split(SLICES_AT_ONCE)
-            parts = [self.predict_images(with_neighbours(image, part, self.neighbours)) for part in slices]
-            probability = torch.cat(parts)
-        return self.preparation.inverse(probability.float(), tuple(batch["brain"].shape), batch["spacing_mm"])
+        image, shape = batch["image"], tuple(batch["brain"].shape)
+        where = f"{type(self).__name__}.probability ({definition_of(self.probability)})"
+        with noted(lambda: f"{where} is to make one of logits, for images {tuple(image.shape)}"):
+            if self.view == "volumes":
+                probability = self.predict_images(image[None])[0]
+            else:
+                slices = torch.arange(image.shape[1], device=image.device).split(SLICES_AT_ONCE)
+                parts = [self.predict_images(with_neighbours(image, part, self.neighbours)) for part in slices]
+                probability = torch.cat(parts)
+        with noted(lambda: f"the probability is {tuple(probability.shape)} for images {tuple(image.shape)}"):
+            native = self.preparation.inverse(probability.float(), shape, batch["spacing_mm"])
+        if tuple(native.shape) != shape:
+            raise InputError(
+                f"{where} gives {tuple(probability.shape)} for images {tuple(image.shape)}, which comes to "
+                f"{tuple(native.shape)} on the case's grid of {shape}: a probability has the images' size and no "
+                "channels, and `preparation.inverse` undoes `preparation.image`"
+            )
+        return native
+
+
+def _tensors(logits: Any) -> Iterator[Tensor]:
+    """The tensors of what a network gives: one, or nested lists of them."""
+    if isinstance(logits, Tensor):
+        yield logits
+    elif isinstance(logits, list | tuple):
+        for part in logits:
+            yield from _tensors(part)
+
+
+def _shapes(logits: Any) -> str:
+    return ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(logits)) or type(logits).__name__
 
 
 def to_host(*tensors: Tensor) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,7 @@
-"""What the processes of one training tell each other: sums that the gradient passes, and sizes.
+"""Sums and sizes over all processes of one training; gradients flow through the sums.
 
-With these, N processes compute the loss of one process with N times the batch. Every function is to be called by all
-processes alike; a single process gets its own values back, to the bit.
+With these, N processes compute the loss of one process with N times the batch. All processes must call each function
+alike; a single process gets its own values back, to the bit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def world_size() -> int:
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sum of a tensor over all processes that the gradient passes (nnU-Net gathers its batch Dice likewise).
+    """Sum of a tensor over all processes, with a gradient (nnU-Net gathers its batch Dice likewise).
 
     Every process minimises the same function of the global sums, so the gradient of this process's part is the sum of
     all processes' gradients. With the mean that DistributedDataParallel takes, N processes see the gradient of one
@@ -42,27 +42,16 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def summed(*parts: Tensor) -> tuple[Tensor, ...]:
-    """Each tensor's sum over all processes, in one exchange.
-
-    Args:
-        parts: of one shape and type.
-    """
+    """The sum over all processes of each tensor, in one exchange; tensors of one shape and type."""
     if world_size() == 1:
         return parts
-    total: Tensor = _SumOverProcesses.apply(torch.stack(parts))
-    return total.unbind()
+    return _SumOverProcesses.apply(torch.stack(parts)).unbind()
 
 
 def largest(sizes: Sequence[int], device: torch.device) -> list[int]:
-    """The largest of each size over all processes.
-
-    Args:
-        sizes: as many on every process.
-        device: that the processes exchange tensors of.
-    """
+    """The largest of each size over all processes, which exchange tensors on `device`."""
     if world_size() == 1:
         return list(sizes)
     sizes_now = torch.tensor(sizes, device=device)
     distributed.all_reduce(sizes_now, distributed.ReduceOp.MAX)
-    largest_sizes: list[int] = sizes_now.tolist()
-    return largest_sizes
+    return sizes_now.tolist()

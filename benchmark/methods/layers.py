@@ -28,21 +28,14 @@ def check_multiples(method: str, x: Tensor, multiple: int) -> None:
 
 
 def upsample_twice(x: Tensor) -> Tensor:
-    """Height and width twice as large by bilinear interpolation, pixel centres aligned at the borders.
+    """(N, C, ..., H, W) -> (N, C, ..., 2 H, 2 W) by bilinear interpolation, channels last where `x` is.
 
-    What `functional.interpolate(scale_factor=2, mode="bilinear", align_corners=False)` gives, in plane. Its gradient on
-    a GPU adds up in an order that is never the same twice, and torch's way round that is slow; ours is sums of slices,
-    always in one order. CPUs take torch's, which repeats.
-
-    Args:
-        x: (N, C, ..., H, W).
-
-    Returns:
-        (N, C, ..., 2 H, 2 W), channels last where `x` is.
+    In plane what `functional.interpolate(scale_factor=2, mode="bilinear", align_corners=False)` gives. On a GPU its
+    gradient is summed in an order that is never the same twice, and torch's deterministic version is slow; ours sums
+    slices, always in one order. CPUs take torch's, which repeats.
     """
     if x.device.type != "cpu":
-        twice: Tensor = _UpsampleTwice.apply(x)
-        return twice
+        return _UpsampleTwice.apply(x)
     if x.ndim == 4:
         return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     return functional.interpolate(x, scale_factor=(1, 2, 2), mode="trilinear", align_corners=False)
@@ -59,7 +52,7 @@ class _UpsampleTwice(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Each pixel gets back what it gave to its four of a row and column."""
+        """The transpose of `forward`, axis by axis."""
         last = gradient.movedim(1, -1)
         return _gathered(_gathered(last, last.ndim - 2), last.ndim - 3).movedim(-1, 1)
 
@@ -120,7 +113,7 @@ class ShallowConv3d(nn.Conv3d):
 
 @contextmanager
 def whole_volumes() -> Iterator[None]:
-    """No volume is convolved slice by slice: so that what is counted depends on neither machine nor precision."""
+    """No volume is convolved slice by slice, so that a count of operations depends on neither machine nor precision."""
     ShallowConv3d.by_slices = False
     try:
         yield
@@ -133,7 +126,7 @@ def _one_small_volume(x: Tensor) -> bool:
 
     For kernels of up to 3 x 3 in plane, torch 2.13 leaves such volumes to its own im2col, three to five times slower
     than oneDNN, which it takes for batches and for more values in a plane across the width (`use_mkldnn` in its
-    Convolution.cpp). Larger kernels gain what is not multiplied with padding.
+    Convolution.cpp). Larger kernels gain because nothing is multiplied with padding.
     """
     small = x.shape[0] == 1 and x.shape[:4].numel() <= SMALL_VOLUME
     return small and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
@@ -142,7 +135,7 @@ def _one_small_volume(x: Tensor) -> bool:
 def convolve_slices(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair
 ) -> Tensor:
-    """One volume's 3D convolution that keeps its depth, as the sum of 2D convolutions: a tap of the depth at a time.
+    """One volume's 3D convolution that keeps its depth, as a sum of 2D convolutions, one for each tap of the depth.
 
     No tap is multiplied with the padding in front and behind: of two slices, four are convolved instead of six.
 

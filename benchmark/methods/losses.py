@@ -1,7 +1,7 @@
 """The losses of the methods, each computed in float32 whatever the precision of the network.
 
-Those that are quotients of sums over a batch take the sums over the batches of all processes: N processes minimise what
-one process with N times the batch does, and each of them returns it.
+Losses that are quotients of sums over a batch sum over the batches of all processes: N processes minimise what one
+process with N times the batch does, and each of them returns it.
 
 Shapes: logits (N, K, ...) for K classes or (N, 1, ...) for a sigmoid; reference (N, ...) with 0 and 1; valid (N, ...)
 bool, False where a sample was padded.
@@ -21,25 +21,14 @@ def full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.float() for tensor in tensors)
 
 
-def generalised_dice(
-    logits: Tensor, reference: Tensor, valid: Tensor, *, least_share: float = 1e-3, smooth: float = 1e-6
-) -> Tensor:
+def generalised_dice(logits: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
     """Generalised Dice loss over the whole batch (Sudre et al. 2017), robust to tiny and absent lesions.
 
-    ``GDL = 1 - (2 sum_l w_l mean(r_l p_l) + e) / (sum_l w_l mean(r_l + p_l) + e)`` with ``w_l = 1 / max(s_l, 1e-3)^2``
-    and ``s_l`` the share of class l. Shares and means, not counts: so the smoothing term weighs the same on a slice
-    and on a volume, and the weight of a tiny lesion stays finite. Zero where the batch holds no lesion: the weight of
-    an absent class has no meaning, and a cross-entropy beside this loss punishes false positives.
-
-    Args:
-        logits: (N, 2, ...).
-        reference: (N, ...), 0 or 1.
-        valid: (N, ...) bool.
-        least_share: share below which a class gains no more weight.
-        smooth: e.
-
-    Returns:
-        A scalar in [0, 1].
+    ``GDL = 1 - (2 sum_l w_l mean(r_l p_l) + e) / (sum_l w_l mean(r_l + p_l) + e)`` with ``w_l = 1 / max(s_l, 1e-3)^2``,
+    ``s_l`` the share of class l and e = 1e-6. Shares and means, not counts: so the smoothing term weighs the same on a
+    slice and on a volume, and the weight of a tiny lesion stays finite. Zero where the batch holds no lesion: the
+    weight of an absent class has no meaning, and a cross-entropy beside this loss punishes false positives. Takes two
+    classes, gives a scalar in [0, 1].
     """
     (logits,) = full_precision(logits)
     probability = logits.softmax(dim=1)[:, 1]
@@ -48,29 +37,25 @@ def generalised_dice(
     by_class = ((r * inside, r * p * inside, (r + p) * inside) for r, p in classes)
     voxels, *sums = summed(inside.sum(), *(part.sum() for parts in by_class for part in parts))
     voxels = voxels.clamp(min=1)
-    numerator: Tensor | float = smooth
-    denominator: Tensor | float = smooth
+    numerator = denominator = torch.full_like(voxels, 1e-6)
     for size, overlap, total in (sums[:3], sums[3:]):
-        weight = 1 / (size / voxels).clamp(min=least_share) ** 2
+        weight = 1 / (size / voxels).clamp(min=1e-3) ** 2
         numerator = numerator + 2 * weight * overlap / voxels
         denominator = denominator + weight * total / voxels
     return (1 - numerator / denominator) * (sums[0] > 0)
 
 
-def weighted_cross_entropy(
-    logits: Tensor, reference: Tensor, valid: Tensor, weight: float, *, margin: int = 3
-) -> Tensor:
+def weighted_cross_entropy(logits: Tensor, reference: Tensor, valid: Tensor, weight: float) -> Tensor:
     """Cross-entropy in which lesion and its surroundings weigh more, normalised by the sum of the weights.
 
     Args:
         logits: (N, 2, H, W).
         reference: (N, H, W), 0 or 1.
         valid: (N, H, W) bool.
-        weight: of a pixel in the lesion dilated by `margin` pixels (a square); the others weigh 1.
-        margin: in pixels.
+        weight: of a pixel up to three rows and columns from the lesion; the others weigh 1.
     """
     (logits,) = full_precision(logits)
-    near = functional.max_pool2d(reference[:, None].float(), 2 * margin + 1, stride=1, padding=margin)[:, 0]
+    near = functional.max_pool2d(reference[:, None].float(), 7, stride=1, padding=3)[:, 0]
     weights = (1 + (weight - 1) * near) * valid
     entropy = functional.cross_entropy(logits, reference.long(), reduction="none")
     total, weight_sum = summed((weights * entropy).sum(), weights.sum())
@@ -87,7 +72,7 @@ def focal(logits: Tensor, reference: Tensor, valid: Tensor, *, alpha: float, gam
         reference: (N, ...), 0 or 1.
         valid: (N, ...) bool.
         alpha: weight of lesion; background has 1 - alpha.
-        gamma: how much easy voxels are played down; 0 gives the alpha-balanced cross-entropy.
+        gamma: how strongly easy voxels are down-weighted; 0 gives the alpha-balanced cross-entropy.
     """
     (logits,) = full_precision(logits)
     logits = logits[:, 0]

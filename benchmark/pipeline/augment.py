@@ -5,9 +5,9 @@ its own, seeded from these three and its place in the list. So the number of pro
 change nothing, and neither does a curriculum that switches single transforms off: the others draw what they always
 draw. All transforms act in the slice plane, because slices are 4 to 12 mm apart.
 
-TorchIO defines and draws; what is drawn is applied here, on whatever device the slices lie, to those slices alone that
-a batch wants. The result is that of TorchIO's own application within rounding (`tests/benchmark/pipeline/
-test_augment.py` has the tolerances), which resamples a channel at a time on one core.
+TorchIO defines the transforms and draws their parameters. This module applies them, on the device that holds the slices
+and only to the slices that a batch needs. The result is TorchIO's own within rounding (the tolerances are in
+`tests/benchmark/pipeline/test_augment.py`); TorchIO would resample one channel at a time on one core.
 """
 
 from __future__ import annotations
@@ -59,17 +59,11 @@ class Noise:
 
 @dataclass(frozen=True)
 class Affine:
-    """Scaling, rotation and shift in the slice plane, as TorchIO draws them.
+    """Scaling, rotation and shift in the slice plane, as TorchIO draws them."""
 
-    Attributes:
-        scales: along x and y; 1.1 makes things look larger by a tenth.
-        degrees: about the axis of the slices.
-        translation_mm: along x and y.
-    """
-
-    scales: tuple[float, float]
-    degrees: float
-    translation_mm: tuple[float, float]
+    scales: tuple[float, float]  #: along x and y; 1.1 makes things look larger by a tenth
+    degrees: float  #: about the axis of the slices
+    translation_mm: tuple[float, float]  #: along x and y
 
     def pixels(self, size: tuple[int, int], pixel_mm: tuple[float, float]) -> np.ndarray:
         """The map (see `inplane`) from the deformed slice to the original one, about the slice's centre.
@@ -90,19 +84,12 @@ class Affine:
 
 @dataclass(frozen=True)
 class Draw:
-    """What the augmentation does to one case in one epoch.
+    """What the augmentation does to one case in one epoch."""
 
-    Attributes:
-        flip: left and right change sides.
-        affine: None leaves it out.
-        gammas: exponent of each image's magnitude; None leaves it out.
-        noise: None leaves it out.
-    """
-
-    flip: bool = False
-    affine: Affine | None = None
-    gammas: tuple[float, ...] | None = None
-    noise: Noise | None = None
+    flip: bool = False  #: left and right change sides
+    affine: Affine | None = None  #: None leaves it out
+    gammas: tuple[float, ...] | None = None  #: exponent of each image's magnitude; None leaves it out
+    noise: Noise | None = None  #: None leaves it out
 
     def pixels(self, size: tuple[int, int], pixel_mm: tuple[float, float]) -> np.ndarray:
         """The map (see `inplane`) from the augmented slice of a size to the original one."""
@@ -134,7 +121,7 @@ def draw(channels: int, *, seed: int, epoch: int, case: int, strength: float = 1
 
 
 def _parameters(transform: tio.Transform, channels: int) -> tuple[str, object]:
-    """What a transform draws by its own `get_params`, and the attribute of `Draw` that it is."""
+    """The attribute of `Draw` that a transform fills, and what its own `get_params` draws for it."""
     if isinstance(transform, tio.RandomFlip):
         return "flip", transform.get_params(transform.flip_probability)[0]
     if isinstance(transform, tio.RandomAffine):
@@ -168,25 +155,18 @@ class Window:
 
 @dataclass(frozen=True)
 class Part:
-    """Slices of one case that are augmented alike, one after the other among those of a batch.
+    """Consecutive slices of a batch that belong to one case and are augmented alike."""
 
-    Attributes:
-        slices: how many.
-        draw: what happens to them.
-        pixel_mm: pixel size along x and y.
-        window: what of the augmented slice is wanted; of one size in a batch. None: all of it.
-        noise: (slices, C, h, w), the window's part of the noise's field; None where there is none.
-    """
-
-    slices: int
-    draw: Draw
-    pixel_mm: tuple[float, float]
+    slices: int  #: how many
+    draw: Draw  #: what happens to them
+    pixel_mm: tuple[float, float]  #: pixel size along x and y
+    #: the part of the augmented slice that is used, of one size throughout a batch; None: all of it
     window: Window | None = None
-    noise: Tensor | None = None
+    noise: Tensor | None = None  #: (slices, C, h, w), what the window shows of the noise; None where there is none
 
 
 def augmented(images: Tensor, labels: Tensor, lowest: Tensor, parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
-    """Apply what was drawn to slices, on their device; one resampling for all channels and masks of a batch.
+    """Apply the draws to slices, on their device; one resampling serves all channels and masks of a batch.
 
     Args:
         images: (S, C, H, W) float32, z-scored.
@@ -211,7 +191,7 @@ def augmented(images: Tensor, labels: Tensor, lowest: Tensor, parts: Sequence[Pa
 
 
 def _cut(slices: Tensor, part: Part) -> Tensor:
-    """Slices (..., H, W) whose part is not resampled: flipped where it is, and the window."""
+    """The window of slices (..., H, W) that need no resampling, flipped where the draw says so."""
     flipped = slices.flip(-1) if part.draw.flip else slices
     return flipped if part.window is None else part.window.of(flipped)
 
@@ -230,7 +210,7 @@ def _resampled(
         corners.append((window.top, window.left))
         size = window.height, window.width
     counts = [part.slices for part, _ in chosen]
-    # A grid a part, for all its slices.
+    # One grid for all slices of a part.
     owner = torch.tensor([place for place, count in enumerate(counts) for _ in range(count)])
     owner = owner.to(source.device, non_blocking=True)
     grids = grid_of(maps, size, source, corners)

@@ -3,8 +3,8 @@
 An entry is a folder ``<cache>/<key>/`` with ``image.npy`` (D, C, H, W; float32; physical units), ``brain.npy`` and
 ``reference.npy`` (D, H, W; uint8), and ``meta.json`` with the spacing, the statistics of each map inside the brain, the
 head's midline and the checksums of the arrays. The key is a digest of the content of the case's files, so an entry is
-never stale. An entry is built in a temporary folder and renamed: two processes may build it at once, the second one's
-is dropped.
+never stale. An entry is built in a temporary folder and renamed; of two processes that build the same one, the second
+discards its own.
 """
 
 from __future__ import annotations
@@ -40,36 +40,22 @@ _ARRAYS = ("image", "brain", "reference")
 
 @dataclass(frozen=True)
 class CachedCase:
-    """A preprocessed case.
+    """A preprocessed case."""
 
-    Attributes:
-        name: of the case.
-        number: see `Case`.
-        channels: the kind of each image.
-        windows: of each image, see `ImageKind`.
-        image: (D, C, H, W) float32 in physical units, memory-mapped. D, H and W are Z, Y and X of the file; where its
-            header tells how its axes run, D runs to the head, H to the front and W to the right.
-        brain: (D, H, W) uint8 brain mask, memory-mapped.
-        reference: (D, H, W) uint8 ground truth, memory-mapped; None where the case has none.
-        spacing_mm: size of a voxel along W, H, D.
-        mean: (C,) mean of each map inside the brain, as `intensity.zscore` takes it.
-        sd: (C,) standard deviation likewise (at least 1e-3).
-        lowest: (C,) lowest value of each z-scored map.
-        midline: where the head's two halves meet.
-    """
-
-    name: str
-    number: int
-    channels: tuple[str, ...]
-    windows: tuple[Window, ...]
+    name: str  #: of the case
+    number: int  #: see `Case`
+    channels: tuple[str, ...]  #: the kind of each image
+    windows: tuple[Window, ...]  #: of each image, see `ImageKind`
+    #: (D, C, H, W) float32 in physical units, memory-mapped. D, H and W are Z, Y and X of the file; where its header
+    #: tells how its axes run, D runs to the head, H to the front and W to the right.
     image: np.ndarray
-    brain: np.ndarray
-    reference: np.ndarray | None
-    spacing_mm: tuple[float, float, float]
-    mean: np.ndarray
-    sd: np.ndarray
-    lowest: np.ndarray
-    midline: Midline
+    brain: np.ndarray  #: (D, H, W) uint8 brain mask, memory-mapped
+    reference: np.ndarray | None  #: (D, H, W) uint8 ground truth, memory-mapped; None where the case has none
+    spacing_mm: tuple[float, float, float]  #: size of a voxel along W, H, D
+    mean: np.ndarray  #: (C,) mean of each map inside the brain, as `intensity.zscore` takes it
+    sd: np.ndarray  #: (C,) standard deviation likewise (at least 1e-3)
+    lowest: np.ndarray  #: (C,) lowest value of each z-scored map
+    midline: Midline  #: where the head's two halves meet
 
     @property
     def depth(self) -> int:
@@ -149,22 +135,16 @@ def build_cache(
 def open_entry(case: Case, entry: Path) -> CachedCase:
     """Memory-map an entry that `build_cache` returned."""
     meta = json.loads((entry / "meta.json").read_text())
-    arrays = {
-        name: np.load(entry / f"{name}.npy", mmap_mode="r") if (entry / f"{name}.npy").exists() else None
-        for name in _ARRAYS
-    }
-    image, brain = arrays["image"], arrays["brain"]
-    assert image is not None
-    assert brain is not None
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in entry.glob("*.npy")}
     dx, dy, dz = meta["spacing_mm"]
     return CachedCase(
         case.name,
         case.number,
         tuple(meta["channels"]),
         tuple(window and (window[0], window[1]) for window in meta["windows"]),
-        image,
-        brain,
-        arrays["reference"],
+        arrays["image"],
+        arrays["brain"],
+        arrays.get("reference"),
         (dx, dy, dz),
         np.asarray(meta["mean"], dtype=np.float32),
         np.asarray(meta["sd"], dtype=np.float32),
@@ -214,13 +194,8 @@ def cohort_digest(case_digests: Mapping[str, str]) -> str:
 
 
 def changed_cases(case_digests: Mapping[str, str], provenance: Mapping[str, Any]) -> list[str]:
-    """Names of the cases whose content is not what a job's provenance says, those that came or went included.
-
-    Args:
-        case_digests: `case_digest` by name.
-        provenance: of a finished job.
-    """
-    known = {name: case["sha256"] for name, case in provenance["cohort"]["cases"].items()}
+    """Names of the cases that were changed, added or removed since the job of this provenance, by `case_digest`."""
+    known = {name: case.get("sha256") for name, case in provenance["cohort"]["cases"].items()}
     return sorted(name for name in known.keys() | case_digests if known.get(name) != case_digests.get(name))
 
 

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """One epoch's setting.
+    """One epoch's setting."""
 
-    Attributes:
-        name: for the log.
-        augmentation: factor on the suite augmentation's probabilities, flips excepted.
-        lesion_crops: share of samples cropped about lesion; the others are cropped anywhere.
-        crop: height and width of the crop as a share of the slice's; 1 takes the whole slice.
-    """
-
-    name: str = "full"
-    augmentation: float = 1.0
-    lesion_crops: float = 0.0
-    crop: float = 1.0
+    name: str = "full"  #: for the log
+    augmentation: float = 1.0  #: factor on the suite augmentation's probabilities, flips excepted
+    lesion_crops: float = 0.0  #: share of samples cropped about lesion; the others are cropped anywhere
+    crop: float = 1.0  #: height and width of the crop as a share of the slice's; 1 takes the whole slice
 
 
 class ConstantCurriculum:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class StrokeData(pl.LightningDataModule):
         seed: decides order, augmentation and crops.
         batch_size: slices or volumes a process and step.
         lesion_fraction: least share of slices with lesion in a batch (slices only).
-        augmented: False leaves the suite's augmentation out (for rules and checks, not for a comparison).
+        augmented: False leaves the suite's augmentation out (for rules and checks, not for comparisons).
         allow_leaky_folds: accept folds that split a patient.
     """
 
@@ -109,7 +109,7 @@ class StrokeData(pl.LightningDataModule):
 
     @functools.cached_property
     def entries(self) -> dict[str, Path]:
-        """The cache's entry of each case, sound when it was asked for; its name is the digest of the case's content."""
+        """The cache's entry of each case, checked when first used; its name is the digest of the case's content."""
         built = build_cache(self.cohort.cases, self.cohort.images, self.cache)
         return {case.name: entry for case, entry in zip(self.cohort.cases, built, strict=True)}
 
@@ -149,10 +149,10 @@ class StrokeData(pl.LightningDataModule):
         voxels = sum(case.brain.size for case in self.training)
         return (voxels - lesion) / max(lesion, 1)
 
-    def train_dataloader(self) -> TrainingBatches | Served:
+    def train_dataloader(self) -> TrainingBatches | WholeCases:
         """Batches of augmented samples; an epoch serves every slice or volume once."""
         view = self._view()
-        if view.raw:  # a rule looks at its training cases as they are, each once
+        if view.raw:  # a rule takes its training cases as they are, each once
             return self._whole_cases(self.training)
         rank, ranks = self._ranks()
         sampler = EpochBatches(self._batches(view, self.batch_size * ranks), rank, ranks)
@@ -160,12 +160,12 @@ class StrokeData(pl.LightningDataModule):
         assert self.trainer is not None
         return TrainingBatches(samples, sampler, self.trainer.max_epochs or 0)
 
-    def val_dataloader(self) -> Served:
-        """The held-out cases, one at a time; as many on each rank, with repeats, since this is for the curves."""
+    def val_dataloader(self) -> WholeCases:
+        """The held-out cases, one at a time; equally many on each rank, with repeats, since they only make curves."""
         fill = -len(self.held_out) % self._ranks()[1]
         return self._whole_cases(self.held_out, fill)
 
-    def predict_dataloader(self) -> Served:
+    def predict_dataloader(self) -> WholeCases:
         """The held-out cases, one at a time, shared out to the ranks without duplicates."""
         return self._whole_cases(self.held_out)
 
@@ -173,18 +173,18 @@ class StrokeData(pl.LightningDataModule):
         """Batches are made where they are needed."""
         return batch
 
-    def _whole_cases(self, cached: Sequence[CachedCase], fill: int = 0) -> Served:
+    def _whole_cases(self, cached: Sequence[CachedCase], fill: int = 0) -> WholeCases:
         rank, ranks = self._ranks()
         places = [place % len(cached) for place in range(len(cached) + fill)]
-        return Served(WholeCases(self._store(cached), self._view()), places[rank::ranks])
+        return WholeCases(self._store(cached), self._view(), places[rank::ranks])
 
     def _store(self, cached: Sequence[CachedCase]) -> Store:
-        """The cases on the trainer's device; what epoch after epoch looks at stays there."""
+        """The cases on the trainer's device; those that every epoch uses stay there."""
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
         key = (device, tuple(case.name for case in cached))
         if key not in self._stores:
-            # A prediction looks at each case once, and so do rules, in physical units.
+            # A prediction uses each case once, and so do rules, in physical units.
             once = self._view().raw or self.trainer.predicting
             self._stores[key] = Store(cached, device, resident=False if once else None)
         return self._stores[key]
@@ -203,27 +203,11 @@ class StrokeData(pl.LightningDataModule):
 
     def _view(self) -> MethodView:
         assert self.trainer is not None
-        method = self.trainer.lightning_module
-        view: MethodView = method.method_view  # type: ignore[assignment]
-        return view
+        return self.trainer.lightning_module.method_view  # type: ignore[return-value]
 
     def _ranks(self) -> tuple[int, int]:
         assert self.trainer is not None
         return self.trainer.global_rank, self.trainer.world_size
-
-
-class Served:
-    """Some of the cases, made when they are asked for, in an order; what Lightning iterates over."""
-
-    def __init__(self, cases: WholeCases, places: Sequence[int]) -> None:
-        self.cases = cases
-        self.places = places
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (self.cases[place] for place in self.places)
 
 
 def default_cache() -> Path:

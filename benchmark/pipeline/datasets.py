@@ -1,7 +1,7 @@
 """From keys to samples on the device: a key says which case, which epoch and which slices, and that decides the sample.
 
-No loader processes: cases lie on the device (`store`), where they are augmented and prepared. What the host has to do
-for a batch (draws, noise, reading) is planned a few batches ahead where a GPU works through them.
+There are no loader processes: cases lie on the device (`store`), where they are augmented and prepared. For a GPU, the
+host does its share of a batch (draws, noise, reading) a few batches ahead.
 """
 
 from __future__ import annotations
@@ -31,59 +31,41 @@ from benchmark.pipeline.sampling import EpochBatches, Key
 from benchmark.pipeline.store import Slices, Store, Wanted, slice_places
 
 View = Literal["slices", "volumes"]
-#: Tensors on the device, and what is the host's: see `TrainingSamples` and `WholeCases`.
+#: Tensors on the device and values on the host: see `TrainingSamples` and `WholeCases`.
 Batch = dict[str, Any]
 
-#: Batches that are planned ahead of a GPU, and threads that draw noise and read files for them: the field of a case of
-#: 22 slices takes a thread as long as a GPU takes for half a dozen steps.
+#: Batches that are planned ahead of a GPU, and threads that draw noise and read files for them: drawing the noise of 22
+#: slices takes a thread as long as half a dozen steps take a GPU.
 AHEAD, THREADS = 8, 8
 
 
 @dataclass(frozen=True)
 class MethodView:
-    """How a method looks at the data.
+    """How a method looks at the data."""
 
-    Attributes:
-        view: 2D slices or whole volumes.
-        neighbours: for slices, how many on each side come along as channels.
-        preparation: the method's own deterministic preparation.
-        curriculum: epoch -> stage.
-        raw: physical units instead of z-scores (for rules with thresholds; never augmented).
-    """
-
-    view: View
-    neighbours: int
-    preparation: Preparation
-    curriculum: Callable[[int], Stage]
-    raw: bool = False
+    view: View  #: 2D slices or whole volumes
+    neighbours: int  #: for slices, how many on each side come along as channels
+    preparation: Preparation  #: the method's own deterministic preparation
+    curriculum: Callable[[int], Stage]  #: epoch -> stage
+    raw: bool = False  #: physical units instead of z-scores (for rules with thresholds; never augmented)
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """What a batch takes of one case.
+    """What a batch needs from one case."""
 
-    Attributes:
-        place: of the case among the cases.
-        native: its slices that are needed, ascending.
-        positions: of the wanted slices (and their neighbours: a second axis) among the native ones.
-        nearest: of the wanted slices' references among the native ones.
-        part: what is done to the native slices; its noise comes later.
-        noise: of the whole case; None where there is none.
-        plane: the augmented slices'.
-    """
-
-    place: int
-    native: list[int]
-    positions: np.ndarray
-    nearest: np.ndarray
-    part: Part
-    noise: Field | None
-    plane: Plane
+    place: int  #: index of the case in the store
+    native: list[int]  #: the slices of it that are needed, ascending
+    positions: np.ndarray  #: where the wanted slices (and their neighbours: a second axis) lie in `native`
+    nearest: np.ndarray  #: where the wanted slices' references lie in `native`
+    part: Part  #: what is done to the native slices; its noise comes later
+    noise: Field | None  #: noise of the whole case, if any
+    plane: Plane  #: plane of the augmented slices
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A batch before it is on the device: of each size of slice, what it takes and what was read for it."""
+    """A batch before it is on the device: for each size of slice, what it needs and what was read for it."""
 
     groups: list[tuple[list[_Planned], Future[Slices | None]]]
 
@@ -115,9 +97,9 @@ class TrainingSamples:
         return self.build(self.plan(keys, _AtOnce()))
 
     def plan(self, keys: Sequence[Key], executor: Executor) -> Plan:
-        """Draw for a batch, and have the executor draw the noise and read the files.
+        """Draw a batch's transforms, and have the executor draw the noise and read the files.
 
-        Draws are made in the calling thread: TorchIO takes them from the process's one generator.
+        Transforms are drawn in the calling thread: TorchIO takes them from the process's one generator.
         """
         groups: dict[tuple[int, int], list[_Planned]] = {}
         for key in keys:
@@ -125,7 +107,7 @@ class TrainingSamples:
         return Plan([(planned, executor.submit(self.store.fetch, _wanted(planned))) for planned in groups.values()])
 
     def build(self, plan: Plan) -> Batch:
-        """The batch on the device; waits for nothing that the device does."""
+        """The batch on the device; does not wait for the device."""
         return collate([sample for group in plan.groups for sample in self._samples(*group)])
 
     def _planned(self, key: Key, executor: Executor) -> _Planned:
@@ -229,11 +211,11 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         if self.samples.store.device.type != "cuda":
-            # Every core has a network to compute, and nobody gains from what is ready early.
+            # Every core computes the network: batches that are ready early would gain nothing.
             yield from (self.samples[keys] for keys in self.sampler)
             return
         epoch = self.sampler.epoch
-        ahead, self._ahead = self._ahead, None  # an epoch that is left before its end leaves nothing to go on from
+        ahead, self._ahead = self._ahead, None  # an epoch that was left early is not continued
         if ahead is None or ahead.epoch != epoch:
             ahead = _PlannedAhead(self.samples, self.sampler, range(epoch, max(self.epochs, epoch + 1)))
         beside = SideStream(self.samples.store.device)
@@ -266,7 +248,7 @@ class _PlannedAhead:
 
 
 class _AtOnce(Executor):
-    """An executor that does what it is given at once."""
+    """An executor that runs each call at once, in the calling thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """See `Executor`."""
@@ -276,7 +258,7 @@ class _AtOnce(Executor):
 
 
 class WholeCases:
-    """Cases as they are, for validation and prediction; index -> one case.
+    """Cases as they are, for validation and prediction, made when they are asked for.
 
     An item holds ``image`` (C', d, h, w) as the network takes it, on the case's own grid ``brain`` (D, H, W) and, where
     there is one, ``reference`` (D, H, W), all on the device; and on the host ``case`` (its place among the cases),
@@ -285,17 +267,21 @@ class WholeCases:
     Args:
         store: the cases.
         view: how the method looks at them.
+        places: which cases an iteration gives, in this order; None: all.
     """
 
-    def __init__(self, store: Store, view: MethodView) -> None:
+    def __init__(self, store: Store, view: MethodView, places: Sequence[int] | None = None) -> None:
         self.store = store
         self.view = view
+        self.places = range(len(store.cases)) if places is None else places
 
     def __len__(self) -> int:
-        return len(self.store.cases)
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.__getitem__, self.places)
 
     def __getitem__(self, index: int) -> Batch:
-        """See the class."""
         case = self.store.cases[index]
         item: Batch = {"case": index, "spacing_mm": case.spacing_mm, "midline": case.midline}
         if self.view.raw:

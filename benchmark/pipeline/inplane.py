@@ -32,7 +32,7 @@ def inverted(pixels: np.ndarray) -> np.ndarray:
 
 
 def moved(columns: float, rows: float) -> np.ndarray:
-    """The map that reads so many columns and rows further on."""
+    """The map that reads that many columns and rows further on."""
     return np.array([[1.0, 0.0, columns], [0.0, 1.0, rows]])
 
 
@@ -78,7 +78,7 @@ def grid_of(
         (S, h, w, 2) float32, column first.
     """
     height, width = source.shape[-2:]
-    # In float64 up to here, and no matrix product on the device: that could be one of ten bits.
+    # In float64 up to here, and without a matrix product on the device, which a GPU may compute with ten bits.
     unit = np.array([[2 / width], [2 / height]])
     numbers = np.stack(maps) * unit
     numbers[:, :, 2] += unit[:, 0] / 2 - 1

@@ -27,7 +27,7 @@ LOWEST_CORRELATION = 0.2
 #: side (the first goes through the whole range). More pixels and slices cost time and say nothing new.
 _ROUNDS = ((4.0, 4, 4.0, 4.0, None), (3.0, 8, 1.5, 1.5, 2), (2.0, 8, 0.5, 0.5, 2), (2.0, 8, 0.25, 0.25, 1))
 _SLICES = 8
-#: Intensities are cut off so many (robust) standard deviations from the brain's median.
+#: Intensities are cut off at this many (robust) standard deviations from the brain's median.
 _CUT_OFF = 3.0
 
 
@@ -36,26 +36,17 @@ class Midline:
     """A straight line in the slice plane, upright but for its angle.
 
     Positions are in mm from the centre of the array's first pixel: x along W, y along H.
-
-    Attributes:
-        centre_mm: (x, y) of the brain's centre of mass.
-        shift_mm: distance of the line from there, positive towards greater x.
-        angle_deg: by how much the line's normal turns from the x axis towards the y axis.
-        correlation: NCC of the brain and its mirror image, up to 1; NaN where the line is the fallback, which is
-            the upright line through the centre of mass.
     """
 
-    centre_mm: tuple[float, float]
-    shift_mm: float = 0.0
-    angle_deg: float = 0.0
+    centre_mm: tuple[float, float]  #: (x, y) of the brain's centre of mass
+    shift_mm: float = 0.0  #: distance of the line from there, positive towards greater x
+    angle_deg: float = 0.0  #: by how much the line's normal turns from the x axis towards the y axis
+    #: NCC of the brain and its mirror image, up to 1; NaN where the line is the fallback, which is the upright line
+    #: through the centre of mass
     correlation: float = math.nan
 
 
-def estimate_midline(
-    image: np.ndarray | Tensor,
-    brain: np.ndarray | Tensor,
-    spacing_mm: Sequence[float] | Tensor,
-) -> Midline:
+def estimate_midline(image: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[float]) -> Midline:
     """Find the mid-sagittal line of a volume.
 
     Args:
@@ -67,7 +58,7 @@ def estimate_midline(
         The line of greatest NCC; the upright line through the centre of mass where the brain is empty, the image is
         constant or its halves have nothing in common.
     """
-    inside = torch.as_tensor(brain).bool().cpu()
+    inside = torch.as_tensor(brain).bool()
     dx, dy = float(spacing_mm[0]), float(spacing_mm[1])
     height, width = inside.shape[-2:]
     if not inside.any():
@@ -78,7 +69,7 @@ def estimate_midline(
     y = float((rows * torch.arange(height)).sum() / voxels) * dy
     fallback = Midline((x, y))
     inside = _some_slices(inside[None], _SLICES)[0]
-    scaled = _robust_scale(_some_slices(torch.as_tensor(image).cpu()[None], _SLICES)[0].float(), inside)
+    scaled = _robust_scale(_some_slices(torch.as_tensor(image)[None], _SLICES)[0].float(), inside)
     if scaled is None:
         return fallback
     best = _search(scaled, inside, (dx, dy), fallback)
@@ -86,40 +77,24 @@ def estimate_midline(
 
 
 def mirror_map(midline: Midline, pixel_mm: Sequence[float]) -> np.ndarray:
-    """The map (see `inplane`) from each pixel to its mirror image about a line.
-
-    Args:
-        midline: the line.
-        pixel_mm: pixel size along x, y (and z).
-    """
+    """The map (see `inplane`) from each pixel, sized along x, y (and z), to its mirror image about a line."""
     mm, normal = np.array([float(size) for size in pixel_mm[:2]]), np.array(_normal(midline))
     linear = (np.eye(2) - 2 * np.outer(normal, normal)) * mm / mm[:, None]
     way = 2 * (normal @ np.array(midline.centre_mm) + midline.shift_mm)
     return np.column_stack([linear, way * normal / mm])
 
 
-def positive_side(height: int, width: int, midline: Midline, spacing_mm: Sequence[float] | Tensor) -> np.ndarray:
+def positive_side(height: int, width: int, midline: Midline, spacing_mm: Sequence[float]) -> np.ndarray:
     """(H, W) bool: which pixels lie on the line's side of greater x; the others are the opposite hemisphere."""
-    x, y = _pixel_positions(height, width, spacing_mm)
-    return (_distance(x, y, midline) > 0).numpy()
+    (normal_x, normal_y), (centre_x, centre_y) = _normal(midline), midline.centre_mm
+    x = np.arange(width) * float(spacing_mm[0]) - centre_x
+    y = np.arange(height) * float(spacing_mm[1]) - centre_y
+    return x[None, :] * normal_x + y[:, None] * normal_y - midline.shift_mm > 0
 
 
 def _normal(midline: Midline) -> tuple[float, float]:
     angle = math.radians(midline.angle_deg)
     return math.cos(angle), math.sin(angle)
-
-
-def _pixel_positions(height: int, width: int, spacing_mm: Sequence[float] | Tensor) -> tuple[Tensor, Tensor]:
-    """Positions of the pixel centres in mm: x (1, W) and y (H, 1)."""
-    x = torch.arange(width, dtype=torch.float64) * float(spacing_mm[0])
-    y = torch.arange(height, dtype=torch.float64) * float(spacing_mm[1])
-    return x[None, :], y[:, None]
-
-
-def _distance(x: Tensor, y: Tensor, midline: Midline) -> Tensor:
-    """Signed distance in mm of positions from a line."""
-    normal_x, normal_y = _normal(midline)
-    return (x - midline.centre_mm[0]) * normal_x + (y - midline.centre_mm[1]) * normal_y - midline.shift_mm
 
 
 def _robust_scale(image: Tensor, inside: Tensor) -> Tensor | None:
@@ -164,7 +139,7 @@ def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start
 
 
 def _some_slices(volumes: Tensor, most: int) -> Tensor:
-    """(C, D, H, W) with at most so many slices, evenly spread."""
+    """(C, D, H, W) with at most this many slices, evenly spread."""
     depth = volumes.shape[1]
     return volumes[:, torch.linspace(0, depth - 1, min(depth, most)).round().long()]
 
@@ -207,7 +182,8 @@ def _self_correlations(
         One number a line; -1 where the image does not vary.
     """
     _, depth, height, width = both.shape
-    moved = [replace(line, centre_mm=_minus(line.centre_mm, origin_mm)) for line in lines]
+    x, y = origin_mm
+    moved = [replace(line, centre_mm=(line.centre_mm[0] - x, line.centre_mm[1] - y)) for line in lines]
     # All lines in one call, one above the other: of hundreds of small calls most would be overhead.
     flat = both.reshape(1, 2 * depth, height, width)
     grid = grid_of([mirror_map(line, pixel_mm) for line in moved], (height, width), flat).reshape(1, -1, width, 2)
@@ -220,7 +196,3 @@ def _self_correlations(
     variance = float(image.square().sum(dtype=torch.float64)) - offset
     varies = variance > 0
     return np.where(varies, (products[0] - offset) / np.where(varies, variance, 1.0), -1.0)
-
-
-def _minus(point: tuple[float, float], origin: tuple[float, float]) -> tuple[float, float]:
-    return point[0] - origin[0], point[1] - origin[1]

@@ -23,7 +23,7 @@ class Field:
     Args:
         draw: gives (C, X, Y, Z) on the host.
         executor: calls it.
-        device: where it is wanted.
+        device: where the noise is needed.
     """
 
     def __init__(self, draw: Callable[[], Tensor], executor: Executor, device: torch.device) -> None:
@@ -39,10 +39,10 @@ class Field:
 
 
 class Fields:
-    """The fields that batches have asked for lately.
+    """The fields of the latest batches.
 
     Args:
-        device: where they are wanted.
+        device: where they are needed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -50,7 +50,7 @@ class Fields:
         self._begun: dict[Noise, Field] = {}
 
     def begin(self, noise: Noise, channels: int, shape: tuple[int, int, int], executor: Executor) -> Field:
-        """A field, whose numbers the executor draws if nobody has asked for it before.
+        """A field; the executor draws its numbers unless the field is kept from before.
 
         Args:
             noise: how it is drawn.

@@ -1,8 +1,8 @@
 """A method's own deterministic preparation of slices, and its inverse on the probability.
 
 It comes after the augmentation and before the network; what comes out of the network goes back through `inverse` to
-the case's own grid before it is thresholded. What it does in the slice plane is said for slices of several cases at
-once; where it changes the slices themselves, it says at which positions the new ones lie.
+the case's own grid before it is thresholded. In the slice plane it handles slices of several cases at once; where it
+changes the slices themselves, it tells at which positions the new ones lie.
 """
 
 from __future__ import annotations
@@ -18,15 +18,10 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Plane:
-    """The plane that a slice lies in, as it is after the augmentation.
+    """The plane that a slice lies in, as it is after the augmentation."""
 
-    Attributes:
-        pixel_mm: pixel size along x and y.
-        mirror: the map (see `inplane`) from each pixel to its mirror image in the head's other half.
-    """
-
-    pixel_mm: tuple[float, float]
-    mirror: np.ndarray
+    pixel_mm: tuple[float, float]  #: pixel size along x and y
+    mirror: np.ndarray  #: the map (see `inplane`) from each pixel to its mirror image in the head's other half
 
 
 class Preparation:
@@ -55,9 +50,8 @@ class Preparation:
 class PadToMultiple(Preparation):
     """Pads height and width at their ends by replication up to a multiple; the inverse crops.
 
-    Replication keeps the background's value, which is not 0 in a z-scored map. Where the depth is to be a multiple too,
-    the last slice is repeated with its reference: background there would teach the network that the lesion it sees is
-    none.
+    Replication keeps the background's value, which is not 0 in a z-scored map. Where the depth must be a multiple too,
+    the last slice is repeated with its reference: background there would teach the network to ignore a visible lesion.
 
     Args:
         multiple: of height and width.
@@ -106,15 +100,7 @@ def prepared_case(
 
 
 def between_slices(slices: Tensor, positions: np.ndarray) -> Tensor:
-    """Linear interpolation along the first axis.
-
-    Args:
-        slices: (D, ...).
-        positions: (..d..), in units of slices, of any shape.
-
-    Returns:
-        (..d.., ...).
-    """
+    """Linear interpolation along the first axis: (D, ...) at positions (..d..) in units of slices -> (..d.., ...)."""
     below = np.floor(positions).astype(int).clip(0, len(slices) - 1)
     share = positions - below
     if np.array_equal(positions, np.arange(len(slices))):

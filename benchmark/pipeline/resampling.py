@@ -1,14 +1,15 @@
 """Preparations that change the grid: in plane to a fixed matrix, or to a pixel size, and back.
 
-Both keep the centre of the slice where it is, take images by linear interpolation, a reference by linear interpolation
-of its indicator (lesion is where that is at least a half), and bring the *probability* back by linear interpolation,
-so that the threshold is applied on the case's own grid.
+Both keep the centre of the slice where it is and interpolate linearly: images, the indicator of a reference (lesion is
+where it is at least a half), and on the way back the *probability*, so that the threshold is applied on the case's own
+grid.
 
-For the reference, the nearest pixel is the alternative. Measured there and back on 1500 discs a size at 0.877 mm
-(standard errors below 0.01): a half agrees better from a radius of 1.5 pixels on at 1 mm (at 2: Dice 0.931 against
-0.908) and of 2 pixels on at 160 x 160 (0.816 against 0.805). The price is volume: 0.97 and 0.92 of a disc of 2 pixels,
-0.99 from 4 on, where the nearest pixel is unbiased; and at 160 x 160, 43 % of discs of 1 pixel vanish against 14 %
-(at 1 mm 2 and 3 %). Only training sees it: scores are taken on the case's own reference.
+For the reference, nearest-pixel sampling is the alternative. Measured there and back on 1500 discs of each size at
+0.877 mm (standard errors below 0.01), linear interpolation agrees better with discs of at least 1.5 pixels radius at
+1 mm (at 2 pixels: Dice 0.931 against 0.908), and of at least 2 pixels at 160 x 160 (0.816 against 0.805). It loses
+volume: discs of 2 pixels keep 0.97 (1 mm) and 0.92 (160 x 160) of it, discs from 4 pixels on 0.99, where the nearest
+pixel is unbiased; and of discs of 1 pixel, 43 % vanish at 160 x 160 against 14 % (at 1 mm, 2 % against 3 %). Only
+training is affected: scores use the case's own reference.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class ResizeTo(Preparation):
 class ResampleTo(Preparation):
     """Resamples slices to `pixel_mm` and crops or pads them about their centre to `size` x `size` pixels.
 
-    What lies outside the case's own grid repeats its border (the background of a z-scored map is not 0); what lies
-    outside the cropped one has probability 0 in the inverse.
+    Outside the case's own grid its border is repeated (the background of a z-scored map is not 0); in the inverse,
+    what lies outside the crop has probability 0.
 
     Args:
         pixel_mm: pixel size in plane.

@@ -1,6 +1,6 @@
 """Which cases and slices make up each batch: pure functions of (seed, epoch), the same on every rank.
 
-A batch is a list of keys; a key carries its epoch, so that what makes a sample of it needs no state. Across ranks a
+A batch is a list of keys; a key carries its epoch, so that turning it into a sample needs no state. Across ranks a
 *global* batch is drawn and split, so N processes see what one process with N times the batch size sees.
 """
 
@@ -11,6 +11,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+
+#: Most slices of a case that stay together on the way into batches.
+CHUNK = 8
 
 
 class Key(NamedTuple):
@@ -50,7 +53,6 @@ def slice_batches(
     epoch: int,
     *,
     lesion_fraction: float = 0.0,
-    chunk: int = 8,
 ) -> list[list[Key]]:
     """Every slice once, but for exchanges, in batches that hold at least a share of lesion slices.
 
@@ -63,13 +65,12 @@ def slice_batches(
         seed: the suite's seed.
         epoch: counted from 0.
         lesion_fraction: least share of slices with lesion in a batch, 0 to 1.
-        chunk: most slices of a case that stay together.
     """
     rng = np.random.default_rng([seed, epoch, 1])
     chunks: list[list[tuple[int, int]]] = []
     for case, lesion in enumerate(lesion_slices):
         slices = [(case, int(index)) for index in rng.permutation(len(lesion))]
-        chunks += [slices[start : start + chunk] for start in range(0, len(slices), chunk)]
+        chunks += [slices[start : start + CHUNK] for start in range(0, len(slices), CHUNK)]
     order = [entry for index in rng.permutation(len(chunks)) for entry in chunks[index]]
     fill = -len(order) % batch_size
     order += [order[index % len(order)] for index in range(fill)]
@@ -92,7 +93,7 @@ def slice_batches(
 
 
 def _as_keys(batch: list[tuple[int, int]], epoch: int) -> list[Key]:
-    """(case, slice) pairs -> one key a case."""
+    """(case, slice) pairs -> one key for each case."""
     return [
         Key(epoch, case, tuple(index for _, index in entries))
         for case, entries in groupby(sorted(batch), key=lambda entry: entry[0])

@@ -1,8 +1,8 @@
 """Where the slices of a fold's cases lie while a job works: all in the device's memory, or read batch by batch.
 
 ISLES 2018 takes 0.66 GB as z-scores, which any GPU has to spare. What is larger than a sixteenth of a GPU's memory
-(jobs may share it, and have a store for training and one for validation), or a gigabyte on CPUs, stays in the
-memory-mapped cache; its slices are read ahead into pinned memory. Either way the same values come out, to the bit.
+(jobs may share it, each with one store for training and one for validation), or a gigabyte on CPUs, stays in the
+memory-mapped cache; its slices are read ahead into pinned memory. Both ways give the same values, to the bit.
 """
 
 from __future__ import annotations
@@ -25,15 +25,10 @@ Wanted = tuple[int, Sequence[int]]
 
 
 class Slices(NamedTuple):
-    """Slices of cases, one after the other.
+    """Slices of cases, one after the other."""
 
-    Attributes:
-        images: (S, C, H, W) float32, z-scored.
-        labels: (S, H, W) uint8: the reference in the lowest bit, the brain in the next.
-    """
-
-    images: Tensor
-    labels: Tensor
+    images: Tensor  #: (S, C, H, W) float32, z-scored
+    labels: Tensor  #: (S, H, W) uint8: the reference in the lowest bit, the brain in the next
 
     @property
     def reference(self) -> Tensor:
@@ -50,9 +45,9 @@ class Store:
     """Slices of cases on a device.
 
     Args:
-        cases: whose.
-        device: where they are wanted.
-        resident: whether they all lie there; None: where there is room.
+        cases: the cases.
+        device: where their slices are needed.
+        resident: keep all of them there; None: if there is room.
     """
 
     def __init__(self, cases: Sequence[CachedCase], device: torch.device, resident: bool | None = None) -> None:
@@ -63,7 +58,7 @@ class Store:
         self.resident = [_to(device, _read(case, slice(None))) for case in cases] if resident else None
 
     def fetch(self, wanted: Sequence[Wanted]) -> Slices | None:
-        """What is to be read from files for these slices, in any thread; None where they lie on the device already."""
+        """Read these slices from files, in any thread; None where they lie on the device already."""
         if self.resident is not None:
             return None
         read = [_read(self.cases[place], list(slices)) for place, slices in wanted]
@@ -71,12 +66,7 @@ class Store:
         return Slices(*(pinned(part, self.device) for part in joined))
 
     def deliver(self, wanted: Sequence[Wanted], fetched: Slices | None) -> Slices:
-        """The slices on the device, case after case in the order of `wanted`; all of one size.
-
-        Args:
-            wanted: what `fetch` was asked for.
-            fetched: what it gave.
-        """
+        """The slices on the device, case after case in the order of `wanted`; all of one size, after `fetch`."""
         if fetched is not None:
             return _to(self.device, fetched)
         assert self.resident is not None

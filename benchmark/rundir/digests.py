@@ -14,6 +14,16 @@ from leaderboard.errors import InputError
 
 #: What a finished job has besides its masks; a rule has no metrics, and a short training no best weights.
 _FILES = (LAST, BEST, METRICS, CONFIG)
+#: Of what a provenance holds, the types that commands rely on.
+_SHAPE = {
+    "outputs": {"*": str},
+    "ablations": [str],
+    "cohort": {"format": str, "partition": str, "cases": {"*": {"sha256": str}}},
+    "costs": {},
+    "packages": {},
+    "hardware": {},
+    "git": dict | None,
+}
 
 
 def digest_results(run: Path, folders: Iterable[Path]) -> dict[str, str]:
@@ -34,10 +44,8 @@ def damaged_results(run: Path) -> list[str]:
     A provenance that is missing or damaged is itself on the list.
     """
     try:
-        expected: dict[str, str] = read_provenance(run)["outputs"]
-    except (InputError, KeyError):
-        return [PROVENANCE]
-    if not isinstance(expected, dict):
+        expected: dict[str, str] = read_provenance(run, "outputs")["outputs"]
+    except InputError:
         return [PROVENANCE]
     return [name for name, digest in expected.items() if not is_inside(name) or file_digest(run / name) != digest]
 
@@ -52,15 +60,39 @@ def write_provenance(run: Path, content: dict[str, Any]) -> None:
     write_sealed(run / PROVENANCE, content, durable=True)
 
 
-def read_provenance(run: Path) -> dict[str, Any]:
+def read_provenance(run: Path, *needed: str) -> dict[str, Any]:
     """The content of a run directory's ``provenance.json``.
 
+    Args:
+        run: run directory.
+        needed: what must be there, with dots between levels.
+
     Raises:
-        InputError: it is missing or is not what was written.
+        InputError: it is missing, is not what was written, lacks what is needed, or a stranger wrote something else.
     """
-    if (content := read_sealed(run / PROVENANCE)) is None:
+    content = read_sealed(run / PROVENANCE)
+    if content is None or not _fits(content, _SHAPE) or not all(_holds(content, name.split(".")) for name in needed):
         raise InputError(f"{run / PROVENANCE}: is missing or damaged: run the suite again")
     return content
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether a value has a shape: a type, or a mapping or a list of shapes (``*``: of every other name)."""
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(
+            _fits(inner, shape.get(name, shape.get("*", object))) for name, inner in value.items()
+        )
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(inner, shape[0]) for inner in value)
+    return isinstance(value, shape)
+
+
+def _holds(content: Any, names: list[str]) -> bool:
+    for name in names:
+        if name not in content:
+            return False
+        content = content[name]
+    return True
 
 
 def needs_training(damaged: Iterable[str]) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from benchmark.rundir.names import CONFIG, STATE
+from benchmark.rundir.plain_yaml import load_yaml
 from leaderboard.io.images import write_text
 
 Status = Literal["pending", "running", "done", "failed"]
@@ -21,9 +20,11 @@ class State:
 
     Attributes:
         status: where the job stands.
-        phase: while running: ``starting``, ``training`` (a rule: ``fitting``) or ``predicting``.
-        done: finished epochs, or cases that a rule looked at or that were predicted.
+        phase: while running: ``starting``, ``training``, ``fitting`` (a rule, case by case) or ``predicting``.
+        done: finished epochs, or cases, of the phase.
         total: of how many.
+        step: in training, finished steps of the epoch that is not finished.
+        steps: of how many.
         reason: of a failure, one line.
         inputs: digest of everything that decides the job's result (see `benchmark.suite.plan.Job.inputs`).
     """
@@ -32,23 +33,35 @@ class State:
     phase: str = ""
     done: int = 0
     total: int = 0
+    step: int = 0
+    steps: int = 0
     reason: str = ""
     inputs: str = ""
+
+    @property
+    def share(self) -> float:
+        """How much of the phase is done, 0 to 1."""
+        return (self.done + self.step / max(self.steps, 1)) / self.total if self.total else 0.0
+
+
+_TYPES = {field.name: type(field.default) for field in fields(State)}
 
 
 def read_state(run: Path) -> State:
     """The state on disk; a missing or damaged file is a pending job, whose inputs its config.yaml still tells."""
     try:
         content: dict[str, Any] = json.loads((run / STATE).read_text(encoding="utf-8"))
-        return State(**content)
-    except (OSError, ValueError, TypeError, RecursionError):
-        return State(inputs=_inputs(run))
+        if all(type(value) is _TYPES[name] for name, value in content.items()):
+            return State(**content)
+    except (OSError, ValueError, TypeError, RecursionError, AttributeError, KeyError):
+        pass
+    return State(inputs=_inputs(run))
 
 
 def _inputs(run: Path) -> str:
     try:
-        return str(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["suite"]["inputs"])
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, yaml.YAMLError):
+        return str(load_yaml(run / CONFIG)["suite"]["inputs"])
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
         return ""
 
 

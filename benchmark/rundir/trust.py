@@ -21,6 +21,8 @@ _SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everythin
 _MODEL = {"class_path", "init_args"}
 _PREDICTIONS = {"folder", "submission"}
 _METHOD = re.compile(r"benchmark\.methods(\.\w+)+")
+#: A method of this package that builds whatever its arguments name, written as a mapping or as a text.
+_BUILDER = re.compile(r"benchmark\.methods\.(Any|any_network(\.\w+)*)")
 #: Settings of the trainer that are numbers, words and switches, and that lead nowhere.
 TRAINER = {
     "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "min_epochs", "max_steps", "max_time",
@@ -82,8 +84,11 @@ def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
     if not faults:
         model, trainer, predictions = (sections[name] for name in ("model", "trainer", "predictions"))
         faults += [f"model.{name}: unknown setting" for name in model if name not in _MODEL]
-        if not _METHOD.fullmatch(str(model.get("class_path"))):
-            faults.append(f"model.class_path: {model.get('class_path')} is not a method of this package")
+        class_path = str(model.get("class_path"))
+        if not _METHOD.fullmatch(class_path):
+            faults.append(f"model.class_path: {class_path} is not a method of this package")
+        elif _BUILDER.fullmatch(class_path):
+            faults.append(f"model.class_path: {class_path} builds the network that its config names")
         faults += [f"model.init_args{where}: names a class" for where in _classes(model.get("init_args"), "")]
         faults += [f"trainer.{name}: is not a plain setting" for name in trainer if name not in TRAINER]
         faults += [f"predictions.{name}: unknown setting" for name in predictions if name not in _PREDICTIONS]

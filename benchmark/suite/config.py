@@ -13,12 +13,13 @@ from benchmark.machine.precision import with_precision
 from benchmark.rundir.trust import OBJECTS
 from benchmark.suite.config_files import find_method, merge, read_yaml
 from leaderboard.errors import InputError, nearest
+from leaderboard.io.tables import name_fault, shown
 
 #: Epochs between two checkpoints.
 EVERY_EPOCHS = 1
 _KEYS = {
     "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
-    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu",
+    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "note",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
 #: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
@@ -52,6 +53,7 @@ class SuiteConfig:
         threads: of a job on CPUs; as many jobs then run at a time as the cores allow. None: one job, all cores.
         jobs_per_gpu: how many share a GPU of this machine. None: as many as its memory and the cores allow, up to four.
         launchers: settings of launchers, by their names; each launcher checks its own.
+        note: what whoever reads its results must know, one line; said on the page and below the leaderboard.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class SuiteConfig:
     threads: int | None = None
     jobs_per_gpu: int | None = None
     launchers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    note: str = ""
 
 
 def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
@@ -92,6 +95,8 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         faults.append("methods must be a list of method names: add it")
     elif len(set(methods)) < len(methods):
         faults.append("methods names one twice: remove one")
+    else:
+        faults += [f"the method {shown(method)} {fault}" for method in methods if (fault := name_fault(method))]
     name = content.get("name", path.stem)
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         faults.append(f"name {name!r} is no folder name: correct it")
@@ -123,6 +128,8 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
     ]
     if not isinstance(content.get("wandb", True), bool):
         faults.append("wandb must be true or false: correct it")
+    if not isinstance(content.get("note", ""), str):
+        faults.append("note must be a text: correct it")
     if faults:
         raise InputError(f"{path}: {fault}" for fault in faults)
     return SuiteConfig(
@@ -140,6 +147,7 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         threads=content.get("threads"),
         jobs_per_gpu=content.get("jobs_per_gpu"),
         launchers={name: sections[name] for name in launchers},
+        note=" ".join(content.get("note", "").split()),
     )
 
 

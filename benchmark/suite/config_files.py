@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from benchmark.rundir.plain_yaml import load_yaml
 from leaderboard.errors import InputError, nearest
 
 
@@ -68,15 +67,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: unreadable, no YAML, or no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({reason}): check the file") from None
-    # PyYAML lets through what building a value raises: a date with a month of 13, an empty integer.
-    except (yaml.YAMLError, ValueError, IndexError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: is not valid YAML ({' '.join(str(error).split())}): correct it") from None
-    except RecursionError:
-        raise InputError(f"{path}: is nested too deeply: correct it") from None
+        content = load_yaml(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}): check the file") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}: correct it") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no settings: start from one of the shipped configs")
     return content

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,15 +15,12 @@ from rich.text import Text
 from benchmark.rundir.state import State
 from benchmark.suite.plan import Job
 
-#: Word and style of each status.
-_MARKS = {
-    "pending": ("waits", "dim"),
-    "running": ("runs", "cyan"),
-    "done": ("done", "green"),
-    "failed": ("failed", "red"),
-}
-#: Elsewhere than on a terminal, a line each time so much of a job is done.
+#: Elsewhere than on a terminal, a line each time so much of a job's phase is done, or after so many seconds.
 _LINE_EVERY = 0.25
+_LINE_SECONDS = 600.0
+#: Waiting jobs that the table names.
+_WAITING = 8
+_BAR = 12
 
 
 class Overview:
@@ -32,16 +29,19 @@ class Overview:
     Args:
         jobs: all jobs of the suite, those that were done before included.
         console: where to show them.
+        expected: seconds of a job by its method, for jobs of which nothing better is known.
     """
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+    def __init__(self, jobs: Sequence[Job], console: Console, expected: Mapping[str, float] | None = None) -> None:
         self.jobs = jobs
         self.console = console
         self._states = {job.run: job.state for job in jobs}
         self._remarks: dict[Path, str] = {}
-        self._started: dict[object, float] = {}
-        #: When and at which epoch this run saw a job's training first; a continued job does not start at 0.
-        self._begun: dict[object, tuple[float, int]] = {}
+        self._started: dict[Path, float] = {}
+        #: When, and at which share, this run saw a job's phase first; a continued job does not start at 0.
+        self._begun: dict[Path, tuple[float, float]] = {}
+        self._told = dict.fromkeys(self._states, time.monotonic())
+        self._expected = dict(expected or {})
         self._seconds: dict[str, list[float]] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._width = len(str(len(jobs)))
@@ -72,16 +72,16 @@ class Overview:
             self._states[job.run] = state
             if state.status == "running" and before.status != "running":
                 self._started[job.run] = now
-                self._begun.pop(job.run, None)
             elif state.status == "done" and job.run in self._started:
                 self._seconds.setdefault(job.method, []).append(now - self._started[job.run])
-            if state.phase == "training":
-                self._begun.setdefault(job.run, (now, state.done))
-            if not self._live and _is_news(before, state):
+            if state.phase != before.phase or job.run not in self._begun:
+                self._begun[job.run] = (now, state.share)
+            if not self._live and (_is_news(before, state) or self._is_due(job, state, now)):
+                self._told[job.run] = now
                 self.console.print(self._line(job, state, now), highlight=False, soft_wrap=True, markup=False)
             if self._live and state.status == "failed" and before.status != "failed":
-                what = Text.assemble((f"{job.method} fold {job.fold} failed:", "red"), f" {state.reason}")
-                self._live.console.print(what, soft_wrap=True)
+                told = Text.assemble((f"{job.method} fold {job.fold} failed:", "red"), f" {state.reason}")
+                self._live.console.print(told, soft_wrap=True)
         if self._live:
             self._live.update(self._table(now))
 
@@ -96,54 +96,87 @@ class Overview:
 
     def _line(self, job: Job, state: State, now: float) -> str:
         done = sum(other.status == "done" for other in self._states.values())
-        parts = [f"[{done:>{self._width}}/{len(self.jobs)}] {job.method} fold {job.fold}: {_what(state)}"]
-        if left := self._remaining(job, state, now):
+        parts = [f"[{done:>{self._width}}/{len(self.jobs)}] {job.method} fold {job.fold}: {what(state)}"]
+        if left := self._remaining(job, now):
             parts.append(f"about {rough_duration(left)} left")
         return ", ".join(parts) + (f": {state.reason}" if state.status == "failed" else "")
 
-    def _remaining(self, job: Job, state: State, now: float) -> float | None:
-        """Seconds until the job ends, from its own pace or from its method's finished folds."""
-        started = self._started.get(job.run)
-        since, first = self._begun.get(job.run, (now, 0))
-        if state.status == "running" and state.phase == "training" and state.done > first:
-            return (now - since) * (state.total - state.done) / (state.done - first)
-        earlier = self._seconds.get(job.method)
-        if state.status in ("pending", "running") and earlier:
-            return max(sum(earlier) / len(earlier) - (now - started if started is not None else 0), 0.0)
-        return None
+    def _is_due(self, job: Job, state: State, now: float) -> bool:
+        """Whether a job that goes on was last heard of long ago."""
+        return state.status == "running" and now - self._told[job.run] > _LINE_SECONDS
 
-    def _table(self, now: float) -> Table:
-        states = [self._states[job.run] for job in self.jobs]
-        done = sum(state.status == "done" for state in states)
-        remaining = [self._remaining(job, state, now) for job, state in zip(self.jobs, states, strict=True)]
-        known = [seconds for seconds in remaining if seconds]
-        table = Table(title=f"{done} of {len(self.jobs)} jobs done", title_justify="left", box=None, pad_edge=False)
-        for column in ("method", "fold", "state", "progress", "left"):
-            table.add_column(column, justify="right" if column in ("fold", "left") else "left")
-        shown = [
-            (job, state, left)
-            for job, state, left in zip(self.jobs, states, remaining, strict=True)
-            if state.status in ("running", "failed")
+    def _remaining(self, job: Job, now: float) -> float | None:
+        """Seconds until the job ends: from its own pace, or from that of its method's other folds."""
+        state, spent = self._states[job.run], now - self._started.get(job.run, now)
+        if state.status not in ("pending", "running"):
+            return None
+        if (left := self._phase_left(job, now)) is not None:
+            return left
+        known = self._seconds.get(job.method) or [
+            now - self._started[other.run] + left
+            for other in self.jobs
+            if other.method == job.method and other.run in self._started
+            if self._states[other.run].phase == "training" and (left := self._phase_left(other, now)) is not None
         ]
-        waiting = [entry for entry in zip(self.jobs, states, remaining, strict=True) if entry[1].status == "pending"]
-        for job, state, left in shown + waiting[:8]:
-            bar = "" if not state.total else f"{'█' * (12 * state.done // state.total):░<12} {_what(state)}"
-            bar = self._remarks.get(job.run) or bar
-            cells = (job.method, str(job.fold), _MARKS[state.status], bar, rough_duration(left) if left else "")
-            table.add_row(*(Text(cell) if isinstance(cell, str) else Text(*cell) for cell in cells))
-        if len(waiting) > 8:
-            table.add_row(Text(f"and {len(waiting) - 8} more wait", "dim"))
-        if known:
-            at_once = max(sum(state.status == "running" for state in states), 1)
-            table.caption = f"about {rough_duration(sum(known) / at_once)} for the jobs whose pace is known"
-        return table
+        if not known:
+            known = [self._expected[job.method]] if job.method in self._expected else []
+        return max(sum(known) / len(known) - spent, 0.0) if known else None
+
+    def _phase_left(self, job: Job, now: float) -> float | None:
+        """Seconds until the end of what a running job is at, from its pace since this run saw it first."""
+        state = self._states[job.run]
+        since, first = self._begun.get(job.run, (now, 0.0))
+        if state.status != "running" or state.share <= first:
+            return None
+        return (now - since) * (1 - state.share) / (state.share - first)
+
+    def _table(self, now: float) -> Group:
+        states = {job.run: self._states[job.run].status for job in self.jobs}
+        left = {job.run: self._remaining(job, now) for job in self.jobs}
+        done = sum(status == "done" for status in states.values())
+        table = Table(box=None, pad_edge=False)
+        for column in ("method", "fold", "progress", "left"):
+            right = column in ("fold", "left")
+            table.add_column(column, justify="right" if right else "left", no_wrap=True)
+        shown = [job for job in self.jobs if states[job.run] in ("running", "failed")]
+        waiting = [job for job in self.jobs if states[job.run] == "pending"]
+        for job in shown + waiting[:_WAITING]:
+            seconds = left[job.run]
+            table.add_row(job.method, str(job.fold), self._progress(job), rough_duration(seconds) if seconds else "")
+        if len(waiting) > _WAITING:
+            table.add_row(Text(f"and {len(waiting) - _WAITING} more wait", "dim"))
+        title = f"{done} of {len(self.jobs)} jobs done"
+        known = [seconds for seconds in left.values() if seconds is not None]
+        if sum(known) >= 1:
+            at_once = max(sum(status == "running" for status in states.values()), 1)
+            unknown = sum(status in ("pending", "running") for status in states.values()) - len(known)
+            title += f", about {rough_duration(sum(known) / at_once)} left" + (
+                f" for all but {unknown} whose pace is not known yet" if unknown else ""
+            )
+        return Group(Text(title), *([table] if table.row_count else []))
+
+    def _progress(self, job: Job) -> Text:
+        state = self._states[job.run]
+        if state.status == "failed":
+            return Text("failed", "red")
+        if remark := self._remarks.get(job.run):
+            return Text(remark)
+        if state.status == "pending":
+            return Text("waits", "dim")
+        if not state.total:
+            return Text(what(state))
+        filled = int(_BAR * min(state.share, 1.0))
+        return Text.assemble(("█" * filled + "░" * (_BAR - filled), "cyan"), f" {what(state)}")
 
 
-def _what(state: State) -> str:
-    if state.status == "running":
-        unit = "epochs" if state.phase == "training" else "cases"
-        return f"{state.phase} {state.done}/{state.total} {unit}" if state.total else state.phase
-    return state.status
+def what(state: State) -> str:
+    """What a job does now, in words."""
+    if state.status != "running" or not state.total:
+        return state.phase if state.status == "running" else state.status
+    if state.phase != "training":
+        return f"{state.phase} {state.done}/{state.total} cases"
+    epoch = f"epoch {min(state.done + 1, state.total)}/{state.total}"
+    return f"{epoch}, step {state.step}/{state.steps}" if state.steps else epoch
 
 
 def _is_news(before: State, state: State) -> bool:
@@ -151,7 +184,7 @@ def _is_news(before: State, state: State) -> bool:
         return True
     if state.phase != before.phase or not state.total:
         return state.phase == "training" and bool(state.total)
-    return int(state.done / state.total / _LINE_EVERY) > int(before.done / state.total / _LINE_EVERY)
+    return int(state.share / _LINE_EVERY) > int(before.share / _LINE_EVERY)
 
 
 def rough_duration(seconds: float) -> str:

@@ -34,6 +34,7 @@ def write_results(
     suite: str,
     progress: Callable[[int, int], None] | None = None,
     spent: Mapping[str, float] | None = None,
+    note: str = "",
 ) -> pd.DataFrame:
     """Score and rank finished jobs.
 
@@ -45,25 +46,27 @@ def write_results(
         suite: its name.
         progress: called with (scored, all).
         spent: what the suite spent seconds on beside its jobs, for the page.
+        note: what must be said at the top of the page, beside what is said of a twin.
 
     Returns:
         The leaderboard.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    banner = mark_tables(cohort, folder, note)
+    synthetic = banner.startswith(SYNTHETIC)
     frames = []
     predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
     total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
     for job, name, masks in predicted:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True))
+        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=synthetic))
         if progress:
             progress(sum(map(len, frames)), total)
     table = pd.concat(frames, ignore_index=True)
     write_cases(folder / "cases.csv", table)
     analysis = analyse(table)
     write_leaderboard(folder / "leaderboard.csv", analysis.table, notes=facts(jobs, notes(jobs, cohort, folds, suite)))
-    banner = mark_twin(cohort, folder)
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
@@ -80,14 +83,21 @@ def write_results(
     return analysis.table
 
 
-def mark_twin(cohort: Cohort, folder: Path) -> str:
-    """Where the cohort is a twin, say so beside the tables, for `leaderboard report`; return what the page must say."""
-    for place in (cohort.root, cohort.root.parent):
-        if (place / MANIFEST).is_file():
-            write_bytes(folder / MANIFEST, (place / MANIFEST).read_bytes())
-            write_text(folder / BANNER, SYNTHETIC + "\n")
-            return SYNTHETIC
-    return ""
+def mark_tables(cohort: Cohort, folder: Path, note: str = "") -> str:
+    """Write beside the tables, for `leaderboard report`, what the page must say at its top; return it.
+
+    Args:
+        cohort: that it is a twin must be said, and its manifest goes beside the tables too.
+        folder: of the tables.
+        note: what else must be said.
+    """
+    manifests = [place / MANIFEST for place in (cohort.root, cohort.root.parent) if (place / MANIFEST).is_file()]
+    if manifests:
+        write_bytes(folder / MANIFEST, manifests[0].read_bytes())
+    banner = " ".join(text for text in (SYNTHETIC if manifests else "", note) if text)
+    if banner:
+        write_text(folder / BANNER, banner + "\n")
+    return banner
 
 
 #: The row that any training must beat (a threshold fitted on the same folds).

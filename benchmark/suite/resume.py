@@ -39,7 +39,7 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
     changed = [
         job
         for job in jobs
-        if job.state.inputs != job.inputs and (has_begun(job) or owners[job.run] or job.run in underway)
+        if job.state.inputs != job.inputs and (has_begun(job.run) or owners[job.run] or job.run in underway)
     ]
     if queued := [job for job in changed if job.run in underway]:
         raise InputError(f"{job.run}: is under way with other inputs: benchmark cancel ends it" for job in queued)
@@ -61,12 +61,15 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
 
 
 def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
-    """Run directories that cannot be made or written to, with the reason; the other jobs need not wait for them."""
+    """Run directories that cannot be made or written to, with the reason; the other jobs need not wait for them.
+
+    None is made.
+    """
     found = {}
     for job in jobs:
         try:
-            job.run.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=job.run):
+            place = next(folder for folder in (job.run, *job.run.parents) if folder.exists())
+            with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
             found[job.run] = (
@@ -137,9 +140,9 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def has_begun(job: Job) -> bool:
-    """Whether the run directory holds work: a checkpoint or a result."""
-    return (job.run / PROVENANCE).exists() or any((job.run / CHECKPOINTS).glob("*.ckpt"))
+def has_begun(run: Path) -> bool:
+    """Whether a run directory holds work: a checkpoint or a result."""
+    return (run / PROVENANCE).exists() or any((run / CHECKPOINTS).glob("*.ckpt"))
 
 
 def is_done(job: Job) -> bool:

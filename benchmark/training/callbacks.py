@@ -7,17 +7,19 @@ import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from torch import Tensor
 
-from benchmark.methods.base import RuleMethod
+from benchmark.methods.base import Method, RuleMethod
+from benchmark.methods.faults import definition_of
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.names import row_folder
 from benchmark.rundir.state import update_state
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.names import prediction_file
+from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_last
 from leaderboard.io.grids import affine_of, from_canonical
 from leaderboard.io.images import read_geometry, write_mask, write_text
@@ -124,9 +126,10 @@ class FiniteLoss(pl.Callback):
         """Look at the epoch's mean."""
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and not loss.isfinite():
-            raise RuntimeError(
-                f"the loss of epoch {trainer.current_epoch} is {float(loss)}: "
-                "lower the learning rate, or set trainer.precision to 32-true"
+            raise InputError(
+                f"the loss of epoch {trainer.current_epoch} is {float(loss)}: lower the learning rate, set "
+                f"trainer.precision to 32-true, or look in {type(module).__name__}.loss "
+                f"({definition_of(cast(Method, module).loss)}) for log(0), 0/0 and roots of 0"
             )
 
 
@@ -142,17 +145,24 @@ class ProgressReport(pl.Callback):
         self._last = -REPORT_EVERY
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Count the epochs before this one; the last of them is on disk by now. A rule has none."""
-        if isinstance(module, RuleMethod):
-            return
-        self._report(trainer, phase="training", done=trainer.current_epoch, total=trainer.max_epochs or 0)
+        """Count the epochs before this one; the last of them is on disk by now."""
+        self._report_training(trainer, module, 0)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a training case that a rule has looked at; one without anything to fit looks at none."""
-        if isinstance(module, RuleMethod) and module.fitted:
-            self._report(trainer, phase="fitting", done=batch_idx + 1, total=int(trainer.num_training_batches))
+        """Count a step."""
+        self._report_training(trainer, module, batch_idx + 1)
+
+    def _report_training(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        steps = int(trainer.num_training_batches)
+        if not isinstance(module, RuleMethod):
+            epochs = trainer.max_epochs or 0
+            self._report(trainer, phase="training", done=trainer.current_epoch, total=epochs, step=step, steps=steps)
+        elif module.fitted:  # the others look at no case
+            cases = len(trainer.datamodule.training)  # type: ignore[attr-defined]
+            done = min(step * trainer.world_size, cases)
+            self._report(trainer, phase="fitting", done=done, total=cases, step=0, steps=0)
 
     def on_predict_batch_end(
         self,
@@ -166,7 +176,7 @@ class ProgressReport(pl.Callback):
         """Count a case."""
         data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
         done = min((batch_idx + 1) * trainer.world_size, len(data.held_out))
-        self._report(trainer, phase="predicting", done=done, total=len(data.held_out))
+        self._report(trainer, phase="predicting", done=done, total=len(data.held_out), step=0, steps=0)
 
     def _report(self, trainer: pl.Trainer, **fields: Any) -> None:
         now = time.monotonic()

@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
 from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
+from benchmark.methods.faults import told
 from benchmark.pipeline.cache import cohort_digest
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, needs_training, read_provenance
@@ -63,7 +64,7 @@ def run_job(run: Path, started: float | None = None) -> int:
     with hold(run, busy):
         if read_state(run).status == "done" and not damaged_results(run):
             return 0  # whoever worked here before has finished it
-        update_state(run, status="running", phase="starting", done=0, total=0, reason="")
+        update_state(run, status="running", phase="starting", done=0, total=0, step=0, steps=0, reason="")
         status, reason = _outcome(run, started)
         update_state(run, status="failed" if status else "done", phase="", reason=reason)
     return status
@@ -80,7 +81,7 @@ def _outcome(run: Path, started: float) -> tuple[int, str]:
         reason = INTERRUPTED
     except Exception as error:
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        reason = told(error)
     print(reason, file=sys.stderr)
     return 1, reason
 

@@ -20,7 +20,9 @@ import yaml
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from benchmark.machine.environment import without_slurm
-from benchmark.methods.base import RuleMethod
+from benchmark.methods.base import Method, RuleMethod
+from benchmark.methods.contract import contract_faults
+from benchmark.methods.faults import definition_of, find_named, place_of, told
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.suite.config import lacking
 from benchmark.suite.config_files import merge, read_yaml
@@ -41,8 +43,10 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
     Raises:
         InputError: the config does not fit the classes that it names, or the method needs what is not installed.
     """
-    if missing := lacking(read_yaml(config)):
+    content = read_yaml(config)
+    if missing := lacking(content):
         raise InputError(f"{config}: its method needs {', '.join(missing)}")
+    _require_method(config, content)
     # torch would fill what an operation is about to write; ours read nothing before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     complaint = io.StringIO()
@@ -55,11 +59,6 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         if not complaint.getvalue():  # a signal's
             raise
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
-        if unknown := re.search(r"No module named '([\w.]+)'", fault):
-            raise InputError(
-                f"{config}: there is no module {unknown[1]}: give the command where it lies, with PYTHONPATH=., "
-                "or install it"
-            ) from None
         raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
     except MisconfigurationException as error:
         raise InputError(f"{config}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
@@ -67,8 +66,38 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
         cause = error.__cause__ or error
+        if own := next((each for each in _chain(error) if place_of(each)), None):
+            raise InputError(f"{config}: {told(own)}") from None
         kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
         raise InputError(f"{config}: {kind}{cause}: {_REMEDY}") from None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """What led to an exception, the first of all first."""
+    if before := error.__cause__ or error.__context__:
+        yield from _chain(before)
+    yield error
+
+
+def _require_method(config: Path, content: Mapping[str, Any]) -> None:
+    """Import the method that a config names, where what is wrong with it can be told: the parser has words of its own.
+
+    Raises:
+        InputError: it cannot be imported, or is no method.
+    """
+    model = content.get("model")
+    class_path = model.get("class_path") if isinstance(model, Mapping) else None
+    if not isinstance(class_path, str) or "." not in class_path:  # the parser finds what is wrong
+        return
+    try:
+        found = find_named(class_path)
+    except InputError as error:
+        raise InputError(f"{config}: model.class_path: {problem}" for problem in error.problems) from None
+    if not isinstance(found, type) or not issubclass(found, Method):
+        raise InputError(
+            f"{config}: model.class_path: {class_path} ({definition_of(found)}) is no benchmark.methods.base.Method: "
+            "derive it from that, or name a plain network as docs/own_method.md shows (benchmark.methods.Any)"
+        )
 
 
 def in_short(fault: str) -> str:
@@ -125,12 +154,14 @@ def config_faults(config: Mapping[str, Any]) -> list[str]:
         path.write_text(yaml.safe_dump(merge(config, places), sort_keys=False), encoding="utf-8")
         precision = ("--trainer.precision=32-true",) if "precision" in config.get("trainer", {}) else ()
         try:
-            require_training(load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision))
+            cli = load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision)
+            faults = contract_faults(cli.model)
+            require_training(cli)
         except InputError as error:
             return [problem.removeprefix(f"{path}: ") for problem in error.problems]
         except Exception as error:  # a user's method may do what it likes
-            return [f"cannot be set up ({type(error).__name__}: {error}): {_REMEDY}"]
-    return []
+            return [told(error) if place_of(error) else f"cannot be set up ({told(error)}): {_REMEDY}"]
+    return faults
 
 
 def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:

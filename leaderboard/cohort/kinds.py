@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from leaderboard.cohort.case import CT_WINDOW, ImageKind
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: um2/ms; the 99th percentile of the ADC in a brain, which lies in cerebrospinal fluid.
 _ADC_OF_FLUID = 2.5
@@ -19,6 +21,8 @@ def adc_factor(adc: np.ndarray) -> float:
     Cohorts mix these units, ISLES 2022 within itself. The 99th percentile of the positive values decides: a thousand
     times lies between two units, and about two between two brains.
     """
+    import numpy as np
+
     positive = adc[np.isfinite(adc) & (adc > 0)]
     if not positive.size:
         return 1.0

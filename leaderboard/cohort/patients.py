@@ -11,6 +11,7 @@ from typing import IO
 
 from leaderboard.cohort.names import name_in_table
 from leaderboard.errors import InputError
+from leaderboard.io.tables import read_table, shown
 
 _PARTITIONS = {"train": "training", "test": "testing"}
 
@@ -36,7 +37,7 @@ def read_patients(folders: Iterable[Path]) -> dict[str, str]:
     Cases may be written as in the tree (``case_7``, ``training_7``) or as a number.
 
     Raises:
-        InputError: a file is no CSV, lacks a column or a value, or gives a case to two patients.
+        InputError: a file is no CSV (`io.tables.read_table`), lacks a value, or gives a case to two patients.
     """
     files = [folder / "patients.csv" for folder in folders]
     return {case: patient for file in files if file.is_file() for case, patient in read_patient_file(file).items()}
@@ -66,18 +67,15 @@ def read_patient_file(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise InputError(f"{path}: is no file: give a CSV with the columns case and patient")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = set(reader.fieldnames or ())
-            rows = [((row.get("case") or "").strip(), (row.get("patient") or "").strip()) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: is no CSV file in UTF-8: save it again as one") from None
-    if not {"case", "patient"} <= columns or not all(case and patient for case, patient in rows):
-        raise InputError(f"{path}: needs the columns case and patient, filled in every row: correct it")
+    table = read_table(path, "case", "patient")
     patients: dict[str, str] = {}
-    for case, patient in rows:
+    for row, (case, patient) in enumerate(table.fields("case", "patient")):
+        if not (case and patient):
+            raise InputError(f"{table.where(row)}: case or patient is empty: fill it in")
         name = name_in_table(case)
         if patients.setdefault(name, patient) != patient:
-            raise InputError(f"{path}: gives {name} to patient {patients[name]} and to patient {patient}: keep one")
+            raise InputError(
+                f"{table.where(row)}: gives {shown(name)} to patient {shown(patient)}, an earlier line to patient "
+                f"{shown(patients[name])}: keep one"
+            )
     return patients

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import gzip
 import logging
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ def read_volume(path: Path) -> Volume:
         InputError: the file is missing, no such image, truncated, damaged, has no usable voxel size, fewer than three
             axes, or voxels that are not real numbers.
     """
+    refuse_spare_bytes(path)
     if itk_files.is_itk_file(path):
         shape, spacing_mm, header = read_geometry(path)
         with _faults(path):
@@ -79,14 +81,31 @@ def read_volume(path: Path) -> Volume:
         spare = 0
         while isinstance(stream, gzip.GzipFile) and (more := stream.read(1 << 20)):
             spare += len(more)
-            if spare > _SPARE_BYTES:
-                raise InputError(f"{path}: goes on far beyond its last voxel: write it again")
+            _refuse_spare(path, spare)
     data = data.reshape(_axes(path, data.shape))
     if data.dtype.kind not in "biuf":
         raise InputError(f"{path}: holds {data.dtype} voxels where real numbers are needed: replace the file")
     if not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))
     return Volume(data, spacing_mm, image.header)
+
+
+def refuse_spare_bytes(path: Path) -> None:
+    """Refuse a file that is far longer than the voxels that its header promises, having read nothing but that.
+
+    Raises:
+        InputError: it is, or it is no image.
+    """
+    with _faults(path):
+        length = path.stat().st_size
+    if length > _SPARE_BYTES:
+        shape, _, header = read_geometry(path)
+        _refuse_spare(path, length - math.prod(shape) * header.get_data_dtype().itemsize)
+
+
+def _refuse_spare(path: Path, spare: int) -> None:
+    if spare > _SPARE_BYTES:
+        raise InputError(f"{path}: goes on far beyond its last voxel: write it again")
 
 
 def read_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:

@@ -35,6 +35,8 @@ _DAMAGED_HEADER = "has a damaged header: copy or write it again"
 _NRRD_MAGIC = re.compile(rb"NRRD\d{4}\r?\n")
 #: Bytes of a header's line; what writers write takes a hundred, and ITK's reader of NRRD dies of long ones.
 _LONGEST_LINE = 1000
+#: Bytes of a whole header.
+_LONGEST_HEADER = 1 << 20
 _STDERR_LOCK = threading.Lock()
 
 
@@ -57,7 +59,8 @@ def read_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...], np.dtyp
         InputError: the file is no such image, keeps its voxels elsewhere or as text, or they are not real numbers.
         OSError: the file cannot be read.
     """
-    return _opened(path, path.read_bytes())[1:]
+    with path.open("rb") as file:
+        return _opened(path, file.read(_LONGEST_HEADER))[1:]
 
 
 def read_voxels(path: Path) -> np.ndarray:
@@ -125,6 +128,8 @@ def _nrrd_fault(content: bytes) -> str | None:
         return "keeps its voxels in another file: write one .nrrd with the voxels in it"
     # ITK's reader of NRRD dies of sizes that are no numbers.
     head, _ = _parted(".nrrd", content)
+    if len(head) >= _LONGEST_HEADER:
+        return _DAMAGED_HEADER
     if head.count(b"sizes:") != 1 or len(re.findall(rb"^sizes:[ \d]+\r?$", head, re.M)) != 1:
         return _DAMAGED_HEADER
     return None

@@ -6,27 +6,28 @@ import argparse
 
 from leaderboard.columns import CORE_METRICS
 from leaderboard.command_line import Parser
-from leaderboard.ranking.options import DEFAULTS, RankingOptions
+from leaderboard.ranking.options import DEFAULTS, MOST_RESAMPLES, RankingOptions
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
 
-#: A million resamples of 63 patients take 120 MB, and tell no more than 100,000.
-_MOST_RESAMPLES = 1_000_000
+#: The scheme where metrics are named and no scheme is.
+_BY_METRICS = "mean-then-rank"
 
 
 def add_ranking_options(parser: Parser) -> None:
     """Give a parser the options of `RankingOptions`."""
     add, default = parser.add_argument, "(default: %(default)s)"
     own = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.metric)
-    add("--scheme", choices=tuple(SCHEMES), default=DEFAULTS.scheme, help=f"how to rank {default}")
+    chosen = f"(default: {DEFAULTS.scheme}; where --metrics names others, {_BY_METRICS})"
+    add("--scheme", choices=tuple(SCHEMES), help=f"how to rank {chosen}")
     add("--policy", choices=tuple(POLICIES), default=DEFAULTS.policy, help=f"what undefined values count {default}")
     add(
         "--metrics",
         type=_names,
         metavar="A,B,...",
-        help=f"what the schemes other than {own} rank by (default: {','.join(CORE_METRICS)}); any other column with "
-        "its direction, as in seconds:lower",
+        help=f"what the schemes other than {own} rank by (default: those of {','.join(CORE_METRICS)} that the tables "
+        "have); any other column with its direction, as in seconds:lower",
     )
     add("--unit", choices=UNITS, default=DEFAULTS.unit, help=f"what is resampled, with all its cases {default}")
     several = "default: %(default)s; 0: no uncertainty"
@@ -36,12 +37,16 @@ def add_ranking_options(parser: Parser) -> None:
 
 def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
     """What was chosen; `arguments.fail` is called where the choices do not go together."""
-    if arguments.metrics and SCHEMES[arguments.scheme].metric:
-        arguments.fail(f"--metrics needs a --scheme other than {arguments.scheme}")
+    metrics = tuple(arguments.metrics or ())
+    others = bool(metrics) and metrics != (SCHEMES[DEFAULTS.scheme].metric,)
+    scheme = arguments.scheme or (_BY_METRICS if others else DEFAULTS.scheme)
+    own = SCHEMES[scheme].metric
+    if metrics and own and metrics != (own,):
+        arguments.fail(f"--metrics {','.join(metrics)} needs a --scheme other than {scheme}")
     return RankingOptions(
-        scheme=arguments.scheme,
+        scheme=scheme,
         policy=arguments.policy,
-        metrics=arguments.metrics or CORE_METRICS,
+        metrics=metrics,
         unit=arguments.unit,
         resamples=arguments.resamples,
         seed=arguments.seed,
@@ -56,10 +61,8 @@ def _natural(text: str) -> int:
 
 def _resamples(text: str) -> int:
     number = _natural(text)
-    if number > _MOST_RESAMPLES:
-        raise argparse.ArgumentTypeError(
-            f"{text} is more than {_MOST_RESAMPLES}, the most that are allowed: take fewer"
-        )
+    if number > MOST_RESAMPLES:
+        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_RESAMPLES}, the most that are allowed: take fewer")
     return number
 
 

@@ -1,4 +1,4 @@
-"""Means and ranks without a trace of the order of the rows, the machine or the number of threads.
+"""Means and ranks that depend on neither the order of the rows nor the machine nor the number of threads.
 
 Sums are exactly rounded (`math.fsum`) and values are compared at 12 binary-rounded digits.
 """
@@ -42,14 +42,7 @@ def competition_ranks(values: np.ndarray, *, higher_is_better: bool) -> np.ndarr
 
 
 def descending_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1 down each column; equal values share the smallest rank.
-
-    Args:
-        values: shape (methods, resamples), more is better.
-
-    Returns:
-        Same shape, whole numbers.
-    """
+    """Ranks from 1 down each column of (methods, resamples), more is better; equal values share the smallest rank."""
     from scipy.stats import rankdata
 
     ranks = np.empty(values.shape, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""What is ranked: matrices of (method, case). Imports no pandas, so that --help names the schemes at once."""
+"""What is ranked: matrices of (method, case). Does not import pandas, so that --help lists the schemes at once."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Matrices:
-    """What is ranked, as matrices of (method, case).
+    """What is ranked, as matrices of (method, case)."""
 
-    Attributes:
-        methods: names, in the order of the rows.
-        cases: names, in the order of the columns.
-        patients: of each case; a case whose patient is not known is a patient of its own.
-        values: of each metric, shape (methods, cases), complete: as the policy counts them.
-        missing: shape (methods, cases), where there was no prediction.
-        higher_is_better: the metrics to rank by, each with its direction.
-        undefined: by metric, where a value is lacking that no policy has a rule for; in `values` it counts as the worst
-            that any method has in any case.
-    """
-
-    methods: tuple[str, ...]
-    cases: tuple[str, ...]
-    patients: tuple[str, ...]
-    values: Mapping[str, np.ndarray]
-    missing: np.ndarray
-    higher_is_better: Mapping[str, bool]
+    methods: tuple[str, ...]  #: names, in the order of the rows
+    cases: tuple[str, ...]  #: names, in the order of the columns
+    patients: tuple[str, ...]  #: of each case; a case whose patient is not known is a patient of its own
+    values: Mapping[str, np.ndarray]  #: of each metric, shape (methods, cases), complete: as the policy counts them
+    missing: np.ndarray  #: shape (methods, cases), where there was no prediction
+    higher_is_better: Mapping[str, bool]  #: the metrics to rank by, each with its direction
+    #: by metric, where a value is undefined and no policy has a rule for it; `values` then holds the worst value that
+    #: any method has in any case
     undefined: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def in_order(self, order: Sequence[int]) -> Matrices:

@@ -1,4 +1,4 @@
-"""What undefined and missing values count, by name: each metric says it for every situation, the policy the rest."""
+"""What undefined and missing values count: each metric says it for every situation, the named policies say the rest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.columns import CORE_METRICS, METRICS, STATUSES, Measured, Metric
 from leaderboard.errors import InputError
+from leaderboard.io.tables import MOST_PROBLEMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,15 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Policy:
-    """What undefined and missing values count, and how a standard deviation is taken.
+    """What undefined and missing values count, and how a standard deviation is taken."""
 
-    Attributes:
-        distance: what a surface distance to or from an empty mask counts.
-        ddof: 0 for the population's standard deviation, 1 for the sample's.
-    """
-
-    distance: float | Measured
-    ddof: int = 0
+    distance: float | Measured  #: what a surface distance to or from an empty mask counts
+    ddof: int = 0  #: 0 for the population's standard deviation, 1 for the sample's
 
     def value(self, metric: Metric, status: str) -> float | Measured:
         """What a metric counts in a situation."""
@@ -39,15 +35,15 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     """The metrics of each case with every undefined or missing value counted as the policy says.
 
     Args:
-        cases: a row a (method, case) with `status` and the metrics.
+        cases: one row for each (method, case), with `status` and the metrics.
         policy: which rules hold.
         metrics: the columns wanted.
 
     Returns:
-        One complete column a metric, same index.
+        One complete column for each metric, same index.
 
     Raises:
-        InputError: a metric or a column that a rule needs is not there, or a value is empty that should be measured.
+        InputError: a metric, or a column that a rule needs, is missing, or a value that should be measured is empty.
     """
     absent = [metric for metric in metrics if metric not in cases.columns or metric not in METRICS]
     if absent:
@@ -56,18 +52,18 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     holes = [(label, metric) for metric in metrics for label in result.index[result[metric].isna()]]
     if holes:
         raise InputError(
-            f"{describe_row(cases, label)}: {metric} cannot be counted, a value it needs is empty: "
-            "score the predictions again"
-            for label, metric in holes
+            f"{describe_row(cases, label)}: {metric} cannot be counted, a value it needs is empty: fill it in, or say "
+            "why it is empty in the column status (missing, empty_prediction, ...)"
+            for label, metric in holes[:MOST_PROBLEMS]
         )
     return result
 
 
 def count_values(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...]) -> pd.DataFrame:
-    """As `apply_policy`, for metrics that are there, but empty where a value that is needed is.
+    """As `apply_policy`, for metrics that are there, but left empty where a value that a rule needs is empty.
 
     Raises:
-        InputError: a column that a rule needs is not there.
+        InputError: a column that a rule needs is missing.
     """
     result = cases[list(metrics)].astype(float)
     for status in STATUSES[1:]:
@@ -87,5 +83,5 @@ def _measured(cases: pd.DataFrame, value: Measured) -> pd.Series:
 
 
 def describe_row(cases: pd.DataFrame, label: object) -> str:
-    """Names a row for a message: by file and line where the index knows them (`leaderboard.cases`)."""
+    """A row's name in messages: its file and line where the index holds them (`leaderboard.cases`)."""
     return str(label) if cases.index.name == "source" else f"row {label}"

@@ -27,8 +27,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from leaderboard.ranking.largest_errors import LargestErrors
 
 #: Confidence of all sets.
 LEVEL = 0.95
@@ -50,6 +53,7 @@ class Comparison:
         noise: differences and errors up to this are nothing but rounding.
         units: number of independent units, patients or cases.
         level: of the quantile of the resampled errors.
+        progress: called with (done, total) while the sets are made.
     """
 
     estimates: np.ndarray
@@ -59,6 +63,24 @@ class Comparison:
     noise: float
     units: int
     level: float = LEVEL
+    progress: Callable[[int, int], None] | None = None
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """The standard error of each difference, infinite where there is none, shape (methods, methods)."""
+        errors = np.stack([self.errors_of(row) for row in range(len(self.estimates))])
+        errors[errors <= self.noise] = np.inf
+        return errors
+
+    @cached_property
+    def largest(self) -> LargestErrors:
+        """The largest studentised error of each method in each resample."""
+        return LargestErrors(self.estimates, self.resampled, self.errors, self._report)
+
+    def _report(self, done: int, methods: int) -> None:
+        """Pairs are looked at, then sets are made of them; the verdicts on all pairs at once take little."""
+        if self.progress:
+            self.progress(done, 2 * methods)
 
     @property
     def tells_nothing(self) -> bool:
@@ -77,6 +99,8 @@ def confidence_sets(comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
         better, worse = _against_all(comparison, method)
         low[method] += better.sum()
         high[method] -= worse.sum()
+        if comparison.progress:
+            comparison.progress(count + method + 1, 2 * count)
     return low, high
 
 
@@ -92,19 +116,17 @@ def separated_pairs(comparison: Comparison) -> np.ndarray:
         return better
     pairs = count * (count - 1) // 2
     statistics = [_statistics(comparison, method, pairs) for method in range(count)]
-    for method, (t, _, certain) in enumerate(statistics):
-        better[method, certain & (t < 0)] = True
+    t = np.array([found for found, _ in statistics])
+    for method, (lead, certain) in enumerate(statistics):
+        better[method, certain & (lead < 0)] = True
+    studentised = np.isfinite(comparison.errors)
+    once = np.triu(studentised, 1)
+    methods, bounds = np.arange(count), comparison.largest.bounds.copy()
     while True:
-        largest = np.full(comparison.resampled.shape[1], -np.inf)
-        for method, (_, error, _) in enumerate(statistics):
-            rivals = np.flatnonzero(np.isfinite(error) & (np.arange(count) > method))
-            if rivals.size:
-                deviations = _deviations(comparison, method, rivals, error)
-                # a verdict that was reached leaves the one against it to be tested
-                _raise_to_max(largest, deviations, ~better[rivals, method])
-                _raise_to_max(largest, -deviations, ~better[method, rivals])
-        critical = _critical(largest, comparison)
-        found = np.array([np.isfinite(error) & (-t > critical) for t, error, _ in statistics]) & ~better
+        # a verdict that was reached leaves the one against it to be tested
+        fresh = not better.any()
+        critical = _critical(comparison, methods, once & ~better.T, once & ~better, bounds, fresh=fresh)
+        found = studentised & (-t > critical) & ~better
         if not found.any():
             return better
         better |= found
@@ -148,51 +170,35 @@ def _letters(number: int) -> str:
 
 def _against_all(comparison: Comparison, method: int) -> tuple[np.ndarray, np.ndarray]:
     """Rivals significantly better and worse than one method, shape (methods,) each."""
-    t, error, certain = _statistics(comparison, method, len(comparison.estimates) - 1)
+    t, certain = _statistics(comparison, method, len(comparison.estimates) - 1)
     better, worse = certain & (t > 0), certain & (t < 0)
-    rivals = np.flatnonzero(np.isfinite(error))
-    if not rivals.size:
+    rivals = np.isfinite(comparison.errors[method])
+    if not rivals.any():
         return better, worse
-    deviations = _deviations(comparison, method, rivals, error)
+    methods, bounds = np.array([method]), comparison.largest.bounds[[method]]
     while True:
-        largest = np.full(deviations.shape[1], -np.inf)
-        _raise_to_max(largest, deviations, ~better[rivals])
-        _raise_to_max(largest, -deviations, ~worse[rivals])
-        critical = _critical(largest, comparison)
-        more = rivals[(t[rivals] > critical) & ~better[rivals]]
-        less = rivals[(-t[rivals] > critical) & ~worse[rivals]]
-        if not more.size and not less.size:
+        fresh = not (rivals & (better | worse)).any()
+        critical = _critical(
+            comparison, methods, (rivals & ~better)[None], (rivals & ~worse)[None], bounds, fresh=fresh
+        )
+        more = rivals & (t > critical) & ~better
+        less = rivals & (-t > critical) & ~worse
+        if not more.any() and not less.any():
             return better, worse
-        better[more] = True
-        worse[less] = True
+        better |= more
+        worse |= less
 
 
-def _statistics(comparison: Comparison, method: int, comparisons: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each rival: t of its lead, the standard error (infinite: none), whether a lead without one is significant."""
+def _statistics(comparison: Comparison, method: int, comparisons: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each rival: t of its lead (or its sign), and whether a lead without a standard error is significant."""
     lead = comparison.estimates - comparison.estimates[method]
-    error = comparison.errors_of(method)
-    constant = error <= comparison.noise
-    apart = np.abs(lead) > comparison.noise
+    error = comparison.errors[method]
+    constant = np.isinf(error)
     t = np.where(constant, np.sign(lead), lead / np.where(constant, 1.0, error))
-    certain = constant & apart
+    certain = constant & (np.abs(lead) > comparison.noise)
     if certain.any():
         certain &= 2 * comparison.p_values_of(method) * comparisons <= 1 - LEVEL + _NOISE
-    return t, np.where(constant, np.inf, error), certain
-
-
-def _deviations(comparison: Comparison, method: int, rivals: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """How far each resampled lead lies from the lead itself, in standard errors: shape (rivals, resamples)."""
-    lead = comparison.estimates[rivals] - comparison.estimates[method]
-    deviations = comparison.resampled[rivals]
-    deviations -= comparison.resampled[method]
-    deviations -= lead[:, None]
-    deviations /= error[rivals, None]
-    return np.asarray(deviations)
-
-
-def _raise_to_max(largest: np.ndarray, deviations: np.ndarray, rows: np.ndarray) -> None:
-    if rows.any():
-        np.maximum(largest, (deviations if rows.all() else deviations[rows]).max(axis=0), out=largest)
+    return t, certain
 
 
 def _place(level: float, resamples: int) -> int:
@@ -209,13 +215,21 @@ def expanded_level(units: int) -> float:
     return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + LEVEL) / 2)))
 
 
-def _critical(largest: np.ndarray, comparison: Comparison) -> float:
-    """Critical value from the bootstrap's largest deviations."""
+def _critical(
+    comparison: Comparison,
+    methods: np.ndarray,
+    up: np.ndarray,
+    down: np.ndarray,
+    bounds: np.ndarray,
+    *,
+    fresh: bool,
+) -> float:
+    """Critical value from the bootstrap's largest deviations; arguments as for `LargestErrors.quantile`."""
     from scipy.special import ndtr, stdtrit
 
     units = comparison.units
-    place = _place(comparison.level, len(largest))
-    quantile = float(np.partition(largest, place - 1)[place - 1])
+    place = _place(comparison.level, comparison.resampled.shape[1])
+    quantile = comparison.largest.quantile(methods, up, down, bounds, place, fresh=fresh)
     normal = quantile * math.sqrt(units / (units - 1))
     expanded = -float(stdtrit(units - 1, ndtr(-normal)))
     single = -float(stdtrit(units - 1, (1 - LEVEL) / 2))

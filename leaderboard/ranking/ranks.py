@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from leaderboard.cases import synthetic_rows
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CORE_METRICS, METRICS
+from leaderboard.columns import CORE_METRICS, DATA, METRICS, SYNTHETIC_DATA
 from leaderboard.ranking.exact import means, standard_deviations
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
@@ -21,53 +23,58 @@ from leaderboard.ranking.reading import read_matrices
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.ranking.uncertainty import SchemeAgreement, Uncertainty, quantify, scheme_agreement, significance
 
+#: Columns of `rank_methods` for tables that people read; leaderboard.csv is without them.
+SHOWN_ONLY = tuple(
+    f"{name}_{part}"
+    for name, metric in METRICS.items()
+    if metric.is_distance
+    for part in ("defined_mean", "defined_sd", "undefined")
+    if name != "hausdorff_mm" or part == "defined_sd"
+)
 _WRITTEN_DECIMALS = 6
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A ranking and all that is known about its stability; every array follows the rows of `table`.
+    """A ranking and all that is known about its stability; every array follows the rows of `table`."""
 
-    Attributes:
-        options: how it was ranked.
-        cases: the rows behind it, by method, then case in natural order.
-        table: the leaderboard, as `rank_methods` gives it.
-        matrices: what was ranked.
-        uncertainty: from resampling; None where there were no resamples.
-        significance: p values of one-sided Wilcoxon tests after Holm, [a, b] of "a is better than b", shape (J, J).
-        agreement: of the schemes.
-    """
-
-    options: RankingOptions
-    cases: pd.DataFrame
-    table: pd.DataFrame
-    matrices: Matrices
-    uncertainty: Uncertainty | None
+    options: RankingOptions  #: how it was ranked
+    cases: pd.DataFrame  #: the rows behind it, by method, then case in natural order
+    table: pd.DataFrame  #: the leaderboard, as `rank_methods` gives it
+    matrices: Matrices  #: what was ranked
+    uncertainty: Uncertainty | None  #: from resampling; None where there were no resamples
+    #: p values of one-sided Wilcoxon tests after Holm, [a, b] of "a is better than b", shape (J, J)
     significance: np.ndarray
-    agreement: SchemeAgreement
+    agreement: SchemeAgreement  #: of the schemes
 
 
-def rank_methods(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> pd.DataFrame:
+def rank_methods(
+    cases: pd.DataFrame,
+    options: RankingOptions = DEFAULTS,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
     """The leaderboard.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
+        cases: one row for each (method, case), as `cases.read_cases` gives them.
         options: how to rank.
+        progress: called with (done, total) while all pairs of methods are compared, which takes most of the time.
 
     Returns:
-        A row a method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations over all
-        cases as the policy counts them, floats rounded to 6 decimals; ``hausdorff_mm_defined_mean`` over the cases
-        that have a distance and ``hausdorff_mm_undefined`` the number of those that have none; ``score`` is what the
-        scheme ordered by. At the end what `uncertainty.Uncertainty` explains: ``rank_boot_low``, ``rank_boot_high``,
-        ``first_share``, ``tie_group``; and how it came about: ``patients`` (their number; empty where not one is known,
-        and every case counts as a patient), ``unit``, ``resamples``, ``seed``. Last, for schemes other than ``dice``,
-        the ``metrics`` ranked by, joined by semicolons. The frame's ``attrs`` say whether the resampling
-        ``tells_nothing``.
+        One row for each method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations
+        over all cases as the policy counts them, floats rounded to 6 decimals; ``hausdorff_mm_defined_mean`` over the
+        cases that have a distance and ``hausdorff_mm_undefined``, the number of the others (and the same, with
+        ``_defined_sd``, of every distance: `SHOWN_ONLY`); ``score``, which the scheme ordered by. Then come, see
+        `uncertainty.Uncertainty`, ``rank_boot_low``, ``rank_boot_high``, ``first_share`` and ``tie_group``, and the
+        settings ``patients`` (their number; empty where none is known and every case counts as a patient), ``unit``,
+        ``resamples`` and ``seed``. Last, for schemes other than ``dice``, the ``metrics`` ranked by, joined by
+        semicolons, and, where rows are marked as synthetic, ``data``, which says so. Columns of the contract that the
+        rows lack are absent. The frame's ``attrs`` say whether the resampling ``tells_nothing``.
 
     Raises:
         InputError: a metric is unknown, or the rows cannot be compared.
     """
-    return _rank(*read_matrices(cases, options), options)[0]
+    return _rank(*read_matrices(cases, options), options, progress)[0]
 
 
 def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis:
@@ -83,18 +90,19 @@ def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis
 
 
 def _rank(
-    cases: pd.DataFrame, matrices: Matrices, options: RankingOptions
+    cases: pd.DataFrame,
+    matrices: Matrices,
+    options: RankingOptions,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, Matrices, Uncertainty | None]:
     """The leaderboard, and the matrices and the uncertainty in its order."""
     scheme = SCHEMES[options.scheme]
-    distances = np.where(
-        matrices.missing, np.nan, cases["hausdorff_mm"].to_numpy(dtype=float).reshape(matrices.missing.shape)
-    )
     score, ranks = scheme.ranks(matrices)
     order = sorted(range(len(ranks)), key=lambda row: (ranks[row], natural_key(matrices.methods[row])))
+    distances = {name: values[order] for name, values in _distances(cases, matrices).items()}
     matrices = matrices.in_order(order)
-    uncertainty = quantify(matrices, options) if options.resamples else None
-    table = _summary(matrices, distances[order], POLICIES[options.policy].ddof, uncertainty)
+    uncertainty = quantify(matrices, options, progress) if options.resamples else None
+    table = _summary(matrices, distances, POLICIES[options.policy].ddof, uncertainty)
     table.insert(0, "rank", ranks[order])
     table["score"] = _written(score[order])
     table["scheme"], table["policy"] = options.scheme, options.policy
@@ -108,15 +116,29 @@ def _rank(
         table.attrs["tells_nothing"] = uncertainty.tells_nothing
     if scheme.metric is None:
         table["metrics"] = ";".join(map(_with_direction, matrices.higher_is_better.items()))
+    invented = synthetic_rows(cases)
+    if invented.any():
+        table[DATA] = np.where(table["method"].isin(cases.loc[invented.to_numpy(), "method"]), SYNTHETIC_DATA, "")
     return table, matrices, uncertainty
 
 
-def _summary(matrices: Matrices, distances: np.ndarray, ddof: int, uncertainty: Uncertainty | None) -> pd.DataFrame:
-    """A row a method: counts, means and standard deviations, and the confidence set of its rank.
+def _distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:
+    """Each distance as measured, NaN where it is undefined, shape (methods, cases)."""
+    return {
+        name: np.where(matrices.missing, np.nan, cases[name].to_numpy(dtype=float).reshape(matrices.missing.shape))
+        for name in matrices.values
+        if name in METRICS and METRICS[name].is_distance
+    }
+
+
+def _summary(
+    matrices: Matrices, distances: Mapping[str, np.ndarray], ddof: int, uncertainty: Uncertainty | None
+) -> pd.DataFrame:
+    """One row for each method: counts, means and standard deviations, and the confidence set of its rank.
 
     Args:
         matrices: what is ranked.
-        distances: Hausdorff distances as measured, NaN where undefined, shape (methods, cases).
+        distances: as `_distances` gives them.
         ddof: of the standard deviations.
         uncertainty: of the ranks; None leaves them empty.
     """
@@ -132,12 +154,21 @@ def _summary(matrices: Matrices, distances: np.ndarray, ddof: int, uncertainty: 
         if name == CORE_METRICS[-1]:
             columns["rank_low"] = pd.array(uncertainty.rank_low if uncertainty else empty, dtype="Int64")
             columns["rank_high"] = pd.array(uncertainty.rank_high if uncertainty else empty, dtype="Int64")
-            defined = [row[~np.isnan(row)] for row in distances]
-            columns["hausdorff_mm_defined_mean"] = _written(
-                np.array([means(row) if row.size else np.nan for row in defined], dtype=float)
-            )
-            columns["hausdorff_mm_undefined"] = [len(matrices.cases) - row.size for row in defined]
+            for distance, values in distances.items():
+                columns |= _over_defined(distance, values, ddof)
     return pd.DataFrame(columns)
+
+
+def _over_defined(name: str, distances: np.ndarray, ddof: int) -> dict[str, list[float] | list[int]]:
+    """Mean and standard deviation of a distance over the cases that have one, and how many have none."""
+    defined = [row[~np.isnan(row)] for row in distances]
+    mean = [float(means(row)) if row.size else np.nan for row in defined]
+    sd = [float(standard_deviations(row, ddof)) if row.size > ddof else np.nan for row in defined]
+    return {
+        f"{name}_defined_mean": _written(np.array(mean, dtype=float)),
+        f"{name}_undefined": [distances.shape[1] - row.size for row in defined],
+        f"{name}_defined_sd": _written(np.array(sd, dtype=float)),
+    }
 
 
 def _with_direction(metric: tuple[str, bool]) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import sort_cases
+from leaderboard.cases import complete, sort_cases
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CORE_METRICS, METRICS, TEXT
+from leaderboard.columns import CORE_METRICS, LARGEST, METRICS, TEXT
 from leaderboard.errors import InputError, listed, nearest
+from leaderboard.io.tables import shown as quoted
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES, Policy, apply_policy, count_values, describe_row
+from leaderboard.ranking.schemes import SCHEMES
 
 #: Reference volumes that differ by more than this share are different references.
 VOLUME_TOLERANCE = 1e-6
@@ -27,21 +29,38 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     """Check, sort and count the rows.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
+        cases: a row a (method, case), as `cases.read_cases` gives it, or any other tidy table.
         options: its policy and metrics count.
 
     Returns:
-        The sorted rows, and their matrices: the contract's metrics, those to rank by, and every other metric that all
-        rows have.
+        The sorted rows, and their matrices: the contract's metrics that the rows have, those to rank by, and every
+        other metric that all rows have.
 
     Raises:
-        InputError: a metric is unknown, or the rows cannot be compared.
+        InputError: a metric is unknown, the rows lack what the scheme ranks by, or cannot be compared.
     """
-    directions = chosen_metrics(options.metrics or CORE_METRICS, cases.columns)
+    cases, policy = complete(cases), POLICIES[options.policy]
+    present = [
+        name
+        for name in METRICS
+        if name in cases.columns
+        and (_countable(cases, policy, name) or (name in CORE_METRICS and cases[name].notna().any()))
+    ]
+    directions = chosen_metrics(options.metrics or [name for name in CORE_METRICS if name in present], cases.columns)
     check_comparable(cases)
+    if not directions:
+        others = [str(name) for name in cases.columns if name not in METRICS and name not in TEXT]
+        raise InputError(
+            f"the tables have none of the metrics {', '.join(CORE_METRICS)} (but {listed(others) or 'nothing else'}): "
+            "name a column of numbers with its direction, as in --metrics seconds:lower"
+        )
+    if own := lacking_metric(options.scheme, present):
+        raise InputError(
+            f"the scheme {options.scheme} needs the column {own}, which the tables lack: add it, or choose what to "
+            f"rank by, as in --scheme mean-then-rank --metrics {next(iter(directions))}"
+        )
     cases = sort_cases(cases)
-    policy = POLICIES[options.policy]
-    shown = [name for name in METRICS if name in CORE_METRICS or name in directions or _countable(cases, policy, name)]
+    shown = [name for name in METRICS if name in present or name in directions]
     counted = apply_policy(cases, policy, tuple(shown))
     methods = tuple(cases["method"].unique())
     shape = (len(methods), len(cases) // len(methods))
@@ -55,6 +74,12 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     return cases, Matrices(methods, names, _patients(cases, names), values, missing, directions, undefined)
 
 
+def lacking_metric(scheme: str, metrics: Collection[str]) -> str | None:
+    """The metric that a scheme looks at whatever was chosen and that is not among some metrics; None: it needs none."""
+    own = SCHEMES[scheme].metric
+    return None if own in metrics else own
+
+
 def left_out(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> list[str]:
     """What `read_matrices` leaves out although some rows have it: a line for the metrics that the same methods lack.
 
@@ -62,6 +87,7 @@ def left_out(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> list[st
         cases: a row a (method, case), as `cases.read_cases` gives it.
         options: its policy counts.
     """
+    cases = complete(cases)
     lacking: dict[tuple[str, ...], list[str]] = {}
     for name in METRICS:
         if name in CORE_METRICS or name not in cases.columns or cases[name].isna().all():
@@ -86,6 +112,7 @@ def without_patient(cases: pd.DataFrame) -> list[str]:
     Args:
         cases: a row a (method, case), as `cases.read_cases` gives it.
     """
+    cases = complete(cases)
     return sorted(set(cases["case"]) - set(cases.loc[cases["patient"] != "", "case"]), key=natural_key)
 
 
@@ -107,10 +134,13 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
         name, _, direction = metric.partition(":")
         name = name if name in columns else _WITHOUT_UNIT.get(name, name)
         close = nearest(name, [*usable, *numbers])
+        own = METRICS[name].higher_is_better if name in METRICS else None
         if name in chosen:
             problems.append(f"{name} is there twice among the metrics: name it once")
         elif not direction and name in usable:
             chosen[name] = bool(METRICS[name].higher_is_better)
+        elif own is not None and _DIRECTIONS.get(direction, own) is not own:
+            problems.append(f"{metric} would rank backwards ({METRICS[name].direction}): write {name}")
         elif direction in _DIRECTIONS and (name in METRICS or name in columns):
             chosen[name] = _DIRECTIONS[direction]
         elif direction in _DIRECTIONS:
@@ -128,6 +158,9 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
 
 def check_comparable(cases: pd.DataFrame) -> None:
     """Refuse rows whose ranking would mislead.
+
+    Args:
+        cases: as `cases.complete` gives them.
 
     Raises:
         InputError: there are no rows; a (method, case) is there twice; methods were scored on different case lists; a
@@ -180,6 +213,8 @@ def _different_lists(cases: pd.DataFrame) -> list[str]:
 
 
 def _different_references(cases: pd.DataFrame) -> list[str]:
+    if "reference_ml" not in cases.columns:
+        return []
     spread = cases.groupby("case")["reference_ml"].agg(["min", "max"])
     apart = spread[spread["max"] - spread["min"] > VOLUME_TOLERANCE * spread["max"]]
     problems = []
@@ -230,15 +265,18 @@ def _other_column(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A column that no policy knows: its values, complete, and where they were undefined."""
     numbers = pd.to_numeric(cases[name].replace("", np.nan), errors="coerce").astype(float)
-    wrong = cases.index[(numbers.isna() & cases[name].notna() & (cases[name] != "")) | np.isinf(numbers)]
+    wrong = cases.index[(numbers.isna() & cases[name].notna() & (cases[name] != "")) | (numbers.abs() > LARGEST)]
     if len(wrong) and len(wrong) == int((cases[name].notna() & (cases[name] != "")).sum()):
         example = cases[name].loc[wrong].iloc[0]
-        raise InputError(f"{name} holds no number in any row (but {str(example)!r}): rank by a column of numbers")
+        raise InputError(f"{name} holds no number in any row (but {quoted(str(example))}): rank by a column of numbers")
     if len(wrong):
         more = (
             [f"{name} is no number in {len(wrong) - _LISTED} more rows: correct them"] if wrong[_LISTED:].size else []
         )
-        lines = [f"{describe_row(cases, label)}: {name} is no number: correct it" for label in wrong[:_LISTED]]
+        lines = [
+            f"{describe_row(cases, label)}: {name} is no number of at most {LARGEST:g}: correct it"
+            for label in wrong[:_LISTED]
+        ]
         raise InputError(lines + more)
     values = numbers.to_numpy().reshape(shape)
     undefined = np.isnan(values)

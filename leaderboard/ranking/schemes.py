@@ -23,27 +23,18 @@ _IN_CACHE = 16
 
 @dataclass(frozen=True)
 class Scheme:
-    """A way of ordering the methods; everything that a ranking, its uncertainty and the page must know about it.
+    """A way of ordering the methods; everything that a ranking, its uncertainty and the page must know about it."""
 
-    Attributes:
-        name: as ``--scheme`` takes it.
-        words: what it does, for a reader: "the scheme NAME ...".
-        score: what it orders the methods by, shape (methods,).
-        higher_is_better: the direction of the score.
-        by_case: the score of each case whose mean over the cases the score is, or orders as; more is better, shape
-            (methods, cases). None where there is no such score: then its standard errors come from `resampled`.
-        resampled: the score in each resample, but more is always better, shape (methods, resamples); equal scores are
-            equal floats.
-        metric: the one metric that it looks at whatever was chosen; None: it looks at those chosen.
-    """
-
-    name: str
-    words: str
-    score: Callable[[Matrices], np.ndarray]
-    higher_is_better: bool
+    name: str  #: as ``--scheme`` takes it
+    words: str  #: what it does, for a reader: "the scheme NAME ..."
+    score: Callable[[Matrices], np.ndarray]  #: what it orders the methods by, shape (methods,)
+    higher_is_better: bool  #: the direction of the score
+    #: a score of each case, more is better, shape (methods, cases), whose mean over the cases is the score or orders
+    #: the methods alike; None where there is none: then the standard errors come from `resampled`
     by_case: Callable[[Matrices], np.ndarray | None]
+    #: the score in each resample, but more is always better, shape (methods, resamples); equal scores are equal floats
     resampled: Callable[[Matrices, Resamples], np.ndarray]
-    metric: str | None = None
+    metric: str | None = None  #: the only metric that it uses, whatever was chosen; None: it uses those chosen
 
     def ranks(self, matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:
         """Score and rank of each method, shape (methods,) each; equal scores share the smallest rank."""
@@ -100,7 +91,7 @@ def tests_won(matrices: Matrices) -> np.ndarray:
     """Share of its pairwise tests that each method wins over all opponents and metrics, in [0, 1]; more is better.
 
     A test is a one-sided Wilcoxon signed-rank test over the cases at level 0.05, without correction for their number
-    (the share orders the methods, it claims no significance). Without opponents the share is 0.
+    (the share orders the methods and claims no significance). Without opponents the share is 0.
     """
     won = [(wilcoxon_matrix(values) < ALPHA).sum(axis=1) for values in matrices.signed()]
     return np.asarray(sum(won) / _tests(matrices))

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import sort_cases
+from leaderboard.cases import complete, require, sort_cases
 from leaderboard.cohort.names import natural_key
 from leaderboard.errors import InputError, listed
 from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.ranking.reading import check_comparable
 
-#: Reference volumes in mL that part the sizes; a volume on a limit belongs to the larger ones.
+#: Reference volumes in mL between the sizes; a volume on a limit belongs to the larger size.
 SIZE_LIMITS_ML = (5.0, 20.0, 70.0)
 SIZE_NAMES = ("below 5 mL", "5 to 20 mL", "20 to 70 mL", "70 mL and more")
 
@@ -23,7 +23,7 @@ def rank_strata(cases: pd.DataFrame, by: str, options: RankingOptions = DEFAULTS
     """The leaderboard of each stratum that has cases, small to large, or by fold.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
+        cases: one row for each (method, case), as `cases.read_cases` gives them.
         by: one of `STRATA`.
         options: how to rank.
 
@@ -39,11 +39,13 @@ def split(cases: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
     Raises:
         InputError: the rows cannot be compared, or methods disagree on the fold of a case.
     """
+    cases = complete(cases)
     check_comparable(cases)
     if by not in STRATA:
         raise InputError(f"the strata {by} are unknown: choose {' or '.join(STRATA)}")
     if by == "fold":
         return _by_fold(cases)
+    require(cases, ("reference_ml",), "ranking by size")
     # volumes may differ in their last digits: the first method's counts for all
     volume = sort_cases(cases).drop_duplicates("case").set_index("case")["reference_ml"].astype(float)
     stratum = np.digitize(cases["case"].map(volume), SIZE_LIMITS_ML)

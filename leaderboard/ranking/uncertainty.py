@@ -10,6 +10,7 @@ Dice apart and 63 patients it held the last method's true rank in about three qu
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,8 @@ from leaderboard.ranking.resampling import Resamples, cluster_errors, draw
 from leaderboard.ranking.schemes import SCHEMES, Scheme, case_rank_sums, only_metric
 from leaderboard.ranking.wilcoxon import holm, wilcoxon_matrix
 
-_CHUNK = 4_000_000
+# Rankings that are compared with one in one go, so that they stay in a processor's cache.
+_RANKINGS = 1024
 # Relative to the largest score: a difference this small is rounding.
 _NOISE = 1e-11
 
@@ -93,7 +95,11 @@ class SchemeAgreement:
     tau: np.ndarray
 
 
-def quantify(matrices: Matrices, options: RankingOptions = DEFAULTS) -> Uncertainty:
+def quantify(
+    matrices: Matrices,
+    options: RankingOptions = DEFAULTS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Uncertainty:
     """Resample the patients and see what becomes of the ranking.
 
     Schemes that order by a mean over cases (``dice``, ``rank-then-mean``, ``mean-then-rank`` over one metric) have
@@ -107,12 +113,13 @@ def quantify(matrices: Matrices, options: RankingOptions = DEFAULTS) -> Uncertai
     Args:
         matrices: what is ranked.
         options: the scheme, and at least one resample.
+        progress: called with (done, total) while the pairs of methods are compared.
     """
     scheme = SCHEMES[options.scheme]
     drawn = draw(matrices, unit=options.unit, resamples=options.resamples, seed=options.seed)
     score, rank = scheme.ranks(matrices)
     resampled = scheme.resampled(matrices, drawn)
-    comparison = _comparison(matrices, scheme, score, resampled, drawn)
+    comparison = _comparison(matrices, scheme, score, resampled, drawn, progress)
     low, high = confidence_sets(comparison)
     ranks = descending_ranks(resampled)
     count = len(rank)
@@ -140,7 +147,12 @@ def quantify(matrices: Matrices, options: RankingOptions = DEFAULTS) -> Uncertai
 
 
 def _comparison(
-    matrices: Matrices, scheme: Scheme, score: np.ndarray, resampled: np.ndarray, drawn: Resamples
+    matrices: Matrices,
+    scheme: Scheme,
+    score: np.ndarray,
+    resampled: np.ndarray,
+    drawn: Resamples,
+    progress: Callable[[int, int], None] | None,
 ) -> Comparison:
     """The estimates and the standard errors of their differences."""
     values = scheme.by_case(matrices)
@@ -156,17 +168,19 @@ def _comparison(
             lambda row: all_heads,
             noise,
             drawn.units,
+            progress=progress,
         )
     estimates = score if scheme.higher_is_better else -score
     tests = functools.cache(lambda: wilcoxon_matrix(_observations(matrices, scheme, drawn.unit_of_case)))
     return Comparison(
         estimates,
         resampled,
-        lambda row: (resampled - resampled[row]).std(axis=1),
+        lambda row: np.array([(scores - resampled[row]).std() for scores in resampled]),  # in a processor's cache
         lambda row: np.where(estimates > estimates[row], tests()[:, row], tests()[row]),
         _NOISE * len(score),
         drawn.units,
         level=expanded_level(drawn.units),
+        progress=progress,
     )
 
 
@@ -174,23 +188,41 @@ def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Kendall's tau-b (SciPy's default) of many rankings with one.
 
     Args:
-        ranks: shape (methods, rankings).
+        ranks: whole numbers from 1, equal ones sharing the smallest (1, 2, 2, 4), shape (methods, rankings).
         reference: shape (methods,).
 
     Returns:
         Shape (rankings,); NaN where all methods tie.
     """
-    first, second = np.triu_indices(len(ranks), 1)
-    expected = np.sign(reference[first] - reference[second]).astype(np.float32)
-    taus = np.full(ranks.shape[1], np.nan)
-    step = max(_CHUNK // max(len(first), 1), 1)
-    for start in range(0, ranks.shape[1], step):
-        part = slice(start, start + step)
-        found = np.sign(ranks[first, part] - ranks[second, part]).astype(np.float32)
-        agreeing = (expected @ found).astype(float)  # whole numbers, exact
-        untied = np.abs(found).sum(axis=0).astype(float) * float(np.abs(expected).sum())
-        np.divide(agreeing, np.sqrt(untied), out=taus[part], where=untied > 0)
+    count, rankings = ranks.shape
+    order = np.argsort(reference, kind="stable")
+    reference, ranks = reference[order], ranks[order].astype(np.min_scalar_type(count))
+    behind = np.searchsorted(reference, reference, side="right")  # where the methods begin that the reference has below
+    apart = int((count - behind).sum())
+    # a group of t equal ranks from r on adds up to t r, where t different ones add up to t (t - 1) / 2 more
+    tied = count * (count + 1) // 2 - ranks.sum(axis=0, dtype=np.int64)
+    agreeing, tied_in_both = np.zeros(rankings, dtype=np.int64), np.zeros(rankings, dtype=np.int64)
+    for start in range(0, rankings, _RANKINGS):
+        part = slice(start, start + _RANKINGS)
+        own = np.ascontiguousarray(ranks[:, part])
+        for method, below in enumerate(behind.tolist()):
+            agreeing[part] += _counts(own[below:] > own[method])
+            tied_in_both[part] += _counts(own[method + 1 : below] == own[method])
+    untied = count * (count - 1) // 2 - tied
+    # of the pairs that the reference tells apart: those in its order less those in the other order
+    difference = 2 * agreeing + (tied - tied_in_both) - apart
+    taus = np.full(rankings, np.nan)
+    np.divide(difference, np.sqrt(untied.astype(float) * apart), out=taus, where=(untied > 0) & (apart > 0))
     return taus
+
+
+def _counts(flags: np.ndarray) -> np.ndarray:
+    """How many are true in each column; sums of up to 255 fit into a byte."""
+    flags = flags.view(np.uint8)
+    counts = np.zeros(flags.shape[1], dtype=np.int64)
+    for start in range(0, len(flags), 255):
+        counts += np.add.reduce(flags[start : start + 255], axis=0, dtype=np.uint8)
+    return counts
 
 
 def significance(matrices: Matrices, options: RankingOptions = DEFAULTS) -> np.ndarray:
@@ -231,13 +263,17 @@ def _observations(matrices: Matrices, scheme: Scheme, unit_of_case: np.ndarray) 
 
 
 def scheme_agreement(matrices: Matrices) -> SchemeAgreement:
-    """The ranks under each scheme and Kendall's tau between each two; ``dice`` by Dice, the others by the metrics."""
+    """The ranks under each scheme and Kendall's tau between each two; ``dice`` by Dice, the others by the metrics.
+
+    A scheme whose own metric the rows lack is not among them.
+    """
     from scipy.stats import kendalltau
 
-    ranks = np.array([scheme.ranks(matrices)[1] for scheme in SCHEMES.values()])
+    schemes = {name: scheme for name, scheme in SCHEMES.items() if scheme.metric in (None, *matrices.values)}
+    ranks = np.array([scheme.ranks(matrices)[1] for scheme in schemes.values()])
     tau = np.full((len(ranks), len(ranks)), np.nan)
     for row, first in enumerate(ranks):
         for column, second in enumerate(ranks):
             if len(set(first.tolist())) > 1 and len(set(second.tolist())) > 1:
                 tau[row, column] = kendalltau(first, second).statistic
-    return SchemeAgreement(tuple(SCHEMES), ranks, tau)
+    return SchemeAgreement(tuple(schemes), ranks, tau)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 _COMPARED_BITS = 40
-#: Up to so many observations with ties SciPy tries every sign of every difference.
+#: Up to this many observations with ties SciPy tries every sign of every difference.
 _PERMUTED = 13
 
 
@@ -56,7 +56,7 @@ def permuted_p_values(differences: np.ndarray) -> np.ndarray:
 
     observations = differences.shape[1]
     zeros = differences == 0
-    # Zeros have the smallest ranks, and count for nothing (Wilcoxon's own treatment).
+    # Zeros have the smallest ranks and do not count (Wilcoxon's own treatment).
     ranks = np.where(zeros, 0.0, rankdata(np.abs(differences), axis=1) - zeros.sum(axis=1, keepdims=True))
     signs = np.arange(2**observations)[:, None] >> np.arange(observations) & 1
     found = (ranks * (differences > 0)).sum(axis=1)

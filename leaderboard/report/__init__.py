@@ -8,13 +8,9 @@ everything that is not in the page.
 Both libraries are imported when a page is written, not when this package is.
 """
 
+from leaderboard.cohort.banner import BANNER as BANNER
+from leaderboard.cohort.banner import SYNTHETIC as SYNTHETIC
+
 #: The page's file.
 PAGE = "index.html"
 DEFAULT_TITLE = "Leaderboard"
-#: A file of this name beside a table or in a cohort holds what the page must say at its top.
-BANNER = "banner.txt"
-#: What the page says at its top of results on invented patients.
-SYNTHETIC = (
-    "Synthetic twin: these are results on invented patients, made to test the programs. They are not ISLES results and "
-    "say nothing about how methods do on real scans."
-)

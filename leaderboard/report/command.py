@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from leaderboard.cohort.banner import read_banners
 from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
@@ -105,11 +106,7 @@ def run_report(arguments: argparse.Namespace) -> int:
 def _banner(arguments: argparse.Namespace, cohort: list[Path]) -> str:
     """What the page must say at its top: that the cases are invented, and what lies beside the tables or the images."""
     synthetic = arguments.synthetic or any("synthetic" in f"{key} {text}".lower() for key, text in arguments.note)
-    files = [folder / BANNER for folder in (*(path.parent for path in arguments.cases), *cohort)]
-    try:
-        found = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{BANNER} beside a table or in the cohort cannot be read ({error}): correct it") from None
+    found = read_banners([*(path.parent for path in arguments.cases), *cohort])
     return " ".join(dict.fromkeys([SYNTHETIC] * synthetic + found))
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from leaderboard.columns import CORE_METRICS, METRICS
+from leaderboard.cases import synthetic_rows
+from leaderboard.cohort.banner import SYNTHETIC
+from leaderboard.columns import CORE_METRICS, METRICS, Measured
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
+from leaderboard.ranking.policies import POLICIES
+from leaderboard.ranking.ranks import SHOWN_ONLY
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.report.origin import Origin, origin_json, origin_of_rows, own_version
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, Quote, read_quotes
@@ -48,13 +53,14 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }  # fmt: skip
+# What begins markup; an underscore within a word does not.
+_MARKDOWN = re.compile(r"[\\`*<>~$]|\](?=\()|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 _Row = Mapping[Hashable, Any]
 
 
 def leaderboard_csv(table: pd.DataFrame) -> str:
     """The text of leaderboard.csv: `LEADERBOARD_COLUMNS`, then the others."""
-    columns = [*LEADERBOARD_COLUMNS, *(column for column in table.columns if column not in LEADERBOARD_COLUMNS)]
-    return table[columns].to_csv(index=False, lineterminator="\n")
+    return _csv(table, LEADERBOARD_COLUMNS)
 
 
 def strata_csv(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -64,10 +70,12 @@ def strata_csv(tables: Mapping[str, pd.DataFrame]) -> str:
         table = table.copy()
         table.insert(len(table.columns), "stratum", name)
         named.append(table)
-    joined = pd.concat(named, ignore_index=True)
-    first = ["stratum", *LEADERBOARD_COLUMNS]
-    columns = [*first, *(column for column in joined.columns if column not in first)]
-    return joined[columns].to_csv(index=False, lineterminator="\n")
+    return _csv(pd.concat(named, ignore_index=True), ("stratum", *LEADERBOARD_COLUMNS))
+
+
+def _csv(table: pd.DataFrame, first: Sequence[str]) -> str:
+    columns = [*first, *(column for column in table.columns if column not in (*first, *SHOWN_ONLY))]
+    return table.reindex(columns=columns).to_csv(index=False, lineterminator="\n")
 
 
 def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None) -> str:
@@ -78,7 +86,15 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
         published: a quoted table to show below it.
     """
     quotes = read_quotes(table["method"])
-    lines = ["# Leaderboard", "", caption(table), "", *_section(table, quotes), *_notes(table, set_caption(table))]
+    lines = [
+        "# Leaderboard",
+        "",
+        *_mark(table),
+        _markup(caption(table)),
+        "",
+        *_section(table, quotes),
+        *_notes([table], set_caption(table)),
+    ]
     if quotes:
         sentences = [f"- {method}: {quote.sentence}" for method, sources in quotes.items() for quote in sources]
         lines += ["", OTHER_FIGURES, "", *sentences]
@@ -89,11 +105,10 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
 
 def strata_markdown(tables: Mapping[str, pd.DataFrame], by: str) -> str:
     """A section a stratum, each with the number of patients that were resampled within it."""
-    lines = [f"# Leaderboard by {by}"]
+    lines = [f"# Leaderboard by {by}", "", *_mark(*tables.values())][:-1]
     for name, table in tables.items():
-        lines += ["", f"## {name[0].upper()}{name[1:]}", "", stratum_caption(table), "", *_section(table)]
-    first = next(iter(tables.values()))
-    return "\n".join([*lines, *_notes(first, _set_text("resampling within the stratum"))]) + "\n"
+        lines += ["", f"## {name[0].upper()}{name[1:]}", "", _markup(stratum_caption(table)), "", *_section(table)]
+    return "\n".join([*lines, *_notes([*tables.values()], _set_text("resampling within the stratum"))]) + "\n"
 
 
 def leaderboard_latex(table: pd.DataFrame) -> str:
@@ -106,7 +121,11 @@ def leaderboard_latex(table: pd.DataFrame) -> str:
     header = ["Rank", *(["95\\,\\% set", "Group"] if sets else []), "Method", "Missing"]
     header += [_latex(title(name)) for name in metrics]
     lines = [
-        *(f"% {text}" for text in (caption(table), set_caption(table)) if text),
+        *(
+            f"% {text}"
+            for text in (synthetic_note(table), caption(table), set_caption(table), undefined_note(table))
+            if text
+        ),
         rf"\begin{{tabular}}{{r{'cl' if sets else ''}lr{'r' * len(metrics)}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
@@ -116,8 +135,10 @@ def leaderboard_latex(table: pd.DataFrame) -> str:
         fields = [str(row["rank"])]
         if sets:
             fields += [rank_set(row).replace("-", "--"), str(row["tie_group"]).replace("-", "--")]
-        fields += [_latex(str(row["method"])), str(row["missing"]), *_numbers(row, metrics)]
+        fields += [_latex(str(row["method"])), str(row["missing"]), *(metric_text(row, name) for name in metrics)]
         lines.append(" & ".join(fields) + r" \\")
+    if synthetic_note(table):
+        lines += [r"\midrule", rf"\multicolumn{{{len(header)}}}{{l}}{{Synthetic data: invented patients.}} \\"]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -220,6 +241,55 @@ def printed(mean: float, sd: float, separator: str = " ") -> str:
     return f"{mean:.2f}{separator}({sd:.2f})"
 
 
+def metric_text(row: _Row, metric: str, separator: str = " ") -> str:
+    """A metric of a method as tables show it: a distance over the cases that have one, ``41.79 (17.20), 5 undefined``.
+
+    Args:
+        row: of the leaderboard.
+        metric: one of its metrics.
+        separator: between mean, standard deviation and the number of undefined distances.
+    """
+    undefined = row.get(f"{metric}_undefined")
+    if not undefined:
+        return printed(row[f"{metric}_mean"], row[f"{metric}_sd"], separator)
+    told, mean = f"{undefined} undefined", row[f"{metric}_defined_mean"]
+    return told if pd.isna(mean) else f"{printed(mean, row[f'{metric}_defined_sd'], separator)},{separator}{told}"
+
+
+def undefined_note(table: pd.DataFrame) -> str:
+    """What undefined distances are and count; empty where a table shows none."""
+    if not any(_counted(table, metric) for metric in shown_metrics(table)):
+        return ""
+    policy = table["policy"].iloc[0]
+    distance = POLICIES[policy].distance
+    counts = "the diagonal of the case's volume" if isinstance(distance, Measured) else f"{distance:.0f} mm"
+    return (
+        "Distances are means over the cases that have one; undefined: the distance to or from an empty or missing "
+        f"mask, which counts {counts} under the policy {policy} (the CSV has the means with these)."
+    )
+
+
+def counted_note(table: pd.DataFrame) -> str:
+    """The means of distances as the policy counts them, for the methods that have undefined ones; empty without any."""
+    parts = []
+    for metric in shown_metrics(table):
+        if rows := _counted(table, metric):
+            values = [f"{row['method']} {printed(row[f'{metric}_mean'], row[f'{metric}_sd'])}" for row in rows]
+            parts.append(f"{title(metric)} with undefined ones counted: {', '.join(values)}.")
+    return " ".join(parts)
+
+
+def _counted(table: pd.DataFrame, metric: str) -> list[dict[Hashable, Any]]:
+    """The rows of the methods that have undefined values of a metric."""
+    undefined = f"{metric}_undefined"
+    return table[table[undefined] > 0].to_dict("records") if undefined in table.columns else []
+
+
+def synthetic_note(*tables: pd.DataFrame) -> str:
+    """What must be said of tables with a row that is marked as synthetic; empty of others."""
+    return SYNTHETIC if any(synthetic_rows(table).any() for table in tables) else ""
+
+
 def title(metric: str) -> str:
     """Name and unit of a metric as a column's header; a column that is no metric of ours has its own name."""
     return METRICS[metric].heading if metric in METRICS else metric
@@ -243,8 +313,9 @@ def ranked_by_text(table: pd.DataFrame) -> str:
 
 
 def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
-    """`CORE_METRICS`, and after them those that the scheme looked at beyond."""
-    return (*CORE_METRICS, *(name for name in ranked_by(table) if name not in CORE_METRICS))
+    """Those of `CORE_METRICS` that there are, and after them those that the scheme looked at beyond."""
+    core = (name for name in CORE_METRICS if f"{name}_mean" in table.columns)
+    return (*core, *(name for name in ranked_by(table) if name not in CORE_METRICS))
 
 
 def has_sets(table: pd.DataFrame) -> bool:
@@ -319,14 +390,17 @@ def _section(table: pd.DataFrame, quotes: Mapping[str, Sequence[Quote]] | None =
     """The table in Markdown, with a column apart where there are quotes."""
     sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
     header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
-    header += [*(title(name) for name in metrics), "Hausdorff where defined"]
-    header += [*([SAME_SIDE] if volumes else []), *(["As published"] if quotes else [])]
+    header += [
+        *(_markup(title(name)) for name in metrics),
+        *([SAME_SIDE] if volumes else []),
+        *(["As published"] if quotes else []),
+    ]
     rows = []
     for row in table.to_dict("records"):
-        fields = [str(row["rank"]), str(row["method"])]
+        fields = [str(row["rank"]), _markup(str(row["method"]))]
         if sets:
             fields += [rank_set(row), str(row["tie_group"]), f"{100 * row['first_share']:.0f} %"]
-        fields += [str(row["cases"]), str(row["missing"]), *_numbers(row, metrics), _defined(row)]
+        fields += [str(row["cases"]), str(row["missing"]), *(metric_text(row, name) for name in metrics)]
         if volumes:
             fields.append(f"{100 * row['core_agreement_mean']:.0f} %")
         if quotes:
@@ -335,9 +409,12 @@ def _section(table: pd.DataFrame, quotes: Mapping[str, Sequence[Quote]] | None =
     return _markdown(header, rows, left=("Method", "Group", "As published"))
 
 
-def _notes(table: pd.DataFrame, sets: str) -> list[str]:
-    """What the columns mean; `sets` says it of the sets."""
+def _notes(tables: Sequence[pd.DataFrame], sets: str) -> list[str]:
+    """What the columns of one table, or of those of all strata, mean; `sets` says it of the sets."""
+    table = tables[0]
     notes = ["", f"{sets} First in: share of resamples with rank 1."] if has_sets(table) else []
+    if undefined := next(filter(None, map(undefined_note, tables)), ""):
+        notes += ["", undefined if tables[1:] else f"{undefined} {_markup(counted_note(table))}"]
     if "core_agreement_mean" in table.columns:
         notes += ["", f"{SAME_SIDE}: {SAME_SIDE_NOTE}."]
     return [*notes, "", _PERCENTILE_NOTE] if has_sets(table) else notes
@@ -352,21 +429,20 @@ def _published_section(published: Published) -> list[str]:
     ]  # fmt: skip
 
 
+def _mark(*tables: pd.DataFrame) -> list[str]:
+    note = synthetic_note(*tables)
+    return [f"**{note}**", ""] if note else []
+
+
+def _markup(text: str) -> str:
+    """A text without markup of its own: what Markdown or HTML would read is escaped (the cells' ``|`` excepted)."""
+    return _MARKDOWN.sub(r"\\\g<0>", text)
+
+
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str]) -> list[str]:
     marks = ["---" if name in left else "---:" for name in header]
     lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
     return lines + ["| " + " | ".join(field.replace("|", "\\|") for field in row) + " |" for row in rows]
-
-
-def _numbers(row: _Row, metrics: Sequence[str]) -> list[str]:
-    return [printed(row[f"{name}_mean"], row[f"{name}_sd"]) for name in metrics]
-
-
-def _defined(row: _Row) -> str:
-    """The mean distance over the cases that have one, and how many have none."""
-    mean, undefined = row["hausdorff_mm_defined_mean"], row["hausdorff_mm_undefined"]
-    note = f"{undefined} undefined" if undefined else ""
-    return ", ".join(part for part in (f"{mean:.2f}" if pd.notna(mean) else "", note) if part)
 
 
 def _latex(text: str) -> str:

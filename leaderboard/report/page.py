@@ -9,8 +9,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from leaderboard.cases import require
 from leaderboard.cohort.formats import Cohort
-from leaderboard.columns import CORE_METRICS, METRICS, STATUSES
+from leaderboard.columns import CASE_COLUMNS, CORE_METRICS, METRICS, STATUSES
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
 from leaderboard.ranking.ranks import Analysis
@@ -37,12 +38,15 @@ from leaderboard.report.leaderboard_files import (
     SAME_SIDE,
     SAME_SIDE_NOTE,
     TOO_FEW_NOTE,
+    counted_note,
     leaderboard_csv,
     leaderboard_latex,
     ranked_by,
     ranked_by_text,
     shown_metrics,
+    synthetic_note,
     title,
+    undefined_note,
     with_and,
 )
 from leaderboard.report.pictures import Pictures, take_pictures
@@ -86,7 +90,7 @@ def render_page(
     Args:
         analysis: what `ranking.ranks.analyse` made of the cases.
         heading: the page's title.
-        banner: what must be said at the top.
+        banner: what must be said at the top; that rows are marked as synthetic is said in any case.
         notes: what else a reader should know (versions, ``commit``), key and text, in this order.
         images: the cohort that was scored; with `predictions`, the page shows slices.
         predictions: by method, where its masks lie: a folder, several folders (one a fold), or a function from a
@@ -95,14 +99,18 @@ def render_page(
         sections: more of them.
 
     Raises:
-        InputError: a mask or image to draw is at fault or is not the one that was scored.
+        InputError: the rows lack a column of the contract, or a mask or image to draw is at fault or is not the one
+            that was scored.
     """
+    require(analysis.cases, CASE_COLUMNS, "the page")
+    if empty := [name for name in CORE_METRICS if name not in analysis.matrices.values]:
+        raise InputError(f"the page needs values in the columns {', '.join(empty)}: score the predictions again")
     content, notes = Content(analysis), notes or {}
     pictures = take_pictures(content, images, predictions) if images and predictions else Pictures()
     cited, script = citation(notes), page_files.script()
     values = {
         "title": heading,
-        "banner": banner,
+        "banner": banner if "synthetic" in banner.lower() else f"{synthetic_note(analysis.table)} {banner}".strip(),
         "content": content,
         "style": Markup(page_files.style()),
         "script": Markup(script),
@@ -146,6 +154,8 @@ def _ranking(content: Content) -> dict[str, object]:
         "other_figures": OTHER_FIGURES.replace("'", "’"),
         "board": page_ranking.board_rows(content),
         "board_titles": page_tables.metric_titles(shown_metrics(table), ranked_by(table)),
+        "undefined_note": undefined_note(table).replace("'", "’"),
+        "counted_note": counted_note(table),
         "any_missing": bool((table["missing"] > 0).any()),
     }
 

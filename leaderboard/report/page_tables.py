@@ -62,15 +62,15 @@ def sortable(value: float | None) -> str:
 
 
 def metric_cells(row: Mapping[str, object], metrics: Sequence[str] = CORE_METRICS) -> list[Cell]:
-    """Mean and standard deviation of each metric, and the mean distance where there is one."""
+    """Mean and standard deviation of each metric; a distance over the cases that have one, and how many have none."""
     cells = []
     for name in metrics:
-        mean, sd = float(str(row[f"{name}_mean"])), float(str(row[f"{name}_sd"]))
-        cells.append(Cell(number(mean), sortable(mean), f"({number(sd)})"))
-        if name == "hausdorff_mm":
-            defined, undefined = row["hausdorff_mm_defined_mean"], int(str(row["hausdorff_mm_undefined"]))
-            value = None if pd.isna(defined) else float(str(defined))  # type: ignore[call-overload]
-            cells.append(Cell(number(value), sortable(value), f"{undefined} undefined" if undefined else ""))
+        undefined = int(str(row.get(f"{name}_undefined", 0)))
+        over = "_defined" if undefined else ""
+        mean, sd = (float(str(row[f"{name}{over}_{part}"])) for part in ("mean", "sd"))
+        parts = [] if math.isnan(mean) else [f"({number(sd)})"]
+        parts += [f"{undefined} undefined"] if undefined else []
+        cells.append(Cell(number(mean), sortable(mean), ", ".join(parts)))
     return cells
 
 
@@ -84,8 +84,6 @@ def metric_titles(
             titles.append((METRICS[name].heading, METRICS[name].direction))
         else:
             titles.append((name, f"{(directions or {})[name]} is better"))
-        if name == "hausdorff_mm":
-            titles.append(("Hausdorff where defined [mm]", "lower is better"))
     return titles
 
 

@@ -15,12 +15,14 @@ from leaderboard.columns import CORE_METRICS
 from leaderboard.report.leaderboard_files import (
     caption,
     has_sets,
-    printed,
+    metric_text,
     rank_set,
     set_caption,
     shown_metrics,
     stratum_caption,
+    synthetic_note,
     title,
+    undefined_note,
 )
 from leaderboard.report.published import OTHER_DATA, Published
 
@@ -35,20 +37,16 @@ def print_leaderboard(table: pd.DataFrame, console: Console | None = None, publi
     """Print the leaderboard and, below it, a table quoted from a paper."""
     console = console or Console()
     wide = console.width >= _WIDE
+    if note := synthetic_note(table):
+        _say(console, f"{note}\n")
     console.print(leaderboard_table(table, wide=wide))
-    _say(console, f"\n{caption(table)} {set_caption(table, groups=wide)}".rstrip() + _undefined(table))
+    _say(
+        console, "\n" + " ".join(filter(None, (caption(table), set_caption(table, groups=wide), undefined_note(table))))
+    )
     if published:
         _say(console, f"\nAs published. {OTHER_DATA}\n")
         console.print(published_table(published, wide=wide))
         _say(console, f"\n{published.source}. {published.data}.")
-
-
-def _undefined(table: pd.DataFrame) -> str:
-    """Why Hausdorff distances may be enormous; empty where none is undefined."""
-    count = int(table["hausdorff_mm_undefined"].sum())
-    if not count or (table["policy"] != "isles2018").any():
-        return ""
-    return f" A Hausdorff distance to or from an empty mask counts 100000000 mm, as in the challenge ({count} here)."
 
 
 def print_strata(tables: Mapping[str, pd.DataFrame], console: Console | None = None) -> None:
@@ -83,7 +81,7 @@ def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
         fields.append(str(row["method"]))
         if incomplete:
             fields.append(str(row["missing"]))
-        fields += [printed(row[f"{name}_mean"], row[f"{name}_sd"], " " if wide else "\n") for name in metrics]
+        fields += [metric_text(row, name, " " if wide else "\n") for name in metrics]
         shown.add_row(*map(Text, fields))
     return shown
 

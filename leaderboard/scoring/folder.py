@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from leaderboard.cases import cases_frame
+from leaderboard.cases import cases_frame, name_faults
 from leaderboard.cohort.case import Case
+from leaderboard.columns import DATA, SYNTHETIC_DATA
 from leaderboard.errors import InputError
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal
@@ -29,6 +30,7 @@ def score_cases(
     jobs: int | None = None,
     lenient: bool = False,
     complete: bool = False,
+    synthetic: bool = False,
     progress: Callable[[int, int], None] | None = None,
     on_problem: Callable[[str], None] | None = None,
     on_missing: Callable[[list[str], list[str]], None] | None = None,
@@ -44,6 +46,7 @@ def score_cases(
         jobs: processes; None takes all cores as soon as that pays.
         lenient: a prediction that cannot be scored counts as missing instead of stopping everything.
         complete: a case without a prediction is a problem.
+        synthetic: the cases are invented: every row says so in the column ``data``.
         progress: called with (done, total).
         on_problem: called with each line that `lenient` lets pass.
         on_missing: called with the cases that count as missing: those whose predictions cannot be scored, and those
@@ -58,8 +61,15 @@ def score_cases(
     Raises:
         InputError: every problem of every file, in the order of the cases; or there is no mask that can be scored.
     """
-    if not method.strip() or not method.isprintable():
-        raise InputError("the method's name is empty or has control characters: give it a name")
+    if not method.strip():
+        raise InputError("the method's name is empty: give it a name")
+    about: dict[str, list[str | None]] = {
+        "method": [method],
+        "case": [case.name for case in cases],
+        "patient": [case.patient for case in cases],
+    }
+    if faults := name_faults(about):
+        raise InputError(faults)
     problems = [f"{case.name}: has no reference: score cases that have one" for case in cases if not case.reference]
     if problems or not cases:
         raise InputError(problems or ["there are no cases to score: give a cohort with references"])
@@ -78,7 +88,14 @@ def score_cases(
             problems += result.reference_faults
             tolerated += submission.with_shown_path(result.prediction_faults, path)
             fold = folds.get(case.name) if folds else None
-            rows.append({"method": method, "case": case.name, "patient": case.patient, "fold": fold, **result.measures})
+            row: dict[str, object] = {
+                "method": method,
+                "case": case.name,
+                "patient": case.patient,
+                "fold": fold,
+                **result.measures,
+            }
+            rows.append(row | ({DATA: SYNTHETIC_DATA} if synthetic else {}))
         sound = {
             case.name: case.reference
             for case, result in zip(cases, results, strict=True)
@@ -86,9 +103,9 @@ def score_cases(
         }
         doubled = [(sound[case], path) for case, paths in matches.doubled.items() if case in sound for path in paths]
         checks = [(reference, submission.files[path]) for reference, path in doubled]
-        faults = dict(run_tasks(check_file, checks, jobs=jobs))
+        found = dict(run_tasks(check_file, checks, jobs=jobs))
         for number, (_, path) in enumerate(doubled):
-            tolerated += submission.with_shown_path(faults[number], path)
+            tolerated += submission.with_shown_path(found[number], path)
     absent = matches.absent(cases)
     if complete and absent:
         problems.append(absence_fault(predictions, absent))

@@ -16,7 +16,7 @@ import numpy as np
 from medpy.metric import binary
 from scipy import ndimage
 
-from leaderboard.scoring.surface import surface_distances
+from leaderboard.scoring.surface import LARGE_BOX, surface_distances
 
 #: An infarct core of this size or more excludes from thrombectomy in DEFUSE 3 (Albers et al., NEJM 2018).
 LARGE_CORE_ML = 70.0
@@ -162,9 +162,14 @@ def _lesions_touched(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
     mask, other = mask[box], other[box]
     # the longest axis last and contiguous: labelling goes line by line
     order = np.argsort(mask.shape, kind="stable")
-    mask, other = (np.ascontiguousarray(part.transpose(order)) for part in (mask, other))
+    mask, other = np.ascontiguousarray(mask.transpose(order)), other.transpose(order)
     labels, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
-    return count, int(np.count_nonzero(np.bincount(labels[mask & other])))
+    touched = np.zeros(count + 1, dtype=bool)
+    together = max(LARGE_BOX // math.prod(mask.shape[1:]), 1)
+    for start in range(0, len(mask), together):
+        part = slice(start, start + together)
+        touched[labels[part][mask[part] & other[part]]] = True
+    return count, int(np.count_nonzero(touched))
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from leaderboard.errors import InputError
+from leaderboard.io.images import refuse_spare_bytes
 from leaderboard.io.masks import read_mask
 from leaderboard.scoring.metrics import measure
 
@@ -79,13 +80,18 @@ def score_files(files: tuple[Path, Path | None]) -> CaseResult:
 def content_digest(files: tuple[Path, Path | None]) -> str:
     """Digest of the bytes (and the format that the name tells) of a reference and a prediction.
 
-    A file that cannot be read has a digest that no readable one has.
+    A file that cannot be read, or that holds far more than an image, has a digest that no other one has.
     """
     digest = hashlib.sha256()
     for path in files:
-        try:
-            part = f"{path.suffix.lower()} {hashlib.sha256(path.read_bytes()).hexdigest()}" if path else "none"
-        except OSError:
-            part = "unreadable"
-        digest.update(f"{part}\n".encode())
+        digest.update(f"{_file_digest(path) if path else 'none'}\n".encode())
     return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        refuse_spare_bytes(path)
+        with path.open("rb") as file:
+            return f"{path.suffix.lower()} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except (OSError, InputError):
+        return "unreadable"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,10 @@ from leaderboard.cohort.patients import read_patient_file, read_patients
 from leaderboard.errors import InputError, listed
 from leaderboard.io.images import read_geometry
 from leaderboard.io.masks import SPACING_TOLERANCE_MM
+from leaderboard.io.tables import read_table, shortened, shown
 from leaderboard.scoring.submission import Submission, mask_files, match_predictions, open_submission
 
 _MOST_FOLDS = 10**6
-_MOST_PROBLEMS = 20
 
 
 def find_references(
@@ -155,36 +154,20 @@ def read_case_folds(path: Path) -> dict[str, int]:
     Raises:
         InputError: the file is missing or no such table, a fold is no whole number, or a case is in two.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: does not exist: check the path") from None
-    except (OSError, ValueError):
-        raise InputError(f"{path}: is no table with the columns case and fold: give a folds file") from None
-    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
-    try:
-        fields = [(number, next(csv.reader([line]))) for number, line in rows]
-    except csv.Error:
-        fields = []
-    header = [name.strip() for name in fields[0][1]] if fields else []
-    if not {"case", "fold"} <= set(header):
-        raise InputError(f"{path}: is no table with the columns case and fold: give a folds file")
+    table = read_table(path, "case", "fold", comments=True)
     folds: dict[str, int] = {}
     problems = []
-    for number, row in fields[1:]:
-        found = dict(zip(header, (field.strip() for field in row), strict=False))
-        case, fold = found.get("case", ""), found.get("fold", "")
+    for row, (case, fold) in enumerate(table.fields("case", "fold")):
         if not case:
-            problems.append(f"{path}:{number}: case is empty: fill it in")
+            problems.append(f"{table.where(row)}: case is empty: fill it in")
         elif not (fold.isascii() and fold.isdecimal() and len(fold) < len(str(_MOST_FOLDS))):
-            problems.append(f"{path}:{number}: fold is {fold!r}: it must be a whole number of at least 0")
+            problems.append(f"{table.where(row)}: fold is {shown(fold)}: it must be a whole number of at least 0")
         elif folds.setdefault(name := name_in_table(mask_stem(case)), int(fold)) != int(fold):
             problems.append(
-                f"{path}:{number}: puts {name} into fold {fold}, an earlier line into {folds[name]}: keep one"
+                f"{table.where(row)}: puts {shown(name)} into fold {fold}, an earlier line into {folds[name]}: keep one"
             )
     if problems:
-        more = [f"{path}: {len(problems) - _MOST_PROBLEMS} more problems"] if problems[_MOST_PROBLEMS:] else []
-        raise InputError(problems[:_MOST_PROBLEMS] + more)
+        raise InputError(shortened(path, problems))
     return folds
 
 

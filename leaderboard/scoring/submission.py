@@ -114,9 +114,9 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
         entries = sorted(ours, key=lambda entry: (natural_key(entry.name), entry.name))
         for entry in entries:
             path = folder / entry.name
-            if entry.is_dir():
+            if path.is_dir():
                 continue
-            if not entry.is_file():
+            if not path.is_file():
                 problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
             elif is_mask_file(entry.name):
                 masks.append(path)
@@ -133,7 +133,11 @@ def _folder(folder: Path) -> tuple[list[Path], list[str]]:
 def _folder_with_masks(folder: Path) -> Path | None:
     """The first folder within that holds what `folder` should."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return next((path for path in inner if any(is_mask_file(entry.name) for entry in path.iterdir())), None)
+    return next((path for path in inner if os.access(path, os.R_OK) and _holds_masks(path)), None)
+
+
+def _holds_masks(folder: Path) -> bool:
+    return any(is_mask_file(entry.name) for entry in folder.iterdir())
 
 
 def _is_ours(name: str) -> bool:

@@ -7,14 +7,18 @@ voxel of the other one, between voxel centres in mm. medpy transforms the whole 
 - a voxel on both borders has the distance 0 and is not searched for;
 - the others search exactly, and only where it pays: the distance along one axis is known for the whole box, the two
   other axes are searched line by line, nearest slices first, until no further slice can hold anything nearer;
-- where that would take longer than SciPy's exact distance transform of the box, the transform does the rest.
+- where that would take longer than SciPy's exact distance transform of the box, the transform does the rest; of a box
+  so large that it would need gigabytes, SciPy transforms one plane at a time, and the last axis is searched.
 
-The values are medpy's up to rounding; a test compares them at 1e-9 on random and real masks.
+Large boxes are worked on in parts, so that memory stays at a few bytes a voxel. The values are medpy's up to rounding;
+a test compares them at 1e-9 on random and real masks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -23,6 +27,8 @@ from scipy import ndimage
 SEARCH_BUDGET = 40.0
 #: Candidates looked at in one go: 4 MB of distances.
 _CHUNK = 1 << 19
+#: A box of more voxels is worked on in parts of about so many; the largest case of ISLES has a twelfth.
+LARGE_BOX = 1 << 24
 
 
 def surface_distances(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -41,14 +47,24 @@ def surface_distances(prediction: np.ndarray, reference: np.ndarray, spacing_mm:
     axes = (long, short, middle)
     spacing = np.array([float(spacing_mm[axis]) for axis in axes])
     borders = [border(np.transpose(mask, axes)) for mask in (prediction, reference)]
-    common = borders[0] & borders[1]
-    forth = _to_nearest(borders[0] & ~common, borders[1], spacing)
-    back = _to_nearest(borders[1] & ~common, borders[0], spacing)
-    return np.concatenate([forth, back, np.zeros(2 * int(np.count_nonzero(common)))])
+    forth = _to_nearest(borders[0] > borders[1], borders[1], spacing)
+    back = _to_nearest(borders[1] > borders[0], borders[0], spacing)
+    common = int(np.count_nonzero(borders[0])) - forth.size
+    return np.concatenate([forth, back, np.zeros(2 * common)])
 
 
 def border(mask: np.ndarray) -> np.ndarray:
     """Voxels of a boolean mask with a face to the background, same shape; outside the array is background."""
+    result = np.empty(mask.shape, dtype=bool)
+    rows = max(LARGE_BOX // max(math.prod(mask.shape[1:]), 1), 1)
+    for start in range(0, len(mask), rows):
+        before = min(start, 1)
+        part = mask[start - before : start + rows + 1]
+        result[start : start + rows] = _border_of_part(part)[before : before + rows]
+    return result
+
+
+def _border_of_part(mask: np.ndarray) -> np.ndarray:
     padded = np.zeros([size + 2 for size in mask.shape], dtype=bool)
     inside = (slice(1, -1),) * mask.ndim
     padded[inside] = mask
@@ -58,7 +74,7 @@ def border(mask: np.ndarray) -> np.ndarray:
     for stride in padded.strides:
         core[stride:] &= flat[:-stride]
         core[:-stride] &= flat[stride:]
-    return np.ascontiguousarray((flat & ~core).reshape(padded.shape)[inside])
+    return (flat & ~core).reshape(padded.shape)[inside]
 
 
 def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) -> np.ndarray:
@@ -70,12 +86,13 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
         spacing: voxel size along these axes in mm.
     """
     flat = np.flatnonzero(points)
+    del points  # of a large box it may be the only reference
     if not flat.size:
         return np.zeros(0)
     _, slices, width = targets.shape
     lines, voxels = np.divmod(flat, width)
     places = lines % slices
-    square = _along_rows(targets, spacing[0]).reshape(-1, width)
+    square = _along_rows(targets, spacing[0])
     across = (np.subtract.outer(np.arange(width), np.arange(width)) * spacing[2]) ** 2
     nearest = _along_lines(square, across, lines, voxels)
     spent, allowed = flat.size * width, SEARCH_BUDGET * targets.size
@@ -86,7 +103,11 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
             break
         spent += 2 * active.size * width
         if spent > allowed:
-            nearest[active] = _by_transform(targets, spacing, flat[active])
+            if targets.size > LARGE_BOX:
+                del square
+                nearest[active] = _by_planes(targets, spacing, across, lines[active], voxels[active])
+            else:
+                nearest[active] = _by_transform(targets, spacing, flat[active])
             break
         for step in (-apart, apart):
             near = active[(places[active] + step >= 0) & (places[active] + step < slices)]
@@ -95,28 +116,51 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
     return np.asarray(np.sqrt(nearest))
 
 
-def _along_rows(targets: np.ndarray, size: float) -> np.ndarray:
+@dataclass(frozen=True)
+class _Squares:
+    """A squared distance in mm² of each voxel, by line; of a large box looked up only when asked for.
+
+    Attributes:
+        by_line: distances, or their numbers in `table`; shape (lines, voxels of a line).
+        table: the distances by number; None where `by_line` holds them.
+    """
+
+    by_line: np.ndarray
+    table: np.ndarray | None
+
+    def take(self, lines: np.ndarray) -> np.ndarray:
+        """Those of some lines, shape (lines, voxels of a line)."""
+        found = self.by_line.take(lines, axis=0)
+        return found if self.table is None else self.table.take(found)
+
+
+def _along_rows(targets: np.ndarray, size: float) -> _Squares:
     """Squared distance along the first axis to the nearest target, in mm²; infinite where there is none."""
-    count = targets.shape[0]
+    count, slices, width = targets.shape
     none = np.int16(count) if count < 1 << 14 else np.int32(count)
     voxels = np.where(targets, np.zeros_like(none), none)
-    # Every distance is a sum of powers of two: looking 1, 2, 4, ... voxels to either side finds the nearest target.
-    step = 1
-    while step < count:
-        ahead, behind = voxels[step:], voxels[:-step]
-        np.minimum(ahead, behind + step, out=ahead)
-        np.minimum(behind, ahead + step, out=behind)
-        step *= 2
-    return np.append((np.arange(count) * size) ** 2, np.inf).take(voxels)
+    together = max(LARGE_BOX // (count * width), 1)
+    for start in range(0, slices, together):
+        part = voxels[:, start : start + together]
+        # Every distance is a sum of powers of two: looking 1, 2, 4, ... voxels to either side finds the nearest target.
+        step = 1
+        while step < count:
+            ahead, behind = part[step:], part[:-step]
+            np.minimum(ahead, behind + step, out=ahead)
+            np.minimum(behind, ahead + step, out=behind)
+            step *= 2
+    table = np.append((np.arange(count) * size) ** 2, np.inf)
+    by_line = voxels.reshape(-1, width)
+    return _Squares(by_line, table) if targets.size > LARGE_BOX else _Squares(table.take(by_line), None)
 
 
-def _along_lines(square: np.ndarray, across: np.ndarray, lines: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+def _along_lines(square: _Squares, across: np.ndarray, lines: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     """Smallest squared distance in mm² to what lies across the given lines, for points at `voxels` of them."""
     found = np.empty(lines.size)
     chunk = max(_CHUNK // across.shape[0], 1)
     for start in range(0, lines.size, chunk):
         part = slice(start, start + chunk)
-        candidates = square.take(lines[part], axis=0)
+        candidates = square.take(lines[part])
         candidates += across.take(voxels[part], axis=0)
         candidates.min(axis=1, out=found[part])
     return found
@@ -127,3 +171,35 @@ def _by_transform(targets: np.ndarray, spacing: np.ndarray, flat: np.ndarray) ->
     indices = ndimage.distance_transform_edt(~targets, sampling=spacing, return_distances=False, return_indices=True)
     steps = indices.reshape(3, -1)[:, flat] - np.stack(np.unravel_index(flat, targets.shape))
     return np.asarray(((steps * spacing[:, None]) ** 2).sum(axis=0))
+
+
+def _by_planes(
+    targets: np.ndarray, spacing: np.ndarray, across: np.ndarray, lines: np.ndarray, voxels: np.ndarray
+) -> np.ndarray:
+    """As `_by_transform`, of a large box: SciPy's transform of each plane across the lines, then along the lines.
+
+    Args:
+        targets: boolean, shape (rows, slices, voxels of a line).
+        spacing: voxel size along these axes in mm.
+        across: squared distance in mm² between two voxels of a line.
+        lines: line of each point, row by row, in rising order.
+        voxels: place of each point in its line.
+    """
+    rows, slices, width = targets.shape
+    found = np.empty(lines.size)
+    together = max(2 * LARGE_BOX // (slices * width), 1)  # each part transforms all planes again
+    for start in range(0, rows, together):
+        points = slice(*np.searchsorted(lines, [start * slices, (start + together) * slices]).tolist())
+        if points.start == points.stop:
+            continue
+        part = slice(start, start + together)
+        square = np.full((min(together, rows - start), slices, width), np.inf)
+        for voxel in np.flatnonzero(targets.any(axis=(0, 1))):
+            indices = ndimage.distance_transform_edt(
+                ~targets[:, :, voxel], sampling=spacing[:2], return_distances=False, return_indices=True
+            )
+            steps = indices[:, part] - np.mgrid[part, :slices][:, : len(square)]
+            square[:, :, voxel] = ((steps * spacing[:2, None, None]) ** 2).sum(axis=0)
+        local = _Squares(square.reshape(-1, width), None)
+        found[points] = _along_lines(local, across, lines[points] - start * slices, voxels[points])
+    return found

@@ -150,6 +150,41 @@ def test_unknown_methods_and_folds_are_named(capsys: pytest.CaptureFixture[str],
     assert (status, "no such fold" in text) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--folds", "7"], ["--folds", "0,2"], ["--methods", "unet"], ["--set", "trainer.max_epoch=1"]],
+    ids=" ".join,
+)
+def test_what_cannot_be_run_is_refused_before_a_twin_is_written_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    common = ["run", "--config", "twin", "--methods", "all_background", "--out", str(tmp_path / "runs")]
+    assert call(capsys, *common, *arguments)[0] == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_cohort_that_is_refused_leaves_no_folder_but_keeps_one_that_was_there(
+    capsys: pytest.CaptureFixture[str], tree: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(tree / "TRAINING" / "case_21")  # one patient makes no two folds
+    common = ["run", "--config", "twin", "--cohort", str(tree), "--out", str(tmp_path / "out" / "runs")]
+    assert call(capsys, *common)[0] == 1
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out" / "runs").mkdir(parents=True)
+    assert call(capsys, *common)[0] == 1
+    assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "runs"]
+
+
+def test_a_missing_package_is_told_with_what_installs_it_in_the_clone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, text = call(capsys, "run", "--config", "twin")
+    assert status == 1
+    assert "needs torch, pytorch_lightning, torchio: in the project's clone, pip install " in text
+    assert text.endswith(" -e '.[train]'\n")
+
+
 def test_a_text_file_renamed_nii_is_named(capsys: pytest.CaptureFixture[str], tree: Path, tmp_path: Path) -> None:
     path = next((tree / "TRAINING" / "case_20").glob("*CT_CBV*/*.nii"))
     path.write_text("these are no voxels")

@@ -37,11 +37,14 @@ INPUTS = 1000
 #: What a single input may take.
 SECONDS, BYTES = 10, 2**30
 
+#: Lists of lists by YAML's aliases, 8^12 values in all.
+LAUGHS = "[&b0 [x], " + ", ".join(f"&b{n} [{', '.join([f'*b{n - 1}'] * 8)}]" for n in range(1, 13)) + "]"
 #: Values in place of others in a text.
 HOSTILE = (
     "", "nan", "inf", "-1", "1e308", "1e19", "-0", "0x10", "9" * 5000, "1" + "0" * 400, "\x00", "\ufeff", "\u202e", "'",
     '"', "[]", "{}", "null", "true", "~", "a,b", "a\nb", "=cmd|' /C calc'!A0", "../../x", "/dev/zero", "2026-13-45",
-    "!!int ''", "!!python/object/apply:os.system [id]", "&a [*a, *a]", "[" * 3000, "{a: " * 3000, "x" * 200_000,
+    "!!int ''", "0x" + "f" * 5000, "!!python/object/apply:os.system [id]", "&a [*a, *a]",
+    LAUGHS, "[" * 3000, "{a: " * 3000, "x" * 200_000,
     "[/b]",
 )  # fmt: skip
 
@@ -249,6 +252,62 @@ def test_provenance_and_state(tmp_path: Path) -> None:
     write_state(tmp_path, State(inputs="x"))
     sound = json.dumps(json.loads((tmp_path / "state.json").read_text()))
     hold(tmp_path, "state.json", lambda rng: rewritten(sound, rng), lambda path: read_state(path.parent), refused=False)
+
+
+def test_sealed_provenance_of_a_stranger(tmp_path: Path) -> None:
+    """Whoever writes a run folder can seal what is in it."""
+    pytest.importorskip("torch")
+    from benchmark.commands.verify import _remarks
+    from benchmark.pipeline.cache import changed_cases
+    from benchmark.rundir.digests import damaged_results, read_provenance
+    from benchmark.rundir.sealed import write_sealed
+
+    sound = json.dumps({
+        "outputs": {"metrics.csv": "0" * 64}, "ablations": ["without_crf"], "costs": {"fit_seconds": 1.5},
+        "cohort": {"format": "isles2018", "partition": "training", "cases": {"case_1": {"sha256": "0", "ids": {}}}},
+        "folds": None, "packages": {"torch": "2"}, "hardware": {"cores": 2}, "git": {"commit": "abc", "clean": True},
+    })  # fmt: skip
+
+    def make(rng: np.random.Generator) -> bytes:
+        content = rewritten(sound, rng)
+        try:
+            value = json.loads(content)
+            if isinstance(value, dict):
+                write_sealed(tmp_path / "sealed.json", value)
+                return (tmp_path / "sealed.json").read_bytes()
+        except (ValueError, RecursionError):
+            pass
+        return content
+
+    def read(path: Path) -> None:
+        damaged = damaged_results(path.parent)
+        needed = ("outputs", "ablations", "packages", "hardware", "git", "folds", "cohort.cases", "cohort.format")
+        provenance = read_provenance(path.parent, *needed)
+        changed_cases({"case_1": "0"}, provenance)
+        _remarks(damaged, provenance)
+
+    hold(tmp_path, "provenance.json", make, read)
+
+
+def test_config_of_a_run_folder(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    import yaml
+
+    from benchmark.rundir.trust import require_harmless
+    from benchmark.suite.config_files import read_yaml
+
+    sound = yaml.safe_dump({
+        "seed_everything": 0, "model": {"class_path": "benchmark.methods.strokenet.StrokeNet", "init_args": {"a": [1]}},
+        "data": {"cohort": "c", "fold": 0, "batch_size": 4}, "trainer": {"accelerator": "cpu", "max_epochs": 2},
+        "suite": {"method": "strokenet", "inputs": "0"}, "predictions": {"folder": "p", "submission": "s"},
+        "requires": {"torch": "pip install torch"},
+    })  # fmt: skip
+    hold(
+        tmp_path,
+        "config.yaml",
+        lambda rng: rewritten(sound, rng),
+        lambda path: require_harmless(path.parent, read_yaml(path)),
+    )
 
 
 def test_folds_csv(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboard.cases import read_cases, sort_cases, write_cases
+from leaderboard.cases import read_cases, sort_cases, synthetic_rows, write_cases
 from leaderboard.columns import CASE_COLUMNS
 from leaderboard.errors import InputError
 
@@ -85,11 +85,21 @@ def test_sorting_leaves_a_table_of_one_row(build):
         ("a,case_1,P1,0,ok,0.5,inf,0.5,0.5,1.0,10.0,11.0", r":3: hausdorff_mm is 'inf'"),
         ("a,case_1,P1,1.5,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: fold is '1.5'"),
         ("a,case_1,P1,0,fine,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: status is 'fine'"),
+        ("a,case_1,P1,1e19,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: fold is '1e19': it must be a whole number"),
+        ("a,case_1,P1,0,ok,0.5,1e308,0.5,0.5,1.0,10.0,11.0", r":3: hausdorff_mm is '1e308'"),
+        (f"a,case_1,P1,{'9' * 5000},ok,0.5,1.0,0.5,0.5,1.0,10.0,11.0", r":3: fold is '9{60}…'"),
+        (
+            "=1+1,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0",
+            r":3: the method '=1\+1' begins a spreadsheet's formula",
+        ),
+        ("a,@case,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: the case '@case' begins a spreadsheet's formula"),
+        ("a,case_1,-P,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: the patient '-P' begins a spreadsheet's formula"),
+        ('"a\nb",case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0', r":3: the method 'a\\nb' has a line break"),
         (",case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: method is empty"),
         ("a,,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: case is empty"),
         ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,,11.0", r":3: reference_ml is empty"),
         ("a,case_1,P1", r":3: has 3 of 12 fields: the file was cut short"),
-        ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0,7,8", r":3: is not a row"),
+        ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0,7,8", r":3: has 14 fields where the table has 12"),
     ],
 )
 def test_a_field_that_makes_no_sense_is_named_by_line(tmp_path, line, message):
@@ -118,7 +128,7 @@ def test_many_problems_are_cut_short(tmp_path):
     [
         (b"", "is empty"),
         (HEADER.encode() + b"\n", "has no rows"),
-        (b"method,case\na,case_1\n", "lacks the columns patient, fold"),
+        (b"dice,case\n1,case_1\n", r"lacks the column method \(it has dice, case\): add it"),
         (bytes(range(128, 256)), "is not a text file"),
     ],
 )
@@ -139,7 +149,7 @@ def test_a_table_that_is_cut_short_is_refused(tmp_path, build):
     with pytest.raises(InputError) as caught:
         read_cases(path)
     assert caught.value.problems == [
-        f"{path}:4: has 12 of 21 fields: the file was cut short, score the predictions again"
+        f"{path}:4: has 12 of 21 fields: the file was cut short, or a field is missing: complete it"
     ]
 
 
@@ -171,3 +181,33 @@ def test_a_folder_is_refused(tmp_path):
 def test_no_file_is_refused():
     with pytest.raises(InputError, match="name at least one"):
         read_cases([])
+
+
+def test_whole_numbers_are_not_rounded(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text(f"{HEADER},reference_lesions\n{SOUND},1.5\n")
+    with pytest.raises(InputError, match=r":2: reference_lesions is '1\.5': it must be a whole number"):
+        read_cases(path)
+
+
+def test_a_table_with_other_columns_in_another_order_is_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("seconds,dice,case,method\n3,0.5,c1,a\n")
+    read = read_cases(path)
+    assert (read["dice"].iloc[0], read["seconds"].iloc[0]) == (0.5, "3")
+    assert (read["patient"].iloc[0], read["status"].iloc[0]) == ("", "ok")
+    assert read["fold"].isna().all()
+
+
+def test_the_mark_of_synthetic_rows_is_a_last_column_of_tables_that_have_any(tmp_path, build):
+    cases = build({"a": [{"data": "synthetic"}, {}]})
+    write_cases(tmp_path / "twin.csv", cases)
+    header, first, second = (tmp_path / "twin.csv").read_text().splitlines()
+    assert header.endswith(",diagonal_mm,data")
+    assert (first.rpartition(",")[2], second.rpartition(",")[2]) == ("synthetic", "")
+    write_cases(tmp_path / "other.csv", build({"b": [{}, {}]}))
+    assert "data" not in (tmp_path / "other.csv").read_text()
+    both = read_cases([tmp_path / "twin.csv", tmp_path / "other.csv"])
+    assert synthetic_rows(both).tolist() == [True, False, False, False]
+    write_cases(tmp_path / "again.csv", read_cases(tmp_path / "twin.csv"))
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "twin.csv").read_bytes()

@@ -13,6 +13,7 @@ import pytest
 
 from leaderboard import cli
 from leaderboard.cli import main
+from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.ranking.arguments import ranking_options
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.policies import POLICIES
@@ -212,7 +213,7 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
     out = tmp_path / "a.csv"
     for wrong, message in [
         ((tmp_path / "none", predictions, out), "none: does not exist"),
-        ((tmp_path / "empty", predictions, out), "holds no ISLES cases"),
+        ((tmp_path / "empty", predictions, out), "holds no cases"),
         ((cohort, tmp_path / "none", out), "none: does not exist"),
         ((cohort, tmp_path / "empty", out), "holds no .nii"),
         ((cohort, tmp_path / "file", out), "is not a folder"),
@@ -220,7 +221,9 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
         ((cohort, predictions, tmp_path / "pipe.csv"), "is no regular file, and is left as it is"),
         ((cohort, predictions, out, "me", "--patients", str(tmp_path / "none.csv")), "none.csv: is no file"),
         ((cohort, predictions, tmp_path / "file" / "a.csv"), "cannot be made"),
-        ((cohort, predictions, out, "\t"), "method's name"),
+        ((cohort, predictions, out, " "), "method's name is empty"),
+        ((cohort, predictions, out, "a\nb"), r"the method 'a\nb' has a line break"),
+        ((cohort, predictions, out, "=1+1"), "the method '=1+1' begins a spreadsheet's formula"),
         ((cohort, predictions, out, "me", "--partition", "testing"), "has no testing cases"),
         ((cohort, predictions, out, "me", "--folds", str(tmp_path / "none.csv")), "does not exist"),
     ]:
@@ -236,7 +239,7 @@ def test_wrong_input_of_rank_is_one_line_a_problem(cohort, predictions, tmp_path
     out = str(tmp_path / "leaderboard.csv")
     for wrong, message in [
         (["none.csv", "--out", out], "none.csv: does not exist"),
-        ([str(tmp_path / "text.csv"), "--out", out], "lacks the columns"),
+        ([str(tmp_path / "text.csv"), "--out", out], "lacks the columns method, case"),
         ([str(tmp_path), "--out", out], "cannot be read"),
     ]:
         assert main(["rank", *wrong]) == 1
@@ -261,7 +264,8 @@ def test_wrong_input_of_rank_is_one_line_a_problem(cohort, predictions, tmp_path
         ["score"],
         ["rank", "a.csv"],
         ["rank", "a.csv", "--out", "a.csv"],
-        ["rank", "a.csv", "--out", "b.csv", "--metrics", "dice"],
+        ["rank", "a.csv", "--out", "b.csv", "--scheme", "dice", "--metrics", "recall"],
+        ["rank", "a.csv", "--out", "b.csv", "--scheme", "dice", "--metrics", "dice,recall"],
         ["rank", "a.csv", "--out", "b.csv", "--colour"],
         ["rank", "a.csv", "-o", "b.csv"],
         ["rank", "a.csv", "--out", "b.csv", "--latex=yes"],
@@ -529,3 +533,26 @@ def test_metrics_that_no_table_has_are_said_to_be_none(cohort, predictions, tmp_
         assert main([*rank, "--metrics", metric]) == 1
         (problem,) = complaints(capsys)
         assert problem.startswith(said)
+
+
+def test_scores_of_a_twin_carry_the_word_synthetic_to_every_table(cohort, predictions, tmp_path, capsys):
+    (cohort / "banner.txt").write_text(SYNTHETIC)
+    assert score(cohort, predictions, tmp_path / "scored.csv") == 0
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(tmp_path / "scored.csv", tmp_path / "elsewhere" / "a.csv")
+    out = tmp_path / "elsewhere" / "board.csv"
+    capsys.readouterr()
+    assert main(["rank", str(tmp_path / "elsewhere" / "a.csv"), "--out", str(out), "--resamples", "0"]) == 0
+    assert capsys.readouterr().out.startswith("Synthetic twin: ")
+    assert SYNTHETIC in out.with_suffix(".md").read_text()
+    assert out.read_text().splitlines()[1].endswith(",synthetic")
+
+
+def test_patients_of_5000_digits_are_taken_or_refused_in_a_line(cohort, predictions, tmp_path, capsys):
+    number = "9" * 5000
+    table = tmp_path / "p.csv"
+    table.write_text(f"case,patient\ncase_1,{number}\ncase_2,{number}\n{number},1\n")
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--patients", str(table)) == 0
+    rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--resamples", "30"]
+    assert main(rank) == 0
+    assert "Traceback" not in capsys.readouterr().err

@@ -69,12 +69,29 @@ def test_writing_leaves_what_agrees_and_the_cases_alone(results):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"colour": "red"}', '{"resamples": "many"}', '{"seed": true}', '{"scheme": "luck"}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"colour": "red"}',
+        '{"resamples": "many"}',
+        '{"seed": true}',
+        '{"scheme": "luck"}',
+        '{"metrics": [1]}',
+        '{"metrics": "dice"}',
+        '{"metrics": ["dice:lower"]}',
+        '{"resamples": 1000000000000}',
+        '{"seed": -1}',
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"seed": ' + "9" * 5000 + "}",
+    ],
 )
 def test_settings_at_fault_are_an_input_error(results, capsys, text):
     (results / "two" / "leaderboard.json").write_text(text)
     assert main([str(results)]) == 1
-    assert "leaderboard.json" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "leaderboard.json" in line or "dice:lower" in line
 
 
 def test_a_folder_without_leaderboards_is_an_input_error(tmp_path, capsys):

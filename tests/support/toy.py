@@ -73,6 +73,11 @@ class Toy(Method):
         optimizer = torch.optim.Adam(self.parameters(), 1e-2)
         return scheduled(optimizer, lambda progress: 1 - progress / 2, self.trainer)
 '''
+#: What is said of a toy whose loss raises: the line that does, and what it was given.
+BROKEN = (
+    rf"broken fold 0: .*toy_method\.py:{TOY[: TOY.index('raise RuntimeError')].count(chr(10)) + 1}, in loss: "
+    r"RuntimeError: the toy is broken \(logits \(\d+, 1, \d+, \d+\), reference \(\d+, \d+, \d+\)\)"
+)
 #: ... and one config.
 CONFIG = """
 model: {class_path: toy_method.Toy, init_args: {broken: %s}}

@@ -22,16 +22,11 @@ NAN, INF = math.nan, math.inf
 
 @dataclass(frozen=True)
 class Example:
-    """A pair of masks and what is expected of it.
+    """A pair of masks and what is expected of it."""
 
-    Attributes:
-        name: what it shows.
-        pair: the masks.
-        expected: values by library and metric, by hand; a library or metric that is not named is not looked at.
-    """
-
-    name: str
-    pair: Pair
+    name: str  #: what it shows
+    pair: Pair  #: the masks
+    #: values by library and metric, by hand; a library or metric that is not named is not looked at
     expected: Mapping[str, Scores]
 
 

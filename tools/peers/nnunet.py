@@ -33,6 +33,7 @@ import pandas as pd
 from leaderboard.cases import read_cases, write_cases
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
+from leaderboard.shell import run_command
 
 FOLD, DATASET = 0, 18
 OURS, THEIRS = "plain_unet", "nnunet_2d"
@@ -46,7 +47,7 @@ INSTALL = "pip install torch==2.13.0, then pip install -c constraints.txt -e '.[
 
 @dataclass(frozen=True)
 class Training:
-    """What a training was: its length, and what it took."""
+    """How long a training was, and what it took."""
 
     method: str
     epochs: float
@@ -206,7 +207,7 @@ def rank(work: Work, cohort: Path, folds: Path, predictions: Mapping[str, Path])
 
 
 def table(trainings: Sequence[Training], board: pd.DataFrame) -> str:
-    """Markdown: a row a method."""
+    """Markdown: one row for each method."""
     lines = [
         "| method | parameters | epochs | steps | slices a step | minutes | steps/s | slices/s | mean Dice (SD) "
         "| 95 % set of ranks |",
@@ -224,8 +225,16 @@ def table(trainings: Sequence[Training], board: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def compare(options: argparse.Namespace) -> str:
-    """Do all of it; the table, also written to WORK/peers.md and with the figures to WORK/peers.json."""
+def compare(options: argparse.Namespace) -> int:
+    """Do all of it; the table is printed, and written to WORK/peers.md and with the figures to WORK/peers.json.
+
+    Raises:
+        InputError: something is missing, or failed.
+    """
+    if fault := unusable():
+        raise InputError(fault)
+    if options.minutes <= 0 or options.threads < 1:
+        raise InputError("--minutes must be above 0, and --threads at least 1")
     threads = None if options.device == "cuda" else options.threads
     work = Work(options.work, threads)
 
@@ -245,15 +254,12 @@ def compare(options: argparse.Namespace) -> str:
     record = {"trainings": [theirs.row, ours.row], "versions": versions, "device": options.device, "threads": threads}
     write_text(work.folder / "peers.json", json.dumps(record, indent=1) + "\n")
     write_text(work.folder / "peers.md", text + "\n")
-    return text
+    print(text)
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point.
-
-    Returns:
-        Exit status: 0 done, 1 something is missing or failed.
-    """
+    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, each (default: 10)")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for both (default: cpu)")
@@ -261,19 +267,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=80, help="of the twin (default: 80)")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
     parser.add_argument("--work", type=Path, default=Path("runs/peers"), help="folder to write (default: runs/peers)")
-    options = parser.parse_args(argv)
-    if fault := unusable():
-        print(f"nnunet.py: {fault}", file=sys.stderr)
-        return 1
-    if options.minutes <= 0 or options.threads < 1:
-        print("nnunet.py: --minutes must be above 0, and --threads at least 1", file=sys.stderr)
-        return 1
-    try:
-        print(compare(options))
-    except InputError as error:
-        print("\n".join(f"nnunet.py: {problem}" for problem in error.problems), file=sys.stderr)
-        return 1
-    return 0
+    parser.set_defaults(command=compare)
+    return run_command("nnunet.py", lambda: parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_text
 from leaderboard.scoring.metrics import crop_to_joint_box, measure
 from leaderboard.scoring.surface import border
+from leaderboard.shell import run_command
 
 NEEDED = ("torch", "monai", "panoptica")
 VERSIONS = ("isles-benchmark", "MedPy", "monai", "panoptica", "torch", "numpy", "scipy")
@@ -196,15 +197,15 @@ def with_empty(number: int, prediction: np.ndarray, reference: np.ndarray) -> tu
     return prediction, reference
 
 
-def make_pairs(cohort: Path, seed: int = 0) -> list[Pair]:
-    """A pair a training case of the cohort; the same pairs for the same cohort and seed."""
+def make_pairs(cohort: Path) -> list[Pair]:
+    """One pair for each training case of the cohort; the same pairs for the same cohort."""
     pairs = []
     for number, case in enumerate(read_cohort(cohort, "training").cases):
         if case.reference is None:
             raise InputError(f"{cohort}: {case.name} has no reference: give a cohort with references")
         volume = read_volume(case.reference)
         reference = volume.data > 0
-        prediction = disturbed(reference, volume.spacing_mm, np.random.default_rng([seed, case.number]))
+        prediction = disturbed(reference, volume.spacing_mm, np.random.default_rng([0, case.number]))
         pairs.append(Pair(*with_empty(number, prediction, reference), volume.spacing_mm))
     return pairs
 
@@ -304,7 +305,7 @@ def times_table(seconds: dict[str, float], what: dict[str, str]) -> str:
 
 
 def values_table(comparison: dict[str, dict[str, dict[str, float | int]]]) -> str:
-    """Markdown: a row a library and metric."""
+    """Markdown: one row for each library and metric."""
     lines = [
         "| library | metric | cases | mean, ours | mean, theirs | largest difference | cases that differ "
         "| defined by us alone | by them alone |",
@@ -320,7 +321,7 @@ def values_table(comparison: dict[str, dict[str, dict[str, float | int]]]) -> st
 
 
 def left_over_table(left: dict[tuple[str, str], tuple[int, float]]) -> str:
-    """Markdown: a row a definition that is not ours."""
+    """Markdown: one row for each definition that differs from ours."""
     lines = ["| library | metric | defines it as | cases | largest difference left |", "|---|---|---|---:|---:|"]
     lines += [
         f"| {library} | {metric} | {DEFINITIONS[library, metric]} | {cases} | {largest:.1e} |"
@@ -344,7 +345,16 @@ def plain(value: Any) -> Any:
 
 
 def compare(cohort: Path, rounds: int) -> dict[str, Any]:
-    """Everything that is printed and written."""
+    """Everything that is printed and written.
+
+    Raises:
+        InputError: a library is not installed, or the cohort cannot be read.
+    """
+    if lacking := missing(NEEDED):
+        raise InputError(
+            f"needs {', '.join(lacking)}: pip install torch==2.13.0, then "
+            "pip install . monai==1.6.1 panoptica==2.1.7 in an environment of its own"
+        )
     import torch
 
     torch.set_num_threads(1)
@@ -392,33 +402,23 @@ def compare(cohort: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point.
-
-    Returns:
-        Exit status: 0 done, 1 something is missing.
-    """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--cohort", type=Path, required=True, help="a twin of 256 x 256")
-    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds (default: 3)")
-    options = parser.parse_args(argv)
-    if lacking := missing(NEEDED):
-        print(
-            f"scoring.py: needs {', '.join(lacking)}: pip install torch==2.13.0, then "
-            "pip install . monai==1.6.1 panoptica==2.1.7 in an environment of its own",
-            file=sys.stderr,
-        )
-        return 1
-    try:
-        result = compare(options.cohort, options.rounds)
-    except InputError as error:
-        print("\n".join(f"scoring.py: {problem}" for problem in error.problems), file=sys.stderr)
-        return 1
+def report(options: argparse.Namespace) -> int:
+    """Compare, write the JSON and print the tables."""
+    result = compare(options.cohort, options.rounds)
     write_text(options.out, json.dumps(plain(result), indent=1, allow_nan=False) + "\n")
     tables = times_table(result["seconds_per_case"], result["computes"]), values_table(result["values"])
     print(*tables, result["by_their_definitions"], sep="\n\n")
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--cohort", type=Path, required=True, help="a twin of 256 x 256")
+    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds (default: 3)")
+    parser.set_defaults(command=report)
+    return run_command("scoring.py", lambda: parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -28,58 +28,33 @@ _SKULL_GAP_MM = 1.5
 
 @dataclass(frozen=True)
 class Head:
-    """What makes one patient's head: pose, size, shape and age.
+    """What makes one patient's head: pose, size, shape and age."""
 
-    Attributes:
-        rotation: scanner from head, shape (3, 3).
-        shift_mm: position of the head's centre in the scanner.
-        scale: size relative to the template, along x, y, z.
-        warps: three coarse and three fine fields, the displacement along x, y and z.
-        folding: field that shifts the borders between tissues.
-        skull_field: field that thickens and thins the skull.
-        atrophy: about .5 (young) to 2 (old).
-        ventricle_scale: size of the ventricles relative to the template.
-        scalp_mm: thickness of the scalp.
-        background_hu: HU of the air around the head in the written CT.
-    """
-
-    rotation: np.ndarray
-    shift_mm: np.ndarray
-    scale: np.ndarray
-    warps: tuple[Field, ...]
-    folding: Field
-    skull_field: Field
-    atrophy: float
-    ventricle_scale: float
-    scalp_mm: float
-    background_hu: float
+    rotation: np.ndarray  #: scanner from head, shape (3, 3)
+    shift_mm: np.ndarray  #: position of the head's centre in the scanner
+    scale: np.ndarray  #: size relative to the template, along x, y, z
+    warps: tuple[Field, ...]  #: three coarse and three fine fields, the displacement along x, y and z
+    folding: Field  #: field that shifts the borders between tissues
+    skull_field: Field  #: field that thickens and thins the skull
+    atrophy: float  #: about .5 (young) to 2 (old)
+    ventricle_scale: float  #: size of the ventricles relative to the template
+    scalp_mm: float  #: thickness of the scalp
+    background_hu: float  #: HU of the air around the head in the written CT
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Tissue of one slab on the image grid; arrays of shape (Z, X, Y), float32 unless said otherwise.
+    """Tissue of one slab on the image grid; arrays of shape (Z, X, Y), float32 unless said otherwise."""
 
-    Attributes:
-        grey: grey matter fraction of a voxel.
-        white: white matter fraction.
-        fluid: CSF fraction inside the brain's surface.
-        brain: bool, more than half of the voxel lies inside the brain's surface.
-        head_mm: head coordinates of voxel centres, shape (3, Z, X, Y).
-        depth_mm: depth below the brain's surface, negative outside.
-        ventricle_mm: distance to the ventricles, where `brain`, else 100.
-        outer_hu: HU that CSF, skull, scalp and air outside the brain's surface add to the voxel.
-        head: fraction of the voxel that is not air.
-    """
-
-    grey: np.ndarray
-    white: np.ndarray
-    fluid: np.ndarray
-    brain: np.ndarray
-    head_mm: np.ndarray
-    depth_mm: np.ndarray
-    ventricle_mm: np.ndarray
-    outer_hu: np.ndarray
-    head: np.ndarray
+    grey: np.ndarray  #: grey matter fraction of a voxel
+    white: np.ndarray  #: white matter fraction
+    fluid: np.ndarray  #: CSF fraction inside the brain's surface
+    brain: np.ndarray  #: bool, more than half of the voxel lies inside the brain's surface
+    head_mm: np.ndarray  #: head coordinates of voxel centres, shape (3, Z, X, Y)
+    depth_mm: np.ndarray  #: depth below the brain's surface, negative outside
+    ventricle_mm: np.ndarray  #: distance to the ventricles, where `brain`, else 100
+    outer_hu: np.ndarray  #: HU that CSF, skull, scalp and air outside the brain's surface add to the voxel
+    head: np.ndarray  #: fraction of the voxel that is not air
 
 
 def draw_head(rng: np.random.Generator) -> Head:
@@ -104,13 +79,7 @@ def draw_head(rng: np.random.Generator) -> Head:
 
 
 def cut_slab(head: Head, slab: Slab, centre_mm: float) -> Anatomy:
-    """Cut a slab out of a head, averaging tissue over each voxel.
-
-    Args:
-        head: the patient's head.
-        slab: grid of the images.
-        centre_mm: z of the slab's middle, in the scanner.
-    """
+    """Cut a slab, whose middle lies at z = `centre_mm` in the scanner, out of a head; voxels average the tissue."""
     dx, dy, dz = slab.spacing_mm
     fold = max(1, int(np.ceil(dx / _PLANE_STEP_MM)))
     layers = max(1, round(dz / _SLICE_STEP_MM))
@@ -141,14 +110,14 @@ def crop(anatomy: Anatomy, box: tuple[slice, slice]) -> Anatomy:
     return Anatomy(**{name: values[..., box[0], box[1]] for name, values in vars(anatomy).items()})
 
 
-def head_box(brain: np.ndarray, margin: int = 2) -> tuple[slice, slice]:
-    """Smallest box in plane around all that is True in a (Z, X, Y) mask, with a margin in pixels."""
+def head_box(brain: np.ndarray) -> tuple[slice, slice]:
+    """Smallest box in plane around all that is True in a (Z, X, Y) mask, with a margin of two pixels."""
     slices = []
     for axis in (1, 2):
         others = tuple(a for a in range(3) if a != axis)
         hit = np.flatnonzero(brain.any(axis=others))
         first, last = (int(hit[0]), int(hit[-1])) if hit.size else (0, 0)
-        slices.append(slice(max(0, first - margin), min(brain.shape[axis], last + 1 + margin)))
+        slices.append(slice(max(0, first - 2), min(brain.shape[axis], last + 3)))
     return slices[0], slices[1]
 
 
@@ -238,7 +207,5 @@ def _outside(distance_mm: np.ndarray, thickness_mm: np.ndarray, head: Head) -> t
 
 def _block_mean(image: np.ndarray, fold: int) -> np.ndarray:
     """Mean over blocks of fold x fold pixels; shape (X * fold, Y * fold) -> (X, Y)."""
-    if fold == 1:
-        return image
     x, y = image.shape[0] // fold, image.shape[1] // fold
     return image.reshape(x, fold, y, fold).mean(axis=(1, 3))

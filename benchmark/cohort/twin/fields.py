@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import toeplitz
 
 #: The cube (mm, all three axes, about the centre of the head) in which fields are defined.
 REACH_MM = 150.0
@@ -19,28 +20,22 @@ REACH_MM = 150.0
 _SPLINE_POWER = 151.0 / 315.0
 
 
-def spline_basis(positions_mm: np.ndarray, step_mm: float, reach_mm: float = REACH_MM) -> np.ndarray:
-    """Cubic B-spline weights of lattice points at -reach, -reach + step, ... for each position.
-
-    Args:
-        positions_mm: shape (N,), within +-`reach_mm`.
-        step_mm: lattice step.
-        reach_mm: half the length that the lattice covers.
+def spline_basis(positions_mm: np.ndarray, step_mm: float) -> np.ndarray:
+    """Cubic B-spline weights of the points of a lattice of `step_mm` for N positions within +-`REACH_MM`.
 
     Returns:
         float32, shape (N, lattice points); rows sum to 1.
     """
-    count = lattice_points(step_mm, reach_mm)
-    lattice = np.arange(count) - 1.0
-    distance = np.abs((np.clip(positions_mm, -reach_mm, reach_mm)[:, None] + reach_mm) / step_mm - lattice[None, :])
+    lattice = np.arange(lattice_points(step_mm)) - 1.0
+    distance = np.abs((np.clip(positions_mm, -REACH_MM, REACH_MM)[:, None] + REACH_MM) / step_mm - lattice[None, :])
     inner = 2.0 / 3.0 - distance**2 + distance**3 / 2.0
     outer = np.clip(2.0 - distance, 0.0, None) ** 3 / 6.0
     return np.where(distance < 1.0, inner, outer).astype(np.float32)
 
 
-def lattice_points(step_mm: float, reach_mm: float = REACH_MM) -> int:
-    """Lattice points needed to cover +-`reach_mm` with cubic splines."""
-    return int(np.ceil(2 * reach_mm / step_mm)) + 3
+def lattice_points(step_mm: float) -> int:
+    """Lattice points needed to cover +-`REACH_MM` with cubic splines."""
+    return int(np.ceil(2 * REACH_MM / step_mm)) + 3
 
 
 class Field:
@@ -58,16 +53,7 @@ class Field:
         self.weights *= np.float32(_SPLINE_POWER**-1.5)
 
     def on_grid(self, z_mm: np.ndarray, x_mm: np.ndarray, y_mm: np.ndarray) -> np.ndarray:
-        """The field on a rectangular grid.
-
-        Args:
-            z_mm: shape (Z,).
-            x_mm: shape (X,).
-            y_mm: shape (Y,).
-
-        Returns:
-            float32, shape (Z, X, Y).
-        """
+        """The field on a rectangular grid, float32, shape (Z, X, Y)."""
         bz, bx, by = (spline_basis(np.asarray(axis), self.step_mm) for axis in (z_mm, x_mm, y_mm))
         lattice = np.tensordot(bz, self.weights, axes=(1, 0))
         return bx @ lattice @ by.T
@@ -90,17 +76,10 @@ class Grid:
 def correlated_noise(
     rng: np.random.Generator, x_mm: np.ndarray, y_mm: np.ndarray, count: int, kernel_sd_mm: float
 ) -> np.ndarray:
-    """Independent images of unit-variance noise, correlated in plane as white noise after a Gaussian filter.
-
-    Args:
-        rng: source of randomness.
-        x_mm: pixel centres, shape (X,).
-        y_mm: pixel centres, shape (Y,).
-        count: number of images.
-        kernel_sd_mm: SD of the filter.
+    """Independent images of unit-variance noise, correlated in plane as white noise after a Gaussian of `kernel_sd_mm`.
 
     Returns:
-        float32, shape (count, X, Y).
+        float32, shape (count, X, Y), for pixel centres of shapes (X,) and (Y,).
     """
     step = float(np.sqrt(3.0) * kernel_sd_mm)
     points = lattice_points(step)
@@ -120,22 +99,11 @@ def gaussian_matrix(count: int, sd_pixels: float) -> np.ndarray:
     offsets = np.arange(-(count - 1), count)
     kernel = np.exp(-0.5 * (offsets / sd_pixels) ** 2)
     kernel[np.abs(offsets) > 4 * sd_pixels + 1] = 0.0
-    kernel /= kernel.sum()
-    index = np.arange(count)
-    return kernel[index[:, None] - index[None, :] + count - 1].astype(np.float32)
+    return toeplitz(kernel[count - 1 :] / kernel.sum()).astype(np.float32)
 
 
 def blur(images: np.ndarray, spacing_mm: tuple[float, float], sd_mm: float) -> np.ndarray:
-    """Gaussian filter in plane, zero outside the image.
-
-    Args:
-        images: shape (..., X, Y).
-        spacing_mm: pixel size along X and Y.
-        sd_mm: SD of the filter.
-
-    Returns:
-        float32, the shape of `images`.
-    """
+    """Gaussian filter in plane of images (..., X, Y), zero outside them; float32, the same shape."""
     gx = gaussian_matrix(images.shape[-2], sd_mm / spacing_mm[0])
     gy = gaussian_matrix(images.shape[-1], sd_mm / spacing_mm[1])
     return gx @ images.astype(np.float32, copy=False) @ gy

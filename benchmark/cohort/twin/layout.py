@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from leaderboard.cohort.formats.isles2018 import case_table
+from leaderboard.cohort.formats.isles2018 import FORMAT, case_table
 
 #: The partitions as the table names them.
 PartitionKey = Literal["train", "test"]
@@ -24,23 +24,14 @@ SHORTEST_SCAN_S = 43.0
 
 @dataclass(frozen=True)
 class Slab:
-    """One case: a stack of slices of one patient.
+    """One case: a stack of slices of one patient."""
 
-    Attributes:
-        case: number of the case within its partition.
-        slices: number of slices.
-        frames: number of frames of the perfusion scan.
-        size: pixels along X and along Y.
-        spacing_mm: voxel size along X, Y and Z.
-        ids: image id by kind (``CT``, ``CT_CBF``, ..., and ``OT`` for training cases).
-    """
-
-    case: int
-    slices: int
-    frames: int
-    size: int
-    spacing_mm: tuple[float, float, float]
-    ids: dict[str, int]
+    case: int  #: number of the case within its partition
+    slices: int  #: number of slices
+    frames: int  #: number of frames of the perfusion scan
+    size: int  #: pixels along X and along Y
+    spacing_mm: tuple[float, float, float]  #: voxel size along X, Y and Z
+    ids: dict[str, int]  #: image id by kind (``CT``, ``CT_CBF``, ..., and ``OT`` for training cases)
 
     @property
     def height_mm(self) -> float:
@@ -74,17 +65,11 @@ class Slab:
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient with all slabs that the real cohort has of this patient.
+    """One patient with all slabs that the real cohort has of this patient."""
 
-    Attributes:
-        partition: ``train`` or ``test``.
-        number: number of the patient within the partition.
-        slabs: one or two, from bottom to top, contiguous.
-    """
-
-    partition: PartitionKey
-    number: int
-    slabs: tuple[Slab, ...]
+    partition: PartitionKey  #: ``train`` or ``test``
+    number: int  #: number of the patient within the partition
+    slabs: tuple[Slab, ...]  #: one or two, from bottom to top, contiguous
 
     @property
     def height_mm(self) -> float:
@@ -140,14 +125,7 @@ def _with_spacing(rows: list[dict[Any, Any]], donors: list[dict[Any, Any]]) -> l
 
 def _slab(row: dict[Any, Any], size: int) -> Slab:
     shrink = REAL_SIZE / size
-    kinds = {
-        "CT": "id_ct",
-        "CT_CBF": "id_ct_cbf",
-        "CT_CBV": "id_ct_cbv",
-        "CT_MTT": "id_ct_mtt",
-        "CT_Tmax": "id_ct_tmax",
-    }
-    ids = {kind: int(row[column]) for kind, column in kinds.items()}
+    ids = {kind.name: int(row[f"id_{kind.name.lower()}"]) for kind in FORMAT.images}
     if not np.isnan(row["id_ot"]):
         ids["OT"] = int(row["id_ot"])
     # Known real ids of the time series (cases 1 and 3, test case 1) are the id of the CT less one.

@@ -29,30 +29,16 @@ _STRIATUM = (np.array([24.0, 5.0, 2.0]), np.array([14.0, 24.0, 18.0]))
 
 @dataclass(frozen=True)
 class Deficit:
-    """The stroke on one slab's grid, float32 unless said otherwise.
+    """The stroke on one slab's grid, float32 unless said otherwise."""
 
-    Attributes:
-        territory: membership of the occluded territory, 0 to 1.
-        severity: f, the deficit relative to its peak, before coupling and reperfusion.
-        lesion: the tissue that dies, bool.
-        reference: the lesion as drawn on the follow-up image, bool.
-    """
-
-    territory: np.ndarray
-    severity: np.ndarray
-    lesion: np.ndarray
-    reference: np.ndarray
+    territory: np.ndarray  #: membership of the occluded territory, 0 to 1
+    severity: np.ndarray  #: f, the deficit relative to its peak, before coupling and reperfusion
+    lesion: np.ndarray  #: the tissue that dies, bool
+    reference: np.ndarray  #: the lesion as drawn on the follow-up image, bool
 
 
 def strike(stroke: Stroke, slabs: Sequence[Slab], anatomies: Sequence[Anatomy], grids: Sequence[Grid]) -> list[Deficit]:
-    """Work out the stroke on all slabs of a patient.
-
-    Args:
-        stroke: the patient's stroke.
-        slabs: the patient's slabs.
-        anatomies: tissue of each slab.
-        grids: scanner coordinates of each slab.
-    """
+    """Work out a patient's stroke on all slabs, each with its tissue and its grid of scanner coordinates."""
     territories, borders = zip(
         *(territory_of(stroke, *pair) for pair in zip(anatomies, grids, strict=True)), strict=True
     )
@@ -99,7 +85,7 @@ def territory_of(stroke: Stroke, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarr
 
 
 def _signed_distance(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Distance to the border of a 2D mask in mm, positive inside; the image's edge is no border."""
+    """Distance to the border of a 2D mask in mm, positive inside; the image's edge does not count as a border."""
     if mask.all() or not mask.any():
         return np.full(mask.shape, 60.0 if mask.all() else -60.0, dtype=np.float32)
     inside = ndimage.distance_transform_edt(mask, sampling=spacing_mm)
@@ -177,9 +163,9 @@ def _level(ranks: Sequence[np.ndarray], allowed: Sequence[np.ndarray], voxel_ml:
     return float(values[order[max(0, reached - 1)]])
 
 
-def tidy(mask: np.ndarray, spacing_mm: tuple[float, float], radius_mm: float = 1.0) -> np.ndarray:
-    """Close, then open, each slice with a cross of about `radius_mm`; nothing where pixels are larger than that."""
-    steps = round(radius_mm / max(spacing_mm))
+def tidy(mask: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Close, then open, each slice with a cross of about 1 mm; unchanged where pixels are much larger."""
+    steps = round(1.0 / max(spacing_mm))
     if steps < 1:
         return mask
     cross = ndimage.generate_binary_structure(2, 1)[None]

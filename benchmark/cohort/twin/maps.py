@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import circulant
 
 #: Singular values below this share of the largest are dropped.
 TRUNCATION = 0.15
@@ -24,19 +25,12 @@ STORED_SCALE = 10.0
 
 @dataclass(frozen=True)
 class Maps:
-    """Perfusion maps of voxels, float32, shape (N,).
+    """Perfusion maps of voxels, float32, shape (N,)."""
 
-    Attributes:
-        cbf: ml/100 ml/min.
-        cbv: ml/100 ml.
-        mtt_s: 0 to 24.
-        tmax_s: 0 to 75 % of the scan.
-    """
-
-    cbf: np.ndarray
-    cbv: np.ndarray
-    mtt_s: np.ndarray
-    tmax_s: np.ndarray
+    cbf: np.ndarray  #: ml/100 ml/min
+    cbv: np.ndarray  #: ml/100 ml
+    mtt_s: np.ndarray  #: 0 to 24
+    tmax_s: np.ndarray  #: 0 to 75 % of the scan
 
 
 def inverse_of(aif_hu: np.ndarray, frame_s: float, truncation: float = TRUNCATION) -> np.ndarray:
@@ -52,8 +46,7 @@ def inverse_of(aif_hu: np.ndarray, frame_s: float, truncation: float = TRUNCATIO
     """
     frames = aif_hu.size
     padded = np.concatenate([aif_hu, np.zeros(frames)])
-    index = (np.arange(2 * frames)[:, None] - np.arange(2 * frames)[None, :]) % (2 * frames)
-    u, s, vt = np.linalg.svd(frame_s * padded[index])
+    u, s, vt = np.linalg.svd(frame_s * circulant(padded))
     kept = s > truncation * s[0]
     inverse = (vt[kept].T / s[kept]) @ u[:, kept].T
     return inverse[:, :frames].astype(np.float32)

@@ -24,35 +24,23 @@ NOISE_SD_MM, VENDOR_SD_MM = 1.2, 1.7
 
 @dataclass(frozen=True)
 class Scan:
-    """How a patient was scanned.
+    """How a patient was scanned."""
 
-    Attributes:
-        centre_mm: z of the middle of all slabs, in the scanner.
-        aif_scale: arterial enhancement relative to the phantom's.
-        noise_hu: SD of the noise in the perfusion series, before smoothing.
-        ct_noise_hu: SD of the noise in the CT.
-        early_sign_hu: hypodensity of the lesion in the CT.
-    """
-
-    centre_mm: float
-    aif_scale: float
-    noise_hu: float
-    ct_noise_hu: float
-    early_sign_hu: float
+    centre_mm: float  #: z of the middle of all slabs, in the scanner
+    aif_scale: float  #: arterial enhancement relative to the phantom's
+    noise_hu: float  #: SD of the noise in the perfusion series, before smoothing
+    ct_noise_hu: float  #: SD of the noise in the CT
+    early_sign_hu: float  #: hypodensity of the lesion in the CT
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of one case; shape (X, Y, Z), types and units as the real cohort stores them.
+    """The images of one case; shape (X, Y, Z), types and units as the real cohort stores them."""
 
-    Attributes:
-        by_kind: ``CT`` (int32, HU), ``CT_CBF`` and ``CT_CBV`` (uint16), ``CT_MTT`` and ``CT_Tmax`` (float64, s) and,
-            where asked for, ``CT_4DPWI`` (float32, HU, shape (X, Y, Z, T)).
-        reference: uint8, {0, 1}.
-    """
-
+    #: ``CT`` (int32, HU), ``CT_CBF`` and ``CT_CBV`` (uint16), ``CT_MTT`` and ``CT_Tmax`` (float64, s) and, where asked
+    #: for, ``CT_4DPWI`` (float32, HU, shape (X, Y, Z, T))
     by_kind: dict[str, np.ndarray]
-    reference: np.ndarray
+    reference: np.ndarray  #: uint8, {0, 1}
 
 
 def draw_scan(rng: np.random.Generator, height_mm: float) -> Scan:
@@ -82,16 +70,7 @@ def _cohort_key(patient: Patient, seed: int) -> list[int]:
 
 
 def simulate(patient: Patient, seed: int, with_4d: bool = False) -> list[Images]:
-    """Simulate all slabs of a patient.
-
-    Args:
-        patient: who.
-        seed: the twin's seed.
-        with_4d: make the perfusion series too.
-
-    Returns:
-        Images of each slab, in the order of `patient.slabs`.
-    """
+    """The images of each slab of a patient, in the order of `patient.slabs`; `with_4d` adds the perfusion series."""
     streams = np.random.SeedSequence([*_cohort_key(patient, seed), patient.number]).spawn(4 + len(patient.slabs))
     scan_rng, head_rng, stroke_rng, supply_rng, *noise_rngs = (np.random.default_rng(stream) for stream in streams)
     scan = draw_scan(scan_rng, patient.height_mm)
@@ -151,20 +130,10 @@ def image_perfusion(
     scan: Scan,
     baseline: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """The perfusion maps of a slab, 0 outside the brain (steps 9 and 10).
+    """The perfusion maps of a slab by kind, shape (Z, X, Y), 0 outside the brain (steps 9 and 10).
 
-    Args:
-        rng: source of the noise.
-        slab: grid of the images.
-        anatomy: tissue inside `box`.
-        grid: scanner coordinates inside `box`.
-        box: the part of the image that holds brain.
-        perfusion: true perfusion inside `box`.
-        scan: noise and arterial input.
-        baseline: CT to which the smoothed enhancement is added for the time series, or None for none.
-
-    Returns:
-        Images by kind; shape (Z, X, Y), the time series (Z, X, Y, T).
+    Anatomy, grid and perfusion are those inside `box`, the part of the image that holds brain. With a `baseline`, the
+    CT, the time series (Z, X, Y, T) comes too: the smoothed enhancement added to it.
     """
     times = slab.frame_s * np.arange(slab.frames)
     aif = arterial_input(scan.aif_scale)[0][np.round(times / TABLE_STEP_S).astype(int)]

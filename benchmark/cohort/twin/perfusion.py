@@ -32,52 +32,30 @@ LONGEST_DELAY_S, LONGEST_MTT_S = 14.0, 24.0
 
 @dataclass(frozen=True)
 class Supply:
-    """A patient's perfusion apart from the stroke; drawn once a patient.
+    """A patient's perfusion apart from the stroke; drawn once for each patient."""
 
-    Attributes:
-        flow_scale: the patient's CBF relative to normal.
-        flow_fields: coarse and fine variation of CBF.
-        volume_field: variation of CBV.
-        delay_field: variation of the delay.
-        vessel_field: its zero crossings are where vessels run.
-        vessel_fraction: blood volume fraction inside a visible vessel.
-        stroke_delay_s: extra delay where the stroke is severe.
-        leukoaraiosis: CBF lost in periventricular white matter, 0 to .7 (0: the patient has none).
-        leukoaraiosis_field: patchiness of it.
-        old_infarct: centre in head mm and radius in mm, or None.
-        carotid: side (+1 left) and extra delay in s of a narrow carotid artery, or None.
-    """
-
-    flow_scale: float
-    flow_fields: tuple[Field, Field]
-    volume_field: Field
-    delay_field: Field
-    vessel_field: Field
-    vessel_fraction: float
-    stroke_delay_s: float
-    leukoaraiosis: float
-    leukoaraiosis_field: Field
-    old_infarct: tuple[np.ndarray, float] | None
-    carotid: tuple[int, float] | None
+    flow_scale: float  #: the patient's CBF relative to normal
+    flow_fields: tuple[Field, Field]  #: coarse and fine variation of CBF
+    volume_field: Field  #: variation of CBV
+    delay_field: Field  #: variation of the delay
+    vessel_field: Field  #: its zero crossings are where vessels run
+    vessel_fraction: float  #: blood volume fraction inside a visible vessel
+    stroke_delay_s: float  #: extra delay where the stroke is severe
+    leukoaraiosis: float  #: CBF lost in periventricular white matter, 0 to .7 (0: the patient has none)
+    leukoaraiosis_field: Field  #: patchiness of it
+    old_infarct: tuple[np.ndarray, float] | None  #: centre in head mm and radius in mm, or None
+    carotid: tuple[int, float] | None  #: side (+1 left) and extra delay in s of a narrow carotid artery, or None
 
 
 @dataclass(frozen=True)
 class Perfusion:
-    """True perfusion on a slab's grid; float32.
+    """True perfusion on a slab's grid; float32."""
 
-    Attributes:
-        cbf: cerebral blood flow.
-        mtt_s: mean transit time.
-        delay_s: arrival of the contrast agent after the arterial input.
-        vessel: volume fraction of arterial blood in visible vessels.
-        old_infarct: membership of an old infarct, 0 to 1.
-    """
-
-    cbf: np.ndarray
-    mtt_s: np.ndarray
-    delay_s: np.ndarray
-    vessel: np.ndarray
-    old_infarct: np.ndarray
+    cbf: np.ndarray  #: cerebral blood flow
+    mtt_s: np.ndarray  #: mean transit time
+    delay_s: np.ndarray  #: arrival of the contrast agent after the arterial input
+    vessel: np.ndarray  #: volume fraction of arterial blood in visible vessels
+    old_infarct: np.ndarray  #: membership of an old infarct, 0 to 1
 
 
 def draw_supply(rng: np.random.Generator, z_range_mm: tuple[float, float]) -> Supply:
@@ -169,18 +147,13 @@ def _ellipsoid(
     return np.sqrt(sum(((position[a] - centre[a]) / half_axes[a]) ** 2 for a in range(3)))
 
 
-def arterial_input(scale: float, lag_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Arterial enhancement and its integral, every `TABLE_STEP_S` from t = 0 on, long enough for any scan.
+def arterial_input(scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """`scale` times the phantom's arterial enhancement in HU and its integral in HU s, float64, of equal length.
 
-    Args:
-        scale: factor on the phantom's enhancement.
-        lag_s: shift to later times.
-
-    Returns:
-        HU and HU s, float64, of equal length; beyond the phantom's 49 s the enhancement stays.
+    Every `TABLE_STEP_S` from t = 0 on, long enough for any scan; beyond the phantom's 49 s the enhancement stays.
     """
     times = np.arange(0, 90.0, TABLE_STEP_S)
-    hu = scale * np.interp(times - lag_s, np.arange(1, 50, 2), PHANTOM_AIF_HU)
+    hu = scale * np.interp(times, np.arange(1, 50, 2), PHANTOM_AIF_HU)
     return hu, np.concatenate([[0.0], np.cumsum(0.5 * (hu[1:] + hu[:-1]) * TABLE_STEP_S)])
 
 

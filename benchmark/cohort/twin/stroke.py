@@ -22,39 +22,22 @@ LESION_LN_ML = (2.70, 1.3)
 
 @dataclass(frozen=True)
 class Stroke:
-    """What is drawn once a patient; fields are read by every slab.
+    """What is drawn once for each patient; every slab reads the fields."""
 
-    Attributes:
-        occlusion: key of `OCCLUSIONS`.
-        side: +1 left, -1 right.
-        lesion_ml: lesion volume wanted, a slab.
-        hypoperfused_ml: hypoperfused volume wanted, a slab.
-        peak: severity of the core, 0 to 1.
-        coupling: extra severity inside the lesion.
-        flow_left: share of the deficit still there at the scan (1 unless reperfused).
-        delay_left: share of the extra delay still there.
-        reopened_field: where it is high, a branch has reopened and the deficit is mostly gone.
-        border_field: waves the border of the territory.
-        collateral_field: patchiness of the collateral supply.
-        hidden_field: vulnerability of the tissue.
-        emboli: one row an embolus: rank in the territory (0 to 1) and radius in mm; shape (N, 2).
-        shift_mm: error of the reference's position along x and y.
-    """
-
-    occlusion: str
-    side: int
-    lesion_ml: float
-    hypoperfused_ml: float
-    peak: float
-    coupling: float
-    flow_left: float
-    delay_left: float
-    reopened_field: Field
-    border_field: Field
-    collateral_field: Field
-    hidden_field: Field
-    emboli: np.ndarray
-    shift_mm: tuple[float, float]
+    occlusion: str  #: key of `OCCLUSIONS`
+    side: int  #: +1 left, -1 right
+    lesion_ml: float  #: wanted lesion volume of each slab
+    hypoperfused_ml: float  #: wanted hypoperfused volume of each slab
+    peak: float  #: severity of the core, 0 to 1
+    coupling: float  #: extra severity inside the lesion
+    flow_left: float  #: share of the deficit still there at the scan (1 unless reperfused)
+    delay_left: float  #: share of the extra delay still there
+    reopened_field: Field  #: where it is high, a branch has reopened and the deficit is mostly gone
+    border_field: Field  #: waves the border of the territory
+    collateral_field: Field  #: patchiness of the collateral supply
+    hidden_field: Field  #: vulnerability of the tissue
+    emboli: np.ndarray  #: one row for each embolus: rank in the territory (0 to 1) and radius in mm; shape (N, 2)
+    shift_mm: tuple[float, float]  #: error of the reference's position along x and y
 
 
 def draw_stroke(rng: np.random.Generator, strata: np.ndarray) -> Stroke:

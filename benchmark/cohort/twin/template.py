@@ -20,23 +20,14 @@ MARGIN = 30
 
 @dataclass(frozen=True)
 class Template:
-    """Tissue of the average brain on a 1 mm grid, and distances on a 2 mm grid; axes x (left to right), y, z.
+    """Tissue of the average brain on a 1 mm grid, and distances on a 2 mm grid; axes x (left to right), y, z."""
 
-    Attributes:
-        grey: grey matter probability, float32.
-        white: white matter probability, float32.
-        origin_mm: MNI coordinate of voxel 0 of the tissue maps.
-        depth_mm: depth below the surface of the brain, negative outside it, float32, every 2 mm.
-        ventricle_mm: distance to the lateral and third ventricles, float32, every 2 mm.
-        coarse_origin_mm: MNI coordinate of voxel 0 of the distance maps.
-    """
-
-    grey: np.ndarray
-    white: np.ndarray
-    origin_mm: np.ndarray
-    depth_mm: np.ndarray
-    ventricle_mm: np.ndarray
-    coarse_origin_mm: np.ndarray
+    grey: np.ndarray  #: grey matter probability, float32
+    white: np.ndarray  #: white matter probability, float32
+    origin_mm: np.ndarray  #: MNI coordinate of voxel 0 of the tissue maps
+    depth_mm: np.ndarray  #: depth below the surface of the brain, negative outside it, float32, every 2 mm
+    ventricle_mm: np.ndarray  #: distance to the lateral and third ventricles, float32, every 2 mm
+    coarse_origin_mm: np.ndarray  #: MNI coordinate of voxel 0 of the distance maps
 
     def tissue_at(self, mni_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Grey and white matter probability at MNI coordinates of shape (3, N); each float32, shape (N,)."""

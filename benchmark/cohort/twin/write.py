@@ -1,4 +1,4 @@
-"""Writing the twin: the ISLES 2018 tree, byte-faithful in everything but its content.
+"""Writing the twin: the ISLES 2018 tree, with the real files' names and headers and a synthetic content.
 
 Header facts of the real files: the affine is the identity (sform code 2, qform code 0), the spacing stands in
 ``pixdim`` alone, ``scl_slope`` is nan, units are mm and s.
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab, patients_of
 from benchmark.cohort.twin.patient import Images, simulate
+from leaderboard.cohort.formats.isles2018 import FORMAT
 from leaderboard.cohort.names import case_name
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
@@ -129,12 +130,11 @@ def image_path(out: Path, partition: PartitionKey, slab: Slab, kind: str) -> Pat
 
 
 def _kinds(with_4d: bool) -> tuple[str, ...]:
-    kinds = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT")
-    return (*kinds, "CT_4DPWI") if with_4d else kinds
+    return (*(kind.name for kind in FORMAT.images), "OT", *(["CT_4DPWI"] if with_4d else []))
 
 
 def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tuple[int, ...]:
-    """Cases of a patient, up to case `count`, of which a file is not there."""
+    """Cases of a patient, up to case `count`, that lack a file."""
     return tuple(
         slab.case
         for slab in patient.slabs
@@ -160,9 +160,9 @@ def _run(todo: Sequence[Simulation], jobs: int | None) -> Iterator[int]:
 
 
 def _use_one_thread() -> None:
-    """Keep linear algebra to one thread for the rest of this process: speed, and the same bytes everywhere.
+    """Keep linear algebra to one thread for the rest of this process: faster, and the same bytes everywhere.
 
-    A function of this module, so that a new process has loaded numpy's libraries before they are limited.
+    It lives in this module so that a new process has loaded numpy's libraries before they are limited.
     """
     threadpool_limits(1)
 
@@ -209,7 +209,7 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
     if path.is_file():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if found != manifest:
             raise InputError(f"{out}: holds a twin of other arguments (see {MANIFEST}): give another folder")

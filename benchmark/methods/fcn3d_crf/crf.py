@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import ndimage
 from scipy.special import expit
 
 from benchmark.methods.fcn3d_crf.lattice import PermutohedralLattice
@@ -22,36 +23,27 @@ Units = Literal["voxels", "mm"]
 #: Probabilities are at least this before their logarithm is taken (pydensecrf's own default, which the authors used).
 LEAST_PROBABILITY = 1e-5
 #: Standard deviations are at least this, so that no training ends in a field that cannot be computed. Images are
-#: z-scored and positions count voxels or mm: with less, no two voxels would be alike.
+#: z-scored and positions count voxels or mm: with less, no two voxels would count as similar.
 LEAST_SIGMA = 0.01
-#: How far the box reaches beyond the brain, in standard deviations of the wider kernel. What is cut off changes the
-#: norm of the voxels at the box's edge and travels inwards, a kernel's width in each iteration, fading. With 9, the
-#: brain differs by less than 2e-5 where every voxel, background too, is as good as undecided, the hardest case; by
-#: less than 1e-6 where the background is decided.
+#: How far the box reaches beyond the brain, in standard deviations of the wider kernel. Cutting changes the norm of the
+#: voxels at the box's edge, and the change travels inwards, one kernel's width in each iteration, fading. With 9, the
+#: brain differs by less than 2e-5 in the hardest case, where every voxel, background too, is nearly undecided, and by
+#: less than 1e-6 where the background is clear.
 MARGIN_SIGMAS = 9.0
 
 
 @dataclass(frozen=True)
 class CRFSettings:
-    """Parameters of the field; the defaults are those of the authors' challenge code.
+    """Parameters of the field; the defaults are those of the authors' challenge code."""
 
-    Attributes:
-        iterations: of mean-field inference.
-        gaussian_sigma: standard deviation of the smoothness kernel along each axis, in `units`.
-        gaussian_weight: its weight (Potts compatibility); 0 leaves the kernel out.
-        bilateral_sigma: spatial standard deviation of the appearance kernel, in `units`.
-        intensity_sigma: its standard deviation along each z-scored image.
-        bilateral_weight: its weight; 0 leaves the kernel out, as the authors' test submission did.
-        units: of the spatial standard deviations. In voxels, as in the authors' code, a slice 12 mm away is as near
-            as a pixel 0.9 mm away.
-    """
-
-    iterations: int = 5
-    gaussian_sigma: float = 2.0
-    gaussian_weight: float = 2.0
-    bilateral_sigma: float = 2.0
-    intensity_sigma: float = 0.75
-    bilateral_weight: float = 2.0
+    iterations: int = 5  #: of mean-field inference
+    gaussian_sigma: float = 2.0  #: standard deviation of the smoothness kernel along each axis, in `units`
+    gaussian_weight: float = 2.0  #: its weight (Potts compatibility); 0 leaves the kernel out
+    bilateral_sigma: float = 2.0  #: spatial standard deviation of the appearance kernel, in `units`
+    intensity_sigma: float = 0.75  #: its standard deviation along each z-scored image
+    bilateral_weight: float = 2.0  #: its weight; 0 leaves the kernel out, as the authors' test submission did
+    #: of the spatial standard deviations. In voxels, as in the authors' code, a slice 12 mm away is as near as a pixel
+    #: 0.9 mm away.
     units: Units = "voxels"
 
     def __post_init__(self) -> None:
@@ -85,7 +77,7 @@ def dense_crf(
         images: (C, D, H, W), z-scored.
         spacing_mm: distance of the slices, rows and columns; matters in mm alone.
         settings: of the field.
-        box: what is looked at; voxels outside do not exist.
+        box: the part that is computed, as if no voxels lay outside.
 
     Returns:
         (D, H, W) of the box, float32.
@@ -138,7 +130,7 @@ def dense_crf_in_brain(
     spacing_mm: tuple[float, float, float],
     settings: CRFSettings,
 ) -> np.ndarray:
-    """`dense_crf` on the brain's bounding box and a margin; outside the box the probability stays what it was.
+    """`dense_crf` on the brain's bounding box and a margin; outside the box the probability stays as it was.
 
     Args:
         probability: (D, H, W), 0 to 1.
@@ -148,7 +140,7 @@ def dense_crf_in_brain(
         settings: of the field.
 
     Returns:
-        (D, H, W) float32. In the brain it is that of the whole array within 1e-4.
+        (D, H, W) float32. In the brain it agrees with the result for the whole array within 1e-4.
     """
     result = probability.astype(np.float32)
     if not brain.any():
@@ -160,24 +152,18 @@ def dense_crf_in_brain(
 
 def margin_voxels(spacing_mm: tuple[float, float, float], settings: CRFSettings) -> tuple[int, int, int]:
     """How many voxels the box reaches beyond the brain along each axis."""
-    sigmas = [
-        sigma
-        for sigma, weight in (
-            (settings.gaussian_sigma, settings.gaussian_weight),
-            (settings.bilateral_sigma, settings.bilateral_weight),
-        )
-        if weight
-    ]
-    reach = MARGIN_SIGMAS * max(sigmas, default=0.0)
+    reach = MARGIN_SIGMAS * max(
+        settings.gaussian_sigma if settings.gaussian_weight else 0.0,
+        settings.bilateral_sigma if settings.bilateral_weight else 0.0,
+    )
     depth, height, width = (int(np.ceil(reach / (size if settings.units == "mm" else 1.0))) for size in spacing_mm)
     return depth, height, width
 
 
 def brain_box(brain: np.ndarray, margin: tuple[int, ...]) -> tuple[slice, ...]:
     """Bounding box of a mask that is not empty, widened by a margin in voxels and cut at the array's ends."""
-    box = []
-    for axis, (length, reach) in enumerate(zip(brain.shape, margin, strict=True)):
-        others = tuple(other for other in range(brain.ndim) if other != axis)
-        places = np.flatnonzero(brain.any(axis=others))
-        box.append(slice(max(int(places[0]) - reach, 0), min(int(places[-1]) + 1 + reach, length)))
-    return tuple(box)
+    (box,) = ndimage.find_objects(brain.astype(np.uint8))
+    return tuple(
+        slice(max(part.start - reach, 0), min(part.stop + reach, length))
+        for part, reach, length in zip(box, margin, brain.shape, strict=True)
+    )

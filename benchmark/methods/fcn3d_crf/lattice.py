@@ -8,8 +8,8 @@ points squared.
 
 Arithmetic and order are those of Krähenbühl & Koltun's C++ code (in the package pydensecrf2), in float32: on a regular
 grid many points lie on the border of two simplices, and the last digit decides which corners exist. (That code fills up
-the last block of four points with points at the origin, whose corners then exist too; here they do not.) It looks up
-each corner in one large hash table and waits for memory; here corners are numbers in sorted arrays, one for each of the
+the last block of four points with points at the origin, whose corners then exist too; not so here.) It looks up each
+corner in one large hash table and waits for memory; here corners are numbers in sorted arrays, one for each of the
 d + 1 classes of corners, and a neighbour lies in the class before or after, at a fixed distance.
 """
 
@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-#: Numbers of corners are below this as whole numbers; in pairs, that is complex numbers, below this each.
+#: Limits for the numbers of corners: of whole numbers, and of each part of complex numbers.
 WHOLE, PAIR = 2**63, 2**53
 
 
@@ -75,14 +75,7 @@ class PermutohedralLattice:
         return before, after
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Sums of the values, weighted by the lattice's Gaussian of the distance (up to a common factor).
-
-        Args:
-            values: (N,) float32.
-
-        Returns:
-            (N,) float32.
-        """
+        """(N,) -> (N,) float32: sums of the values, weighted by a Gaussian of the distance, up to a common factor."""
         blurred = np.zeros(self.corners + 1, dtype=np.float32)  # the last one stands for corners that do not exist
         places = list(zip(self._classes, self._corner, self._weights, strict=True))
         for own, corner, weight in places:

@@ -8,9 +8,7 @@ from torch.nn import functional
 from benchmark.methods.losses import full_precision
 
 
-def cross_entropy_and_soft_dice(
-    logits: Tensor, reference: Tensor, valid: Tensor, *, smooth: float = 1.0
-) -> tuple[Tensor, Tensor]:
+def cross_entropy_and_soft_dice(logits: Tensor, reference: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """Mean sigmoid cross-entropy, and 1 - soft Dice; both of each volume, averaged over the volumes.
 
     ``Dice = (2 sum(p g) + e) / (sum p + sum g + e)``, p before it is made binary. The authors' code has no e; our
@@ -21,7 +19,6 @@ def cross_entropy_and_soft_dice(
         logits: (N, 1, D, H, W).
         reference: (N, D, H, W), 0 or 1.
         valid: (N, D, H, W) bool, False where a volume was padded.
-        smooth: e.
 
     Returns:
         The two scalars; the loss is their sum.
@@ -33,5 +30,5 @@ def cross_entropy_and_soft_dice(
     entropy = (entropy * inside).sum(dim=1) / inside.sum(dim=1).clamp(min=1)
     probability, lesion = logits.sigmoid() * inside, lesion * inside
     overlap, total = (probability * lesion).sum(dim=1), (probability + lesion).sum(dim=1)
-    dice = (2 * overlap + smooth) / (total + smooth)
+    dice = (2 * overlap + 1) / (total + 1)
     return entropy.mean(), (1 - dice).mean()

@@ -27,9 +27,9 @@ class FCN3DCRFMethod(Method):
     The row ``<method>_without_crf`` has the same weights and no CRF. Validation during training has none either.
 
     Args:
-        learning_rate: of Adam at the start; falls as 0.95^(step / 200). Deep volumes bear no more than about 1e-4: an
-            early step of Adam moves every weight by the rate, all those of a sum of up to 32,000 the same way.
-        paper: Adagrad at 0.01 in place of Adam, as submitted; `learning_rate` is not looked at then.
+        learning_rate: of Adam at the start; falls as 0.95^(step / 200). Deep volumes diverge above about 1e-4: an early
+            step of Adam moves every weight by the rate, and all weights of a sum of up to 32,000 the same way.
+        paper: Adagrad at 0.01 in place of Adam, as submitted; ignores `learning_rate`.
         crf_iterations: of mean-field inference; see `crf.CRFSettings` for the field's parameters.
         crf_gaussian_sigma: standard deviation of the smoothness kernel.
         crf_gaussian_weight: its weight.

@@ -22,14 +22,10 @@ def conv_prelu(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """Convolutions with their activations; what the level began with is added behind the last activation.
+    """Convolutions with their activations; the level's input is added after the last activation.
 
-    V-Net adds before the last activation, and so did the authors later; their submitted version adds after it.
-
-    Args:
-        channels_in: of the first convolution.
-        channels: of all the others.
-        convolutions: how many there are.
+    V-Net adds before the last activation, and so did the authors later; their submitted version adds after it. The
+    first of the convolutions takes `channels_in` channels, all others `channels`.
     """
 
     def __init__(self, channels_in: int, channels: int, convolutions: int) -> None:
@@ -39,8 +35,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, channels_in, D, H, W) and (N, channels, D, H, W) -> (N, channels, D, H, W)."""
-        result: Tensor = self.body(x) + shortcut
-        return result
+        return self.body(x) + shortcut
 
 
 class Down(nn.Module):
@@ -59,8 +54,7 @@ class Down(nn.Module):
         depth, height, width = (size % 2 for size in x.shape[2:])
         if depth or height or width:
             x = functional.pad(x, (0, width, 0, height, 0, depth))
-        result: Tensor = self.activation(self.convolution(x))
-        return result
+        return self.activation(self.convolution(x))
 
 
 class Up(nn.Module):
@@ -74,15 +68,14 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(N, C, d, h, w) and a tensor (N, ., D, H, W) of the size wanted -> (N, C/2, D, H, W)."""
         depth, height, width = skip.shape[2:]
-        result: Tensor = self.activation(self.convolution(x)[:, :, :depth, :height, :width])
-        return result
+        return self.activation(self.convolution(x)[:, :, :depth, :height, :width])
 
 
 class FCN3D(nn.Module):
     """The whole network: five levels, 16 to 256 channels.
 
     Weights start Xavier-uniform, as the authors'. Biases start at 0, as in their later code (VNet-Tensorflow, e102e2c):
-    with the submission's biases of 1 the untrained logits lie around a mean that is another one with each seed.
+    with the submission's biases of 1 the mean of the untrained logits changes with each seed.
 
     Args:
         channels: input images.
@@ -113,14 +106,7 @@ class FCN3D(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the lesion.
-
-        Args:
-            x: (N, channels, D, H, W), any depth, height and width.
-
-        Returns:
-            (N, 1, D, H, W).
-        """
+        """(N, channels, D, H, W), of any size -> logits of the lesion (N, 1, D, H, W)."""
         x = self.input(x)
         skips: list[Tensor] = []
         for level, encoder in enumerate(self.encoders):
@@ -131,5 +117,4 @@ class FCN3D(nn.Module):
         for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
             upsampled = up(x, skip)
             x = decoder(torch.cat([upsampled, skip], dim=1), upsampled)
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)

@@ -9,10 +9,10 @@ from torch.nn import functional
 from benchmark.methods.distributed import summed
 
 
-def dice(logits: Tensor, reference: Tensor, valid: Tensor, *, smooth: float = 1.0) -> Tensor:
+def dice(logits: Tensor, reference: Tensor, valid: Tensor, smooth: float = 1.0) -> Tensor:
     """``1 - (2 sum p q + e) / (sum q + sum p + e)`` over the whole batch, of all processes: eq. 4 with its one class.
 
-    The paper's formula has no e; with it (our choice) a batch without lesion has a value and a gradient.
+    The paper's formula has no e; with e = 1 (our choice) a batch without lesion has a value and a gradient.
 
     Args:
         logits: (N, 1, H, W), before the sigmoid.

@@ -84,7 +84,7 @@ class MSDCNNMethod(Method):
         self.preparation = PadToMultiple(MSDCNN.multiple) if size is None else ResizeTo(size)
 
     def configure_network(self, channels: int) -> nn.Module:
-        """See `Method`; which maps lie where is the cohort's business."""
+        """See `Method`; the cohort says which map lies where."""
         kinds = self.data.held_out[0].channels
         return MSDCNN(
             places(kinds, PATH_A), places(kinds, PATH_B), *self.kernels, *self.dropouts, self.light,
@@ -110,12 +110,7 @@ class MSDCNNMethod(Method):
 
 
 def median_filtered(probability: Tensor, side: int) -> Tensor:
-    """Median over `side` x `side` pixels of each slice; the border repeats its pixels.
-
-    Args:
-        probability: (D, H, W).
-        side: odd.
-    """
+    """Median over `side` x `side` pixels, `side` odd, of each slice of (D, H, W); the border repeats its pixels."""
     if probability.device.type == "cpu":  # SciPy's is twice as fast as sorting
 
         def of_slices(volume: np.ndarray) -> np.ndarray:

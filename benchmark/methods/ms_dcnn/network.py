@@ -25,7 +25,7 @@ UP = (512, 256, 128, 64)
 
 
 class DenseUnit(nn.Module):
-    """BN-ReLU-conv1-BN-ReLU-conv3-dropout; gives its new channels alone."""
+    """BN-ReLU-conv1-BN-ReLU-conv3-dropout; returns only its new channels."""
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class DenseBlock(nn.Module):
 
 
 def recomputed(unit: nn.Module, features: Sequence[Tensor]) -> Tensor:
-    """What the unit gives, with its activations computed again in the backward pass (under the same dropout).
+    """The unit's output, with its activations computed again in the backward pass (under the same dropout).
 
     The concatenation is the unit's own, so it is not kept either: a block keeps memory in proportion to its units, not
     to their square.
@@ -77,17 +77,16 @@ def recomputed(unit: nn.Module, features: Sequence[Tensor]) -> Tensor:
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), statistics_frozen(unit)
 
-    new: Tensor = checkpoint(unit, *features, use_reentrant=False, context_fn=contexts)
-    return new
+    return checkpoint(unit, *features, use_reentrant=False, context_fn=contexts)
 
 
 @contextmanager
 def statistics_frozen(module: nn.Module) -> Iterator[None]:
     """Batch normalisation as in training, but a pass does not count for the running statistics.
 
-    The second pass over the same batch would: they would then follow the last batches alone (0.81 of the old in place
-    of 0.9), and the evaluated network would depend on whether memory was short. They stay in use, with a momentum of
-    0 and a counter to throw away, since the two passes must keep the same tensors for the backward pass.
+    Otherwise the second pass over the same batch would count too: the statistics would follow the last batches (0.81 of
+    the old in place of 0.9), and the evaluated network would depend on whether memory was short. They stay in use, with
+    a momentum of 0 and a counter to throw away, since both passes must keep the same tensors for the backward pass.
     """
     norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
@@ -220,12 +219,11 @@ class MSDCNN(nn.Module):
         checkpointed: bool = False,
     ) -> None:
         super().__init__()
-        self.maps_a, self.maps_b = list(maps_a), list(maps_b)
         # Lists as indices would be sent to the device at every step, which waits for it.
-        self.register_buffer("index_a", torch.tensor(self.maps_a), persistent=False)
-        self.register_buffer("index_b", torch.tensor(self.maps_b), persistent=False)
-        self.path_a = DensePath(len(self.maps_a), kernel_a, dropout_a, light, checkpointed)
-        self.path_b = DensePath(len(self.maps_b), kernel_b, dropout_b, light, checkpointed)
+        self.register_buffer("index_a", torch.tensor(list(maps_a)), persistent=False)
+        self.register_buffer("index_b", torch.tensor(list(maps_b)), persistent=False)
+        self.path_a = DensePath(len(maps_a), kernel_a, dropout_a, light, checkpointed)
+        self.path_b = DensePath(len(maps_b), kernel_b, dropout_b, light, checkpointed)
         self._beside: SideStream | None = None
         self.fusion = nn.Sequential(
             nn.Conv2d(2 * UP[-1], UP[-1], 3, padding=1, bias=False),
@@ -235,19 +233,13 @@ class MSDCNN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits.
-
-        Args:
-            x: (N, C, H, W), all maps of the cohort.
-
-        Returns:
-            (N, 1, H, W).
+        """All maps of the cohort (N, C, H, W) -> logits (N, 1, H, W).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("ms_dcnn", x, self.multiple)
-        # The paths need nothing of each other, and neither keeps a GPU busy.
+        # The paths are independent, and neither keeps a GPU busy.
         beside = self._beside if self._beside and self._beside.device == x.device else SideStream(x.device)
         self._beside = beside
         beside.follow()

@@ -11,9 +11,7 @@ from torch.nn import functional
 from benchmark.methods.distributed import summed
 
 
-def multiscale_dice(
-    logits: Sequence[Tensor], reference: Tensor, valid: Tensor, *, lesion_prior: float, smooth: float = 1.0
-) -> Tensor:
+def multiscale_dice(logits: Sequence[Tensor], reference: Tensor, valid: Tensor, *, lesion_prior: float) -> Tensor:
     """Sum over levels of ``1 - sum_c w_c D_c`` with ``D_c = (2 sum p g + e) / (sum p^2 + sum g^2 + e)``.
 
     The sums run over the whole batch, of all processes, and ``w_c = (1 / prior_c) / sum (1 / prior)`` (the first
@@ -26,7 +24,6 @@ def multiscale_dice(
         reference: (N, H, W), 0 or 1.
         valid: (N, H, W) bool.
         lesion_prior: share of lesion pixels in the training fold, in (0, 1).
-        smooth: e.
 
     Returns:
         A scalar between 0 and the number of levels.
@@ -44,6 +41,6 @@ def multiscale_dice(
         overlap = (probability * truth).sum(dim=(0, 2, 3))
         size = probability.square().sum(dim=(0, 2, 3)) + truth.square().sum(dim=(0, 2, 3))
         overlap, size = summed(overlap, size)
-        background, lesion = ((2 * overlap + smooth) / (size + smooth)).unbind()
+        background, lesion = ((2 * overlap + 1) / (size + 1)).unbind()
         total = total + 1 - (weights[0] * background + weights[1] * lesion)
     return total

@@ -1,7 +1,7 @@
 """The 2D Multi-Scale Res-Net of Lucas & Heinrich (ISLES 2017).
 
 A U-Net over five scales (paper: 240 to 15 pixels) in which each level's input, pooled, goes down beside the pooled
-activation; the lowest level has 1x1 convolutions; a classifier stands on every level of the upscaling path.
+activation; the lowest level has 1x1 convolutions; every level of the upscaling path has a classifier.
 """
 
 from __future__ import annotations
@@ -32,17 +32,16 @@ def level(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
 
 
 class MultiScaleResNet(nn.Module):
-    """Contracting path with carried inputs, upscaling path with a classifier a level.
+    """Contracting path with carried inputs, upscaling path with a classifier at every level.
 
     Args:
         channels: of the input: maps x hemispheric flips x slices (paper: 7 x 2 x 3 = 42).
-        classes: of each softmax.
     """
 
     #: Height and width must be multiples of this: four 2x2 poolings.
     multiple = 16
 
-    def __init__(self, channels: int, classes: int = 2) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.encoders = nn.ModuleList()
         for width in WIDTHS[:-1]:
@@ -53,19 +52,15 @@ class MultiScaleResNet(nn.Module):
             level(below + width, width, kernel=3)
             for below, width in zip(reversed(WIDTHS[1:]), reversed(WIDTHS[:-1]), strict=True)
         )
-        self.heads = nn.ModuleList(nn.Conv2d(width, classes, kernel_size=1) for width in reversed(WIDTHS[:-1]))
+        self.heads = nn.ModuleList(nn.Conv2d(width, 2, kernel_size=1) for width in reversed(WIDTHS[:-1]))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Logits of every level of the upscaling path, the finest first.
+        """(N, channels, H, W) -> logits of every level of the upscaling path, the finest first.
 
-        Args:
-            x: (N, channels, H, W).
-
-        Returns:
-            (N, classes, h, w) with (h, w) = (H, W), then a half, a quarter and an eighth of it.
+        They are (N, 2, h, w) with (h, w) = (H, W), then a half, a quarter and an eighth of it.
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("multiscale_resnet", x, self.multiple)
         skips = []

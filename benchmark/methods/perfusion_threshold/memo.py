@@ -1,4 +1,4 @@
-"""What was measured of a case, remembered within a process: the rows of a suite ask for the same."""
+"""Measurements of cases, remembered within a process: the rows of a suite ask for the same ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CAPACITY = 2**30
 class FlowMemo:
     """Flows by the content of the arrays that they were measured from.
 
-    What does not fit any more is measured each time: rows look at the cases in the same order, so that to make room by
-    forgetting the oldest would leave nothing that is asked for again.
+    What no longer fits is measured each time. Rows visit the cases in the same order, so forgetting the oldest would
+    always drop what is needed next.
 
     Args:
         capacity: bytes of the flows that are kept, at most.
@@ -29,7 +29,7 @@ class FlowMemo:
         self._flows: dict[bytes, Flow] = {}
 
     def measured(self, measure: Callable[..., Flow], *arguments: Any) -> Flow:
-        """`measure` of these arguments (arrays, and what `repr` tells apart), once; the flow is not to be changed."""
+        """`measure` of these arguments (arrays, and values that `repr` tells apart), once; do not change the flow."""
         digest = hashlib.sha256()
         for argument in arguments:
             is_array = isinstance(argument, np.ndarray)

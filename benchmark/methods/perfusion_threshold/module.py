@@ -17,7 +17,7 @@ from leaderboard.errors import InputError
 
 #: The images that the rule needs, in the order in which a batch holds them.
 KINDS = tuple(kind.name for kind in isles2018.FORMAT.images)
-#: The rows of a fold are computed in one process, and look at the same cases.
+#: One process computes all rows of a fold, from the same cases.
 _FLOWS = FlowMemo()
 #: Thresholds on rCBF that Tfit chooses from.
 CANDIDATES = np.arange(15, 61) / 100
@@ -34,7 +34,7 @@ class PerfusionThreshold(RuleMethod):
         fitted: choose `rcbf_below` from 0.15 to 0.60 by the mean Dice over the training cases (needs one epoch).
 
     Raises:
-        ValueError: neither threshold is given, or the fit is asked for beside other conditions.
+        InputError: neither threshold is given, or the fit is asked for beside other conditions.
     """
 
     rcbf: Tensor
@@ -90,7 +90,7 @@ class PerfusionThreshold(RuleMethod):
         return on_host(segment, batch["brain"], batch["image"], self.rcbf).bool()
 
     def on_train_epoch_start(self) -> None:
-        """An epoch that was interrupted begins anew."""
+        """Start the sums anew, after an interrupted epoch too."""
         self._forget()
 
     def fit_case(self, batch: Batch) -> None:
@@ -118,11 +118,7 @@ class PerfusionThreshold(RuleMethod):
 
 
 def check_kinds(kinds: Sequence[str], cohort: str) -> None:
-    """Refuse images that are not those of CT perfusion.
-
-    Args:
-        kinds: the kind of each image of a case, in order.
-        cohort: name of the cohort, for the message.
+    """Refuse a cohort whose images are not those of CT perfusion.
 
     Raises:
         InputError: `kinds` are others than `KINDS`.

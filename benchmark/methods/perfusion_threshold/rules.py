@@ -31,17 +31,11 @@ _CROSS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 
 @dataclass(frozen=True)
 class Flow:
-    """What the thresholds look at.
+    """What the thresholds look at."""
 
-    Attributes:
-        rcbf: (D, H, W) smoothed CBF as a share of the opposite hemisphere's median; infinite outside `valid`.
-        tmax: (D, H, W) smoothed Tmax in s; 0 outside `valid`.
-        valid: (D, H, W) bool, brain without CSF, vessels and the skull's margin.
-    """
-
-    rcbf: np.ndarray
-    tmax: np.ndarray
-    valid: np.ndarray
+    rcbf: np.ndarray  #: (D, H, W) smoothed CBF as a share of the opposite hemisphere's median; infinite outside `valid`
+    tmax: np.ndarray  #: (D, H, W) smoothed Tmax in s; 0 outside `valid`
+    valid: np.ndarray  #: (D, H, W) bool, brain without CSF, vessels and the skull's margin
 
 
 def measure_flow(
@@ -88,7 +82,7 @@ def within(mask: np.ndarray, margin_mm: float, spacing_mm: Sequence[float]) -> n
     """The mask grown in plane by a margin.
 
     A pixel belongs to it if its centre lies within the margin from the mask's edge, which runs half a pixel from the
-    outermost centres. So 3 pixels of 0.88 mm remain 3 pixels from 0.80 to 1.04 mm, and become one of 3.5 mm.
+    outermost centres. So a margin of 3 pixels of 0.88 mm is 3 pixels from 0.80 to 1.04 mm, and one pixel of 3.5 mm.
 
     Args:
         mask: (D, H, W) bool.
@@ -120,12 +114,7 @@ def smooth(values: np.ndarray, mask: np.ndarray, sd_mm: float, spacing_mm: Seque
 
 
 def relative_to_opposite(cbf: np.ndarray, valid: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """CBF as a share of the median over the opposite hemisphere's valid voxels (step 3).
-
-    Args:
-        cbf: (D, H, W).
-        valid: (D, H, W) bool.
-        side: (H, W) bool, one hemisphere.
+    """CBF as a share of the median over the opposite hemisphere's valid voxels (step 3); `side` is one hemisphere.
 
     Returns:
         (D, H, W); infinite outside `valid`, and wherever the opposite hemisphere gives no positive median.
@@ -152,8 +141,8 @@ def segment(
     Args:
         flow: what `measure_flow` gave.
         spacing_mm: voxel size along x, y, z.
-        rcbf_below: lesion has less relative CBF than this; None asks nothing of it.
-        tmax_above: lesion has a longer Tmax than this, in s; None asks nothing of it.
+        rcbf_below: lesion has less relative CBF than this; None: any.
+        tmax_above: lesion has a longer Tmax than this, in s; None: any.
         smallest_ml: connected components (over faces) of a smaller volume are dropped.
 
     Returns:
@@ -179,8 +168,8 @@ def drop_small(mask: np.ndarray, smallest_ml: float, spacing_mm: Sequence[float]
 def dice_by_threshold(flow: Flow, reference: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Dice of the rule ``rcbf < threshold`` for many thresholds at once.
 
-    The binary opening of ``rcbf < t`` is ``closed < t``, where `closed` is the grey closing of rcbf, for every t; so
-    one closing and a histogram stand for an opening a threshold.
+    The binary opening of ``rcbf < t`` is ``closed < t``, where `closed` is the grey closing of rcbf, for every t: one
+    closing and a sort replace one opening for each threshold.
 
     Args:
         flow: what `measure_flow` gave.
@@ -206,11 +195,11 @@ def dice_by_threshold(flow: Flow, reference: np.ndarray, thresholds: np.ndarray)
 def best_threshold(dice_sums: np.ndarray, cases: float, thresholds: np.ndarray) -> float:
     """The threshold of greatest mean Dice, the smallest where several are equal.
 
-    Means are compared to nine digits: the order in which sums were made must not decide.
+    Means are compared to nine digits, so that the order of summation does not decide.
 
     Args:
         dice_sums: (K,) Dice of each threshold, summed over the cases.
-        cases: how many these were.
+        cases: how many.
         thresholds: (K,) ascending.
     """
     return float(thresholds[int(np.argmax(np.round(dice_sums / max(cases, 1), 9)))])

@@ -11,14 +11,14 @@ from torch.nn import functional
 from benchmark.methods.distributed import summed
 
 
-def supervision_weights(levels: int, lowest: float = 1e-6) -> list[float]:
-    """Weights of the decoder's resolutions, the finest first: 1/2^i, but `lowest` for the coarsest; their sum is 1.
+def supervision_weights(levels: int) -> list[float]:
+    """Weights of the decoder's resolutions, the finest first: 1/2^i, but 1e-6 for the coarsest; their sum is 1.
 
     nnU-Net gives the coarsest 0, and 1e-6 under DDP, which wants a gradient for every parameter; here 1e-6 always.
     """
     weights = [1 / 2**level for level in range(levels)]
     if levels > 1:
-        weights[-1] = lowest
+        weights[-1] = 1e-6
     return [weight / sum(weights) for weight in weights]
 
 
@@ -50,19 +50,18 @@ def deep_supervision(
     return {"loss": dice + entropy, "dice": dice, "cross_entropy": entropy}
 
 
-def lesion_dice(logits: Tensor, truth: Tensor, inside: Tensor, *, batch_dice: bool, smooth: float = 1e-5) -> Tensor:
-    """``1 - (2 sum p g + e) / (sum p + sum g + e)`` of the lesion class (nnU-Net's soft Dice without background).
+def lesion_dice(logits: Tensor, truth: Tensor, inside: Tensor, *, batch_dice: bool) -> Tensor:
+    """``1 - (2 sum p g + e) / (sum p + sum g + e)`` of the lesion, e = 1e-5 (nnU-Net's soft Dice without background).
 
     Args:
         logits: (N, 2, ...).
         truth: (N, ...) float, 0 or 1.
         inside: (N, ...) float, 0 where padded.
         batch_dice: one Dice over the batch of all processes, else the mean over samples.
-        smooth: e.
     """
     axes = tuple(range(0 if batch_dice else 1, truth.ndim))
     p, g = logits.float().softmax(dim=1)[:, 1] * inside, truth * inside
     overlap, size = (p * g).sum(dim=axes), p.sum(dim=axes) + g.sum(dim=axes)
     if batch_dice:
         overlap, size = summed(overlap, size)
-    return (1 - (2 * overlap + smooth) / (size + smooth).clamp(min=1e-8)).mean()
+    return (1 - (2 * overlap + 1e-5) / (size + 1e-5).clamp(min=1e-8)).mean()

@@ -38,7 +38,7 @@ class PlainUNetMethod(Method):
         mirror: average the softmax over the flips in plane when predicting.
     """
 
-    planar_on_gpu = True  # instance normalisation would turn every layer's image round
+    planar_on_gpu = True  # instance normalisation would reorder every layer's image
     static = True
 
     def __init__(
@@ -85,7 +85,7 @@ class PlainUNetMethod(Method):
         """The mean over no flip, either flip and both, turned back.
 
         As in nnU-Net, no mirroring where training did not mirror, which is where the augmentation was left out
-        (`benchmark sanity`): a network that knows its cases by heart knows nothing of their mirror images.
+        (`benchmark sanity`): a network that has memorised its cases has not seen their mirror images.
         """
         mirrors = self.mirror and (self._trainer is None or self.data.augmented)
         axes = [axis for count in range(3 if mirrors else 1) for axis in itertools.combinations((-2, -1), count)]

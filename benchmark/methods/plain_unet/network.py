@@ -30,17 +30,9 @@ class PlainUNet(nn.Module):
         widths: channels by stage.
         kernels: kernel by stage, each of two or three sizes.
         strides: stride with which each stage begins; the first is 1 everywhere.
-        classes: of the softmax.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        widths: Sequence[int],
-        kernels: Sequence[Size],
-        strides: Sequence[Size],
-        classes: int = 2,
-    ) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], kernels: Sequence[Size], strides: Sequence[Size]) -> None:
         super().__init__()
         flat = len(kernels[0]) == 2
         up: Any = nn.ConvTranspose2d if flat else nn.ConvTranspose3d
@@ -56,21 +48,17 @@ class PlainUNet(nn.Module):
             width, stride = widths[place], strides[place + 1]
             self.ups.append(up(channels, width, kernel_size=stride, stride=stride))
             self.decoders.append(stage(2 * width, width, kernels[place], (1,) * len(stride)))
-            self.heads.append(head(width, classes, kernel_size=1))
+            self.heads.append(head(width, 2, kernel_size=1))
             channels = width
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Logits, the finest first.
+        """(N, channels, [D,] H, W) -> logits (N, 2, ...), the finest first.
 
-        Args:
-            x: (N, channels, [D,] H, W).
-
-        Returns:
-            (N, classes, ...) at every resolution of the decoder while training, else at the finest alone.
+        While training at every resolution of the decoder, else at the finest alone.
 
         Raises:
-            ValueError: a size is no multiple of the strides, or the coarsest stage would hold a single voxel.
+            ValueError: a size is not a multiple of the strides, or the coarsest stage would hold a single voxel.
         """
         self._check(tuple(x.shape[2:]))
         skips = []

@@ -41,13 +41,12 @@ class ResidualUNet(nn.Module):
     Args:
         channels: input maps.
         base: channels at full resolution; each scale doubles them.
-        classes: channels of the softmax.
     """
 
     #: Height and width must be multiples of this: four 2x2 poolings.
     multiple = 16
 
-    def __init__(self, channels: int, base: int = 32, classes: int = 2) -> None:
+    def __init__(self, channels: int, base: int = 32) -> None:
         super().__init__()
         widths = [base * 2**level for level in range(5)]
         self.encoders = nn.ModuleList(
@@ -58,19 +57,13 @@ class ResidualUNet(nn.Module):
             nn.ConvTranspose2d(2 * width, width, kernel_size=2, stride=2) for width in reversed(widths[:-1])
         )
         self.decoders = nn.ModuleList(ResidualBlock(2 * width, width) for width in reversed(widths[:-1]))
-        self.head = nn.Conv2d(base, classes, kernel_size=1)
+        self.head = nn.Conv2d(base, 2, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits.
-
-        Args:
-            x: (N, channels, H, W).
-
-        Returns:
-            (N, classes, H, W).
+        """(N, channels, H, W) -> logits (N, 2, H, W).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("residual_unet", x, self.multiple)
         skips = []

@@ -55,7 +55,7 @@ class StrokeNetMethod(Method):
     """StrokeNet trained with focal loss under its curriculum; threshold 0.5, no post-processing.
 
     Args:
-        alpha: weight of lesion in the focal loss (0.25 is the library default, kept as the `paper-default` flag).
+        alpha: weight of lesion in the focal loss (libraries default to 0.25).
         gamma: focusing parameter at the end of the curriculum.
         learning_rate: of Adam at the start; falls as (1 - progress)^0.9.
         crop: side of the crops in stages A and B as a share of the slice's.

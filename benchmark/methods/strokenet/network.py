@@ -25,7 +25,7 @@ GROUPS = 8
 def group_norm(channels: int) -> nn.Module:
     """Group normalisation (Wu & He 2018): each volume by its own statistics, whatever else is in the batch.
 
-    But for the slices that a batch of different depths is padded with: they count.
+    Slices that pad a batch of different depths do count.
     """
     return nn.GroupNorm(GROUPS, channels)
 
@@ -78,8 +78,9 @@ class Refinement(nn.Module):
     dilations, and through the slices) -> merge, add -> residual unit.
     """
 
-    def __init__(self, channels_in: int, norm: Norm, channels: int = 64, branch: int = 16) -> None:
+    def __init__(self, channels_in: int, norm: Norm) -> None:
         super().__init__()
+        channels, branch = 64, 16
         self.reduce = conv_norm_relu(channels_in, channels, (1, 1, 1), norm)
         self.local = ResidualUnit(channels, channels, norm)
         self.context = nn.ModuleList(
@@ -137,16 +138,10 @@ class StrokeNet(nn.Module):
         nn.init.constant_(self.head.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the lesion.
-
-        Args:
-            x: (N, channels, D, H, W), any depth.
-
-        Returns:
-            (N, 1, D, H, W).
+        """(N, channels, D, H, W), of any depth -> logits of the lesion (N, 1, D, H, W).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: H or W is not a multiple of 16.
         """
         check_multiples("strokenet", x, self.multiple)
         full = self.pre(x)

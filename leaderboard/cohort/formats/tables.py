@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from leaderboard.errors import InputError
+from leaderboard.io.tables import read_table
 
 
 def find_table(folders: Iterable[Path], stem: str) -> Path | None:
@@ -21,15 +21,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     Raises:
         InputError: it cannot be read.
     """
-    if path.suffix.lower() == ".xlsx":
-        lines = _workbook(path)
-    else:
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                lines = [[field.strip() for field in line] for line in csv.reader(file)]
-        except (OSError, UnicodeDecodeError, csv.Error):
-            raise InputError(f"{path}: is no CSV file in UTF-8: save it again as one") from None
-    header, *rows = [line for line in lines if any(line)] or [[]]
+    if path.suffix.lower() != ".xlsx":
+        table = read_table(path)
+        return [dict(zip(table.columns, row, strict=True)) for row in table.fields(*table.columns)]
+    header, *rows = [line for line in _workbook(path) if any(line)] or [[]]
     return [dict(zip(header, row, strict=False)) for row in rows]
 
 

@@ -8,10 +8,13 @@ from benchmark.cohort.folds import read_fold_file
 from leaderboard.errors import InputError
 
 FAULTY = {
-    "a column is missing": ("case,fold\ncase_1,0\n", ["has no column patient"]),
-    "a case is there twice": ("case,patient,fold\ncase_1,a,0\ncase_2,b,1\ncase_1,a,0\n", ["line 4: case_1 is there"]),
-    "a fold is a fraction": ("case,patient,fold\ncase_1,a,0\ncase_2,b,1.0\n", ["line 3: fold 1.0 is no whole number"]),
-    "a fold is negative": ("case,patient,fold\ncase_1,a,0\ncase_2,b,-1\n", ["line 3: fold -1 is no whole number"]),
+    "a column is missing": ("case,fold\ncase_1,0\n", ["lacks the column patient"]),
+    "a case is there twice": ("case,patient,fold\ncase_1,a,0\ncase_2,b,1\ncase_1,a,0\n", ["line 4: 'case_1' is there"]),
+    "a fold is a fraction": (
+        "case,patient,fold\ncase_1,a,0\ncase_2,b,1.0\n",
+        ["line 3: fold '1.0' is not a whole number"],
+    ),
+    "a fold is negative": ("case,patient,fold\ncase_1,a,0\ncase_2,b,-1\n", ["line 3: fold '-1' is not a whole number"]),
     "a fold is skipped": ("case,patient,fold\ncase_1,a,0\ncase_2,b,2\n", ["has the folds 0, 2"]),
     "folds start at 1": ("case,patient,fold\ncase_1,a,1\ncase_2,b,2\n", ["has the folds 1, 2"]),
     "there is one fold": ("case,patient,fold\ncase_1,a,0\n", ["has the folds 0:"]),

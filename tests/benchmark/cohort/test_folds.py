@@ -15,7 +15,6 @@ from benchmark.cohort.folds import (
     measure_cohort,
     read_fold_file,
     write_fold_file,
-    write_isles2018_folds,
 )
 from benchmark.suite.config import read_suite
 from benchmark.suite.config_files import shipped_configs
@@ -136,7 +135,7 @@ def test_measured_cases_carry_volume_and_slices(isles_tree):
 
 
 def test_committed_isles2018_folds_are_what_the_code_writes(tmp_path):
-    write_isles2018_folds(tmp_path / "isles2018.csv")
+    write_fold_file(tmp_path / "isles2018.csv", isles2018_folds())
     assert (tmp_path / "isles2018.csv").read_bytes() == COMMITTED.read_bytes()
 
 

@@ -109,6 +109,21 @@ def damage_file(path: Path, damage: Callable[[bytes], bytes | None]) -> Path:
     return path
 
 
+def test_damage_is_told_before_other_inputs_are_refused_and_no_run_directory_is_made(
+    finished: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = make_project(tmp_path, monkeypatch) / "runs" / "small"
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    mask = next((suite / JOB / "predictions").iterdir())
+    mask.write_bytes(b"")
+    before = sorted(suite.rglob("*"))
+    assert run(tree, "--methods", "toy,all_background", "--set", "trainer.max_epochs=3") == 1
+    said = capsys.readouterr()
+    assert f"not as its job left it, done again: predictions/{mask.name}" in said.out.replace("\n", "")
+    assert "was made with trainer.max_epochs 2 (now 3)" in said.err
+    assert sorted(suite.rglob("*")) == before
+
+
 @pytest.mark.parametrize("name", ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.csv", "provenance.json"])
 @pytest.mark.parametrize("damage", [flipped, truncated, gone])
 def test_damage_to_anything_but_a_mask_means_training_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import torch
 import yaml
 
 from benchmark.cli import main
-from benchmark.commands.sanity import ENOUGH, check_method, constant_logits
+from benchmark.commands.sanity import ENOUGH, EPOCHS, check_method, constant_logits, initial_loss, learned
 from benchmark.commands.steadiness import by_epoch, check_steadiness, verdict, write_suite_twin
 from benchmark.methods.base import Method
 from benchmark.suite.config_files import find_config, find_method, read_yaml, shipped_configs
+from leaderboard.errors import InputError
 
 TOY = """
 import torch
@@ -49,12 +51,23 @@ class Toy(Method):
         return Network(channels, self.fault)
 
     def loss(self, logits, batch):
+        if self.fault == "tensor":
+            return logits.mean()
+        if self.fault == "raises":
+            logits = logits + self.nothing
         scale = 10 if self.fault == "loss" and self.training and logits.std() > 0 else 1
         return {"loss": scale * focal(logits, batch["reference"], batch["valid"], alpha=0.75, gamma=0.0)}
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.parameters(), 0.0 if self.fault == "learning" else self.learning_rate)
 """
+
+
+def line_of(words: str) -> int:
+    """Line of the toy's module that holds these words first."""
+    return TOY[: TOY.index(words)].count("\n") + 1
+
+
 LEARNED = sorted(
     path.stem for path in (shipped_configs() / "methods").glob("*.yaml") if read_yaml(path)["trainer"]["max_epochs"] > 1
 )
@@ -91,6 +104,89 @@ def test_each_check_fails_for_its_own_fault_alone(toy: Path, twin: Path, fault: 
     if fault in ("gradient", "loss", "noise"):  # five epochs are too few to learn by heart
         found -= {f"two cases by heart (Dice > {ENOUGH})"}
     assert found == failed, checks
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            "tensor",
+            rf"sanity_toy\.py:{line_of('def loss')}: Toy\.loss gives a Tensor: return a dictionary of its terms",
+        ),
+        ("raises", rf"sanity_toy\.py:{line_of('self.nothing')}, in loss: AttributeError: .*'nothing' \(logits \("),
+    ],
+)
+def test_a_fault_of_the_methods_own_code_is_told_with_its_line(toy: Path, twin: Path, fault: str, words: str) -> None:
+    settings = {"model": {"init_args": {"fault": fault}}}
+    with pytest.raises(InputError, match=words) as told:
+        check_method("toy", suite=str(toy), cohort=twin, settings=settings, epochs=1)
+    assert len(told.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected", "within", "passed"),
+    [
+        (2.0, 1.0, 2.0, True),
+        (2.1, 1.0, 2.0, False),
+        (0.4, 1.0, 2.0, False),
+        (4.758, 2.021, 3.0, True),
+        (-0.02, -0.03, 2.0, True),  # a Dice that is made greater
+        (-0.01, -0.03, 2.0, False),
+        (0.1, -0.1, 2.0, False),
+        (0.0, 0.0, 2.0, True),  # a generalised Dice of a batch without lesion
+        (0.1, 0.0, 2.0, False),
+        (math.nan, 1.0, 2.0, False),
+    ],
+)
+def test_the_first_loss_may_be_so_many_times_the_expected_one(
+    loss: float, expected: float, within: float, passed: bool
+) -> None:
+    assert initial_loss(loss, expected, within, 0.5).passed == passed
+
+
+def test_a_first_loss_that_is_far_is_told_what_to_set_and_passes_with_it() -> None:
+    advice = initial_loss(4.758, 2.021, 2.0, 0.5).advice
+    assert "none if the network merely starts with large outputs" in advice
+    (wanted,) = re.findall(r"set initial_loss_within: (\d+)", advice)
+    check = initial_loss(4.758, 2.021, float(wanted), 0.5)
+    assert check.passed
+    assert check.advice == ""
+    assert "initial_loss_within" not in initial_loss(math.nan, 2.021, 2.0, 0.5).advice
+
+
+@pytest.mark.parametrize(
+    ("dice", "looks", "epochs", "outcome"),
+    [
+        (0.95, [0.95], 5, "passed"),
+        (0.6, [0.6], 5, "too short to tell"),
+        (0.0, [0.0], EPOCHS - 1, "too short to tell"),
+        (0.6, [0.6] * 40, EPOCHS, "FAILED"),
+        (0.8, [0.02 * step for step in range(41)], EPOCHS, "too short to tell"),  # it rises still
+    ],
+)
+def test_what_ends_before_it_can_be_learned_is_too_short_and_has_not_failed(
+    dice: float, looks: list[float], epochs: int, outcome: str
+) -> None:
+    check = learned([0.99, dice], looks, epochs)
+    assert check.outcome == outcome
+    assert ("no fault yet" in check.advice) == (outcome == "too short to tell")
+    assert bool(check.advice) == (outcome != "passed")
+
+
+@pytest.mark.parametrize(
+    ("losses", "outcome"),
+    [
+        ([1.0] * 10 + [0.9] * 10, "passed"),
+        ([1.0] * 10 + [1.1] * 10, "too short to tell"),
+        ([1.0] * 100 + [1.1] * 100, "FAILED"),
+        ([1.0] * 10 + [9.0] * 10, "FAILED"),  # an explosion is one, however short
+        ([1.0] * 10 + [math.nan] * 10, "FAILED"),
+    ],
+)
+def test_few_steps_without_an_explosion_are_too_short_to_tell(losses: list[float], outcome: str) -> None:
+    check = verdict(losses, len(losses) // 2)
+    assert check.outcome == outcome
+    assert bool(check.advice) == (outcome != "passed")
 
 
 @pytest.mark.parametrize(("learning_rate", "steady"), [(1e-2, True), (10.0, False), (1e6, False)])
@@ -184,6 +280,8 @@ def test_the_command_writes_the_suites_own_twin_for_the_recipe(
     assert main(command) == 1  # one epoch is too few to learn by heart
     said = capsys.readouterr().out
     assert "passed steady over 6 steps: mean loss by epoch" in " ".join(said.split())
+    assert "too short to tell  two cases by heart" in said
+    assert "FAILED" not in said
     assert "twin: 6 cases" in said
     assert "the real recipe: 6 steps" in said
     assert main([*command, "--steps", "0"]) == 1

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from rich.console import Console
+from toy import run
 
 from benchmark.launchers import LAUNCHERS, local, make_launcher, refuse_queued_elsewhere, slots, slurm
 from benchmark.launchers.ending import describe, note_end
@@ -25,7 +24,6 @@ from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.state import State, read_state, update_state, write_state
 from benchmark.suite.config import SuiteConfig
-from benchmark.suite.overview import Overview, rough_duration
 from benchmark.suite.plan import Job
 from benchmark.training.job import is_rank_zero
 from leaderboard.errors import InputError
@@ -387,7 +385,7 @@ def test_wrong_slurm_settings_are_named(settings: dict, fault: str) -> None:
 def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(slurm, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="needs submitit"):
+    with pytest.raises(InputError, match=r"needs submitit: in the project's clone, .* -e '.\[train,slurm\]'"):
         slurm_launcher(tmp_path).check()
     monkeypatch.setattr(slurm, "find_spec", lambda name: True)
     with pytest.raises(InputError, match="--launcher slurm: no SLURM on this machine"):
@@ -399,6 +397,21 @@ def test_without_slurm_the_launcher_says_so(tmp_path: Path, monkeypatch: pytest.
         slurm_launcher(tmp_path).cancel([job.run])
     with pytest.raises(InputError, match="squeue: is not on this machine"):
         slurm_launcher(tmp_path).queued_elsewhere([job.run])
+
+
+def test_a_controller_that_does_not_answer_is_noticed_before_anything_is_made(
+    project: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(slurm, "find_spec", lambda name: True)
+    (project / "bin").mkdir()
+    for name, script in {"sbatch": "exit 0", "squeue": "echo 'slurm_load_jobs error: Unable' >&2; exit 1"}.items():
+        (project / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (project / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(project / "bin"), prepend=os.pathsep)
+    assert run(tree, "--launcher", "slurm") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "benchmark: squeue: slurm_load_jobs error: Unable: is SLURM up? try again once it is"
+    assert not (project / "runs").exists()
 
 
 def test_a_job_that_another_launcher_holds_is_refused_and_one_that_does_not_answer_holds_none(
@@ -618,41 +631,3 @@ def test_a_signalled_job_ends_its_process_and_waits_to_be_started_again(
 )
 def test_rank_zero_is_known_before_lightning_starts(environment: dict[str, str], first: bool) -> None:
     assert is_rank_zero(environment) is first
-
-
-def test_elsewhere_than_on_a_terminal_each_change_is_a_plain_line(tmp_path: Path) -> None:
-    text = io.StringIO()
-    jobs = make_jobs(tmp_path, "ok", "ok")
-    with Overview(jobs, Console(file=text, width=60)) as overview:
-        overview.update()
-        assert text.getvalue() == ""
-        update_state(jobs[0].run, status="running", phase="training", done=1, total=100)
-        overview.update()
-        update_state(jobs[0].run, done=2)
-        overview.update()  # no news
-        update_state(jobs[0].run, done=60)
-        overview.update()
-        update_state(jobs[0].run, status="done")
-        update_state(jobs[1].run, status="failed", reason="no [b]memory[/b]")
-        overview.update()
-    lines = text.getvalue().splitlines()
-    assert len(lines) == 4
-    assert "training 60/100 epochs" in lines[1]
-    assert lines[2].startswith("[1/2] method fold 0: done")
-    assert lines[3].endswith("failed: no [b]memory[/b]")
-
-
-def test_on_a_terminal_one_live_table_shows_all_jobs(tmp_path: Path) -> None:
-    text = io.StringIO()
-    jobs = make_jobs(tmp_path, "ok", "ok")
-    with Overview(jobs, Console(file=text, width=80, force_terminal=True)) as overview:
-        update_state(jobs[0].run, status="running", phase="training", done=5, total=10)
-        overview.update()
-    assert "0 of 2 jobs done" in text.getvalue()
-    assert "training 5/10 epochs" in text.getvalue()
-    assert "waits" in text.getvalue()
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(4, "4 s"), (89, "89 s"), (180, "3 min"), (7500, "2 h 05 min")])
-def test_durations_read_naturally(seconds: float, text: str) -> None:
-    assert rough_duration(seconds) == text

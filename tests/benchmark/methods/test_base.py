@@ -108,6 +108,76 @@ def test_terms_without_one_to_minimise_are_refused() -> None:
         in_training(Nameless()).training_step(batch_of_value(1.0), 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda mean: mean, "gives a Tensor: return a dictionary of its terms"),
+        (lambda mean: None, "gives a NoneType: return a dictionary"),
+        (lambda mean: {"loss": mean, "share": 0.5}, "gives no single number for share: take the mean, as a tensor"),
+        (lambda mean: {"loss": mean.expand(4)}, "gives no single number for loss"),
+        (lambda mean: {"loss": mean.detach()}, "gives a loss without a gradient"),
+    ],
+)
+def test_what_a_loss_gives_is_looked_at(given: Any, words: str) -> None:
+    class Own(Noted):
+        def loss(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+            terms: dict[str, torch.Tensor] = given(logits.mean())
+            return terms
+
+    method = in_training(Own())
+    method.network = nn.Conv3d(1, 1, 1)
+    with pytest.raises(InputError, match=rf"test_base\.py:\d+: Own\.loss {words}"):
+        method.training_step(batch_of_value(1.0), 0)
+
+
+def test_a_loss_that_raises_is_noted_with_the_shapes_it_was_given() -> None:
+    class Own(Noted):
+        def loss(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+            return {"loss": logits @ batch["missing"]}
+
+    with pytest.raises(KeyError) as failed:
+        in_training(Own()).training_step(batch_of_value(1.0), 0)
+    assert failed.value.__notes__ == ["logits (1, 1, 2, 4, 4), reference (1, 2, 4, 4)"]
+
+
+def test_an_optimiser_that_is_not_returned_is_told() -> None:
+    method = in_training(Noted())
+    method.trainer.optimizers = []
+    with pytest.raises(InputError, match="configure_optimizers gives nothing: return the optimiser"):
+        method.training_step(batch_of_value(1.0), 0)
+
+
+CASE = {
+    "image": torch.zeros(1, 2, 4, 4), "brain": torch.ones(2, 4, 4), "spacing_mm": (1.0, 1.0, 1.0), "case": 0,
+}  # fmt: skip
+
+
+def test_a_probability_of_another_size_is_told_with_both() -> None:
+    class Own(Noted):
+        def probability(self, logits: torch.Tensor) -> torch.Tensor:
+            return logits[..., ::2, ::2].sigmoid()[:, 0]
+
+    words = r"Own\.probability \(.*test_base\.py:\d+\) gives \(2, 2, 2\) .* on the case's grid of \(2, 4, 4\)"
+    with pytest.raises(InputError, match=words):
+        in_training(Own()).predict_case(CASE)
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [lambda mask: mask, lambda mask: {}, lambda mask: {"": mask.float()}, lambda mask: {"": mask[0]},
+     lambda mask: {"": mask, "other": mask}],
+    ids=["tensor", "empty", "float", "shape", "another row"],
+)  # fmt: skip
+def test_what_a_postprocessing_gives_is_looked_at(masks: Any) -> None:
+    class Own(Noted):
+        def postprocess(self, probability: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+            given: dict[str, torch.Tensor] = masks(probability > 0.5)
+            return given
+
+    with pytest.raises(InputError, match=r"test_base\.py:\d+: Own\.postprocess must give a dictionary with one bool"):
+        in_training(Own()).predict_step(CASE, 0)
+
+
 def test_dropout_follows_from_seed_step_and_process_alone() -> None:
     def drawn(**where: int) -> float:
         torch.rand(3)  # whatever came before

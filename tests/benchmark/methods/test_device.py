@@ -37,7 +37,20 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "strokenet": [{"norm": "batch"}],
     "plain_unet": [{"mirror": False, "stages": 5}],
 }
+_CONV = {"in_channels": 5, "out_channels": 2, "kernel_size": 3, "padding": 1}
+#: Networks named in a config, without a file of their own.
+NAMED: dict[str, dict[str, Any]] = {
+    "any_2d": {"network": {"class_path": "torch.nn.Conv2d", "init_args": _CONV}, "loss": "focal"},
+    "any_3d": {
+        "network": {"class_path": "torch.nn.Conv3d", "init_args": _CONV},
+        "loss": {"class_path": "torch.nn.BCEWithLogitsLoss"},
+        "view": "volumes",
+        "multiple": 16,
+        "slice_multiple": 4,
+    },
+}
 CASES = [(path.stem, {}) for path in CONFIGS] + [(name, init) for name in FURTHER for init in FURTHER[name]]
+CASES += [(name, {}) for name in NAMED]
 #: Slices of 32 x 32 are too small for all stages.
 SMALL = {"plain_unet": {"stages": 5}, "plain_unet_3d": {"stages": 4}}
 
@@ -50,7 +63,10 @@ def method(request: pytest.FixtureRequest, cached: list[CachedCase], monkeypatch
 
 
 def on_meta(name: str, init: dict[str, Any], cached: list[CachedCase], monkeypatch: pytest.MonkeyPatch) -> Method:
-    config = yaml.safe_load((shipped_configs() / "methods" / f"{name}.yaml").read_text())
+    if name in NAMED:
+        config: dict[str, Any] = {"model": {"class_path": "benchmark.methods.Any", "init_args": NAMED[name]}}
+    else:
+        config = yaml.safe_load((shipped_configs() / "methods" / f"{name}.yaml").read_text())
     module, _, kind = config["model"]["class_path"].rpartition(".")
     settings = merge(config["model"].get("init_args", {}), SMALL.get(name, {}), init)
     made: Method = getattr(importlib.import_module(module), kind)(**settings)
@@ -65,7 +81,7 @@ def on_meta(name: str, init: dict[str, Any], cached: list[CachedCase], monkeypat
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none for meta
     monkeypatch.setattr(made, "log", lambda *_, **__: None)
     monkeypatch.setattr(made, "log_dict", lambda *_, **__: None)
-    for where in {"benchmark.methods.base", module, f"{module}.module"}:
+    for where in {"benchmark.methods.base", type(made).__module__}:
         if hasattr(importlib.import_module(where), "on_host"):
             monkeypatch.setattr(f"{where}.on_host", lambda _, first, *rest: torch.empty_like(first))
     with META:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark.suite.config import is_rule, method_config, read_suite
 from benchmark.suite.config_files import read_yaml, shipped_configs
+from benchmark.training.loading import check_configs
 
 #: As in the methods' READMEs: epochs, batch, norm that gradients are clipped to, least share of slices with lesion.
 RECIPES: dict[str, tuple[int, int, float | None, float | None]] = {
@@ -28,3 +30,19 @@ def test_the_shipped_config_has_the_specified_recipe(method: str) -> None:
         config["data"].get("lesion_fraction"),
     )
     assert found == RECIPES[method]
+
+
+def test_the_quick_suite_has_the_full_suites_rows_and_networks_in_shorter_recipes_and_says_so() -> None:
+    quick, full = (read_suite(shipped_configs() / f"isles2018{name}.yaml") for name in ("-quick", ""))
+    assert set(quick.methods) == set(full.methods)
+    configs = {name: method_config(quick, name, {}) for name in quick.methods}
+    assert check_configs(configs) == []
+    epochs = {name: config["trainer"]["max_epochs"] for name, config in configs.items() if not is_rule(config)}
+    whole = {name: RECIPES[name][0] for name in epochs}
+    assert all(epochs[name] < whole[name] / 10 for name in epochs)
+    said = f"{min(epochs.values())} to {max(epochs.values())} epochs where the methods' own have "
+    assert said + f"{min(whole.values())} to {max(whole.values())}" in quick.note
+    assert "two folds" in quick.note
+    assert quick.folds_number == 2
+    assert "Not comparable" in quick.note
+    assert not full.note

@@ -84,12 +84,6 @@ def test_scale_and_offset_of_the_image_do_not_matter() -> None:
     assert (plain.shift_mm, plain.angle_deg) == (scaled.shift_mm, scaled.angle_deg)
 
 
-def test_arrays_and_tensors_give_the_same_line() -> None:
-    ct, brain = head(4.0, 5.0)
-    from_tensors = estimate_midline(torch.from_numpy(ct), torch.from_numpy(brain), torch.tensor(SPACING))
-    assert from_tensors.shift_mm == estimate_midline(ct, brain, SPACING).shift_mm
-
-
 def test_constant_image_gives_the_upright_line_through_the_centre_of_mass() -> None:
     brain = np.zeros((2, 50, 60), dtype=bool)
     brain[:, 10:21, 30:51] = True

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,28 @@ def test_a_changed_value_of_the_provenance_is_noticed(run: Path) -> None:
     content = json.loads((run / "provenance.json").read_text())
     (run / "provenance.json").write_text(json.dumps(content | {"devices": 2}))
     assert damaged_results(run) == ["provenance.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"outputs": []}, {"outputs": {"a": 1}}, {"outputs": {}, "ablations": "abc"}, {"outputs": {}, "ablations": [{}]},
+        {"outputs": {}, "cohort": [1]}, {"outputs": {}, "cohort": {"cases": {"case_1": 5}}},
+        {"outputs": {}, "cohort": {"format": None}}, {"outputs": {}, "costs": []}, {"devices": 1},
+    ],
+)  # fmt: skip
+def test_a_sealed_provenance_of_the_wrong_shape_is_damaged(run: Path, content: dict[str, Any]) -> None:
+    write_provenance(run, content)
+    assert damaged_results(run) == ["provenance.json"]
+    with pytest.raises(InputError, match=r"provenance.json: is missing or damaged"):
+        read_provenance(run, "outputs")
+
+
+def test_what_a_command_needs_of_a_provenance_must_be_there(run: Path) -> None:
+    write_provenance(run, {"cohort": {"cases": {}}})
+    assert read_provenance(run, "cohort.cases") == {"cohort": {"cases": {}}}
+    with pytest.raises(InputError, match="missing or damaged"):
+        read_provenance(run, "cohort.cases", "cohort.format")
 
 
 @pytest.mark.parametrize(

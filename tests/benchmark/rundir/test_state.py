@@ -7,7 +7,9 @@ import pytest
 from benchmark.rundir.state import State, read_state, update_state, write_state
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "done", "unknown": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"status": "done", "unknown": 1}', '{"done": "3"}', '{"reason": [1]}', "[" * 100_000]
+)
 def test_a_damaged_state_is_a_pending_job(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.json").write_text(content)
     assert read_state(tmp_path) == State()

@@ -52,6 +52,18 @@ HOSTILE: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model": {"class_path": "benchmark.methods.residual_unet.os.system()"}}, "model.class_path"),
     ({"model": {"init_args": {"base": {"class_path": "os.system", "init_args": {"command": "id"}}}}}, "init_args.base"),
     ({"model": {"init_args": {"kernels": [[{"class_path": "os.system"}]]}}}, "init_args.kernels[0][0]"),
+    ({"model": {"class_path": "benchmark.methods.Any"}}, "model.class_path"),
+    ({"model": {"class_path": "benchmark.methods.any_network.AnyNetwork"}}, "model.class_path"),
+    # A text is as good as a mapping to the parser.
+    (
+        {
+            "model": {
+                "class_path": "benchmark.methods.any_network.module.AnyNetwork",
+                "init_args": {"network": "{class_path: os.system, init_args: {command: id}}"},
+            }
+        },
+        "model.class_path",
+    ),
     ({"suite": {"method": "../../x"}}, "suite.method"),
     ({"seed_everything": "seed.yaml"}, "seed_everything"),
     ({"model": "model.yaml"}, "model"),

@@ -28,6 +28,7 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
         ("folds: {number: 1}", "folds.number must be a whole number, at least 2"),
         ("checkpoint_every_n_epochs: 0", "at least 1"),
         ("wandb: maybe", "wandb must be true or false"),
+        ("note: [short]", "note must be a text"),
         ("overrides: {x: 5}", "overrides.x: must be a mapping"),
         ("defaults: {trainer: [1]}", "defaults: trainer must be a mapping"),
         ("defaults: {trainr: {}}", "trainr: unknown section"),
@@ -40,6 +41,14 @@ def test_a_setting_of_the_wrong_kind_is_one_clear_line(tmp_path: Path, setting: 
         read_suite(path)
     assert len(error.value.problems) == 1
     assert words in error.value.problems[0]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@a", "a\nb", "-a"])
+def test_a_method_has_a_name_that_tables_may_hold(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_suite(suite_file(tmp_path, methods=[name]))
+    (problem,) = error.value.problems
+    assert f"the method {name!r} ".replace("\n", "\\n") in problem
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "two", True])

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 
 from benchmark.rundir.digests import write_provenance
+from benchmark.suite import results
 from benchmark.suite.plan import Job
-from benchmark.suite.results import below_bar, commit_note, cost_section, facts, mark_twin, notes
-from leaderboard.cohort.formats import Cohort
+from benchmark.suite.results import below_bar, commit_note, cost_section, facts, mark_tables, notes
+from leaderboard.cohort.formats import FORMATS, Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
 
@@ -41,14 +42,47 @@ def test_tables_of_a_twin_are_marked_and_others_are_not(tmp_path: Path) -> None:
     (tmp_path / "twin" / "TRAINING").mkdir(parents=True)
     (tmp_path / "tables").mkdir()
     for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
-        cohort = cohort_at(root)
-        assert mark_twin(cohort, tmp_path / "tables") == ""
+        cohort = Cohort(root, FORMATS["isles2018"], "training", (), ())
+        assert mark_tables(cohort, tmp_path / "tables") == ""
         assert not any((tmp_path / "tables").iterdir())
     (tmp_path / "twin" / "twin.json").write_text("{}")
     for root in (tmp_path / "twin", tmp_path / "twin" / "TRAINING"):
-        assert mark_twin(cohort_at(root), tmp_path / "tables") == SYNTHETIC
+        assert mark_tables(Cohort(root, FORMATS["isles2018"], "training", (), ()), tmp_path / "tables") == SYNTHETIC
     assert (tmp_path / "tables" / "twin.json").read_text() == "{}"
     assert (tmp_path / "tables" / "banner.txt").read_text().strip() == SYNTHETIC
+
+
+def test_what_a_suite_must_say_of_its_results_stands_beside_its_tables(tmp_path: Path) -> None:
+    cohort = Cohort(tmp_path / "cohort", FORMATS["isles2018"], "training", (), ())
+    assert mark_tables(cohort, tmp_path, "Short recipes.") == "Short recipes."
+    assert (tmp_path / "banner.txt").read_text() == "Short recipes.\n"
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "twin.json").write_text("{}")
+    assert mark_tables(cohort, tmp_path, "Short recipes.") == f"{SYNTHETIC} Short recipes."
+    assert (tmp_path / "banner.txt").read_text() == f"{SYNTHETIC} Short recipes.\n"
+
+
+@pytest.mark.parametrize("twin", [True, False])
+def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
+    twin: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scored(Exception):
+        pass
+
+    def score(*_: object, synthetic: bool, **__: object) -> None:
+        marked.append(synthetic)
+        raise Scored
+
+    marked: list[bool] = []
+    monkeypatch.setattr(results, "score_cases", score)
+    monkeypatch.setattr(results, "predicted_rows", lambda _: {"toy": tmp_path})
+    if twin:
+        (tmp_path / "twin.json").write_text("{}")
+    cohort = cast(Cohort, SimpleNamespace(root=tmp_path / "TRAINING", cases=()))
+    job, folds = SimpleNamespace(fold=0), SimpleNamespace(fold_of={})
+    with pytest.raises(Scored):
+        results.write_results([job], cohort, folds, tmp_path / "out", "suite")  # type: ignore[list-item,arg-type]
+    assert marked == [twin]
 
 
 def test_a_version_apiece_and_the_digests_are_noted_for_a_comparison(tmp_path: Path) -> None:

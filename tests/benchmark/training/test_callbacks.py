@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.methods.perfusion_threshold import PerfusionThreshold
+from benchmark.methods.base import Method, RuleMethod
 from benchmark.rundir.state import State, read_state, write_state
 from benchmark.training import callbacks
 from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, write_masks
-from leaderboard.cohort.formats import read_cohort
+from leaderboard.cohort.formats import FORMATS, read_cohort
+from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume
 
 
@@ -21,7 +22,7 @@ def trainer_at(epoch: int, first_process: bool = True, **metrics: float) -> Any:
     return SimpleNamespace(
         is_global_zero=first_process, current_epoch=epoch, max_epochs=9, world_size=2,
         callback_metrics={name.replace("_", "/"): torch.tensor(value) for name, value in metrics.items()},
-        datamodule=SimpleNamespace(held_out=[None] * 5),
+        datamodule=SimpleNamespace(held_out=[None] * 5, training=[None] * 13), num_training_batches=7,
     )  # fmt: skip
 
 
@@ -41,7 +42,8 @@ def test_masks_and_those_of_ablation_rows_lie_in_folders_side_by_side_on_the_cas
 
 def test_a_submitted_mask_has_the_id_of_the_mtt_image_in_its_name(isles_tree: Any, tmp_path: Path) -> None:
     case = read_cohort(isles_tree([3])).cases[0]
-    write_masks(tmp_path / "out", case, {"": torch.zeros(2, 9, 8, dtype=torch.bool)}, "mine")
+    name = FORMATS["isles2018"].submitted_file(case, "mine")
+    write_masks(tmp_path / "out", case, {"": torch.zeros(2, 9, 8, dtype=torch.bool)}, name)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"SMIR.mine.{case.ids['CT_MTT']}.nii"]
 
 
@@ -79,39 +81,47 @@ def test_a_loss_that_is_no_number_ends_the_training(loss: float) -> None:
     watch = FiniteLoss()
     watch.on_train_epoch_end(trainer_at(3, train_loss=1e30), None)
     watch.on_train_epoch_end(trainer_at(3), None)  # a rule has none
-    with pytest.raises(RuntimeError, match=f"the loss of epoch 4 is {loss}"):
-        watch.on_train_epoch_end(trainer_at(4, train_loss=loss), None)
+    with pytest.raises(InputError, match=f"the loss of epoch 4 is {loss}.* look in Method.loss .*methods/base.py:"):
+        watch.on_train_epoch_end(trainer_at(4, train_loss=loss), Method())
 
 
-def test_progress_is_told_in_epochs_then_in_cases_of_all_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A report whose every call is written."""
     monkeypatch.setattr(callbacks, "REPORT_EVERY", 0.0)
     write_state(tmp_path, State(status="running", inputs="abc"))
-    report, seen = ProgressReport(tmp_path), []
+    return ProgressReport(tmp_path)
+
+
+def progress(run: Path) -> State:
+    state = read_state(run)
+    assert (state.status, state.inputs) == ("running", "abc")
+    return State(phase=state.phase, done=state.done, total=state.total, step=state.step, steps=state.steps)
+
+
+def test_progress_is_told_in_epochs_and_steps_then_in_cases_of_all_processes(tmp_path: Path, report: Any) -> None:
     report.on_train_epoch_start(trainer_at(4), None)
-    seen.append(read_state(tmp_path))
+    seen = [progress(tmp_path)]
+    for step in (0, 6):
+        report.on_train_batch_end(trainer_at(4), None, {}, {}, step)
+        seen.append(progress(tmp_path))
     for step in range(3):
         report.on_predict_batch_end(trainer_at(0), None, {}, {}, step)
-        seen.append(read_state(tmp_path))
-    assert [(state.phase, state.done, state.total) for state in seen] == [
-        ("training", 4, 9), ("predicting", 2, 5), ("predicting", 4, 5), ("predicting", 5, 5),
+        seen.append(progress(tmp_path))
+    training, predicting = {"phase": "training", "done": 4, "total": 9, "steps": 7}, {"phase": "predicting", "total": 5}
+    assert seen == [
+        State(**training, step=0), State(**training, step=1), State(**training, step=7),
+        State(**predicting, done=2), State(**predicting, done=4), State(**predicting, done=5),
     ]  # fmt: skip
-    assert {(state.status, state.inputs) for state in seen} == {("running", "abc")}
 
 
-@pytest.mark.parametrize(("fitted", "phases"), [(True, [("fitting", 1, 7)]), (False, [("", 0, 0)])])
-def test_a_rule_has_no_epochs_but_cases_that_it_is_fitted_on(
-    tmp_path: Path, fitted: bool, phases: list[tuple[str, int, int]]
-) -> None:
-    rule, trainer = PerfusionThreshold(rcbf_below=0.38, fitted=fitted), trainer_at(0)
-    trainer.num_training_batches = 7
-    write_state(tmp_path, State(status="running"))
-    report = ProgressReport(tmp_path)
-    report.on_train_epoch_start(trainer, rule)
-    report.on_train_batch_end(trainer, rule, None, {}, 0)
-    state = read_state(tmp_path)
-    assert [(state.phase, state.done, state.total)] == phases
+def test_a_rule_that_is_fitted_tells_its_cases_and_another_nothing(tmp_path: Path, report: Any) -> None:
+    report.on_train_batch_end(trainer_at(0), RuleMethod(), {}, {}, 1)
+    assert progress(tmp_path) == State()
+    rule = RuleMethod()
+    rule.fitted = True
+    report.on_train_batch_end(trainer_at(0), rule, {}, {}, 1)  # the second of each of two processes
+    assert progress(tmp_path) == State(phase="fitting", done=4, total=13)
 
 
 def test_progress_is_written_at_most_once_a_second_and_by_one_process(tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ METHODS: dict[str, dict[str, Any]] = {
     "strokenet with batch norm": {"model": {"init_args": {"norm": "batch"}}},
     "plain_unet": {},
     "plain_unet_3d": {"model": {"init_args": {"stages": 4}}},
+    "any": {
+        "model": {
+            "class_path": "benchmark.methods.Any",
+            "init_args": {
+                "network": {
+                    "class_path": "torch.nn.Conv2d",
+                    "init_args": {"in_channels": 5, "out_channels": 2, "kernel_size": 3, "padding": 1},
+                }
+            },
+        },
+    },
 }
 CASES = (17, 18, 20, 21)
 #: All their slices, or all volumes, in one global batch: an epoch is a step. The volumes differ in depth.
@@ -60,7 +71,11 @@ def job_config(name: str, run: Path, processes: int, cohort: Path, cache: Path) 
         },
         "data": {"cohort": str(cohort), "cache": str(cache), "batch_size": together // processes},
     }  # fmt: skip
-    config = method_config(read_suite(find_config("twin")), method, merge(METHODS[name], settings))
+    suite = read_suite(find_config("twin"))
+    if method == "any":  # has no config of its own
+        config = merge(suite.defaults, METHODS[name], settings)
+    else:
+        config = method_config(suite, method, merge(METHODS[name], settings))
     notes = {"method": name, "fold": 0, "wandb": method == WATCHED, "checkpoint_every_n_epochs": NEVER}
     return config | {"seed_everything": 0, "suite": notes, "predictions": {"folder": str(run / "predictions")}}
 

@@ -113,7 +113,7 @@ def test_a_faulty_patients_csv_is_refused_in_one_line(isles_tree, content):
     with pytest.raises(InputError) as error:
         read_cohort(root)
     assert error.value.problems == [str(error.value)]
-    assert str(error.value).startswith(f"{root / 'patients.csv'}: ")
+    assert str(error.value).startswith(f"{root / 'patients.csv'}:")
     assert "\n" not in str(error.value)
 
 

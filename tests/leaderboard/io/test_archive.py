@@ -85,6 +85,12 @@ def bomb(path, sound):
     pack(path, [("case_1.nii", bytes(3_000_000)), ("case_2.nii", sound)])
 
 
+def nameless(path, sound):
+    member = entry("case_1.nii")
+    member.filename = ""
+    pack(path, [(member, b"x"), ("case_2.nii", sound)])
+
+
 def nested_bomb(path, sound):
     inner = io.BytesIO()
     pack(inner, [("case_1.nii", bytes(100_000))])
@@ -121,6 +127,7 @@ HOSTILE = {
         [("case_1.nrrd", b"NRRD0004\ntype: uchar\ndata file: /etc/passwd\n\n")],
         "case_1.nrrd: keeps its voxels in another file",
     ),
+    "no name": (nameless, ".zip/: has no name"),
     "header alone": (
         [("case_1.nhdr", b"NRRD0004")],
         "case_1.nhdr: keeps its voxels in another file: write one .mha or",

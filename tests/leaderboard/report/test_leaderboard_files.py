@@ -1,7 +1,12 @@
 """The written leaderboard: CSV, Markdown, LaTeX."""
 
+import re
+from html import unescape
+
+import numpy as np
 import pytest
 
+from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.errors import InputError
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
@@ -61,14 +66,15 @@ def test_markdown_has_the_printed_form_of_the_paper(table):
     assert lines[2] == "Mean (standard deviation) over 2 cases; scheme dice, policy isles2018."
     first = f"{100 * table['first_share'].iloc[0]:.0f} %"
     assert lines[6] == (
-        f"| 1 | MS-DCNN | 1-2 | a | {first} | 2 | 1 | 0.25 (0.25) | 50000005.00 (49999995.00) | 0.25 (0.25) "
-        "| 0.25 (0.25) | 5.50 (4.50) | 10.00, 1 undefined | 50 % |"
+        f"| 1 | MS-DCNN | 1-2 | a | {first} | 2 | 1 | 0.25 (0.25) | 10.00 (0.00), 1 undefined | 0.25 (0.25) "
+        "| 0.25 (0.25) | 5.50 (4.50) | 50 % |"
     )
     assert lines[7].startswith("| 2 | a\\|[b] | 1-2 | a | ")
     assert "from 100 resamples of 2 patients (seed 0)" in lines[9]
-    assert "Same side of 70 mL: share of cases" in lines[11]
-    assert "no confidence intervals" in lines[13]
-    assert "about three quarters of simulated challenges" in lines[13]
+    assert lines[11].startswith("Distances are means over the cases that have one")
+    assert "Same side of 70 mL: share of cases" in lines[13]
+    assert "no confidence intervals" in lines[15]
+    assert "about three quarters of simulated challenges" in lines[15]
 
 
 def test_a_set_of_one_rank_is_one_number(build):
@@ -89,6 +95,59 @@ def test_markdown_without_resamples_speaks_of_none(cases):
     text = leaderboard_markdown(rank_methods(cases, RankingOptions(resamples=0)))
     assert "| 1 | MS-DCNN | 2 | 1 | 0.25 (0.25) |" in text
     assert "95 %" not in text
+
+
+@pytest.fixture
+def undefined(build):
+    """Distances of 10, 20 and 60 mm, and one that is undefined, of a; those of b are all defined."""
+    rows = [{"hausdorff_mm": 10.0}, {"hausdorff_mm": 20.0}, {"hausdorff_mm": 60.0}]
+    empty = {"status": "empty_prediction", "hausdorff_mm": NAN, "hd95_mm": NAN}
+    return build({"a": [*rows, {"dice": 0, **empty}], "b": [{}] * 4})
+
+
+@pytest.mark.parametrize("policy", ["isles2018", "diagonal"])
+def test_distances_are_shown_over_the_cases_that_have_one_and_the_others_are_counted(undefined, policy):
+    table = rank_methods(undefined, RankingOptions(resamples=0, policy=policy))
+    shown = f"30.00 ({np.std([10, 20, 60]):.2f}), 1 undefined"
+    assert f"| {shown} |" in leaderboard_markdown(table)
+    assert f"& {shown} &" in leaderboard_latex(table)
+    assert "| 10.00 (0.00) |" in leaderboard_markdown(table)
+    assert table.set_index("method").loc["a", "hausdorff_mm_defined_mean"] == 30
+
+
+def test_the_value_of_the_challenge_stays_in_the_csv_and_in_a_note(undefined):
+    table = rank_methods(undefined, RankingOptions(resamples=0))
+    mean, sd = np.mean([10, 20, 60, 1e8]), np.std([10, 20, 60, 1e8])
+    assert float(leaderboard_csv(table).splitlines()[2].split(",")[6]) == mean
+    note = next(line for line in leaderboard_markdown(table).splitlines() if line.startswith("Distances"))
+    assert "counts 100000000 mm under the policy isles2018" in note
+    assert note.endswith(f"Hausdorff [mm] with undefined ones counted: a {mean:.2f} ({sd:.2f}).")
+    assert "% Distances are means over the cases that have one" in leaderboard_latex(table)
+
+
+def test_distances_that_are_ranked_by_are_shown_alike(undefined):
+    options = RankingOptions(scheme="mean-then-rank", metrics=["hd95_mm"], resamples=0)
+    text = leaderboard_markdown(rank_methods(undefined, options))
+    assert text.count("| 8.00 (0.00), 1 undefined |") == 1
+    assert "Hausdorff 95 % [mm] with undefined ones counted: a 25000006.00" in text
+
+
+def test_the_csv_has_no_column_that_is_only_shown(undefined):
+    header = leaderboard_csv(rank_methods(undefined, RankingOptions(resamples=0))).splitlines()[0].split(",")
+    assert [name for name in header if "defined" in name] == ["hausdorff_mm_defined_mean", "hausdorff_mm_undefined"]
+
+
+def test_nothing_is_said_of_undefined_distances_where_there_are_none(build):
+    table = rank_methods(build({"a": [{}, {}]}), RankingOptions(resamples=0))
+    assert "undefined" not in leaderboard_markdown(table) + leaderboard_latex(table)
+
+
+def test_strata_say_what_undefined_is_where_any_of_them_has_one(undefined):
+    tables = {f"fold {fold}": rank_methods(undefined[undefined["case"].isin(names)], RankingOptions(resamples=0))
+              for fold, names in enumerate((["case_1"], ["case_2", "case_4"]))}  # fmt: skip
+    text = strata_markdown(tables, "fold")
+    assert "| 20.00 (0.00), 1 undefined |" in text
+    assert text.count("Distances are means over the cases that have one") == 1
 
 
 def test_markdown_of_a_method_without_any_distance(build):
@@ -198,8 +257,8 @@ def test_the_metrics_ranked_by_are_named_and_shown(build):
     assert lines[1].endswith(",30,0,dice;hd95_mm;seconds:lower")
     text = leaderboard_markdown(table)
     assert "scheme rank-then-mean by Dice, Hausdorff 95 % and seconds (lower is better), policy" in text
-    assert "| AVD [mL] | Hausdorff 95 % [mm] | seconds | Hausdorff where defined |" in text
-    assert "| 1.00 (0.00) | 8.00 (0.00) | 1.50 (0.50) | 10.00 |" in text
+    assert "| AVD [mL] | Hausdorff 95 % [mm] | seconds | Same side of 70 mL |" in text
+    assert "| 1.00 (0.00) | 8.00 (0.00) | 1.50 (0.50) | 100 % |" in text
     assert "Hausdorff 95 \\% [mm] & seconds" in leaderboard_latex(table)
 
 
@@ -268,3 +327,46 @@ def test_groups_and_sets_are_said_to_be_tested_apart(table):
 def test_a_folder_that_is_not_there_is_an_input_error(table, tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         write_leaderboard(tmp_path / "none" / "leaderboard.csv", table)
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "[x](http://a.b)", "**a**", "`a`", "_a_", "&lt;a"])
+def test_markup_in_a_name_is_text_in_markdown(build, name):
+    from markdown_it import MarkdownIt
+
+    table = rank_methods(build({name: [{}]}), RankingOptions(resamples=0))
+    html = MarkdownIt("commonmark").enable("table").render(leaderboard_markdown(table))
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
+    assert unescape(cells[1]) == name
+    assert not re.search(r"<(?!/?(?:h1|p|table|thead|tbody|tr|th|td)\b)", html)
+
+
+@pytest.mark.parametrize("name", ["residual_unet", "a-b (c)", "3D U-Net [x]"])
+def test_usual_names_stay_as_they_are_in_markdown(build, name):
+    assert f"| 1 | {name} |" in leaderboard_markdown(rank_methods(build({name: [{}]}), RankingOptions(resamples=0)))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "=1+1", "@a", "a\t"])
+def test_names_that_no_table_may_hold_are_not_ranked(build, name):
+    with pytest.raises(InputError, match="the method"):
+        rank_methods(build({name: [{}]}), RankingOptions(resamples=0))
+
+
+def test_every_table_of_synthetic_rows_says_so(build):
+    twin = rank_methods(build({"a": [{"data": "synthetic"}] * 2, "b": [{}] * 2}), RankingOptions(resamples=0))
+    lines = leaderboard_csv(twin).splitlines()
+    assert [line.rpartition(",")[2] for line in lines] == ["data", "synthetic", ""]
+    for text in (leaderboard_markdown(twin), strata_markdown({"fold 1": twin}, "fold")):
+        assert f"**{SYNTHETIC}**" in text
+    assert "{Synthetic data: invented patients.}" in leaderboard_latex(twin)
+    other = rank_methods(build({"a": [{}] * 2}), RankingOptions(resamples=0))
+    assert (
+        "synthetic"
+        not in "".join(
+            (
+                leaderboard_csv(other),
+                leaderboard_markdown(other),
+                leaderboard_latex(other),
+                strata_markdown({"x": other}, "fold"),
+            )
+        ).lower()
+    )

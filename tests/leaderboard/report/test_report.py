@@ -26,7 +26,7 @@ from leaderboard.report import SYNTHETIC
 from leaderboard.report.content import FIGURE_METHODS, Content
 from leaderboard.report.examples import exemplary
 from leaderboard.report.page_ranking import significance_cells
-from leaderboard.report.page_tables import number
+from leaderboard.report.page_tables import Cell, metric_cells, number
 from leaderboard.report.published import read_published
 from leaderboard.report.scatter import volume_agreement
 from leaderboard.report.section import Numbers, Section
@@ -618,3 +618,25 @@ def test_folder_that_cannot_be_made(cases, tmp_path):
 def test_importing_the_command_line_imports_no_figures():
     code = "import sys, leaderboard.cli; print({'matplotlib', 'jinja2', 'pandas', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_cell_of_distances_holds_the_mean_of_the_defined_and_counts_the_others():
+    row = {"hausdorff_mm_mean": 5e6, "hausdorff_mm_sd": 2e7, "hausdorff_mm_undefined": 4}
+    row |= {"hausdorff_mm_defined_mean": 41.8, "hausdorff_mm_defined_sd": 17.2}
+    (cell,) = metric_cells(row, ["hausdorff_mm"])
+    assert (cell.text, cell.value, cell.note) == ("41.80", "41.8", "(17.20), 4 undefined")
+    nothing = row | {"hausdorff_mm_defined_mean": np.nan, "hausdorff_mm_defined_sd": np.nan}
+    assert metric_cells(nothing, ["hausdorff_mm"]) == [Cell("–", "", "4 undefined")]
+    whole = metric_cells(row | {"hausdorff_mm_undefined": 0, "hausdorff_mm_mean": 9.0}, ["hausdorff_mm"])
+    assert whole[0].text == "9.00"
+
+
+def test_the_page_says_what_undefined_distances_count(page):
+    assert "which counts 100000000 mm under the policy isles2018" in page
+
+
+def test_rows_marked_as_synthetic_make_a_banner_wherever_the_table_lies(build, tmp_path):
+    cases = build({"a": [{"data": "synthetic"}, {}]})
+    for given, said in [("", SYNTHETIC), ("Draft.", f"{SYNTHETIC} Draft."), (SYNTHETIC, SYNTHETIC)]:
+        page = page_of(cases, tmp_path, resamples=0, banner=given).read_text()
+        assert re.findall(r'class="banner" role="note">(.*?)</p>', page) == [said]

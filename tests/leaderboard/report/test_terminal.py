@@ -30,15 +30,15 @@ def test_the_printed_table_keeps_every_number_whole(table, width):
     text = show(table, width)
     assert max(map(len, text.splitlines())) <= width
     for part in (
-        "MS-DCNN", "a|[b]", "1-2", "0.25", "(0.25)", "50000005.00", "(49999995.00)", "5.50", "(4.50)", "[mm]", "[mL]",
+        "MS-DCNN", "a|[b]", "1-2", "0.25", "(0.25)", "10.00", "1 undefined", "5.50", "(4.50)", "[mm]", "[mL]",
         "policy isles2018", "resamples of",
     ):  # fmt: skip
         assert part in text
 
 
 def test_a_wide_terminal_gets_one_line_a_method(table):
-    assert "50000005.00 (49999995.00)" in show(table, 160)
-    assert "50000005.00 (49999995.00)" not in show(table, 80)
+    assert "10.00 (0.00), 1 undefined" in show(table, 160)
+    assert "10.00 (0.00), 1 undefined" not in show(table, 80)
 
 
 def test_a_wide_terminal_gets_the_groups(table):
@@ -53,7 +53,7 @@ def test_20_methods_with_long_names_fit_80_columns(build):
     assert max(map(len, text.splitlines())) <= 80
     for part in (*names, "1-20"):
         assert part in text
-    assert text.count("50000005.00") == 20
+    assert text.count("1 undefined") == 20
 
 
 def test_without_resamples_no_set_is_shown(build):
@@ -80,7 +80,15 @@ def test_each_stratum_is_printed(table):
     assert text.count("MS-DCNN") == 2
 
 
-def test_enormous_distances_are_explained_where_there_are_any(table, build):
-    assert "counts 100000000 mm, as in the challenge (1 here)" in " ".join(show(table, 80).split())
+def test_undefined_distances_are_explained_where_there_are_any(table, build):
+    text = " ".join(show(table, 80).split())
+    assert "undefined: the distance to or from an empty or missing mask, which counts 100000000 mm" in text
+    assert "50000005" not in text
     whole = rank_methods(build({"a": [{"dice": 0.5}, {"dice": 0.4}]}), RankingOptions(resamples=0))
     assert "100000000" not in show(whole, 80)
+
+
+def test_a_table_of_synthetic_rows_begins_with_the_word(build):
+    table = rank_methods(build({"a": [{"data": "synthetic"}]}), RankingOptions(resamples=0))
+    assert show(table, 80).startswith("Synthetic twin: ")
+    assert "ynthetic" not in show(rank_methods(build({"a": [{}]}), RankingOptions(resamples=0)), 80)

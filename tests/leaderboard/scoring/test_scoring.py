@@ -386,12 +386,13 @@ def test_folds_are_read_by_case_name_or_number(tmp_path):
     ("lines", "said"),
     [
         ("1,x", ":3: fold is 'x': it must be a whole number of at least 0"),
-        ("1", ":3: fold is '': "),
+        ("1,", ":3: fold is '': "),
+        ("1", ":3: has 1 of 2 fields"),
         ("1,-1", ":3: fold is '-1': "),
         ("1,1.5", ":3: fold is '1.5': "),
         ("1," + "9" * 5000, ":3: fold is '9"),
         (",1", ":3: case is empty: fill it in"),
-        ("case_1,0\n1,1", ":4: puts case_1 into fold 1, an earlier line into 0: keep one"),
+        ("case_1,0\n1,1", ":4: puts 'case_1' into fold 1, an earlier line into 0: keep one"),
     ],
 )
 def test_a_fold_that_makes_no_sense_is_told_by_its_line(tmp_path, lines, said):
@@ -403,11 +404,19 @@ def test_a_fold_that_makes_no_sense_is_told_by_its_line(tmp_path, lines, said):
     assert problem.startswith(f"{path}{said}")
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "case;fold\n1;2\n", "\0"])
-def test_a_folds_file_that_is_none_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("a,b\n1,2\n", "lacks the columns case, fold"),
+        ("case;fold\n1;2\n", "separated by ';'"),
+        ("\0", "cannot be seen"),
+    ],
+)
+def test_a_folds_file_that_is_none_is_refused(tmp_path, content, said):
     path = tmp_path / "folds.csv"
     path.write_text(content)
-    with pytest.raises(InputError, match="columns case and fold"):
+    with pytest.raises(InputError, match=said):
         read_case_folds(path)
     with pytest.raises(InputError, match="does not exist"):
         read_case_folds(tmp_path / "nothing.csv")

@@ -121,6 +121,16 @@ def test_only_masks_count_and_other_images_are_told(tmp_path, isles_tree, cases)
     assert "of a format that is not read" in told["case_12.img"]
 
 
+def test_of_a_folder_with_a_looping_link_that_link_alone_is_told(tmp_path, isles_tree, cases):
+    isles_tree.image(tmp_path / "case_1.nii.gz", isles_tree.values((8, 9, 2), "OT", 0))
+    (tmp_path / "case_2.nii.gz").symlink_to("case_2.nii.gz")
+    (tmp_path / "notes").symlink_to("notes")
+    with open_submission(tmp_path) as submission:
+        assert list(submission.files) == [tmp_path / "case_1.nii.gz"]
+        (problem,) = submission.problems
+    assert problem == f"{tmp_path / 'case_2.nii.gz'}: is no regular file, or a link to none: put the mask there"
+
+
 def test_masks_one_folder_deeper_are_hinted_at(tmp_path):
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "case_1.nii").touch()

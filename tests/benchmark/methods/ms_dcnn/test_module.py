@@ -54,13 +54,12 @@ def test_ms_dcnns_paths_have_their_own_dropout_in_every_unit_and_transition() ->
     method = running(
         MSDCNNMethod(), held_out=[SimpleNamespace(channels=("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"))]
     )
-    with torch.device("meta"):
-        network = method.configure_network(5)
+    network = method.configure_network(5)
     assert isinstance(network, MSDCNN)
     for path, rate in ((network.path_a, 0.01), (network.path_b, 0.5)):
         rates = [module.p for module in path.modules() if isinstance(module, nn.Dropout)]
         assert rates == [rate] * (58 + 3)
-    assert (network.maps_a, network.maps_b) == ([4, 1, 2], [3])
+    assert (network.index_a.tolist(), network.index_b.tolist()) == ([4, 1, 2], [3])
 
 
 def test_ms_dcnns_loss_is_the_papers_dice_alone_unless_asked() -> None:

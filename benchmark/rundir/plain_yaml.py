@@ -1,0 +1,81 @@
+"""YAML from strangers: plain values, nested no deeper and repeated by aliases no more often than a config needs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+#: A suite's config has a few hundred values and a few thousand bytes.
+MOST_VALUES = 100_000
+MOST_BYTES = 1 << 18
+MOST_BRACKETS = 100
+_MOST_BITS = 1000
+_LONGEST_REASON = 500
+
+
+class _Loader(yaml.SafeLoader):
+    """Ends early where PyYAML would take minutes or gigabytes: merge keys that repeat each other, and many brackets."""
+
+    def fetch_flow_collection_start(self, TokenClass: type) -> None:
+        if self.flow_level >= MOST_BRACKETS:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_VALUES:
+            raise yaml.constructor.ConstructorError(None, None, "merges far too much", node.start_mark)
+
+
+def load_yaml(path: Path) -> Any:
+    """The value of a YAML file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no YAML, or far more than a config; the message says what in one line.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"is longer than any config ({MOST_BYTES} bytes are read)")
+    try:
+        return parse_yaml(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is no UTF-8 text ({error})") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ValueError: as for `load_yaml`.
+    """
+    try:
+        content = yaml.load(text, _Loader)
+    # PyYAML lets through what building a value raises: a date with a month of 13, an empty integer.
+    except (yaml.YAMLError, ValueError, IndexError, AttributeError, TypeError) as error:
+        raise ValueError(f"is not valid YAML ({textwrap.shorten(str(error), _LONGEST_REASON)})") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    _refuse_large(content)
+    return content
+
+
+def _refuse_large(content: Any) -> None:
+    """Refuse more than `MOST_VALUES` values, those that aliases repeat counted each time, and huge numbers."""
+    values, waiting = 0, [content]
+    while waiting and values + len(waiting) <= MOST_VALUES:
+        value = waiting.pop()
+        values += 1
+        if isinstance(value, Mapping):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+        elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise ValueError("holds a number of too many digits")
+    if waiting:
+        raise ValueError("repeats far too much by its aliases (*name)")

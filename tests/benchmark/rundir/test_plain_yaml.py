@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark.rundir.plain_yaml import MOST_BYTES, load_yaml, parse_yaml
+from benchmark.rundir.state import read_state
+from benchmark.suite.config import read_suite
+from benchmark.suite.config_files import read_yaml
+from leaderboard.errors import InputError
+
+
+def repeated(first: str, later: str, levels: int = 12) -> str:
+    """Each level is nine times the one before."""
+    lines = [f"a0: &a0 {first}"]
+    for level in range(1, levels):
+        names = ",".join([f"*a{level - 1}"] * 9)
+        lines.append(f"a{level}: &a{level} {later.format(names)}")
+    return "\n".join(lines) + f"\nname: *a{levels - 1}\nmethods: [strokenet]\n"
+
+
+LAUGHS = repeated("[lol]", "[{}]")
+#: What is refused, and a word of the reason.
+HOSTILE = {
+    "aliases of aliases": (LAUGHS, "aliases"),
+    "merges of merges": (repeated("{lol: 1}", "{{<<: [{}]}}"), "merges"),
+    "an alias of itself": ("name: &a [*a]\n", "aliases"),
+    "a mapping of itself": ("name: &a\n  b: *a\n", "aliases"),
+    "many brackets": ("name: " + "[" * 100_000, "nested"),
+    "many braces": ("name: " + "{a: " * 20_000, "nested"),
+    "many dashes": ("- " * 50_000, "nested"),
+    "a date without such a month": ("name: 2026-13-45\n", "month"),
+    "an empty whole number": ("name: !!int ''\n", "YAML"),
+    "no time": ("name: !!timestamp x\n", "YAML"),
+    "no number": ("name: !!float " + "x" * 10_000 + "\n", "float"),
+    "a number of many digits": ("name: 0x" + "f" * 5000 + "\n", "digits"),
+    "code": ("name: !!python/object/apply:os.system [id]\n", "YAML"),
+    "no text": ("name: \udcff\n", "UTF-8"),
+    "more than any config": ("#" * (MOST_BYTES + 1), "longer"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_yaml_is_refused_quickly_in_one_short_line(tmp_path: Path, kind: str) -> None:
+    text, word = HOSTILE[kind]
+    path = tmp_path / "suite.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    started = time.process_time()
+    with pytest.raises(InputError, match=word) as refused:
+        read_suite(path)
+    assert time.process_time() - started < 5
+    [problem] = refused.value.problems
+    assert problem.startswith(f"{path}: ")
+    assert len(problem) < 1000 + len(str(path))
+
+
+def test_a_run_whose_config_repeats_itself_is_a_pending_job(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(LAUGHS + "suite: {inputs: *a11}\n")
+    assert read_state(tmp_path).inputs == ""
+
+
+def test_a_setting_of_the_command_line_is_bounded_too() -> None:
+    with pytest.raises(ValueError, match="nested"):
+        parse_yaml("[" * 10_000)
+
+
+def test_anchors_aliases_and_merges_of_an_honest_config_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text("a: &a {x: 1, y: [1, 2]}\nb: {<<: *a, y: 3}\nc: [*a, *a]\n")
+    first = {"x": 1, "y": [1, 2]}
+    assert read_yaml(path) == load_yaml(path) == {"a": first, "b": {"x": 1, "y": 3}, "c": [first, first]}
