@@ -603,7 +603,8 @@ def test_command_refuses(cases, cohort, tmp_path, capsys):
     assert "nowhere: does not exist" in capsys.readouterr().err
     for option in ("--published nothing", "--note nothing", "--seed -1"):
         assert main([*command, *option.split()]) == 1
-    for option in ("--partition testing", "--predictions alpha=x", f"--images {cohort}", "--metrics dice"):
+    apart = ("--partition testing", "--predictions alpha=x", f"--images {cohort}", "--scheme dice --metrics recall")
+    for option in apart:
         with pytest.raises(SystemExit) as stopped:
             main([*command, *option.split()])
         assert stopped.value.code == 2
