@@ -118,6 +118,15 @@ def unpack(
     return files, listing.problems
 
 
+def leads_out(name: str) -> bool:
+    """Whether a member of that name would lie outside the folder that it is unpacked into, on this system or another.
+
+    Args:
+        name: as it is stored in the archive.
+    """
+    return name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name or bool(_DRIVE.match(name))
+
+
 def _opened(archive: Path, limits: Limits) -> zipfile.ZipFile:
     try:
         if _listing_bytes(archive) > limits.listing_bytes:
@@ -188,7 +197,7 @@ def _fault(member: zipfile.ZipInfo, wanted: Callable[[str], bool], limits: Limit
         return "has no name: pack the masks again"
     parts = PurePosixPath(name).parts
     # zipfile turns the system's own separator into a slash: the name as stored shows it
-    if name.startswith("/") or ".." in parts or "\\" in member.orig_filename or _DRIVE.match(name):
+    if leads_out(name) or leads_out(member.orig_filename):
         return "leads out of the archive: pack the masks without absolute paths, '..', '\\' or drives"
     mode = member.external_attr >> 16
     if stat.S_ISLNK(mode):
