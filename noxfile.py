@@ -37,7 +37,7 @@ def leaderboard(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel (not the checkout), so that what it needs must ship with it."""
-    session.install(*PINS, ".[train,dev]")
+    session.install(*PINS, ".[train,isles2024,dev]")
     if any(map(shutil.which, ("c++", "g++", "clang++"))):  # what our dense CRF is compared with is built from source
         session.install(*PINS, "pydensecrf2", success_codes=[0, 1])
     # A worker a core, a thread each; what is chosen by hand (-m slow, a file) runs in one process.

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmark.commands.releases import RELEASES
 from benchmark.launchers import LAUNCHERS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
@@ -109,6 +110,13 @@ def _parser() -> Parser:
     check.first = ("--cohort",)
     check.add_argument("--partition", choices=["training", "testing"], help="default: both")
     check.set_defaults(command=_check)
+
+    fetch = commands.add_parser("fetch", help="a public release: downloaded, checked and unpacked; continues")
+    fetch.add_argument("release", choices=RELEASES, metavar="RELEASE", help=f"{', '.join(RELEASES)}")
+    fetch.add_argument("folder", type=Path, metavar="DIR", help="(or --out DIR) new or empty folder to write")
+    fetch.last = ("--out",)
+    fetch.add_argument("--yes", action="store_true", help="do not ask: size and licence are as they should be")
+    fetch.set_defaults(command=_fetch)
 
     predict = commands.add_parser("predict-cohort", help="predictions for new cases, named for submission")
     predict.add_argument(
@@ -234,10 +242,14 @@ def _setting(text: str) -> dict[str, Any]:
 
 
 def _require_training(command: str) -> None:
+    _require(command, "torch", "pytorch_lightning", "torchio")
+
+
+def _require(command: str, *modules: str) -> None:
     """Say what to install where the extra `train` is missing."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("torch", "pytorch_lightning", "torchio") if find_spec(name) is None]
+    missing = [name for name in modules if find_spec(name) is None]
     if missing:
         from benchmark.machine.environment import installing
 
@@ -312,14 +324,36 @@ def _twin(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    return _check_folder(options.cohort, options.partition)
+
+
+def _check_folder(cohort: Path, partition: Any = None, format_name: str | None = None) -> int:
     from benchmark.cohort.check import check_cohort, print_report
     from benchmark.commands.progress import counted
 
     console = _console()
     with counted("checked", console) as progress:
-        report = check_cohort(options.cohort, options.partition, progress)
+        report = check_cohort(cohort, partition, progress, format_name)
     print_report(report, console)
     return report.exit_status
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    _require("benchmark fetch", "pooch")
+    from benchmark.commands.fetch import fetch
+
+    def agree() -> bool:
+        if options.yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise InputError(f"{options.release}: nobody can be asked here: give --yes to fetch it under this licence")
+        try:
+            return input("fetch it? [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            return False
+
+    cohort = fetch(options.release, options.folder, agree, _console())
+    return _check_folder(cohort, format_name=options.release)
 
 
 def _add_trust(parser: Parser) -> None:

@@ -1,11 +1,21 @@
-"""Progress of work on cases: a bar on a terminal, one line elsewhere."""
+"""Progress of work on cases or bytes: a bar on a terminal, one line elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
 
 
 class counted:
@@ -23,7 +33,8 @@ class counted:
         self.then = then or what
         self.unit = unit
         self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        counts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), *counts, TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task(what, total=None)
         self._total = 0
@@ -35,7 +46,8 @@ class counted:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._progress.stop()
         if kind is None and self._total:
-            self.console.print(f"{self.what}: {self._total} {self.unit}", highlight=False)
+            total = decimal(self._total) if self.unit == "bytes" else f"{self._total} {self.unit}"
+            self.console.print(Text(f"{self.what}: {total}"), soft_wrap=True)
 
     def _update(self, done: int, total: int) -> None:
         self._total = total
