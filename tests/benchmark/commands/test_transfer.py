@@ -242,6 +242,12 @@ def test_an_answer_that_is_no_record_is_refused(records: Records, monkeypatch: p
             read_record(records.api, 1)
 
 
+def test_a_page_in_place_of_the_record_is_refused(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("records.json.dumps", lambda _: "<html>log in</html>")
+    with pytest.raises(InputError, match="answers no JSON: check whether a proxy or a login page answers"):
+        read_record(records.api, 1)
+
+
 def test_no_network_is_one_line() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
