@@ -1,4 +1,4 @@
-"""``benchmark cancel``: end the jobs that a suite has handed over to whoever runs them elsewhere."""
+"""``benchmark cancel``: end a suite's jobs that run elsewhere, such as in SLURM's queue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leaderboard.errors import InputError
 
 
 def cancel(config: str, out: Path, methods: Collection[str] | None, folds: Collection[int] | None) -> list[Path]:
-    """End a suite's jobs, whichever launcher has them; the next run takes them up again.
+    """End a suite's jobs, whichever launcher has them; the next run continues them.
 
     Args:
         config: the suite's, by path or name.

@@ -1,7 +1,7 @@
 """What a method costs: weights, multiplications, memory and time for one case (``benchmark cost``).
 
-Methods are measured one after the other in one process, on one synthetic case: the network's pass over the prepared
-case, and everything from the case's NIfTI files to the written mask. Weights are random; they do not change the cost.
+Methods are measured one after the other in one process, on the same case: the network's pass over the prepared case,
+and everything from the case's NIfTI files to the written mask. Weights are random; they do not change the cost.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def measure_costs(
     """Measure methods one after the other.
 
     Args:
-        methods: their names; None takes those of the suite that have all they need.
+        methods: their names; None takes those of the suite whose requirements are installed.
         suite: suite whose settings the methods take.
         cohort: the first of its training cases is taken; None makes a synthetic one of eight slices.
         size: pixels a side of the synthetic case.
-        settings: config over everything else. The precision is what the machine is fast in (auto) unless it is here.
+        settings: override all configs. Unless they name a precision, it is the one that the machine is fast in (auto).
         progress: called with (done, all).
 
     Returns:
-        A row a method, see `Cost`, and a line for each that could not be measured.
+        One row per method, see `Cost`, and one line for each that could not be measured.
 
     Raises:
         InputError: an unknown method, a method that lacks a package, a cohort that cannot be read, or no method could
@@ -98,16 +98,16 @@ def _one_case(folder: Path, size: int) -> Path:
 
 
 def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]:
-    """Each method with its cost, or with what is wrong: one after the other in a process that imports once.
+    """Yields each method with its cost or its error.
 
-    Where that process dies, another goes on with the next method.
+    One process imports once and measures them in turn; if it dies, a new one goes on with the next method.
     """
     context = multiprocessing.get_context("spawn")
     waiting = dict(scratches)
     while waiting:
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
-        with uninterrupted():  # Ctrl-C is for this process, which ends the other
+        with uninterrupted():  # Ctrl-C is for this process, which then ends the other one
             process.start()
         sender.close()
         try:
@@ -126,7 +126,7 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
 
 
 def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
-    """Measure methods in this process; sends a `Cost`, or what is wrong, for each."""
+    """Measure methods in this process; sends a `Cost` or an error for each."""
     from benchmark.commands.cost_meter import measure
     from benchmark.methods.faults import place_of, told
     from benchmark.training.loading import quiet_lightning

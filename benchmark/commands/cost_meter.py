@@ -26,7 +26,7 @@ from benchmark.training.loading import load
 from benchmark.training.multiplications import count_gmac
 from leaderboard.cohort.formats import Cohort
 
-#: Times are medians of so many runs after one that warms up.
+#: Times are medians of this many runs, after a warm-up.
 RUNS = 3
 
 
@@ -35,7 +35,7 @@ def measure(method: str, scratch: Path) -> Cost:
 
     Args:
         method: its name.
-        scratch: folder with its ``config.yaml``, to write into.
+        scratch: folder with its ``config.yaml``; temporary files go there too.
 
     Raises:
         InputError: its config does not fit.
@@ -54,14 +54,14 @@ def measure(method: str, scratch: Path) -> Cost:
 
 
 class CostMeter(pl.Callback):
-    """Measures once the first case was predicted, which warmed up the network.
+    """Measures after the first prediction, which has warmed up the network.
 
     Args:
         method: its name.
         scratch: folder to write into.
 
     Attributes:
-        cost: what was measured, once it was.
+        cost: the result, once it is there.
     """
 
     def __init__(self, method: str, scratch: Path) -> None:
@@ -86,7 +86,7 @@ class CostMeter(pl.Callback):
             cohort_now = replace(data.cohort, cases=data.cohort.cases[:1])
             _from_files_to_file(method, cohort_now, self.scratch / f"run{run}")
 
-        # Lightning sets the precision for its own steps, not for callbacks.
+        # Lightning sets the precision only for its own steps, not for callbacks.
         with torch.inference_mode(), trainer.precision_plugin.predict_step_context():
             gmac = count_gmac(trainer, method, batch)
             works: list[Callable[[int], object]] = [whole_case]
@@ -120,9 +120,9 @@ def _from_files_to_file(method: Method, cohort: Cohort, cache: Path) -> None:
 
 
 def _median_seconds(works: Sequence[Callable[[int], object]], device: torch.device) -> list[float]:
-    """Median time of each in `RUNS` rounds after one that is not counted.
+    """Median time of each in `RUNS` rounds, after one that is not counted.
 
-    They take turns, so that a busy moment meets all; the GPU has finished when the clock stops.
+    They take turns, so that a busy moment affects all alike; the clock stops after the GPU has finished.
     """
     rounds = []
     for run in range(RUNS + 1):

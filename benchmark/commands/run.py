@@ -18,7 +18,7 @@ from benchmark.suite.overview import Overview
 from benchmark.suite.plan import Job
 from benchmark.suite.resume import has_begun, is_done
 
-#: How a line looks that asks for attention.
+#: Style of lines that ask for attention.
 _NOTE = "yellow"
 
 
@@ -53,9 +53,9 @@ def run(request: Request, console: Console) -> int:
 
 
 def report(plan: Plan, console: Console) -> None:
-    """Say what is left out, done already, done again or waited for."""
+    """Report which jobs are left out, already done, repeated or waited for."""
     notes = list(plan.left_out)
-    notes += [f"{run}: not as its job left it, done again: {', '.join(names)}" for run, names in plan.damaged.items()]
+    notes += [f"{run}: changed after its job, made again: {', '.join(names)}" for run, names in plan.damaged.items()]
     for note in notes:
         _say(note, console, style=_NOTE)
     count = len(plan.wanted)
@@ -66,20 +66,20 @@ def report(plan: Plan, console: Console) -> None:
     for job in plan.todo:
         if job.run not in plan.queued and (who := owner(job.run)):
             _say(
-                f"{job.method} fold {job.fold}: an earlier call's process works on it ({who}): its end is waited for",
+                f"{job.method} fold {job.fold}: still running from an earlier call ({who}): waiting for it",
                 console,
             )
 
 
 def launch(plan: Plan, console: Console) -> None:
-    """Do what is to do, and show how it stands until every job has ended."""
+    """Run the jobs that are not done, and show their progress until all have ended."""
     with Overview(plan.wanted, console, _expected(plan, console)) as overview:
         plan.launcher.run(plan.todo, overview.update)
         overview.update()
 
 
 def _expected(plan: Plan, console: Console) -> dict[str, float]:
-    """Say how long the trainings of a large suite will take on this machine; seconds of a job by method."""
+    """Forecast how long the trainings of a large suite will take on this machine; seconds per job by method."""
     new = [job for job in plan.todo if plan.launcher.here and not has_begun(job.run)]
     if not (runs := to_time(new, plan.cohort)):
         return {}
@@ -92,13 +92,13 @@ def _expected(plan: Plan, console: Console) -> dict[str, float]:
 
 
 def finish(plan: Plan, spent: Mapping[str, float], console: Console) -> int:
-    """Say what failed; score, rank and print the methods whose every job is done.
+    """Report what failed; score, rank and print the methods with all jobs done.
 
-    Methods of the suite that an earlier call finished stand on the leaderboard too.
+    Methods of the suite that an earlier call finished are on the leaderboard too.
 
     Args:
-        plan: what was to be done.
-        spent: seconds by what they were spent on.
+        plan: of this call.
+        spent: seconds by activity.
         console: where to print.
 
     Returns:
@@ -144,5 +144,5 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
 
 
 def _say(line: str, console: Console, style: str | None = None) -> None:
-    """A line as it is, of any length."""
+    """Print a line as it is, whatever its length."""
     console.print(line, style=style, soft_wrap=True, highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""What ``benchmark run`` is going to do, found out before any job starts: cohort, folds, jobs, and where they run."""
+"""The plan of ``benchmark run``, made before any job starts: cohort, folds, jobs, and where they run."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Request:
         out: folder above the suite's.
         methods: only these of the suite's methods (or others); None takes all.
         folds: only these; None takes all.
-        settings: config over everything else.
+        settings: override all configs.
         allow_leaky_folds: accept a fold file that splits patients.
-        restart_changed: do jobs again whose config, cohort or folds changed.
+        restart_changed: repeat jobs whose config, cohort or folds have changed.
         launcher: where jobs run, one of `benchmark.launchers.LAUNCHERS`.
     """
 
@@ -54,23 +54,23 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a call is going to do.
+    """What a call of ``benchmark run`` is going to do.
 
     Attributes:
         suite: the suite.
         root: its folder.
         cohort: the cases.
-        folds: theirs.
+        folds: of the cases.
         chosen: the folds to run.
-        jobs: all that may stand on the leaderboard, those of methods that were not asked for included.
+        jobs: all that may be on the leaderboard, including those of methods that were not asked for.
         wanted: those that were asked for.
-        left_out: a line for each method that needs what is not installed.
-        damaged: of finished jobs that are to be done again, by run directory, the files that are not what they left.
+        left_out: one line for each method with a requirement that is not installed.
+        damaged: files that changed after their job had finished, by run directory; these jobs are repeated.
         launcher: runs the jobs.
-        queued: of the wanted jobs, the run directories that an earlier call has handed over to the launcher.
-        unusable: of the wanted jobs, the run directories that cannot be written to, with the reason.
-        todo: the wanted jobs that are not done, those that are queued included.
-        fold_file: what the suite's own copy of its fold file is to hold.
+        queued: run directories of the wanted jobs that an earlier call has handed over to the launcher.
+        unusable: run directories of the wanted jobs that cannot be written to, with the reason.
+        todo: the wanted jobs that are not done, including those that are queued.
+        fold_file: the content for the suite's own copy of its fold file.
     """
 
     suite: SuiteConfig
@@ -90,13 +90,13 @@ class Plan:
 
     @property
     def leaderboard(self) -> Path:
-        """Where the results go: a part of the folds has a folder of its own."""
+        """Folder of the results; each selection of folds has its own."""
         part = "" if self.chosen == _chosen_folds(self.folds, None) else f"-fold{'-'.join(map(str, self.chosen))}"
         return self.root / f"leaderboard{part}"
 
 
 def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Launcher, list[str]]:
-    """Find out what can be known before anything is made: whether jobs can run as asked, their settings, the folds.
+    """Check all that can be checked before anything is made: whether jobs can run as asked, their settings, the folds.
 
     Args:
         request: what the command line asks for.
@@ -104,7 +104,7 @@ def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Lau
         root: the suite's folder, which may not exist.
 
     Returns:
-        What runs the jobs, and what is to be said of how they will run.
+        The launcher, and remarks on how the jobs will run.
 
     Raises:
         InputError: nothing can be run.
@@ -115,7 +115,7 @@ def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Lau
     launcher.check()
     configs = _checked_configs(suite, request.methods or suite.methods, request.settings)
     notes = _accept_precision(configs, request.settings, root) if launcher.here else []
-    if request.folds and request.cohort is None and not (root / FOLDS).exists():  # else before anything is written too
+    if request.folds and request.cohort is None and not (root / FOLDS).exists():  # otherwise in `make_plan`
         _refuse_unknown(request.folds, _possible_folds(suite, request.allow_leaky_folds))
     return launcher, notes
 
@@ -126,8 +126,8 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
     Args:
         request: what the command line asks for.
         suite: read from its config.
-        root: the suite's folder, which is ours.
-        launcher: what `check_request` gave.
+        root: the suite's folder, which this process holds.
+        launcher: from `check_request`.
         console: shows progress.
 
     Raises:
@@ -170,10 +170,10 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
 
 
 def prepare(plan: Plan, request: Request) -> None:
-    """Run directories and the suite's own fold file, ready for the jobs.
+    """Write the run directories' configs and the suite's own fold file.
 
     Raises:
-        InputError: jobs are under way elsewhere, or hold work on other inputs; nothing was changed.
+        InputError: jobs run elsewhere with other inputs, or their folders hold work on such; nothing was changed.
     """
     undone = [job.run for job in plan.wanted if not is_done(job)]
     refuse_queued_elsewhere(request.launcher, plan.suite, plan.root.resolve(), undone)
@@ -181,11 +181,11 @@ def prepare(plan: Plan, request: Request) -> None:
     prepare_runs(usable, restart_changed=request.restart_changed, underway=plan.queued)
     path = plan.root / FOLDS
     if not path.is_file() or path.read_bytes() != plan.fold_file:
-        write_bytes(path, plan.fold_file)  # not before the jobs are known to agree
+        write_bytes(path, plan.fold_file)  # only once the jobs are known to agree
 
 
 def _left_out(jobs: Sequence[Job]) -> dict[str, str]:
-    """What is said of each method that needs what is not installed, by name."""
+    """The message for each method with a requirement that is not installed, by name."""
     return {
         job.method: f"{job.method} and its ablation rows are left out, it needs {', '.join(lacks)}"
         for job in jobs
@@ -194,10 +194,10 @@ def _left_out(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def _checked_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The config of each method; what would stop every job of one is refused.
+    """The config of each method; refuses faults that would stop all of its jobs.
 
     Raises:
-        InputError: every fault, once.
+        InputError: with every fault, once.
     """
     from benchmark.training.loading import check_configs, quiet_lightning
 
@@ -211,18 +211,18 @@ def _checked_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[
 
 
 def _accept_precision(configs: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], root: Path) -> list[str]:
-    """Refuse to begin trainings that would take tens of times as long as they could.
+    """Refuse to begin trainings in a precision that this machine computes tens of times more slowly than another.
 
     Args:
         configs: by method; rules are as quick in any precision.
-        settings: of the command line; a precision that it names is taken.
-        root: the suite's folder; where all have begun in it, they go on as they are.
+        settings: of the command line; a precision that they name is accepted.
+        root: the suite's folder; trainings that have begun in it may go on.
 
     Returns:
-        What is to be said of those that are slow and go on.
+        One line for each group of slow methods that go on.
 
     Raises:
-        InputError: so it is.
+        InputError: a method that has not begun would be slow.
     """
     slow: dict[str, list[str]] = {}
     for method, config in configs.items():
@@ -236,7 +236,7 @@ def _accept_precision(configs: Mapping[str, Mapping[str, Any]], settings: Mappin
 
 
 def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
-    """The suite's synthetic cohort, written unless it is there."""
+    """The suite's synthetic cohort; written unless it is already there."""
     from benchmark.cohort.twin import write_twin
 
     assert suite.twin is not None  # `check_request`
@@ -247,7 +247,7 @@ def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
 
 
 def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console: Console) -> tuple[Folds, bytes]:
-    """The folds of the cases that are there, and what the suite's own copy of its fold file is to hold."""
+    """The folds of the cases that are there, and the content for the suite's own copy of the fold file."""
     path = root / FOLDS
     if (source := _named_fold_file(suite)) is not None:
         folds = read_fold_file(source, allow_leaky=leaky)
@@ -272,7 +272,7 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
 
 
 def _named_fold_file(suite: SuiteConfig) -> Path | None:
-    """The fold file that the config names, beside it or a shipped one; None where folds are made."""
+    """The fold file that the config names, beside it or a shipped one; None if the suite makes its folds."""
     if suite.folds_file is None:
         return None
     beside, shipped = suite.path.parent / suite.folds_file, shipped_configs() / suite.folds_file
@@ -280,7 +280,7 @@ def _named_fold_file(suite: SuiteConfig) -> Path | None:
 
 
 def _possible_folds(suite: SuiteConfig, leaky: bool) -> list[int]:
-    """The folds that there may be, whatever the cohort."""
+    """The fold numbers that the suite allows, whatever the cohort."""
     if (source := _named_fold_file(suite)) is None:
         return list(range(suite.folds_number))
     return sorted(set(read_fold_file(source, allow_leaky=leaky).fold_of.values()))
@@ -304,7 +304,7 @@ def _chosen_folds(folds: Folds, asked: Sequence[int] | None) -> list[int]:
 
 
 def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:
-    """Preprocess every case; digest of the cohort's content."""
+    """Preprocess every case; returns the digest of the cohort's content."""
     from benchmark.pipeline.cache import build_cache, cohort_digest
 
     with counted("preprocessing", console) as progress:

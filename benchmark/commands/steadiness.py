@@ -1,8 +1,9 @@
 """Does a method train steadily under the suite's real recipe? The fifth check of ``benchmark sanity``.
 
-Two cases learned by heart say nothing of a recipe on a whole cohort, whose volumes differ in depth and whose learning
-rate is meant for weeks. Here the method trains as a job of the suite would, for the first steps: its batch size, its
-schedule planned for all epochs, the suite's augmentation and sampling, on all training cases of a cohort of full size.
+That a method can memorise two cases says nothing about its recipe on a whole cohort, with volumes of different depths
+and a learning rate meant for long training. Here the method trains its first steps as a job of the suite would: with
+its batch size, its schedule planned for all epochs, and the suite's augmentation and sampling, on all training cases
+of a full-size cohort.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from benchmark.commands.sanity import Check, fit
 from benchmark.commands.suites import open_suite
 from benchmark.suite.config import method_config
 
-#: Steps that are looked at.
+#: Number of steps that the check looks at.
 STEPS = 200
-#: The most that an epoch's mean loss may be, as a multiple of the first one's.
+#: The largest mean loss of an epoch, as a multiple of the first epoch's.
 MOST = 2.0
-#: The synthetic cohort of a suite without one of its own: as many cases and pixels as ISLES 2018 has.
+#: The synthetic cohort for suites without their own: as many cases and pixels as ISLES 2018.
 FULL_TWIN = {"cases": 94, "size": 256, "seed": 0}
 
 Progress = Callable[[int, int], None]
 
 
 def write_suite_twin(suite: str, folder: Path, progress: Progress | None = None) -> None:
-    """Write the suite's synthetic cohort into a folder; where it has none, `FULL_TWIN`."""
+    """Write the suite's synthetic cohort into a folder, or `FULL_TWIN` if it has none."""
     from benchmark.cohort.twin import write_twin
 
     sizes = {"seed": 0} | (open_suite(suite).twin or FULL_TWIN)
@@ -53,12 +54,12 @@ def check_steadiness(
         method: its name.
         cohort: folder of the cohort; all its training cases are trained on.
         suite: suite whose settings the method takes.
-        settings: config over everything else.
+        settings: override all configs.
         steps: how many, at most.
         progress: called with (steps done, steps).
 
     Raises:
-        InputError: an unknown method, one without weights, a config that does not fit, or a cohort that does not.
+        InputError: an unknown method, one without weights, or a config or cohort that does not fit.
     """
     read = open_suite(suite)
     config = method_config(read, method, settings or {})
@@ -69,10 +70,10 @@ def check_steadiness(
 
 
 def by_epoch(losses: Sequence[float], batches: int) -> list[list[float]]:
-    """The losses of each epoch; the last may have ended early.
+    """The losses of each epoch; the last one may have ended early.
 
-    Where fewer than two epochs were begun, the steps are parted in halves. A rest of less than a tenth of an epoch
-    would be the loss of a few samples and is counted with the epoch before.
+    If fewer than two epochs were begun, the steps are split into halves. A remainder of less than a tenth of an epoch
+    holds only a few samples and counts with the epoch before.
 
     Args:
         losses: of each step.
@@ -86,7 +87,8 @@ def by_epoch(losses: Sequence[float], batches: int) -> list[list[float]]:
 def verdict(losses: Sequence[float], batches: int) -> Check:
     """Steady: no epoch's mean loss is above `MOST` times the first one's, and the last is below it.
 
-    A first epoch that has exploded would excuse the others: its own mean may be `MOST` times that of its first tenth.
+    A first epoch that explodes would excuse the others, so its own mean may be at most `MOST` times that of its first
+    tenth.
 
     Args:
         losses: of each step.
@@ -115,7 +117,7 @@ def verdict(losses: Sequence[float], batches: int) -> Check:
 
 
 class _Losses(pl.Callback):
-    """Keeps the loss of every step and ends the training after so many, or once a loss is not finite."""
+    """Keeps the loss of every step; ends the training after the given number, or once a loss is not finite."""
 
     def __init__(self, steps: int, progress: Progress | None) -> None:
         self.losses: list[float] = []

@@ -1,4 +1,4 @@
-"""Is a finished job what it says it is? Predict again, or train again, and compare the bytes (``benchmark verify``)."""
+"""``benchmark verify``: predict a finished job's cases again, or train it again, and compare the bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmark.training.loading import load, quiet_lightning, use_threads
 from benchmark.training.provenance import git_state, hardware, versions
 from leaderboard.errors import InputError
 
-#: Of the folder, in a run directory, that holds what is made again.
+#: Prefix of the folder, in a run directory, for what is made again.
 PREFIX = ".verify-"
 
 
@@ -34,9 +34,9 @@ class Verdict:
 
     Attributes:
         compared: how many files were compared.
-        different: those of the run that came out otherwise, relative to it.
-        damaged: files of the run, relative to it, that are not what its job left.
-        remarks: what is not as it was when the job ran, and may explain a difference.
+        different: files of the run that came out different, relative to it.
+        damaged: files of the run that have changed since its job ended, relative to it.
+        remarks: what else has changed since the job ran and may explain a difference.
     """
 
     compared: int
@@ -50,11 +50,11 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
 
     Args:
         run: run directory of a finished job.
-        retrain: train again from the beginning first; then the training's metrics are compared as well.
+        retrain: first train again from the beginning; the training's metrics are then compared as well.
         trust: load whatever its config names; else what `require_harmless` allows.
 
     Raises:
-        InputError: `run` is no finished job, a process works in it, or its cohort or folds are not what they were.
+        InputError: `run` is not a finished job, a process works in it, or its cohort or folds have changed.
     """
     if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
         raise InputError(
@@ -72,19 +72,19 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
         if not trust:
             path, config = received_config(run, config, Path(own))
         with hold(run, busy):
-            for left in run.glob(f"{PREFIX}*"):  # of one that was killed
+            for left in run.glob(f"{PREFIX}*"):  # left by a verification that was killed
                 shutil.rmtree(left)
             return _verify(run, path, config, retrain)
 
 
 def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Verdict:
-    """What `verify` does with the run directory in hand; `path` holds `config`."""
+    """`verify` once the run directory is locked; `path` is the file with `config`."""
     quiet_lightning()
     provenance = read_provenance(run, "outputs", "ablations", "packages", "hardware", "git", "folds", "cohort.cases")
     use_threads(config)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
         again = Path(folder)
-        # One process: Lightning would start others with this very command line.
+        # One process: Lightning would start others with this command line.
         changes = (
             f"--predictions.folder={again / PREDICTIONS}", f"--trainer.default_root_dir={again}",
             "--trainer.devices=1", "--trainer.num_nodes=1",
@@ -112,7 +112,7 @@ def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Ver
 
 
 def _check_inputs(run: Path, data: StrokeData, provenance: dict[str, Any]) -> None:
-    """The cohort and the folds must be those that the job had; anything else is not the same experiment."""
+    """Require the cohort and the folds that the job had; anything else is another experiment."""
     problems = [
         f"{data.cohort_path}: {name} is not what {run} was made with: restore it"
         for name in changed_cases(data.case_digests, provenance)
@@ -124,7 +124,7 @@ def _check_inputs(run: Path, data: StrokeData, provenance: dict[str, Any]) -> No
 
 
 def _train_again(config: dict[str, Any], again: Path) -> None:
-    """The same job in another folder and in a process of its own, without W&B."""
+    """Run the same job in another folder, in a separate process and without W&B."""
     changed = config | {
         "predictions": {"folder": str(again / PREDICTIONS)},
         "suite": config.get("suite", {}) | {"wandb": False},
@@ -140,7 +140,7 @@ def _train_again(config: dict[str, Any], again: Path) -> None:
 
 
 def _remarks(damaged: list[str], provenance: dict[str, Any]) -> list[str]:
-    """What is not as it was: versions, the commit, the hardware, files that the job left."""
+    """What has changed since the job ran: versions, the commit, the hardware, files."""
     now = {**versions(), **_flat(hardware()), "commit": (git_state() or {}).get("commit")}
     before = {**provenance["packages"], **_flat(provenance["hardware"])}
     before["commit"] = (provenance["git"] or {}).get("commit")
@@ -150,9 +150,9 @@ def _remarks(damaged: list[str], provenance: dict[str, Any]) -> list[str]:
         if now.get(name) != then
     ]
     files = [name for name in damaged if not name.endswith(".nii.gz")]
-    return changed + [f"{name} is not as the job left it" for name in files]
+    return changed + [f"{name} has changed since the job ended" for name in files]
 
 
 def _flat(hardware: dict[str, Any]) -> dict[str, str]:
-    """Hardware as texts, but the host's name, which decides nothing."""
+    """Hardware as text, without the host's name, which does not matter."""
     return {name: str(value) for name, value in hardware.items() if name != "host"}

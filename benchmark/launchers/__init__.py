@@ -1,7 +1,7 @@
 """Where jobs run. A launcher is one file here with a class that is a `Launcher`, and one line in `LAUNCHERS`.
 
-Whatever starts it, a job is what ``python -m benchmark job RUN`` does: it says all that there is to say in its run
-directory, and continues there when it is started again.
+Whatever starts it, a job is what ``python -m benchmark job RUN`` does: it reports everything in its run directory, and
+continues there when it is started again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.launchers.interface import Launcher
     from benchmark.suite.config import SuiteConfig
 
-#: The class of each launcher, by the name that ``--launcher`` and the launcher's section of a suite's config have.
+#: The class of each launcher by its name: the value of ``--launcher``, and of its section in a suite's config.
 LAUNCHERS = {
     "local": "benchmark.launchers.local.LocalLauncher",
     "slurm": "benchmark.launchers.slurm.SlurmLauncher",
@@ -26,10 +26,10 @@ LAUNCHERS = {
 
 
 def make_launcher(name: str, suite: SuiteConfig, root: Path) -> Launcher:
-    """The launcher of a name among `LAUNCHERS`; imports what it needs only now.
+    """The launcher of that name in `LAUNCHERS`; its module is imported only now.
 
     Args:
-        name: what ``--launcher`` says.
+        name: the value of ``--launcher``.
         suite: whose jobs it runs.
         root: the suite's folder.
     """
@@ -39,7 +39,7 @@ def make_launcher(name: str, suite: SuiteConfig, root: Path) -> Launcher:
 
 
 def refuse_queued_elsewhere(name: str, suite: SuiteConfig, root: Path, runs: Iterable[Path]) -> None:
-    """Make sure that no other launcher will run these jobs too; one that does not answer is taken to hold none.
+    """Make sure that no other launcher will run these jobs too; one that does not answer counts as holding none.
 
     Args:
         name: the launcher that is to run them.
@@ -48,7 +48,7 @@ def refuse_queued_elsewhere(name: str, suite: SuiteConfig, root: Path, runs: Ite
         runs: run directories of the jobs.
 
     Raises:
-        InputError: others hold some of them; all are named.
+        InputError: another launcher holds some of them; all are named.
     """
     runs = list(runs)
     problems = []

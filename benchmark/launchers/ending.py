@@ -10,7 +10,7 @@ from benchmark.rundir.names import LOG
 from benchmark.rundir.state import read_state, update_state
 from leaderboard.errors import InputError
 
-#: Lines of a job's log that come back with its failure.
+#: Lines of a job's log that are reported with its failure.
 LOG_LINES = 3
 
 
@@ -19,7 +19,7 @@ def note_end(run: Path, how: str) -> None:
 
     Args:
         run: its run directory.
-        how: what is known of its end: ``ended with status 3``.
+        how: how it ended, as ``ended with status 3``.
     """
     state = read_state(run)
     if state.status in ("done", "failed"):
@@ -39,7 +39,7 @@ def describe(status: int) -> str:
 
 
 def log_tail(run: Path) -> str:
-    """The last lines of a job's log that say something, joined by `` | ``."""
+    """The last lines of a job's log that are not blank, joined by `` | ``."""
     try:
         lines = (run / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

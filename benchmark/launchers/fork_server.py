@@ -30,9 +30,9 @@ from typing import Any
 
 from benchmark.machine.memory import keeping_memory
 
-#: Exit status of a process that ended unseen, after its server was killed.
+#: Exit status assumed for a process that ended after its server was killed.
 UNSEEN = 255
-#: What a job that logs to W&B imports late: when W&B starts, which takes seconds, and for a picture.
+#: What a job that logs to W&B would import late: when W&B starts, which takes seconds, and for a picture.
 WITH_WANDB = ("wandb", "wandb.sdk.launch.inputs.internal", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
 
@@ -40,8 +40,8 @@ class ForkServer:
     """The launcher's side: starts the server and asks it for processes.
 
     Args:
-        environment: of the server; its copies inherit what is read only at a program's start (the settings of malloc).
-        modules: to be imported besides `benchmark.training.job`, where they are installed.
+        environment: of the server; its copies inherit settings that are read only when a program starts (malloc's).
+        modules: to import besides `benchmark.training.job`, if they are installed.
     """
 
     def __init__(self, environment: Mapping[str, str], modules: Sequence[str] = ()) -> None:
@@ -57,7 +57,7 @@ class ForkServer:
         self._ready = False
 
     def start(self, runs: Sequence[Path], environment: Mapping[str, str], log: Path) -> ForkedProcess:
-        """A process that does the jobs of these run directories; waits until the server has imported everything.
+        """Start a process that runs the jobs of these run directories; waits until the server has imported everything.
 
         Args:
             runs: run directories.
@@ -73,10 +73,10 @@ class ForkServer:
         return ForkedProcess(self, int(self.ask(request)))
 
     def ask(self, request: object) -> Any:
-        """The server's answer to one request; Ctrl-C waits until it is read, or the next request would get it.
+        """The server's answer to one request; Ctrl-C is held back until it is read, or the next request would get it.
 
         Raises:
-            ConnectionError: it is gone.
+            ConnectionError: the server is gone.
         """
         with _uninterrupted():
             try:
@@ -97,7 +97,7 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server; processes that it started go on."""
-        with suppress(OSError):  # closing writes what a lost server did not take
+        with suppress(OSError):  # closing flushes, which fails if the server is gone
             self._lines.close()
         self._socket.close()
         self._process.kill()  # it may still be importing
@@ -105,7 +105,7 @@ class ForkServer:
 
 
 class ForkedProcess:
-    """A process that a server started, with those methods of `subprocess.Popen` that the launcher uses.
+    """A process that a server started, with the methods of `subprocess.Popen` that the launcher uses.
 
     The server reaps it only when `poll` asks, so until then no other process gets its id.
     """
@@ -126,7 +126,7 @@ class ForkedProcess:
         return self.returncode
 
     def wait(self, timeout: float) -> int:
-        """Exit status, once it ends.
+        """The exit status; waits for the end.
 
         Raises:
             subprocess.TimeoutExpired: it has not ended within the timeout, in seconds.
@@ -155,7 +155,7 @@ class ForkedProcess:
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
     """SIGINT and SIGTERM are handled at the end of this context."""
-    if threading.current_thread() is not threading.main_thread():  # which alone handles signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     came: list[int] = []
@@ -181,7 +181,7 @@ def _is_there(pid: int) -> bool:
 
 
 def _outlive_signals() -> None:
-    """Ctrl-C reaches every process of a terminal, and the launcher needs the server to see its jobs' end."""
+    """Ctrl-C reaches every process of a terminal, but the launcher still needs the server to learn how its jobs end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -194,9 +194,9 @@ def serve(connection: int, modules: Sequence[str]) -> list[str] | None:
         modules: see `ForkServer`.
 
     Returns:
-        In a new process, the arguments of ``benchmark`` to go on with; in the server, at its end, None.
+        In a new process, the arguments that ``benchmark`` continues with; in the server, at its end, None.
     """
-    gc.disable()  # nothing imported is garbage; once frozen, the copies' collectors skip it and its pages stay shared
+    gc.disable()  # nothing imported is garbage; frozen, it is skipped by the copies' collectors: its pages stay shared
     import_module("benchmark.training.job")
     for name in modules:
         with suppress(Exception):  # the job will report it
@@ -246,7 +246,7 @@ def _begin(request: Mapping[str, Any], folders: Sequence[tempfile.TemporaryDirec
 
 
 def _use_environments_threads() -> None:
-    """As many threads as ``OMP_NUM_THREADS`` says, which OpenMP itself reads only when it is loaded."""
+    """Set the number of threads to ``OMP_NUM_THREADS``, which OpenMP itself reads only when it is loaded."""
     import torch
 
     if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(threads) > 0:

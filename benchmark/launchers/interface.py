@@ -1,4 +1,4 @@
-"""What a launcher is."""
+"""The interface of a launcher."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from benchmark.suite.config import SuiteConfig
     from benchmark.suite.plan import Job
 
-#: Shows the states of the jobs; takes what only the launcher knows, a remark by run directory.
+#: Shows the states of the jobs; takes the launcher's own remarks, by run directory.
 Watch = Callable[[Mapping[Path, str]], None]
 
 
 class Launcher(Protocol):
     """Starts jobs and waits for them; the outcome of each stands in its state.
 
-    Making one takes nothing but the suite and its folder: it must work where this launcher cannot run jobs.
+    Making one needs only the suite and its folder: it must work even where this launcher cannot run jobs.
 
     Attributes:
-        here: jobs run on this machine, so what this machine is slow at concerns them.
+        here: jobs run on this machine, so precisions that are slow here concern them.
     """
 
     here: ClassVar[bool] = False
 
     def __init__(self, suite: SuiteConfig, root: Path) -> None:
-        """Take note of the suite, whose ``launchers`` holds this launcher's settings, and of its folder."""
+        """Keep the suite, whose ``launchers`` holds this launcher's settings, and its folder."""
 
     def check(self) -> None:
         """Find out whether jobs can be run this way, before anything is written.
@@ -36,27 +36,27 @@ class Launcher(Protocol):
         """
 
     def at_a_time(self, jobs: Sequence[Job]) -> int:
-        """How many of these jobs compute beside each other without slowing each other down; for a forecast."""
+        """How many of these jobs run at a time without slowing each other down; for a forecast."""
         return 1
 
     def queued_elsewhere(self, runs: Iterable[Path]) -> Mapping[Path, str]:
-        """Those run directories whose job an earlier call has handed over and that has not ended, and where it is.
+        """Where the jobs are that an earlier call handed over and that have not ended, by run directory.
 
         Raises:
-            InputError: whoever has the jobs does not answer.
+            InputError: whatever runs the jobs does not answer.
         """
         return {}
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """Start the jobs that are not queued elsewhere, wait for all, and call `watch` every now and then."""
+        """Start the jobs that are not queued elsewhere, wait for all, and call `watch` from time to time."""
 
     def cancel(self, runs: Iterable[Path]) -> list[Path]:
-        """End those jobs that are queued elsewhere, so that the next call takes them up again.
+        """End the jobs that are queued elsewhere, so that the next call continues them.
 
         Returns:
             The run directories of those that were ended.
 
         Raises:
-            InputError: whoever has the jobs does not answer, or does not let go of one.
+            InputError: whatever runs the jobs does not answer, or one of them does not end.
         """
         return []

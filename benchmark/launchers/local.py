@@ -23,28 +23,28 @@ from benchmark.suite.config import SuiteConfig, is_rule
 from benchmark.suite.plan import Job
 from leaderboard.errors import InputError
 
-#: Seconds between two looks at the jobs.
+#: Seconds between two checks of the jobs.
 POLL_EVERY = 0.1
 
-#: Elsewhere a copy of a process that has imported this much may not work (macOS), or cannot be made.
+#: On other systems a forked copy of such a process may fail (macOS), or cannot be made.
 FORKS = sys.platform == "linux"
 
 Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 def job_command(runs: Sequence[Path]) -> list[str]:
-    """What runs jobs one after the other in one process, wherever it runs."""
+    """The command that runs jobs one after the other in one process."""
     return [sys.executable, "-m", "benchmark", "job", *map(str, runs)]
 
 
 class LocalLauncher(Launcher):
     """Processes in the slots of this machine: one for each job, and one for the rules of a fold together.
 
-    Nothing is queued elsewhere: a job that outlived its suite is waited for by the one that is started in its place.
+    Nothing is queued elsewhere: if a job outlived its suite, the one that is started in its place waits for it.
 
     Args:
-        suite: says how many jobs run at a time.
-        root: of no interest here.
+        suite: its settings say how many jobs run at a time.
+        root: not used here.
     """
 
     here: ClassVar[bool] = True
@@ -126,10 +126,10 @@ class LocalLauncher(Launcher):
 
 
 def units(jobs: Sequence[Job]) -> list[list[Job]]:
-    """What is done in one process each: the rules of a fold, which look at the same cases, and every other job alone.
+    """Jobs grouped by process: the rules of a fold, which look at the same cases, together; every other job alone.
 
     Args:
-        jobs: in the order in which they are to begin.
+        jobs: in the order in which they start.
     """
     together: dict[object, list[Job]] = {}
     for job in jobs:
@@ -139,7 +139,7 @@ def units(jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def modules(jobs: Sequence[Job]) -> list[str]:
-    """What jobs import besides `benchmark.training.job`: our methods (a user's may not bear being copied), W&B."""
+    """What jobs import besides `benchmark.training.job`: our methods (a user's may not survive forking), W&B."""
     paths = {str(job.config.get("model", {}).get("class_path", "")) for job in jobs}
     methods = sorted(path.rpartition(".")[0] for path in paths if path.startswith("benchmark."))
     wandb = any(job.config.get("suite", {}).get("wandb", True) for job in jobs)
@@ -147,7 +147,7 @@ def modules(jobs: Sequence[Job]) -> list[str]:
 
 
 def is_one_process(config: Mapping[str, Any]) -> bool:
-    """Whether Lightning computes a job in the process that was started, and starts no others by its command line."""
+    """Whether Lightning runs the whole job in the process that was started, without starting others."""
     trainer = config.get("trainer", {})
     devices = str(trainer.get("devices", "auto"))
     alone = devices == "1" or (devices == "auto" and on_cpu(config))
@@ -158,7 +158,7 @@ def note_ends(unit: Sequence[Job], status: int) -> list[Job]:
     """Make sure that each job of a process that has ended is done or failed, with a reason.
 
     Returns:
-        Those that it had not begun when it ended, where it had begun others: they need another process.
+        Those that it had not begun when it ended, if it had begun others: they need another process.
     """
     left = [job for job in unit if read_state(job.run).status == "pending"]
     if len(left) == len(unit):

@@ -10,14 +10,14 @@ from typing import Any, Literal
 from benchmark.suite.plan import Job
 from leaderboard.parallel import cores
 
-#: Memory that a job on CPUs may need, in bytes.
+#: Memory to allow for a job on CPUs, in bytes.
 MEMORY = 4 * 2**30
-#: Memory of a GPU that a job on it may need, in bytes. On crops of 160 x 160, `strokenet` was seen to take 8 GB; it
-#: trains on whole slices later.
+#: GPU memory to allow for a job, in bytes. On crops of 160 x 160, `strokenet` took 8 GB; later it trains on whole
+#: slices.
 GPU_MEMORY = 20 * 10**9
-#: Cores that a job on a GPU needs: its own process, and threads that make noise for its batches.
+#: Cores that a job on a GPU needs: one for its process, one for the threads that make noise for its batches.
 GPU_CORES = 2
-#: Most jobs that share a GPU where the suite does not say how many; beyond this they slow each other down.
+#: Most jobs that share a GPU, unless the suite says how many; more would slow each other down.
 MOST_PER_GPU = 4
 
 
@@ -25,8 +25,8 @@ MOST_PER_GPU = 4
 class Slot:
     """A place for one process at a time."""
 
-    gpu: int | None = None  #: the one GPU that its process sees, counted among the visible ones; None: all of them
-    #: which jobs it takes: those on CPUs (beside the GPUs'), those on GPUs, or any
+    gpu: int | None = None  #: number of the only GPU that its process sees, among the visible ones; None: all
+    #: which jobs it takes: those on CPUs (where there are GPUs), those on GPUs, or any
     jobs: Literal["any", "cpu", "gpu"] = "any"
 
     def takes(self, config: Mapping[str, Any]) -> bool:
@@ -34,7 +34,7 @@ class Slot:
         return self.jobs == "any" or on_cpu(config) == (self.jobs == "cpu")
 
     def environment(self) -> dict[str, str]:
-        """Variables of its processes."""
+        """Environment variables of its processes."""
         found = {}
         if self.gpu is not None:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -45,7 +45,7 @@ class Slot:
 
 
 def on_cpu(config: Mapping[str, Any]) -> bool:
-    """Whether a job computes on CPUs wherever it runs, as the shipped rules do."""
+    """Whether a job computes on CPUs even where there are GPUs, as the shipped rules do."""
     return bool(config.get("trainer", {}).get("accelerator") == "cpu")
 
 

@@ -1,8 +1,7 @@
 """Jobs as one SLURM array, submitted by submitit.
 
-A run directory's ``slurm.json`` holds the id of the array's element that does its job, so that a later call finds it
-again. What is in the queue is asked of squeue: accounting, which submitit's own watcher asks, is not there on every
-cluster.
+A run directory's ``slurm.json`` holds the id of the array element that runs its job, so that a later call finds it
+again. The queue is read from squeue: submitit's own watcher uses the accounting, which not every cluster has.
 """
 
 from __future__ import annotations
@@ -33,24 +32,24 @@ from benchmark.suite.plan import Job
 from leaderboard.errors import InputError, nearest
 from leaderboard.io.images import write_text
 
-#: In a run directory, the array element that does its job.
+#: In a run directory, the file with the id of the array element that runs its job.
 NOTE = "slurm.json"
-#: Seconds between two questions to squeue.
+#: Seconds between two calls of squeue.
 POLL_EVERY = 2.0
 #: Seconds that a job which has left the queue gets to show its last state (network file systems are slow).
 GRACE = 30.0
-#: Seconds that squeue may be without an answer (a restart of its controller) while jobs are watched.
+#: Seconds that squeue may fail to answer (while its controller restarts) while jobs are watched.
 PATIENCE = 600.0
 #: Seconds that a job has to end between the signal of its time limit or pre-emption and its requeueing.
 END_WITHIN = 30
-#: How often a job may run into its time limit; each time it continues.
+#: How often a job may reach its time limit; each time it continues.
 TIME_LIMITS = 1000
-#: Time limit where the suite sets none; SLURM's or submitit's own may be shorter than an epoch.
+#: Time limit in minutes if the suite sets none; SLURM's or submitit's own may be shorter than an epoch.
 TIME_MINUTES = 240
-#: The shortest that is accepted: SLURM's signal comes up to a minute before it, starting takes a while too, and a job
-#: that ends within its first epoch begins anew.
+#: The shortest time limit that is accepted: SLURM's signal comes up to a minute before it, starting takes time too, and
+#: a job that ends within its first epoch starts again from the beginning.
 LEAST_MINUTES = 10
-#: The settings of a suite's section ``slurm``, and submitit's names for them.
+#: The settings in a suite's section ``slurm``, with submitit's names for them.
 SETTINGS = {
     "partition": "partition",
     "time_minutes": "time",
@@ -70,12 +69,12 @@ _ENDED = {
     "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "REVOKED",
     "PREEMPTED",
 }  # fmt: skip
-#: Reasons of squeue's for a job that waits for its turn.
+#: squeue's reasons for a job that waits for its turn.
 _TURN = ("", "None", "Priority", "Resources", "JobArrayTaskLimit")
 
 
 class SlurmLauncher(Launcher):
-    """An array element a job; they outlive the command that submitted them.
+    """One array element for each job; the jobs outlive the command that submitted them.
 
     Args:
         suite: its section ``slurm`` holds `SETTINGS`.
@@ -121,7 +120,7 @@ class SlurmLauncher(Launcher):
         return list(ended)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> None:
-        """See `Launcher`. Interrupting it leaves the jobs in the queue."""
+        """See `Launcher`. An interrupt leaves the jobs in the queue."""
         old = self.queued_elsewhere(job.run for job in jobs)
         if new := [job for job in jobs if job.run not in old]:
             self._submit(new)
@@ -182,14 +181,14 @@ class SlurmLauncher(Launcher):
 
 
 class RemoteJob:
-    """What submitit runs on a node, once a task."""
+    """What submitit runs on a node, once for each task."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
-        """Run the job: where it has as many processes as there are tasks, each is one, else the first runs it alone."""
+        """Run the job: in every task if it has several processes, in the first task alone otherwise."""
         several = int(os.environ.get("SLURM_NTASKS", "1")) > 1
         alone = not several or processes_asked(read_yaml(self.run / CONFIG)) == 1
         first = os.environ.get("SLURM_PROCID", "0") == "0"
@@ -207,12 +206,12 @@ class RemoteJob:
         return status
 
     def checkpoint(self) -> Any:
-        """Before the time limit, or pre-empted: end the process, then the same again once requeued."""
+        """Before the time limit or at a pre-emption: end the process; requeued, the same job runs again."""
         import submitit
 
         if self._process is not None:
             _end(self._process.pid)
-        with contextlib.suppress(InputError):  # a full disk is no reason not to try again
+        with contextlib.suppress(InputError):  # try again even if the disk is full
             put_back(self.run)
         return submitit.helpers.DelayedSubmission(RemoteJob(self.run))
 
@@ -221,7 +220,7 @@ class RemoteJob:
 
 
 def _end(process: int) -> None:
-    """End a child; in a signal handler, which may have interrupted a `Popen.wait` that holds its lock."""
+    """End a child from within a signal handler, which may have interrupted a `Popen.wait` that holds its lock."""
     deadline = time.monotonic() + END_WITHIN
     try:
         os.kill(process, signal.SIGTERM)
@@ -229,17 +228,17 @@ def _end(process: int) -> None:
             if time.monotonic() > deadline:
                 os.kill(process, signal.SIGKILL)
             time.sleep(0.1)
-    except (ProcessLookupError, ChildProcessError):  # it has ended, and was waited for
+    except (ProcessLookupError, ChildProcessError):  # it has ended and was reaped
         return
 
 
 def _leave_signal_to_submitit() -> None:
-    """SLURM sends the signal before a time limit to every process of the step; the job is ended by `RemoteJob`."""
+    """Ignore the signal that SLURM sends to every process of a step before a time limit: `RemoteJob` ends the job."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def put_back(run: Path) -> None:
-    """A job that was ended and is not done waits again."""
+    """Mark an ended job that is not done as pending again."""
     if read_state(run).status != "done":
         update_state(run, status="pending", phase="", reason="")
 
@@ -277,14 +276,14 @@ def processes_asked(config: Mapping[str, Any]) -> int:
 
 
 def fits(config: Mapping[str, Any], tasks: int) -> bool:
-    """Whether a job's processes can run in so many tasks: one in the first, several each in its own.
+    """Whether a job's processes can run in this many tasks: one in the first task, several in one task each.
 
-    Those of one node also run in a single task, where Lightning starts them.
+    The processes of one node can also run in a single task, where Lightning starts them.
     """
     trainer = config.get("trainer", {})
     sizes = [str(trainer.get(name, 1)) for name in ("devices", "num_nodes")]
     if not all(size.isdigit() for size in sizes):
-        return sizes[1] == "1"  # in the first task Lightning takes what its node has
+        return sizes[1] == "1"  # in the first task, Lightning takes the devices of its node
     count = processes_asked(config)
     return count in (1, tasks) or (tasks == 1 and int(config.get("trainer", {}).get("num_nodes", 1)) == 1)
 
@@ -301,7 +300,7 @@ def job_ids(runs: Iterable[Path]) -> dict[Path, str]:
 
 
 def read_queue(ids: Iterable[str]) -> dict[str, str]:
-    """State of those jobs that SLURM has yet to end, by id."""
+    """States of the jobs that have not ended in SLURM, by id."""
     arrays = sorted({job_id.partition("_")[0] for job_id in ids})
     if not arrays:
         return {}
@@ -309,10 +308,10 @@ def read_queue(ids: Iterable[str]) -> dict[str, str]:
 
 
 def ask_squeue() -> str:
-    """What squeue says of our jobs: a line ``id|state|reason`` each.
+    """What squeue prints about our jobs, one line ``id|state|reason`` each.
 
     Raises:
-        InputError: there is none here, or its controller does not answer.
+        InputError: there is no squeue here, or its controller does not answer.
     """
     if shutil.which("squeue") is None:
         raise InputError("squeue: is not on this machine: go to a login node of the cluster")
@@ -328,9 +327,9 @@ def ask_squeue() -> str:
 
 
 def parse_queue(text: str, ids: set[str]) -> dict[str, str]:
-    """Lines ``id|state|reason`` of squeue -> state by id, of `ids` that have not ended.
+    """Lines ``id|state|reason`` of squeue -> the state of each of `ids` that has not ended.
 
-    A state is ``running``, or ``pending (PartitionConfig)`` where it waits for something else than its turn.
+    A state is ``running``, or ``pending (PartitionConfig)`` if it waits for something other than its turn.
     """
     queue = {}
     for line in text.splitlines():
@@ -343,7 +342,7 @@ def parse_queue(text: str, ids: set[str]) -> dict[str, str]:
 
 
 def last_state(job_id: str) -> str:
-    """What SLURM still knows of a job that has left the queue, in one word."""
+    """What SLURM still knows about a job that has left the queue, in one word."""
     result = subprocess.run(
         ["scontrol", "--oneliner", "show", "job", job_id], capture_output=True, text=True, check=False
     )

@@ -1,7 +1,7 @@
-"""What every method is: a LightningModule with a few hooks.
+"""The base of every method: a LightningModule with a few hooks.
 
 A method gives a network, a loss and a recipe (`configure_optimizers`), and says how it looks at the data
-(`method_view`). Training, validation, prediction on the case's own grid and the seeding of dropout are here, once.
+(`method_view`). Training, validation, prediction on the case's own grid and the seeding of dropout are all here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from leaderboard.errors import InputError
 if TYPE_CHECKING:
     from benchmark.pipeline.datamodule import StrokeData
 
-#: Slices that a 2D network predicts at once.
+#: How many slices a 2D network predicts at once.
 SLICES_AT_ONCE = 32
 
 
@@ -41,13 +41,13 @@ class Method(pl.LightningModule):
     Attributes:
         view: 2D slices or whole volumes.
         neighbours: for slices, how many on each side come along as channels.
-        raw: the method takes physical units, not z-scores.
-        threshold: lesion is where the probability on the case's own grid is greater.
-        initial_probability: lesion probability that the untrained network is meant to give.
+        raw: the method takes images in physical units, not as z-scores.
+        threshold: a voxel is lesion if its probability on the case's own grid is greater.
+        initial_probability: lesion probability that the untrained network should give.
         initial_loss_within: how far the untrained network's loss may be from that of `initial_probability` everywhere,
             as a factor (a check of `benchmark sanity`).
-        planar_on_gpu: of a network for slices: a GPU computes it faster on whole planes of channels than channels last.
-        static: the network takes the same steps for all images of a shape, looks at no value and does not leave its
+        planar_on_gpu: for slices: on a GPU the network is faster with channels first than with channels last.
+        static: the network takes the same steps for all images of a shape, reads no value and does not leave its
             device: on a GPU its training passes are captured as graphs (`graphs`).
         ablations: names of further rows from the same weights with another post-processing; a row is called
             ``<method>_<name>``.
@@ -67,14 +67,14 @@ class Method(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.preparation: Preparation = Preparation()
-        #: Of this epoch's steps so far: each term of the loss, and the learning rate.
+        #: Sums over this epoch's steps so far: each term of the loss, and the learning rate.
         self._sums: dict[str, Any] = {}
         self._passes = Passes()
 
     # ---- what a method says of itself -------------------------------------------------------------------------
 
     def configure_network(self, channels: int) -> nn.Module:
-        """The network for so many input images (before neighbours)."""
+        """The network for this number of input images (before neighbours)."""
         raise TypeError(f"{type(self).__name__} has no network")
 
     def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -86,7 +86,7 @@ class Method(pl.LightningModule):
         return torch.sigmoid(logits[:, 0].float())
 
     def predict_images(self, image: Tensor) -> Tensor:
-        """Images as the network takes them -> lesion probability (N, ...); where test-time augmentation goes."""
+        """Images as the network takes them -> lesion probability (N, ...); the place for test-time augmentation."""
         return self.probability(self(image))
 
     def postprocess(self, probability: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -98,7 +98,7 @@ class Method(pl.LightningModule):
         return {"": probability > self.threshold}
 
     def curriculum(self, max_epochs: int) -> Callable[[int], Stage]:
-        """Epoch -> stage in a training of so many epochs."""
+        """A function from epoch to stage, for a training of this many epochs."""
         return ConstantCurriculum()
 
     # ---- what is the same for all -----------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Method(pl.LightningModule):
         return self.view_of(self.max_epochs)
 
     def view_of(self, max_epochs: int) -> MethodView:
-        """How this method looks at the data in a training of so many epochs."""
+        """How this method looks at the data in a training of this many epochs."""
         return MethodView(self.view, self.neighbours, self.preparation, self.curriculum(max_epochs), self.raw)
 
     @property
@@ -140,11 +140,11 @@ class Method(pl.LightningModule):
                 self.network.to(memory_format=self._memory_format())  # type: ignore[call-overload]
 
     def _memory_format(self) -> torch.memory_format:
-        # Channels last is the layout that both CPU and GPU convolutions are fastest in. The weights of 3D networks stay
-        # as they are: that costs the convolutions nothing, and on a CPU makes the optimiser's step five times faster.
+        # Both CPU and GPU convolutions are fastest in channels last. The weights of 3D networks stay as they are: that
+        # costs the convolutions nothing, and on a CPU makes the optimiser's step five times faster.
         if self.view == "volumes":
             return torch.channels_last_3d
-        # The network is built before it is moved to where the trainer trains.
+        # The network is built before it is moved to the trainer's device.
         device = self.trainer.strategy.root_device if self._trainer is not None else self.device
         planar = self.planar_on_gpu and device.type == "cuda"
         return torch.contiguous_format if planar else torch.channels_last
@@ -159,14 +159,14 @@ class Method(pl.LightningModule):
 
     @property
     def origin(self) -> str:
-        """Where the network comes from, for what is said when it fails."""
+        """Where the network comes from, for messages when it fails."""
         return f"{type(self).__name__} ({definition_of(self.configure_network)}), which"
 
     def terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What `loss` gives, once it was looked at.
+        """The result of `loss`, checked.
 
         Raises:
-            InputError: it is not what `loss` has to give.
+            InputError: it is not what `loss` must return.
         """
         with noted(lambda: f"logits {_shapes(logits)}, reference {tuple(batch['reference'].shape)}"):
             terms = self.loss(logits, batch)
@@ -187,22 +187,22 @@ class Method(pl.LightningModule):
 
     @property
     def _steps_alone(self) -> bool:
-        # Processes that train together exchange sums while they compute; and a captured pass writes its gradients over
-        # those of the one before, to which they would have to be added.
+        # Processes that train together exchange sums while they compute. And a captured pass overwrites the gradients
+        # of the previous one, although accumulation would have to add them.
         return world_size() == 1 and (self._trainer is None or self.trainer.accumulate_grad_batches == 1)
 
     def on_fit_end(self) -> None:
-        """Forget captured passes: weights move, and a prediction beside other jobs needs the memory."""
+        """Forget captured passes: the weights move, and a prediction beside other jobs needs the memory."""
         self._passes = Passes()
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Dropout depends on (seed, global step, rank) alone, so a restart replays it."""
+        """Seed dropout from (seed, global step, rank) alone, so that a restart replays it."""
         torch.manual_seed(derive_seed(self.data.seed, self.global_step, self.global_rank))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step; logs the epoch's mean of every term of the loss with its last one.
+        """One step; the epoch's last one logs the mean of every term of the loss.
 
-        Samples are padded to the largest of all processes' batches: the global batch is what one process would have.
+        Samples are padded to the largest in the batches of all processes, so the global batch is that of one process.
         """
         batch = padded(batch, largest(batch["reference"].shape[1:], self.device))
         logits = self(batch["image"])
@@ -213,7 +213,7 @@ class Method(pl.LightningModule):
                 f"{definition_of(self.configure_optimizers)}: {type(self).__name__}.configure_optimizers gives "
                 "nothing: return the optimiser"
             )
-        # Sums stay on the device: nothing in a step waits for it.
+        # Sums stay on the device, so that no step waits for it.
         seen = {name: value.detach() for name, value in terms.items()}
         seen["learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         self._sums = {name: value + (self._sums[name] if batch_index else 0) for name, value in seen.items()}
@@ -230,7 +230,7 @@ class Method(pl.LightningModule):
     ) -> None:
         """Clip by norm or value, for fused optimisers too.
 
-        Lightning refuses these because they may hold gradients that are still scaled, which happens in float16 alone.
+        Lightning refuses to, because they may hold gradients that are still scaled, which happens only in float16.
         """
         if str(self.trainer.precision).startswith("16"):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
@@ -285,7 +285,7 @@ class Method(pl.LightningModule):
 
 
 def _tensors(logits: Any) -> Iterator[Tensor]:
-    """The tensors of what a network gives: one, or nested lists of them."""
+    """The tensors in a network's output: one tensor, or nested lists of them."""
     if isinstance(logits, Tensor):
         yield logits
     elif isinstance(logits, list | tuple):
@@ -298,12 +298,12 @@ def _shapes(logits: Any) -> str:
 
 
 def to_host(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    """Tensors as arrays: the one place where a step leaves its device, and waits for it."""
+    """Tensors as arrays: the only place where a step leaves its device and waits for it."""
     return tuple(tensor.cpu().numpy() for tensor in tensors)
 
 
 def on_host(function: Callable[..., np.ndarray], *tensors: Tensor) -> Tensor:
-    """What a NumPy function makes of tensors, on the device of the first.
+    """Apply a NumPy function to tensors; the result is on the device of the first.
 
     Args:
         function: takes the tensors as arrays, gives an array of the first one's shape.
@@ -318,7 +318,7 @@ def scheduled(
     """Lightning's dictionary for a learning rate that follows `factor` of the training's progress, step by step.
 
     Args:
-        optimizer: whose learning rate is the factor's unit.
+        optimizer: its learning rate is multiplied by the factor.
         factor: progress in [0, 1) -> factor.
         trainer: knows how many steps there will be.
     """
@@ -330,18 +330,18 @@ def scheduled(
 class RuleMethod(Method):
     """A method without weights: a rule on physical units, with parameters that may be fitted on the training cases.
 
-    Subclasses override `rule`; one that has something to fit also overrides `fit_case` and `fit_finish` and sets
+    Subclasses override `rule`. A rule with parameters to fit also overrides `fit_case` and `fit_finish`, and sets
     `trainer.max_epochs: 1` in its config (0 for the others).
     """
 
     raw = True
-    #: Whether there is something to fit.
+    #: Whether it has parameters to fit.
     fitted = False
 
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
-        # DistributedDataParallel refuses a module in which nothing requires gradient; this is never used.
+        # Never used: DistributedDataParallel refuses a module in which nothing requires a gradient.
         self.unused = nn.Parameter(torch.zeros(()))
 
     def rule(self, batch: Batch) -> Tensor:
@@ -349,16 +349,16 @@ class RuleMethod(Method):
         raise TypeError(f"{type(self).__name__} has no rule")
 
     def fit_case(self, batch: Batch) -> None:
-        """Take notice of one training case (the same fields, with ``reference``)."""
+        """Record one training case (the same fields, with ``reference``)."""
 
     def fit_finish(self) -> None:
-        """Decide the parameters, after every training case was seen once."""
+        """Set the parameters, after every training case was seen once."""
 
     def configure_model(self) -> None:
-        """There is no network."""
+        """Build nothing: a rule has no network."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """There is nothing to optimise by gradient."""
+        """No optimiser: nothing is trained by gradients."""
         return None
 
     def training_step(self, batch: Batch, batch_index: int) -> None:  # type: ignore[override]
@@ -370,7 +370,7 @@ class RuleMethod(Method):
         self.fit_finish()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """There is no curve to draw."""
+        """Do nothing: a rule has no curve to draw."""
 
     def predict_case(self, batch: Batch) -> Tensor:
         """The rule's mask as a probability of 0 or 1."""

@@ -1,1 +1,1 @@
-"""What lies in a run directory: names, state, digests, lock."""
+"""The contents of a run directory: names, state, digests, lock."""

@@ -1,4 +1,4 @@
-"""Digests of what a job made, so that a file that changed afterwards is noticed and never scored."""
+"""Digests of the files that a job made, so that a file that changed afterwards is noticed and never scored."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchmark.rundir.names import BEST, CONFIG, LAST, METRICS, PROVENANCE
 from benchmark.rundir.sealed import read_sealed, write_sealed
 from leaderboard.errors import InputError
 
-#: What a finished job has besides its masks; a rule has no metrics, and a short training no best weights.
+#: Files of a finished job besides its masks; a rule has no metrics, and a short training has no best weights.
 _FILES = (LAST, BEST, METRICS, CONFIG)
-#: Of what a provenance holds, the types that commands rely on.
+#: The entries of a provenance that commands rely on, with their types.
 _SHAPE = {
     "outputs": {"*": str},
     "ablations": [str],
@@ -27,7 +27,7 @@ _SHAPE = {
 
 
 def digest_results(run: Path, folders: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of what the job keeps and of every mask, by path relative to the run directory.
+    """SHA-256 of each file that the job keeps and of every mask, by path relative to the run directory.
 
     Args:
         run: run directory.
@@ -39,7 +39,7 @@ def digest_results(run: Path, folders: Iterable[Path]) -> dict[str, str]:
 
 
 def damaged_results(run: Path) -> list[str]:
-    """Files that are not what the finished job wrote, relative to its run directory; empty where all are sound.
+    """Files that are no longer what the finished job wrote, relative to its run directory; empty if all are sound.
 
     A provenance that is missing or damaged is itself on the list.
     """
@@ -51,7 +51,7 @@ def damaged_results(run: Path) -> list[str]:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a path stays in the run directory that it is relative to."""
+    """Whether a relative path stays within the run directory."""
     return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
@@ -65,10 +65,10 @@ def read_provenance(run: Path, *needed: str) -> dict[str, Any]:
 
     Args:
         run: run directory.
-        needed: what must be there, with dots between levels.
+        needed: keys that must be there, with dots between levels.
 
     Raises:
-        InputError: it is missing, is not what was written, lacks what is needed, or a stranger wrote something else.
+        InputError: it is missing or damaged, lacks what is needed, or has entries of the wrong type.
     """
     content = read_sealed(run / PROVENANCE)
     if content is None or not _fits(content, _SHAPE) or not all(_holds(content, name.split(".")) for name in needed):
@@ -77,7 +77,7 @@ def read_provenance(run: Path, *needed: str) -> dict[str, Any]:
 
 
 def _fits(value: Any, shape: Any) -> bool:
-    """Whether a value has a shape: a type, or a mapping or a list of shapes (``*``: of every other name)."""
+    """Whether a value has a shape: a type, or a mapping or list of shapes (``*`` stands for all other names)."""
     if isinstance(shape, dict):
         return isinstance(value, dict) and all(
             _fits(inner, shape.get(name, shape.get("*", object))) for name, inner in value.items()
@@ -96,17 +96,17 @@ def _holds(content: Any, names: list[str]) -> bool:
 
 
 def needs_training(damaged: Iterable[str]) -> bool:
-    """Whether what `damaged_results` names takes a training to make again.
+    """Whether repairing what `damaged_results` names needs a training.
 
-    The checkpoint gives masks again without one, and whoever starts a job writes its config.
+    Masks only need the checkpoint, and the config is written whenever a job is started.
     """
     return any(name != CONFIG and not name.endswith(".nii.gz") for name in damaged)
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file; empty where there is none, or something else than a file.
+    """SHA-256 of a file; empty if there is none, or if it is not a regular file.
 
-    A process reads a file once, and again when its size, time of change or place on the disk is another.
+    A process reads a file once, and again only if its size, modification time or inode has changed.
     """
     try:
         if not path.is_file():  # a device may have no end

@@ -1,7 +1,7 @@
 """One process at a time in a folder: a suite's, or a job's.
 
-The lock is the kernel's and ends with its process, so that one that is gone holds nobody up; what the file ``.lock``
-says is for people.
+The lock is the kernel's and ends with its process, so a dead process blocks nobody; the content of ``.lock`` is for
+people.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def hold(folder: Path, busy: Callable[[str], None]) -> Iterator[None]:
     """Hold a folder, waiting while another process does.
 
     Args:
-        folder: it exists.
-        busy: called with the owner (host, process, since when) where there is one; may raise instead of waiting.
+        folder: an existing one.
+        busy: called with the owner (host, process, since when) if there is one; may raise instead of waiting.
     """
-    # Never through a link, which would empty what it leads to.
+    # Never through a link: opening would empty its target.
     opened = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     with os.fdopen(opened, "a+") as lock:
         try:
@@ -41,7 +41,7 @@ def hold(folder: Path, busy: Callable[[str], None]) -> Iterator[None]:
 
 
 def owner(folder: Path) -> str | None:
-    """Who holds a folder now; None where nobody does."""
+    """The process that holds a folder now; None if there is none."""
     try:
         with (folder / LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

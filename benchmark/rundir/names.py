@@ -1,19 +1,19 @@
-"""Names of what lies in a suite's folder: run directories, their files, and the leaderboard rows that they give."""
+"""Names in a suite's folder: run directories, their files, and the leaderboard rows that come from them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: Of a suite's folder: its own copy of the fold file.
+#: In a suite's folder: its own copy of the fold file.
 FOLDS = "folds.csv"
 
-#: Of a run directory: a complete LightningCLI config; how the job stands; what it was made from; what it printed; who
-#: works there; the mean of every logged value in each epoch.
+#: In a run directory: a complete LightningCLI config; the job's state; what its results were made from; what it
+#: printed; the lock; the mean of every logged value in each epoch.
 CONFIG, STATE, PROVENANCE = "config.yaml", "state.json", "provenance.json"
 LOG, LOCK, METRICS = "log.txt", ".lock", "metrics.csv"
 #: Folder of the method's own masks; `row_folder` names those of its ablations.
 PREDICTIONS = "predictions"
-#: Folder of what a job continues from and predicts with: the weights that predicted, and those of the best validation.
+#: Folder of the checkpoints; in it, the weights that predicted, and those with the best validation Dice.
 CHECKPOINTS = "checkpoints"
 LAST, BEST = f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt"
 
@@ -24,7 +24,7 @@ def fold_folder_name(fold: int) -> str:
 
 
 def run_directory(root: Path, method: str, fold: int) -> Path:
-    """Where a job of a suite works.
+    """The run directory of a job.
 
     Args:
         root: the suite's folder.
@@ -35,7 +35,7 @@ def run_directory(root: Path, method: str, fold: int) -> Path:
 
 
 def run_directories(root: Path) -> list[Path]:
-    """Every run directory below a suite's folder, by method and fold as texts."""
+    """Every run directory below a suite's folder, with method and fold as text."""
     return sorted(root.glob("*/fold*"))
 
 
@@ -50,5 +50,5 @@ def row_name(method: str, ablation: str) -> str:
 
 
 def row_folder(predictions: Path, ablation: str) -> Path:
-    """Where a row's masks lie: the method's folder, or one beside it."""
+    """The folder of a row's masks: the method's own, or one beside it."""
     return predictions.with_name(row_name(predictions.name, ablation))

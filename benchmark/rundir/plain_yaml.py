@@ -1,4 +1,4 @@
-"""YAML from strangers: plain values, nested no deeper and repeated by aliases no more often than a config needs."""
+"""YAML from strangers: plain values, with limits on nesting and on how often aliases repeat them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_REASON = 500
 
 
 class _Loader(yaml.SafeLoader):
-    """Ends early where PyYAML would take minutes or gigabytes: merge keys that repeat each other, and many brackets."""
+    """Stops early where PyYAML would take minutes or gigabytes: merge keys that repeat each other, many brackets."""
 
     def fetch_flow_collection_start(self, TokenClass: type) -> None:
         if self.flow_level >= MOST_BRACKETS:
@@ -36,7 +36,7 @@ def load_yaml(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no YAML, or far more than a config; the message says what in one line.
+        ValueError: it is not YAML, or far larger than a config; the message says which in one line.
     """
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
@@ -56,7 +56,7 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         content = yaml.load(text, _Loader)
-    # PyYAML lets through what building a value raises: a date with a month of 13, an empty integer.
+    # PyYAML does not catch errors of the constructors: a date with month 13, an empty integer.
     except (yaml.YAMLError, ValueError, IndexError, AttributeError, TypeError) as error:
         raise ValueError(f"is not valid YAML ({textwrap.shorten(str(error), _LONGEST_REASON)})") from None
     except RecursionError:
@@ -66,7 +66,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _refuse_large(content: Any) -> None:
-    """Refuse more than `MOST_VALUES` values, those that aliases repeat counted each time, and huge numbers."""
+    """Refuse more than `MOST_VALUES` values (each repetition by an alias counts) and huge numbers."""
     values, waiting = 0, [content]
     while waiting and values + len(waiting) <= MOST_VALUES:
         value = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a run directory says of its job: ``state.json``, written whole or not at all."""
+"""The state of a job in its run directory: ``state.json``, written atomically."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class State:
     """State of a job.
 
     Attributes:
-        status: where the job stands.
+        status: of the job.
         phase: while running: ``starting``, ``training``, ``fitting`` (a rule, case by case) or ``predicting``.
-        done: finished epochs, or cases, of the phase.
+        done: finished epochs or cases of the phase.
         total: of how many.
-        step: in training, finished steps of the epoch that is not finished.
+        step: in training, finished steps of the current epoch.
         steps: of how many.
-        reason: of a failure, one line.
+        reason: for a failure, one line.
         inputs: digest of everything that decides the job's result (see `benchmark.suite.plan.Job.inputs`).
     """
 
@@ -48,7 +48,7 @@ _TYPES = {field.name: type(field.default) for field in fields(State)}
 
 
 def read_state(run: Path) -> State:
-    """The state on disk; a missing or damaged file is a pending job, whose inputs its config.yaml still tells."""
+    """The state on disk; a missing or damaged file counts as a pending job with its config.yaml's inputs."""
     try:
         content: dict[str, Any] = json.loads((run / STATE).read_text(encoding="utf-8"))
         if all(type(value) is _TYPES[name] for name, value in content.items()):

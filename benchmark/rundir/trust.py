@@ -1,7 +1,7 @@
-"""May the config of a run directory be loaded that somebody else has made?
+"""May the config of a run directory that somebody else has made be loaded?
 
-LightningCLI builds whatever a ``class_path`` names and writes wherever a path leads. What a job of the shipped methods
-needs is much less: a method of this package with plain arguments, and plain settings of the trainer.
+LightningCLI builds whatever a ``class_path`` names and writes wherever a path leads. A job of the shipped methods needs
+much less: a method of this package with plain arguments, and plain settings of the trainer.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everythin
 _MODEL = {"class_path", "init_args"}
 _PREDICTIONS = {"folder", "submission"}
 _METHOD = re.compile(r"benchmark\.methods(\.\w+)+")
-#: A method of this package that builds whatever its arguments name, written as a mapping or as a text.
+#: A method of this package that builds whatever its arguments name.
 _BUILDER = re.compile(r"benchmark\.methods\.(Any|any_network(\.\w+)*)")
-#: Settings of the trainer that are numbers, words and switches, and that lead nowhere.
+#: Settings of the trainer that are numbers, words or switches and name no file.
 TRAINER = {
     "accelerator", "strategy", "devices", "num_nodes", "precision", "max_epochs", "min_epochs", "max_steps", "max_time",
     "check_val_every_n_epoch", "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches",
@@ -31,22 +31,22 @@ TRAINER = {
     "log_every_n_steps", "num_sanity_val_steps", "val_check_interval", "use_distributed_sampler", "inference_mode",
     "detect_anomaly", "overfit_batches", "enable_progress_bar", "enable_model_summary", "enable_checkpointing",
 }  # fmt: skip
-#: Settings of the trainer that are objects: code that whoever wrote the config chooses.
+#: Settings of the trainer that are objects: code that the config's author chooses.
 OBJECTS = ("callbacks", "logger", "plugins", "profiler")
-#: Settings that LightningCLI looks up as files first, whatever the word is, and builds what these name.
+#: Settings that LightningCLI first looks up as a file, whatever the word, and then builds what the file names.
 _LOOKED_UP = ("accelerator", "strategy")
 
 
 def received_config(run: Path, config: Mapping[str, Any], folder: Path) -> tuple[Path, dict[str, Any]]:
-    """A config of a run directory that somebody else has made, with what matters for predicting alone.
+    """The config of a run directory that somebody else has made, reduced to what predicting needs.
 
-    Strategy and accelerator are left to this machine (a job on a CPU stays there), the preprocessed cases are made anew
-    in this user's own cache.
+    Strategy and accelerator are left to this machine (a job on a CPU stays there), and the cases are preprocessed again
+    into this user's own cache.
 
     Args:
         run: its run directory.
         config: the content of its ``config.yaml``.
-        folder: empty; the config is written there.
+        folder: an empty one, where the config is written.
 
     Returns:
         The written file, and its content.
@@ -66,7 +66,7 @@ def received_config(run: Path, config: Mapping[str, Any], folder: Path) -> tuple
 
 
 def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a config that is more than a job of this package's methods needs.
+    """Refuse a config that has more than a job of this package's methods needs.
 
     Args:
         run: its run directory.
@@ -110,7 +110,7 @@ def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
 
 
 def _classes(value: Any, where: str) -> Iterator[str]:
-    """Where in nested arguments a class is named."""
+    """The places in nested arguments that name a class."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if name in ("class_path", "init_args", "__path__"):

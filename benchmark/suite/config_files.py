@@ -1,7 +1,7 @@
-"""Where configs are: what the user names, what lies beside it, and what ships with the package.
+"""Where configs are: the one that the user names, those beside it, and those that ship with the package.
 
-An installed package carries the project's ``configs/`` inside itself; in a checkout they are the folder beside the
-package. ``--config configs/twin.yaml`` and ``--config twin`` therefore work from anywhere.
+An installed package contains the project's ``configs/``; in a checkout they are the folder beside the package.
+So ``--config configs/twin.yaml`` and ``--config twin`` work from anywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def shipped_configs() -> Path:
 
 
 def find_config(name: str) -> Path:
-    """A suite's config: a path as given, else one of the shipped ones by path or name.
+    """A suite's config: the given path if it exists, else a shipped one by path or name.
 
     Raises:
         InputError: there is none; the shipped ones are named.
@@ -39,7 +39,7 @@ def find_config(name: str) -> Path:
             if candidate.is_file():
                 return candidate
     known = sorted(path.stem for path in shipped_configs().glob("*.yaml"))
-    what = "is a folder, no config" if given.is_dir() else "no such config"
+    what = "is a folder, not a config" if given.is_dir() else "no such config"
     raise InputError(f"{name}: {what}: {nearest(given.stem, known)}give a path, or one of {', '.join(known)}")
 
 
@@ -64,7 +64,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file whose top level is a mapping.
 
     Raises:
-        InputError: unreadable, no YAML, or no mapping.
+        InputError: it cannot be read, is not YAML, or is not a mapping.
     """
     try:
         content = load_yaml(path)
@@ -78,7 +78,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings joined; later layers win, anything that is no mapping is replaced whole."""
+    """Nested mappings merged; later layers win, and anything but a mapping is replaced as a whole."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():

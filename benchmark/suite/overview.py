@@ -1,4 +1,4 @@
-"""All jobs at a glance: a live table on a terminal, a line a change elsewhere."""
+"""All jobs at a glance: a live table on a terminal, one line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from rich.text import Text
 from benchmark.rundir.state import State
 from benchmark.suite.plan import Job
 
-#: Elsewhere than on a terminal, a line each time so much of a job's phase is done, or after so many seconds.
+#: Without a terminal, one line whenever this share of a job's phase is done, or after this many seconds.
 _LINE_EVERY = 0.25
 _LINE_SECONDS = 600.0
-#: Waiting jobs that the table names.
+#: Number of waiting jobs that the table names.
 _WAITING = 8
 _BAR = 12
 
 
 class Overview:
-    """Watches the states of jobs; use as a context manager and call `update` every now and then.
+    """Watches the states of jobs; use it as a context manager and call `update` from time to time.
 
     Args:
-        jobs: all jobs of the suite, those that were done before included.
+        jobs: all jobs of the suite, including those that were done before.
         console: where to show them.
-        expected: seconds of a job by its method, for jobs of which nothing better is known.
+        expected: seconds per job by method, for jobs of which nothing better is known.
     """
 
     def __init__(self, jobs: Sequence[Job], console: Console, expected: Mapping[str, float] | None = None) -> None:
@@ -38,7 +38,7 @@ class Overview:
         self._states = {job.run: job.state for job in jobs}
         self._remarks: dict[Path, str] = {}
         self._started: dict[Path, float] = {}
-        #: When, and at which share, this run saw a job's phase first; a continued job does not start at 0.
+        #: When this run first saw a job's phase, and at which share; a continued job does not start at 0.
         self._begun: dict[Path, tuple[float, float]] = {}
         self._told = dict.fromkeys(self._states, time.monotonic())
         self._expected = dict(expected or {})
@@ -61,7 +61,7 @@ class Overview:
         """Look at every job's state and show what changed.
 
         Args:
-            remarks: what the launcher knows of jobs that do not run: ``pending in SLURM as 12_3``, by run directory.
+            remarks: the launcher's, on jobs that are not running, by run directory: ``pending in SLURM as 12_3``.
         """
         now = time.monotonic()
         self._note(remarks or {})
@@ -86,7 +86,7 @@ class Overview:
             self._live.update(self._table(now))
 
     def _note(self, remarks: Mapping[Path, str]) -> None:
-        """Take notice of the launcher's remarks; new ones are news where there is no table."""
+        """Keep the launcher's remarks; new ones are printed if there is no table."""
         if not self._live:
             for job in self.jobs:
                 if (remark := remarks.get(job.run)) and remark != self._remarks.get(job.run):
@@ -102,7 +102,7 @@ class Overview:
         return ", ".join(parts) + (f": {state.reason}" if state.status == "failed" else "")
 
     def _is_due(self, job: Job, state: State, now: float) -> bool:
-        """Whether a job that goes on was last heard of long ago."""
+        """Whether a running job was last reported too long ago."""
         return state.status == "running" and now - self._told[job.run] > _LINE_SECONDS
 
     def _remaining(self, job: Job, now: float) -> float | None:
@@ -123,7 +123,7 @@ class Overview:
         return max(sum(known) / len(known) - spent, 0.0) if known else None
 
     def _phase_left(self, job: Job, now: float) -> float | None:
-        """Seconds until the end of what a running job is at, from its pace since this run saw it first."""
+        """Seconds until the end of a running job's phase, from its pace since this run first saw it."""
         state = self._states[job.run]
         since, first = self._begun.get(job.run, (now, 0.0))
         if state.status != "running" or state.share <= first:

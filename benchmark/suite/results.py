@@ -39,14 +39,14 @@ def write_results(
     """Score and rank finished jobs.
 
     Args:
-        jobs: every one done.
-        cohort: with the references.
+        jobs: finished ones.
+        cohort: its cases have references.
         folds: which cases each job predicted.
         folder: where the files go.
         suite: its name.
         progress: called with (scored, all).
-        spent: what the suite spent seconds on beside its jobs, for the page.
-        note: what must be said at the top of the page, beside what is said of a twin.
+        spent: seconds of the suite by activity besides its jobs, for the page.
+        note: text for the top of the page, besides that about a twin.
 
     Returns:
         The leaderboard.
@@ -84,12 +84,12 @@ def write_results(
 
 
 def mark_tables(cohort: Cohort, folder: Path, note: str = "") -> str:
-    """Write beside the tables, for `leaderboard report`, what the page must say at its top; return it.
+    """Write the text for the top of the page beside the tables, where `leaderboard report` finds it; return it.
 
     Args:
-        cohort: that it is a twin must be said, and its manifest goes beside the tables too.
+        cohort: if it is a twin, the text says so, and its manifest goes beside the tables too.
         folder: of the tables.
-        note: what else must be said.
+        note: further text.
     """
     manifests = [place / MANIFEST for place in (cohort.root, cohort.root.parent) if (place / MANIFEST).is_file()]
     if manifests:
@@ -105,7 +105,7 @@ BAR = "perfusion_tfit"
 
 
 def below_bar(table: pd.DataFrame, trained: Sequence[str]) -> list[str]:
-    """Trained methods whose mean Dice is not above that of `BAR`; none where that row is missing.
+    """Trained methods whose mean Dice is not above that of `BAR`; none if that row is missing.
 
     Args:
         table: leaderboard.
@@ -123,7 +123,7 @@ def predicted_rows(job: Job) -> dict[str, Path]:
 
 
 def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict[str, str]:
-    """What the page says about where its results come from; nothing dated, so that it can be compared."""
+    """The page's facts about where its results come from; nothing dated, so that pages can be compared."""
     provenance = read_provenance(jobs[0].run)
     versions = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items())
     leaky = (
@@ -140,11 +140,11 @@ def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict
 
 
 def facts(jobs: Sequence[Job], said: Mapping[str, str]) -> dict[str, str]:
-    """What leaderboard.json notes, so that ``leaderboard diff`` finds what changed: a version apiece, and digests.
+    """The notes of leaderboard.json, by which ``leaderboard diff`` finds what changed: each version, and digests.
 
     Args:
         jobs: finished ones.
-        said: what `notes` gives.
+        said: from `notes`.
     """
     versions = {f"version of {name}": str(number) for name, number in read_provenance(jobs[0].run)["packages"].items()}
     digests = {
@@ -155,7 +155,7 @@ def facts(jobs: Sequence[Job], said: Mapping[str, str]) -> dict[str, str]:
 
 
 def commit_note(jobs: Sequence[Job]) -> dict[str, str]:
-    """The commits of the program that made the results, as the jobs recorded them; nothing where none of them knew."""
+    """The commits of the program that made the results, as the jobs recorded them; nothing if none did."""
     states = [read_provenance(job.run).get("git") for job in jobs]
     found = dict.fromkeys(
         f"{state['commit']}{'' if state['clean'] else ' with changes'}" if state else "not known" for state in states
@@ -164,10 +164,10 @@ def commit_note(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def costs(jobs: Sequence[Job]) -> pd.DataFrame:
-    """What each method cost, over its folds: from the jobs' provenance, timed and so apart from the scores.
+    """What each method cost over its folds, from the jobs' provenance; timed, and therefore kept apart from the scores.
 
-    ``other_seconds`` is what came before the prediction and was no training: importing, reading, looking at what lies
-    there.
+    ``other_seconds`` is the time before the prediction that was not training: importing, reading, checking what is
+    already there.
     """
     rows = []
     for method, group in groupby(jobs, key=lambda job: job.method):
@@ -200,11 +200,11 @@ COST_COLUMNS = {
 
 
 def cost_section(table: pd.DataFrame, spent: Mapping[str, float]) -> Section:
-    """What the page says about costs.
+    """The page's section about costs.
 
     Args:
-        table: what `costs` gives.
-        spent: what the suite's last call spent seconds on.
+        table: from `costs`.
+        spent: seconds of the suite's last call by activity.
     """
     parts = with_and([f"{what} {_minutes_and_seconds(seconds)}" for what, seconds in spent.items()])
     return Section(

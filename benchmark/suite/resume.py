@@ -1,4 +1,4 @@
-"""What of a suite is done, what was made with other inputs, and what is still to do."""
+"""Which jobs of a suite are done, which were made with other inputs, and which are still to do."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from leaderboard.io.images import write_text
 
 
 def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway: Collection[Path] = ()) -> list[Job]:
-    """Write each job's config and return those that are still to be done.
+    """Write each job's config and return the jobs that are not done.
 
     Args:
         jobs: of the suite.
-        restart_changed: do those again that were made with other inputs.
-        underway: run directories of jobs that are queued or running somewhere, which are left as they are; so are
-            those in which a process works.
+        restart_changed: repeat those that were made with other inputs.
+        underway: run directories of jobs that are queued or running somewhere. They are left as they are, like those
+            in which a process works.
 
     Raises:
-        InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process is still
-            at it; all are listed.
+        InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process still
+            works there; all are listed.
     """
     owners = {job.run: owner(job.run) for job in jobs}
     changed = [
@@ -61,9 +61,9 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
 
 
 def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
-    """Run directories that cannot be made or written to, with the reason; the other jobs need not wait for them.
+    """Run directories that cannot be made or written to, with the reason, so that the other jobs can run.
 
-    None is made.
+    No directory is made.
     """
     found = {}
     for job in jobs:
@@ -79,7 +79,7 @@ def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
 
 
 def _change(job: Job) -> str:
-    """What is not as it was when the job was planned, and the remedy."""
+    """What has changed since the job was planned, and the remedy."""
     try:
         before = read_yaml(job.run / CONFIG)
     except InputError:
@@ -102,7 +102,7 @@ def _change(job: Job) -> str:
     else:
         names = _changed_cases(job)
         cases = f" ({listed(names)})" if names else ""
-        return f"{cohort} is not what it was{cases}: restore it (a suite's own twin is written again once deleted)"
+        return f"{cohort} has changed{cases}: restore it (a suite's own twin is written again once deleted)"
     return f"was made with {', '.join(changes) or 'other inputs'}: change it back"
 
 
@@ -111,7 +111,7 @@ def _told(value: Any) -> str:
 
 
 def _changed_cases(job: Job) -> list[str]:
-    """Cases of the cohort that are not what a finished job had; empty where it left no word of them."""
+    """Cases of the cohort that have changed since a finished job read them; empty if it did not record them."""
     from benchmark.pipeline.cache import case_digest, changed_cases
 
     try:
@@ -125,7 +125,7 @@ def _changed_cases(job: Job) -> list[str]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[tuple[str, Any, Any]]:
-    """Keys, with dots between levels, whose values differ, and both values; None where there is none."""
+    """Keys, with dots between levels, whose values differ, with both values; None stands for an absent one."""
     found: list[tuple[str, Any, Any]] = []
     for key in dict.fromkeys([*before, *now]):
         was, is_now = before.get(key), now.get(key)
@@ -146,6 +146,6 @@ def has_begun(run: Path) -> bool:
 
 
 def is_done(job: Job) -> bool:
-    """Whether the job has finished with these inputs: its provenance is what it writes last."""
+    """Whether the job has finished with these inputs: it writes its provenance last."""
     state = job.state
     return state.status == "done" and state.inputs == job.inputs and not damaged_results(job.run)

@@ -1,4 +1,4 @@
-"""What a job does beside training: write predictions, report its progress, show a slice."""
+"""What a job does besides training: write predictions and metrics, report its progress."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ REPORT_EVERY = 1.0
 
 
 def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], name: str | None = None) -> None:
-    """Write a case's masks in the header and the order of axes of its own `Case.grid` image, each whole or not at all.
+    """Write a case's masks atomically, with the header and the order of axes of its own `Case.grid` image.
 
     Args:
         predictions: folder of the method's own masks; those of its ablation rows go beside it.
-        case: whose they are.
+        case: the case.
         masks: (D, H, W) by row, as `Method.predict_step` gives them.
-        name: of the files; None calls them after the case.
+        name: of the files; None names them after the case.
     """
     _, spacing_mm, header = read_geometry(case.images[case.grid])
     affine = affine_of(header, spacing_mm)
@@ -47,11 +47,11 @@ def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], name
 
 
 class PredictionWriter(pl.Callback):
-    """Writes each predicted mask in its case's own header, whole or not at all.
+    """Writes each predicted mask with its case's own header, atomically.
 
     Args:
-        folder: where to.
-        submission: None names files after their cases; a free name gives what the challenge takes
+        folder: where they go.
+        submission: None names files after their cases; a free name gives the names that the challenge takes
             (`Format.submitted_file`).
     """
 
@@ -76,7 +76,7 @@ class PredictionWriter(pl.Callback):
 
 
 class MetricsFile(pl.Callback):
-    """Keeps ``metrics.csv``: a row an epoch, every logged metric; a restart takes up the rows of its checkpoint.
+    """Keeps ``metrics.csv``: one row per epoch with every logged metric; a restart continues its checkpoint's rows.
 
     Lightning's CSVLogger would start an empty file at each restart.
 
@@ -94,15 +94,15 @@ class MetricsFile(pl.Callback):
         self._validated = True
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far go into the checkpoints: the file may be damaged until they are taken up."""
+        """Put the rows so far into the checkpoint: the file may be damaged when they are needed."""
         return {"rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of the epochs that are done."""
+        """Restore the rows of the finished epochs."""
         self._rows = list(state_dict["rows"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Add the epoch; validation ran before this."""
+        """Add the epoch's row; its validation has already run."""
         if trainer.is_global_zero and trainer.callback_metrics:
             metrics = {
                 name: float(value)
@@ -120,10 +120,10 @@ class MetricsFile(pl.Callback):
 
 
 class FiniteLoss(pl.Callback):
-    """Ends a training whose loss is no number any more; what it would predict means nothing."""
+    """Ends a training whose loss became NaN or infinite: its predictions would be meaningless."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Look at the epoch's mean."""
+        """Check the epoch's mean loss."""
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and not loss.isfinite():
             raise InputError(
@@ -159,7 +159,7 @@ class ProgressReport(pl.Callback):
         if not isinstance(module, RuleMethod):
             epochs = trainer.max_epochs or 0
             self._report(trainer, phase="training", done=trainer.current_epoch, total=epochs, step=step, steps=steps)
-        elif module.fitted:  # the others look at no case
+        elif module.fitted:  # the other rules visit no case
             cases = len(trainer.datamodule.training)  # type: ignore[attr-defined]
             done = min(step * trainer.world_size, cases)
             self._report(trainer, phase="fitting", done=done, total=cases, step=0, steps=0)

@@ -1,8 +1,8 @@
-"""What a job keeps so that it can go on after it was killed, and how it finds out what of that is whole.
+"""The checkpoints that let a killed job continue, and how it finds an undamaged one.
 
-A job saves at every epoch's end and keeps the last two: an epoch is the unit of a restart. A file is written under
-another name first, so a file with its final name is complete. Damage done afterwards shows in the archive's own
-checksums; the checkpoint before is used then.
+A job saves at the end of every epoch and keeps the last two: an epoch is the unit of a restart. A file is written under
+another name first, so a file with its final name is complete. Later damage shows in the archive's own checksums; then
+the previous checkpoint is used.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from leaderboard.io.images import sync_folder
 
 
 def checkpoint_callbacks(folder: Path, every_n_epochs: int) -> list[pl.Callback]:
-    """What saves while a job trains.
+    """The callbacks that save while a job trains.
 
     Args:
-        folder: where to.
-        every_n_epochs: how often at an epoch's end: ``epoch=<epoch>-step=<global step>.ckpt``, the last two.
+        folder: where they save.
+        every_n_epochs: how often ``epoch=<epoch>-step=<global step>.ckpt`` is saved; the last two are kept.
 
     Returns:
-        Callbacks: for these checkpoints; for ``best.ckpt``, the weights with the best validation Dice (to look at: the
-        last ones predict, since choosing by a score on the held-out fold would leak); `SameProcesses`.
+        One for these checkpoints; one for ``best.ckpt``, the weights with the best validation Dice (for inspection: the
+        last ones predict, since choosing by a score on the held-out fold would leak); and `SameProcesses`.
     """
     common: dict[str, Any] = {"dirpath": folder, "mode": "max", "enable_version_counter": False}
     return [
-        # At the epoch's end, not after its validation: what was logged and counted by then belongs to the epoch.
+        # At the epoch's end, not after its validation: by then everything of the epoch is logged and counted.
         # Two are kept, so that one is left when the last turns out to be damaged.
         ModelCheckpoint(
             filename="{epoch}-{step}",
@@ -54,18 +54,18 @@ def checkpoint_callbacks(folder: Path, every_n_epochs: int) -> list[pl.Callback]
 
 
 class _Best(ModelCheckpoint):
-    """Saves after validations that log what it watches; rules log nothing."""
+    """Saves only after validations that log the metric it watches; rules log nothing."""
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Save where it is better than before."""
+        """Save if it is better than before."""
         if self.monitor in trainer.callback_metrics:
             super().on_validation_end(trainer, module)
 
 
 class SameProcesses(pl.Callback):
-    """Notes how many processes train, and refuses to go on with another number: their batches would be other ones."""
+    """Notes how many processes train, and refuses to continue with another number: the batches would differ."""
 
-    #: Under this name in a checkpoint.
+    #: Its key in a checkpoint.
     KEY = "processes"
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ class SameProcesses(pl.Callback):
         checkpoint[self.KEY] = trainer.world_size
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Compare; any number may predict.
+        """Compare the number of processes; for predicting any number will do.
 
         Raises:
             InputError: another number of processes began this training.
@@ -87,10 +87,10 @@ class SameProcesses(pl.Callback):
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint under another name and renames it: it is whole or not there."""
+    """Writes a checkpoint under another name and renames it: it is complete or not there."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write one.
+        """Write a checkpoint.
 
         Raises:
             InputError: it cannot be written (a full disk, a folder without permission).
@@ -111,7 +111,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
             raise InputError(f"{target}: cannot be written ({reason}): check the folder and the disk") from None
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Map a file of ours into memory: its weights are copied once, from there to the network."""
+        """Map a checkpoint into memory, so that its weights are copied only once, into the network."""
         if not Path(path).is_file():
             return super().load_checkpoint(path, map_location, weights_only)
         checkpoint: dict[str, Any] = torch.load(path, map_location, weights_only=weights_only, mmap=True)
@@ -119,7 +119,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The whole checkpoint of the latest step, ``epoch=<n>-step=<n>.ckpt``; damaged ones are named on stderr."""
+    """The undamaged ``epoch=<n>-step=<n>.ckpt`` of the latest step; damaged ones are named on stderr."""
 
     def step(path: Path) -> int:
         return int(path.stem.rpartition("=")[2])
@@ -129,7 +129,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def is_loadable(checkpoint: Path) -> bool:
-    """Whether a checkpoint is there and whole; torch itself does not look at its archive's checksums."""
+    """Whether a checkpoint is there and undamaged; torch itself does not check its archive's checksums."""
     if not checkpoint.exists():
         return False
     try:

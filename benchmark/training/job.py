@@ -40,12 +40,12 @@ from benchmark.training.wandb_sink import SlicePicture, close_run, wandb_logger
 from leaderboard.cohort.names import prediction_file
 from leaderboard.errors import InputError
 
-#: Reason of a job that was asked to end.
+#: Reason in the state of a job that was asked to end.
 INTERRUPTED = "interrupted: run the same command again to continue"
 
 
 def run_job(run: Path, started: float | None = None) -> int:
-    """Fit and predict what ``run/config.yaml`` says; the outcome stands in ``run/state.json``.
+    """Fit and predict as ``run/config.yaml`` says; the outcome goes into ``run/state.json``.
 
     Args:
         run: run directory.
@@ -58,7 +58,7 @@ def run_job(run: Path, started: float | None = None) -> int:
     if not is_rank_zero():
         return _outcome(run, started)[0]
 
-    def busy(owner: str) -> None:  # a suite that was killed may leave a job behind: two here would mix their files
+    def busy(owner: str) -> None:  # a suite that was killed may leave a job behind; two jobs here would mix their files
         print(f"{run}: waits for the end of {owner}", file=sys.stderr)
 
     with hold(run, busy):
@@ -71,7 +71,7 @@ def run_job(run: Path, started: float | None = None) -> int:
 
 
 def _outcome(run: Path, started: float) -> tuple[int, str]:
-    """Exit status of fitting and predicting, and one line about what went wrong."""
+    """Fit and predict; returns the exit status, and one line about what went wrong."""
     try:
         _fit_and_predict(run, started)
         return 0, ""
@@ -87,7 +87,7 @@ def _outcome(run: Path, started: float) -> tuple[int, str]:
 
 
 def is_rank_zero(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process is the first of its job, as what launched it (Lightning, torchrun, srun) says."""
+    """Whether this process is the first of its job, according to whatever launched it (Lightning, torchrun, srun)."""
     if "RANK" in environment:
         return environment["RANK"] == "0"
     if "LOCAL_RANK" in environment:
@@ -122,11 +122,11 @@ def _fit_and_predict(run: Path, started: float) -> None:
     trained = 0.0
     if fit_seconds is None:
         trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
-        fit_seconds = round(timer.time_elapsed(), 3)  # with what earlier calls spent on it
+        fit_seconds = round(timer.time_elapsed(), 3)  # including what earlier calls spent on it
         trained = (timer.end_time() or 0.0) - (timer.start_time() or 0.0)
         trainer.save_checkpoint(last, weights_only=True)
     fitted = time.monotonic()
-    # From the file, so that what predicts is what is kept.
+    # From the file, so that the weights that predict are those that are kept.
     trainer.predict(method, datamodule=data, return_predictions=False, ckpt_path=last)
     trainer.strategy.barrier()
     if trainer.is_global_zero:
@@ -149,7 +149,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
 
 
 def check_inputs(run: Path, suite: Mapping[str, Any], data: StrokeData) -> None:
-    """The cohort and the folds are those that the suite planned this job with, also when it is started again later.
+    """Check that cohort and folds are those that the suite planned this job with; it may be started again much later.
 
     Raises:
         InputError: they are not.
@@ -166,7 +166,7 @@ def check_inputs(run: Path, suite: Mapping[str, Any], data: StrokeData) -> None:
 
 
 def resolved_config(cli: SuiteCLI) -> dict[str, Any]:
-    """Every setting that the job had, defaults of the code included, but for the objects that the suite itself adds."""
+    """Every setting of the job including the code's defaults, without the objects that the suite itself adds."""
     config: dict[str, Any] = yaml.safe_load(cli.parser.dump(cli.config, skip_validation=True))
     for name in ("callbacks", "logger", "plugins"):
         config["trainer"].pop(name, None)
@@ -174,9 +174,9 @@ def resolved_config(cli: SuiteCLI) -> dict[str, Any]:
 
 
 def _seconds_of_sound_fit(run: Path) -> float | None:
-    """How long the fit took whose checkpoint lies here unharmed; None where there is something to fit.
+    """Seconds of the fit whose checkpoint is here undamaged; None if the job still has to fit.
 
-    So a finished job of which a prediction was damaged predicts again and does not train again.
+    So a finished job with a damaged prediction predicts again without training again.
     """
     if needs_training(damaged_results(run)):
         return None
@@ -191,21 +191,21 @@ def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) ->
 
 
 def peak_memory_mb_of(device: torch.device) -> int:
-    """Peak memory in MB of this process; of its GPU where it computes on one."""
+    """Peak memory in MB of this process, or of its GPU if it computes on one."""
     return torch.cuda.max_memory_allocated() // 2**20 if device.type == "cuda" else peak_memory_mb()
 
 
 def main(runs: Sequence[Path], started: float | None = None) -> int:
     """Entry point of ``benchmark job RUN ...``: one job after the other, each as if it were alone.
 
-    One job speaks on this process's output, several each in the ``log.txt`` of its run directory.
+    A single job writes to this process's output; of several, each writes to the ``log.txt`` in its run directory.
 
     Args:
         runs: run directories.
         started: when the process started, by `time.monotonic`; default now.
 
     Returns:
-        Exit status: 0 all done, 1 one failed (the others were done none the less) or was asked to end.
+        Exit status: 0 if all are done, 1 if one failed (the others still run) or was asked to end.
     """
     torch.set_float32_matmul_precision("high")
     if not is_rank_zero():
@@ -218,7 +218,7 @@ def main(runs: Sequence[Path], started: float | None = None) -> int:
         reset_peak_memory()
         try:
             statuses.append(_main(run, started))
-        except InputError as error:  # its config.yaml
+        except InputError as error:  # about its config.yaml
             print("; ".join(error.problems), file=sys.stderr)
             statuses.append(1)
         close_run(statuses[-1])
@@ -236,7 +236,7 @@ def _main(run: Path, started: float | None) -> int:
 
 
 def _speak_in(log: Path) -> None:
-    """From now on this process's output goes to a file, that of libraries and of processes that it starts too."""
+    """Send this process's output to a file from now on, including that of libraries and of processes that it starts."""
     sys.stdout.flush()
     sys.stderr.flush()
     with log.open("ab") as file:

@@ -8,7 +8,7 @@ import re
 import warnings
 from typing import Any
 
-os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # they are Lightning's, not the user's
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # these warnings concern Lightning, not the user
 
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -18,20 +18,20 @@ from benchmark.training.callbacks import PredictionWriter
 from benchmark.training.checkpoints import AtomicCheckpoints
 from leaderboard.errors import InputError
 
-#: Warnings that tell the reader of a job's log nothing.
+#: Warnings that are useless to the reader of a job's log.
 _EXPECTED = (
     ".*args parameter is intended to run from within Python.*",
     "(?s).*Unable to serialize instance.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*smaller than the logging interval.*",
-    ".*`srun` command is available.*",  # a job of a launcher's starts without it
+    ".*`srun` command is available.*",  # a launcher's jobs start without it
     ".*dirpath has changed from.*",
     ".*Checkpoint directory .* exists and is not empty.*",
-    ".*recommended to use `self.log.*sync_dist=True.*",  # of what is the same in every process
+    ".*recommended to use `self.log.*sync_dist=True.*",  # about values that are the same in every process
 )
 
 
-#: Remarks likewise: which hardware there is, and which products.
+#: Useless remarks: about hardware that is there, and advertisements.
 _REMARKS = re.compile(r"[GTH]PU available|LOCAL_RANK|try installing \[")
 
 
@@ -56,12 +56,12 @@ class SuiteCLI(LightningCLI):
         )
 
     def before_predict(self) -> None:
-        """Refuse to predict with a network that nobody has trained."""
+        """Refuse to predict with an untrained network."""
         if self.config["predict"]["ckpt_path"] is None and not isinstance(self.model, RuleMethod):
             raise InputError("benchmark predict: the network is untrained: give --ckpt_path, a checkpoint of a fit")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Accept the suite's own sections, so that a run's config.yaml is a config for ``benchmark fit``."""
+        """Accept the suite's own sections, so that ``benchmark fit`` takes a run's config.yaml."""
         parser.add_argument("--suite", type=dict, default={}, help="what the suite noted about this job")
         parser.add_argument("--requires", type=dict, default={}, help="modules that the method needs: how to install")
         parser.add_lightning_class_args(PredictionWriter, "predictions")

@@ -1,4 +1,4 @@
-"""From a job's config to trainer, method and data, and what is wrong with it in words for people."""
+"""From a job's config to trainer, method and data, with faults in plain words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from benchmark.training.lightning_cli import SuiteCLI, trainer_defaults
 from leaderboard.errors import InputError, nearest
 
 _REMEDY = "correct the method's or the suite's config, or what --set says"
-#: Jobs may run elsewhere: what takes another machine's hardware is not looked at here.
+#: Jobs may run elsewhere, so settings that depend on a machine's hardware are not checked here.
 _ANYWHERE = (
     "--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto",
     "--seed_everything=false",
@@ -47,7 +47,7 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
     if missing := lacking(content):
         raise InputError(f"{config}: its method needs {', '.join(missing)}")
     _require_method(config, content)
-    # torch would fill what an operation is about to write; ours read nothing before it is written.
+    # torch would fill new memory before an operation writes it; our operations read nothing before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     complaint = io.StringIO()
     try:
@@ -55,14 +55,14 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
             return SuiteCLI(
                 args=["--config", str(config), *changes], run=False, trainer_defaults=trainer_defaults() | trainer
             )
-    except SystemExit:  # jsonargparse prints pages of usage, and then what is wrong
-        if not complaint.getvalue():  # a signal's
+    except SystemExit:  # jsonargparse prints pages of usage, then the fault
+        if not complaint.getvalue():  # raised by a signal
             raise
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
         raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
     except MisconfigurationException as error:
         raise InputError(f"{config}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
-    except ValueError as error:  # jsonargparse's words about the types that it tried, around what the method raised
+    except ValueError as error:  # jsonargparse lists the types that it tried around the method's own error
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
         cause = error.__cause__ or error
@@ -73,21 +73,21 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """What led to an exception, the first of all first."""
+    """The chain of exceptions that led to one, the earliest first."""
     if before := error.__cause__ or error.__context__:
         yield from _chain(before)
     yield error
 
 
 def _require_method(config: Path, content: Mapping[str, Any]) -> None:
-    """Import the method that a config names, where what is wrong with it can be told: the parser has words of its own.
+    """Import the method that a config names here, where a fault can be explained better than the parser would.
 
     Raises:
-        InputError: it cannot be imported, or is no method.
+        InputError: it cannot be imported, or is not a method.
     """
     model = content.get("model")
     class_path = model.get("class_path") if isinstance(model, Mapping) else None
-    if not isinstance(class_path, str) or "." not in class_path:  # the parser finds what is wrong
+    if not isinstance(class_path, str) or "." not in class_path:  # the parser will find the fault
         return
     try:
         found = find_named(class_path)
@@ -95,13 +95,14 @@ def _require_method(config: Path, content: Mapping[str, Any]) -> None:
         raise InputError(f"{config}: model.class_path: {problem}" for problem in error.problems) from None
     if not isinstance(found, type) or not issubclass(found, Method):
         raise InputError(
-            f"{config}: model.class_path: {class_path} ({definition_of(found)}) is no benchmark.methods.base.Method: "
-            "derive it from that, or name a plain network as docs/own_method.md shows (benchmark.methods.Any)"
+            f"{config}: model.class_path: {class_path} ({definition_of(found)}) is not a "
+            "benchmark.methods.base.Method: derive it from that, or name a plain network as docs/own_method.md shows "
+            "(benchmark.methods.Any)"
         )
 
 
 def in_short(fault: str) -> str:
-    """What the parser complains of, in one line, without the list of types that it tried.
+    """The parser's complaint in one line, without the list of types that it tried.
 
     ``Parser key "trainer.max_epochs": ... - Expected a <class 'int'> ... Given value: x`` gives
     ``trainer.max_epochs: Expected an int, not x``.
@@ -116,7 +117,7 @@ def in_short(fault: str) -> str:
 
 
 def _with_nearest(fault: str) -> str:
-    """A fault with the nearest name after it, where it says that an option is none."""
+    """A fault, with the nearest known name added if it is about an unknown option."""
     if found := re.search(r"Group '(\w+)' does not accept option '(\w+)'", fault):
         owner: Any = {"trainer": pl.Trainer, "data": StrokeData}.get(found[1])
     elif found := re.search(r"class_path '([\w.]+)': Option '(\w+)' is not accepted", fault):
@@ -128,10 +129,10 @@ def _with_nearest(fault: str) -> str:
 
 
 def require_training(cli: SuiteCLI) -> None:
-    """Refuse zero epochs for what has something to learn, and for all what is no number of epochs or cannot be done.
+    """Refuse zero epochs for methods that learn, and for all methods settings that cannot work.
 
     Raises:
-        InputError: so it is.
+        InputError: max_epochs or sync_batchnorm is at fault.
     """
     method, epochs = cli.model, cli.trainer.max_epochs
     if epochs is None or epochs < 0:
@@ -147,7 +148,7 @@ def require_training(cli: SuiteCLI) -> None:
 
 
 def config_faults(config: Mapping[str, Any]) -> list[str]:
-    """What would stop every job of a method's config, found without a cohort; devices are not looked at."""
+    """Faults in a method's config that would stop all of its jobs, found without a cohort; devices are not checked."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
         places = {"data": {"cohort": folder}, "predictions": {"folder": folder}}
@@ -159,13 +160,13 @@ def config_faults(config: Mapping[str, Any]) -> list[str]:
             require_training(cli)
         except InputError as error:
             return [problem.removeprefix(f"{path}: ") for problem in error.problems]
-        except Exception as error:  # a user's method may do what it likes
+        except Exception as error:  # a user's method may raise anything
             return [told(error) if place_of(error) else f"cannot be set up ({told(error)}): {_REMEDY}"]
     return faults
 
 
 def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """`config_faults` of several methods, each fault once, as their jobs would meet them.
+    """`config_faults` of several methods, each fault once.
 
     Args:
         configs: by name.
@@ -183,7 +184,7 @@ def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 @contextlib.contextmanager
 def _like_a_job() -> Iterator[None]:
-    """Lightning sees no SLURM allocation."""
+    """Hide SLURM's allocation from Lightning."""
     environment = dict(os.environ)
     for name in environment.keys() - without_slurm(environment).keys():
         del os.environ[name]
@@ -195,13 +196,13 @@ def _like_a_job() -> Iterator[None]:
 
 
 def use_threads(config: Mapping[str, Any]) -> None:
-    """Compute in as many threads as the suite gives a job; where it says nothing, in one a core."""
+    """Compute in as many threads as the suite gives a job; without a setting, in one thread per core."""
     threads = (config.get("suite") or {}).get("threads")
     if isinstance(threads, int) and threads > 0:
         torch.set_num_threads(threads)
 
 
 def quiet_lightning() -> None:
-    """Let Lightning speak of what is wrong alone, where its remarks would stand between lines meant for people."""
+    """Silence Lightning's remarks, but not its warnings, where they would stand between lines meant for people."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

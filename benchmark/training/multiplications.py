@@ -1,4 +1,4 @@
-"""How much a network computes for a case: multiply-accumulates, which no clock and no machine changes."""
+"""How much a network computes for a case: multiply-accumulates, the same on every machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmark.pipeline.datasets import Batch
 def count_gmac(trainer: pl.Trainer, method: Method, batch: Batch) -> float:
     """10^9 multiply-accumulates of the network's pass over one case as `WholeCases` serves it; 0 for rules.
 
-    Those of convolutions and matrix products: torch's counter knows no others.
+    Only convolutions and matrix products count: torch's counter knows no others.
     """
     if isinstance(method, RuleMethod):
         return 0.0
@@ -30,7 +30,7 @@ class CountMultiplications(pl.Callback):
     """Counts on the first predicted case.
 
     Attributes:
-        gmac_per_slice: what was counted, over the case's slices; 0 before.
+        gmac_per_slice: the count divided by the case's slices; 0 until it is known.
     """
 
     gmac_per_slice: float = 0.0

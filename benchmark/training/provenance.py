@@ -1,4 +1,4 @@
-"""What a result was made from and with: ``provenance.json`` in each run directory.
+"""What a result was made from, and with what: ``provenance.json`` in each run directory.
 
 Times and host names are here and in ``costs.csv``, never in the files that are compared byte for byte.
 """
@@ -39,8 +39,8 @@ def record_provenance(
     Args:
         run: run directory.
         data: what the job was trained on.
-        trainer: with what.
-        ablations: names of the further rows that it predicted.
+        trainer: the trainer of the job.
+        ablations: names of the ablation rows that it predicted.
         costs: time, memory and weights.
         config: every setting, defaults included.
     """
@@ -73,7 +73,7 @@ def record_provenance(
 
 
 def versions() -> dict[str, str]:
-    """Version of each package that decides a result."""
+    """Version of each package that affects a result."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -84,7 +84,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """What it ran on."""
+    """The hardware that the job ran on."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "host": platform.node(),
@@ -97,7 +97,7 @@ def hardware() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the checkout that the package runs from, and whether it was clean; None outside one."""
+    """Commit of the checkout that the package runs from, and whether it was clean; None outside a checkout."""
 
     def git(*arguments: str) -> str:
         here = Path(__file__).parent
@@ -105,7 +105,7 @@ def git_state() -> dict[str, Any] | None:
         return result.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # inside somebody else's checkout, say in its .venv
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails in others' checkouts, as in their .venv
         return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain")}
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,11 +1,11 @@
-"""Weights & Biases, a sink and never the truth: offline by default, online with its usual variables.
+"""Logging to Weights & Biases, which no result depends on: offline by default, online with its usual variables.
 
 A job is a run (group = suite, name = method/fold, type ``job``); the suite's end is a run of type ``leaderboard`` with
 the table and the CSVs as an artifact, so that methods can be compared side by side. Offline runs of all jobs lie
-together in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; those of a job that was restarted share their id.
+together in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; the runs of a restarted job share their id.
 
-W&B is asked once, before anything is made (`settle`). What cannot be had is told in a line and kept offline, or not at
-all, and nothing that W&B raises later ends a job or the command.
+W&B is asked once, before anything is made (`settle`). If it does not take the runs, one line says so and they are kept
+offline, or not at all. Nothing that W&B raises later ends a job or the command.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from benchmark.rundir.state import read_state
 from benchmark.suite.config_files import read_yaml
 
 _MODES = ("online", "offline", "disabled", "shared")
-#: Where the environment names no project.
+#: The project if the environment names none.
 PROJECT = "isles-benchmark"
-#: What W&B refuses in a project's name and in an artifact's, and how long a project's name may be.
+#: Characters that W&B refuses in the name of a project and of an artifact, and the longest name of a project.
 _FORBIDDEN, _NO_ARTIFACT, _LONGEST = re.compile(r"[/\\#?%:]"), re.compile(r"[^A-Za-z0-9_.-]+"), 128
-#: Seconds that W&B has to answer before anything is made.
+#: Seconds to wait for W&B's answer before anything is made.
 ASK_SECONDS = 60.0
-#: Seconds that a run's start and end may take.
+#: Seconds that the start and the end of a run may take.
 _SECONDS = {"init_timeout": 60.0, "finish_timeout": 120.0}
 #: matplotlib colours of the outlines, readable on grey for colour-blind eyes.
 REFERENCE_COLOUR, PREDICTION_COLOUR = "#00c8ff", "#ff8c00"
 
 
 def settle(environment: MutableMapping[str, str]) -> str:
-    """Decide how the runs of a suite are kept, and leave it in ``WANDB_MODE`` and ``WANDB_PROJECT`` for its jobs.
+    """Decide how the runs of a suite are kept, and set ``WANDB_MODE`` and ``WANDB_PROJECT`` accordingly for its jobs.
 
-    The mode is ``WANDB_MODE`` where it is set, online with an API key, else offline. Where it is online, W&B is asked
+    The mode is ``WANDB_MODE`` if that is set, online with an API key, else offline. If it is online, W&B is asked
     whether it takes this user's runs.
 
     Args:
         environment: of this process, which its jobs inherit.
 
     Returns:
-        A line about what is not as it was asked for; empty where all is.
+        A line about what will not be as asked for; empty if everything will.
     """
     mode = environment.get("WANDB_MODE") or ("online" if environment.get("WANDB_API_KEY") else "offline")
     project = environment.get("WANDB_PROJECT") or PROJECT
@@ -79,7 +79,7 @@ def settle(environment: MutableMapping[str, str]) -> str:
 
 
 def _refusal(environment: Mapping[str, str]) -> str:
-    """Why W&B takes no runs of this user from here; empty where it does. A process of its own asks, and may hang."""
+    """Why W&B takes no runs of this user from here; empty if it does. A separate process asks, since it may hang."""
     ask = "import sys, wandb; sys.exit(0 if wandb.login(verify=True) else 'nobody is logged in (wandb login)')"
     try:
         asked = subprocess.run(
@@ -96,17 +96,17 @@ def _settings() -> Any:
     import wandb
 
     logging.getLogger("wandb").setLevel(logging.ERROR)
-    # Where the network was lost, what is not uploaded stays on disk.
+    # If the network is lost, what was not uploaded stays on disk.
     limits = {name: value for name, value in _SECONDS.items() if name in wandb.Settings.model_fields}
-    # Versions are in the provenance: to list every installed package takes half a second a job.
+    # Versions are in the provenance; listing every installed package takes half a second per job.
     return wandb.Settings(silent=True, console="off", x_disable_stats=True, x_save_requirements=False, **limits)
 
 
 def _begin(**options: Any) -> Any:
-    """A new run; offline where that cannot be had online, as on a node without a network.
+    """A new run; offline if it cannot be had online, as on a node without a network.
 
     Raises:
-        Exception: it cannot be had offline either.
+        Exception: it cannot be made offline either.
     """
     import wandb
 
@@ -118,7 +118,7 @@ def _begin(**options: Any) -> Any:
         if mode in ("offline", "disabled"):
             raise
         _tell(error, "kept offline")
-        wandb.teardown()  # its process still holds the run's id
+        wandb.teardown()  # W&B's process still holds the run's id
         return wandb.init(project=project, mode="offline", settings=_settings(), **options)
 
 
@@ -133,17 +133,17 @@ def run_id(*parts: str) -> str:
 
 
 class WandbSink(WandbLogger):
-    """Lightning's logger, of which no error comes out: after the first, which is told, it takes nothing any more.
+    """Lightning's logger that raises no error: the first one is reported, and from then on nothing is logged.
 
     Args:
-        run: W&B's run that it fills.
+        run: the W&B run to log to.
         folder: of the runs' files.
     """
 
     def __init__(self, run: Any, folder: Path) -> None:
         super().__init__(experiment=run, save_dir=folder)
         self._broken = False
-        run.define_metric("trainer/global_step")  # as `WandbLogger` does with a run of its own
+        run.define_metric("trainer/global_step")  # as `WandbLogger` does for a run that it makes
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
 
     def _try(self, action: Callable[..., None], *arguments: Any, **options: Any) -> None:
@@ -176,9 +176,9 @@ class WandbSink(WandbLogger):
 
 
 def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbSink | None:
-    """The logger of one job, ``<suite's folder>/<method>/fold<k>``; its config is the job's. None: W&B gives none.
+    """The logger of one job, ``<suite's folder>/<method>/fold<k>``; with the job's config. None if W&B gives none.
 
-    Only the job's first process may ask for it.
+    Only the job's first process may call this.
     """
     try:
         begun = _begin(
@@ -197,15 +197,15 @@ def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbSink | None:
 
 
 def close_run(status: int) -> None:
-    """End the run of this process, if it has one, with an exit status: the next job's is another run."""
+    """End the run of this process, if it has one, with an exit status, so that the next job gets its own."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        with contextlib.suppress(Exception):  # W&B is a sink
+        with contextlib.suppress(Exception):  # W&B must not end anything
             wandb.run.finish(exit_code=status)
 
 
 class SlicePicture(pl.Callback):
-    """At each validation, the first held-out case's slice with the most lesion, both outlines drawn, goes to W&B."""
+    """At each validation, logs the first held-out case's slice with the most lesion, both outlines drawn."""
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -254,7 +254,7 @@ def outline_picture(image: np.ndarray, reference: np.ndarray, prediction: np.nda
 
 
 def log_leaderboard(suite: str, folder: Path, save_dir: Path) -> None:
-    """A run of type ``leaderboard``: the table, and the CSVs as an artifact; W&B's errors are told and end nothing."""
+    """A run of type ``leaderboard``: the table, and the CSVs as an artifact; W&B's errors are only reported."""
     try:
         _log_leaderboard(suite, folder, save_dir)
     except Exception as error:  # the results are on disk

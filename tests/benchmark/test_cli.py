@@ -41,7 +41,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["predict-cohort", "--run", ".", "--cohort", ".", "--out", "out", "--name", "a/b"], "give one without /"),
         (["run", "--config", "twin", "--set", "data.fold=1"], "--set data.fold: is the suite's own: give --folds"),
         (["run", "--config", "twin", "--set", "data.cohort=x"], "is the suite's own: give --cohort"),
-        (["run", "--config", "."], "is a folder, no config"),
+        (["run", "--config", "."], "is a folder, not a config"),
         (["cancel", "--config", "twin", "--methods", "nothing"], "unknown method"),
         (["cost", "--methods", "all_background", "--out", "."], "name a CSV to write"),
         (["job", "nowhere"], "nowhere/config.yaml: cannot be read (No such file or directory): check the file"),

@@ -95,7 +95,7 @@ def test_what_was_damaged_after_a_job_is_noticed_and_never_scored(
         assert json.loads(provenance.read_text())["costs"]["fit_seconds"] == trained
     elif remedy != "writes":
         names = ", ".join(str(path.relative_to(suite / JOB)) for path in damaged)
-        assert f"not as its job left it, done again: {names}" in said.out.replace("\n", "")
+        assert f"changed after its job, made again: {names}" in said.out.replace("\n", "")
         assert (json.loads(provenance.read_text())["costs"]["fit_seconds"] == trained) == (remedy == "predicts")
 
 
@@ -119,7 +119,7 @@ def test_damage_is_told_before_other_inputs_are_refused_and_no_run_directory_is_
     before = sorted(suite.rglob("*"))
     assert run(tree, "--methods", "toy,all_background", "--set", "trainer.max_epochs=3") == 1
     said = capsys.readouterr()
-    assert f"not as its job left it, done again: predictions/{mask.name}" in said.out.replace("\n", "")
+    assert f"changed after its job, made again: predictions/{mask.name}" in said.out.replace("\n", "")
     assert "was made with trainer.max_epochs 2 (now 3)" in said.err
     assert sorted(suite.rglob("*")) == before
 
@@ -306,7 +306,7 @@ with hold(Path({str(job)!r}), print):
     Path("end").touch()
     said += suite.communicate()[0]
     assert suite.returncode == 0
-    assert f"toy fold 0: an earlier call's process works on it (host {platform.node()}, process {process.pid}," in said
+    assert f"toy fold 0: still running from an earlier call (host {platform.node()}, process {process.pid}," in said
     assert "pending" not in said
     assert process.wait() == 0
     assert (job / "provenance.json").stat().st_mtime_ns == made  # its result is taken

@@ -168,7 +168,7 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     said = capsys.readouterr().err
     assert f"predictions_inverted/{masks[0].name}: differs: it was damaged, benchmark run makes it again" in said
     assert f"predictions_inverted/{masks[2].name}: differs" in said
-    assert "note: metrics.csv is not as the job left it" in said
+    assert "note: metrics.csv has changed since the job ended" in said
 
     case = next((own / "TRAINING").iterdir())
     image = next(case.glob("*CT_MTT*/*.nii"))
@@ -178,7 +178,7 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     assert main(["verify", "--trust", str(job)]) == 1
     assert f"{case.name} is not what" in capsys.readouterr().err
     assert run(own, "--methods", "toy", "--folds", "0", *inverted) == 1
-    assert f"{own} is not what it was ({case.name}): restore it" in capsys.readouterr().err
+    assert f"{own} has changed ({case.name}): restore it" in capsys.readouterr().err
     assert run(tree, "--methods", "toy", "--folds", "0", *inverted, "--set", "data.batch_size=2") == 1
     assert "was made with data.batch_size 8 (now 2): change it back; else give another --out" in capsys.readouterr().err
     shutil.rmtree(own / "TRAINING" / "case_24")

@@ -52,7 +52,7 @@ FAULTS = {
     "preparation": ("Pad(4)", "4", ":10: Mine.preparation is 4: give a benchmark.pipeline"),
     "constructor": ("self.width = width", "self.width = width.size", ":15, in __init__: AttributeError: 'int' object"),
     "no base": ("        super().__init__()\n", "", ":10: Mine is half made: call super().__init__"),
-    "no method": ("class Mine(Method)", "class Mine(nn.Module)", ":10) is no benchmark.methods.base.Method: derive it"),
+    "no method": ("class Mine(Method)", "class Mine(nn.Module)", ":10) is not a benchmark.methods.base.Method: derive"),
     "missing import": ("from torch import nn\n", "from torch import nn\nimport monay\n", ":3: ModuleNotFoundError: No"),
 }  # fmt: skip
 NUMBERS = itertools.count()
