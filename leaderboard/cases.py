@@ -1,7 +1,7 @@
-"""cases.csv: a row a (method, case), raw truth, an undefined value an empty field.
+"""cases.csv: one row for each (method, case) with raw values; undefined values are empty.
 
-In memory it is a data frame with the same columns. One that was read from files carries ``file:line`` of each row as
-its index (named ``source``), so that whatever is wrong with a row can be told.
+In memory it is a data frame with the same columns. If it was read from files, its index (named ``source``) holds the
+``file:line`` of each row, so that messages can name a faulty row.
 """
 
 from __future__ import annotations
@@ -54,19 +54,18 @@ def write_cases(path: Path, cases: pd.DataFrame) -> None:
     from leaderboard.io.images import write_text
 
     columns = [*CASE_COLUMNS, *(column for column in cases.columns if column not in CASE_COLUMNS)]
-    # pandas writes a float with the fewest digits that read back as the same number
+    # pandas writes a float with the fewest digits that read back to the same number
     write_text(path, sort_cases(_typed(cases))[columns].to_csv(index=False, lineterminator="\n"))
 
 
 def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
     """Read one or several cases.csv, or other tidy tables, into one frame, indexed by ``file:line``.
 
-    A table has at least the columns ``method`` and ``case``, in any order with any others; what is said of its rows
-    where others are absent tells `complete`. Columns that are not in every file come out undefined where they are
-    absent.
+    A table has at least the columns ``method`` and ``case``, in any order and with any others; `complete` says what
+    holds if others are absent. A column that only some files have is undefined for the rows of the others.
 
     Raises:
-        InputError: a file is given twice, or is no such table (`io.tables.read_table`), or holds a value that makes no
+        InputError: a file is given twice, is not such a table (`io.tables.read_table`) or holds a value that makes no
             sense; every problem with file and line.
     """
     frames, problems = [], []
@@ -100,13 +99,13 @@ def _read_one(path: Path) -> pd.DataFrame:
 
 
 def complete(cases: pd.DataFrame) -> pd.DataFrame:
-    """The rows of any tidy table with the types of cases.csv and with what they are about.
+    """The rows of any tidy table, with the types of cases.csv and defaults for absent columns.
 
     Args:
-        cases: at least the columns ``method`` and ``case``, in any order with any others.
+        cases: at least the columns ``method`` and ``case``, in any order and with any others.
 
     Returns:
-        The same rows; where a column is absent, no patient and no fold is known and every status is ``ok``.
+        The same rows; if these columns are absent, patients and folds are unknown and every status is ``ok``.
 
     Raises:
         InputError: a column is absent, a name is not allowed (`io.tables.name_fault`) or a number is too large.
@@ -130,7 +129,7 @@ def require(cases: pd.DataFrame, columns: Iterable[str], what: str) -> None:
     Args:
         cases: the rows.
         columns: the names that are needed.
-        what: needs them, in words.
+        what: the thing that needs them, in words.
 
     Raises:
         InputError: with the columns that are absent.
@@ -144,7 +143,7 @@ def require(cases: pd.DataFrame, columns: Iterable[str], what: str) -> None:
 
 
 def name_faults(names: Mapping[str, Iterable[str | None]]) -> list[str]:
-    """A line for each name that is not allowed, by what it names."""
+    """One line for each name that is not allowed; names by kind."""
     return [
         f"the {kind} {shown(name)} {fault}"
         for kind, texts in names.items()
@@ -154,14 +153,14 @@ def name_faults(names: Mapping[str, Iterable[str | None]]) -> list[str]:
 
 
 def synthetic_rows(cases: pd.DataFrame) -> pd.Series:
-    """Which rows are marked as of invented patients, same index."""
+    """Which rows are marked as those of invented patients, same index."""
     if DATA not in cases.columns:
         return pd.Series(False, index=cases.index)
     return cases[DATA].astype(str).str.contains(SYNTHETIC_DATA, case=False)
 
 
 def _faults(raw: pd.DataFrame) -> list[str]:
-    """What is wrong with single fields of a table of strings."""
+    """The faults of single fields in a table of strings."""
     faults: list[str] = []
     for name in ("method", "case"):
         faults += [f"{label}: {name} is empty: fill it in" for label in raw.index[raw[name] == ""]]
@@ -186,7 +185,7 @@ def _faults(raw: pd.DataFrame) -> list[str]:
 
 
 def _typed(cases: pd.DataFrame) -> pd.DataFrame:
-    """Text, whole numbers (nullable) and floats, each column as what it is."""
+    """The rows with each column as its type: text, whole numbers (nullable) or floats."""
     typed = cases.copy()
     for column in typed.columns:
         if column in TEXT and not (typed[column].dtype == "str" and not typed[column].hasnans):
@@ -201,13 +200,13 @@ def _numbers(column: pd.Series) -> pd.Series:
     """Floats; text goes through Python's own conversion, which is exact.
 
     Raises:
-        InputError: a value is no number, or is beyond all that are taken.
+        InputError: a value is not a number, or is larger than any that is accepted.
     """
     if not pd.api.types.is_numeric_dtype(column):
         try:
             column = column.map(lambda value: np.nan if pd.isna(value) or value == "" else float(value))
         except (TypeError, ValueError) as error:
-            raise InputError(f"{column.name} holds what is no number ({error}): correct it") from None
+            raise InputError(f"{column.name} holds a value that is not a number ({error}): correct it") from None
     numbers = column.astype(float)
     if (numbers.abs() > LARGEST).any():
         raise InputError(f"{column.name} holds a number beyond {LARGEST:g}: correct it")

@@ -1,7 +1,7 @@
-"""The ``leaderboard`` command: score, check, rank and report.
+"""The ``leaderboard`` command: score, check, rank, report, verify and diff.
 
-Exit status: 0 done; 1 the input is at fault, one line a problem on stderr; 2 wrong usage; 130 interrupted. A reader of
-our output that leaves early changes nothing (`leaderboard.shell`).
+Exit status: 0 done; 1 the input is at fault, one line per problem on stderr; 2 wrong usage; 130 interrupted. A reader
+of our output that leaves early changes nothing (`leaderboard.shell`).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser(words: Sequence[str]) -> Parser:
-    """The parser; a command has its options where `words` name it, so that --help imports nothing they need."""
+    """The parser; only the command in `words` gets its options, so that --help imports nothing for the others."""
     parser = Parser(_PROGRAM, description="Score and rank stroke lesion segmentations.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, text, add_options in (
-        ("score", "score a folder or zip of masks: one row a case in cases.csv", _add_score),
+        ("score", "score a folder or zip of masks: one row per case in cases.csv", _add_score),
         ("check", "would this submission be accepted? every problem, with the fix", _add_check),
         ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
@@ -58,7 +58,7 @@ def _add_score(parser: Parser) -> None:
     parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the cases.csv to write")
     parser.add_argument("--folds", type=Path, metavar="CSV", help="columns case and fold: fills the fold of each case")
     parser.add_argument(
-        "--patients", type=Path, metavar="CSV", help="columns case and patient, where the cohort does not tell them"
+        "--patients", type=Path, metavar="CSV", help="columns case and patient, if the cohort does not have them"
     )
     parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
     strictness = parser.add_mutually_exclusive_group()
@@ -182,7 +182,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _own_journal(journal: Path) -> Iterator[Path]:
-    """Take away what a refused run began; what an interrupted one had left before stays."""
+    """Remove what a refused run began, but keep what an interrupted one left before."""
     was_there = journal.exists()
     try:
         yield journal
@@ -241,11 +241,11 @@ def _rank(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_output(path: Path) -> None:
-    """Find out before the work, not after it, that a file cannot be written."""
+    """Refuse a file that cannot be written before the work, not after it."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder: give the name of a file")
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no regular file, and is left as it is: give the name of another file")
+        raise InputError(f"{path}: is not a regular file, and is left as it is: give the name of another file")
     path = Path(os.path.realpath(path))  # a link is written through
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -313,7 +313,7 @@ def _csv_path(text: str) -> Path:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when asked."""
+    """Looks up the version only when asked."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import PackageNotFoundError, version

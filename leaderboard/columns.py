@@ -1,4 +1,4 @@
-"""The columns of cases.csv, and of each metric everything that rankings, tables and figures ask about it.
+"""The columns of cases.csv, with everything that rankings, tables and figures need to know about each metric.
 
 A new metric is one `Metric` in `FURTHER` and the function in `leaderboard.scoring.metrics` that measures it.
 """
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What a case can be. Every status but ``ok`` is a situation in which a metric may be undefined.
+#: Statuses of a case. Every status but ``ok`` is a situation in which a metric may be undefined.
 STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing")
-#: What kind of data a row is about, where that must be said: ``synthetic`` in every table of a twin.
+#: The column with the kind of data of a row, if there is something to say: ``synthetic`` in every table of a twin.
 DATA, SYNTHETIC_DATA = "data", "synthetic"
 #: The columns that hold text.
 TEXT = ("method", "case", "patient", "status", DATA)
@@ -23,13 +23,13 @@ LARGEST = 1e15
 
 @dataclass(frozen=True)
 class Measured:
-    """The number that a case has in a column, times a factor."""
+    """The value of the case in another column, times a factor."""
 
     column: str
     factor: float = 1.0
 
 
-#: What a metric counts in a situation: a number, or one that was measured. None leaves it to the policy.
+#: What a metric counts in a situation: a number, or a measured one. None leaves it to the policy.
 Value = float | Measured | None
 
 
@@ -39,10 +39,10 @@ class Column:
 
     Attributes:
         name: of the column.
-        title: what tables and figures call it.
+        title: its name in tables and figures.
         unit: ``mm``, ``mL`` or nothing.
-        least: the smallest value it may have; None where it may be negative.
-        most: the largest; None where there is none.
+        least: the smallest value it may have; None if it may be negative.
+        most: the largest; None if there is no limit.
         whole: whether all its values are whole numbers.
     """
 
@@ -55,7 +55,7 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """Title and unit, as a table's header has them."""
+        """Title and unit, as in a table's header."""
         return f"{self.title} [{self.unit}]" if self.unit else self.title
 
     @property
@@ -66,19 +66,19 @@ class Column:
         return f"{kind} between {least:g} and {most:g}"
 
     def wrong(self, numbers: pd.Series) -> pd.Series:
-        """Which numbers it may not have, same index; NaN is none of them."""
+        """Which numbers it may not have, same index; NaN is allowed."""
         least, most = (-LARGEST if self.least is None else self.least), (LARGEST if self.most is None else self.most)
         return (numbers < least) | (numbers > most) | (self.whole & numbers.notna() & (numbers % 1 != 0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Column):
-    """A column that says how good a prediction is.
+    """A column with a measure of a prediction's quality.
 
     Attributes:
-        higher_is_better: its direction; None for a metric that is shown and not ranked by.
+        higher_is_better: its direction; None for a metric that is only shown and cannot be ranked by.
         counts: what it counts in each situation, in the order of ``STATUSES[1:]``.
-        linear_to: figures stretch its axis linearly up to here and logarithmically beyond; None: linearly all along.
+        linear_to: its axis in figures is linear up to here and logarithmic beyond; None: linear throughout.
     """
 
     higher_is_better: bool | None
@@ -92,7 +92,7 @@ class Metric(Column):
 
     @property
     def is_distance(self) -> bool:
-        """Whether it has no value where a mask is empty, so that the policy must invent one."""
+        """Whether it has no value where a mask is empty, so that the policy must supply one."""
         return None in self.counts
 
 
@@ -120,7 +120,7 @@ CONTRACT: tuple[Column, ...] = (
     Column("reference_ml", "Reference", "mL"),
     Column("predicted_ml", "Predicted", "mL"),
 )  # fmt: skip
-#: What this program writes after them; files without these are read as well.
+#: Columns that this program writes after them; files without these are read as well.
 FURTHER: tuple[Column, ...] = (
     Metric("hd95_mm", "Hausdorff 95 %", "mm", higher_is_better=False, counts=_DISTANCE),
     Metric("assd_mm", "ASSD", "mm", higher_is_better=False, counts=_DISTANCE),
@@ -144,9 +144,9 @@ FURTHER: tuple[Column, ...] = (
 )  # fmt: skip
 
 NUMBERS: dict[str, Column] = {column.name: column for column in (*CONTRACT, *FURTHER)}
-#: The metrics in the order of leaderboard.csv; those of the contract come first.
+#: The metrics in the order of leaderboard.csv; the required ones come first.
 METRICS: dict[str, Metric] = {name: column for name, column in NUMBERS.items() if isinstance(column, Metric)}
 CORE_METRICS = tuple(column.name for column in CONTRACT if isinstance(column, Metric))
-#: The contract's columns, in order.
+#: The required columns, in order.
 CASE_COLUMNS = ("method", "case", "patient", "fold", "status", *(column.name for column in CONTRACT[1:]))
 FURTHER_COLUMNS = tuple(column.name for column in FURTHER)

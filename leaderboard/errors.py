@@ -1,4 +1,4 @@
-"""The one way in which this project says that its input is at fault."""
+"""The exception for faulty input, and helpers for its messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 class InputError(Exception):
     """The input is at fault; every problem names the file, the fault and the remedy.
 
-    Commands print one line a problem on stderr and exit with status 1, without a traceback. A line break or another
+    Commands print one line per problem on stderr and exit with status 1, without a traceback. A line break or another
     control character in a problem (a file may carry one in its name) is written as an escape.
     """
 
@@ -20,17 +20,17 @@ class InputError(Exception):
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first few of some names, and how many more there are."""
+    """The first few of some names, and the number of the others."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
 
 
 def printable(text: str) -> str:
-    """A text on one line, control characters written as escapes."""
+    """A text on one line, with control characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``did you mean dice? `` where one of some known names is close to what was given, else nothing."""
+    """``did you mean dice? `` if one of the known names is close to the given one, otherwise nothing."""
     names = {word.lower(): word for word in known}
     close = get_close_matches(name.lower(), names, n=1)
     return f"did you mean {names[close[0]]}? " if close else ""

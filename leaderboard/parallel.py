@@ -18,7 +18,7 @@ from leaderboard.errors import InputError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-#: Seconds that a process takes to start and to import what scores. ISLES 2018 takes less altogether.
+#: Seconds that a process takes to start and to import the scoring code. Scoring all of ISLES 2018 takes less.
 START_SECONDS = 1.5
 
 
@@ -29,12 +29,12 @@ def run_tasks(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, Result]]:
-    """Do every task; a result comes out as soon as it is there.
+    """Do every task; each result is yielded as soon as it is there.
 
     Args:
-        work: a function of a module, so that another process finds it.
-        tasks: what it is called with.
-        jobs: processes; None begins without, and takes all cores once what is left would pay for their start.
+        work: a module's function, so that another process can find it.
+        tasks: its arguments, one for each call.
+        jobs: processes; None begins in this process and uses all cores once the rest of the work would pay for that.
         progress: called with (done, total) after each.
 
     Yields:
@@ -70,13 +70,13 @@ def run_tasks(
 
 @contextmanager
 def workers(processes: int, initializer: Callable[[], object] | None = None) -> Iterator[ProcessPoolExecutor]:
-    """Processes that import anew; what they are at is ended where the caller is interrupted or fails.
+    """A pool of new processes; their tasks are ended if the caller is interrupted or fails.
 
-    Give them tasks within `uninterrupted`, since they start then.
+    Submit tasks within `uninterrupted`, since that starts the processes.
 
     Args:
         processes: how many, at most.
-        initializer: what each calls first; a function of a module.
+        initializer: a module's function that each process calls first.
     """
     others = set(multiprocessing.active_children())
     # spawn: the caller may hold threads and a GPU, which a forked process must not inherit
@@ -94,21 +94,21 @@ def workers(processes: int, initializer: Callable[[], object] | None = None) -> 
 
 
 def _pays(elapsed: float, done: int, total: int, processes: int) -> bool:
-    """Whether the tasks left would end sooner in so many new processes, going by the time of those done."""
+    """Whether new processes would finish the remaining tasks sooner, judging by the time of those done."""
     left = elapsed / done * (total - done)
     return left > START_SECONDS + left / processes
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Processes that are started here never see Ctrl-C, not even while they import; the caller sees it afterwards.
+    """Processes started within never see Ctrl-C, not even while they import; the caller sees it at the end.
 
-    A new process inherits which signals are blocked.
+    This works because a new process inherits the set of blocked signals.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -121,7 +121,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _begin(initializer: Callable[[], object] | None) -> None:
-    """Ctrl-C is for the parent, which then ends its processes: a task by an exception, so that it can clean up."""
+    """Leave Ctrl-C to the parent, which ends its processes: SIGTERM raises an exception, so that tasks clean up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if initializer is not None:

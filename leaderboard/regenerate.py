@@ -1,7 +1,7 @@
 """Rebuild every committed leaderboard from its committed cases.csv: ``python -m leaderboard.regenerate [--write] DIR``.
 
-The maintainers' tool. DIR (``leaderboard/results``) holds a folder a leaderboard: cases.csv, what was made from it, and
-where it was written with them a leaderboard.json with the settings. Without ``--write`` it does what
+A tool for maintainers. DIR (``leaderboard/results``) holds one folder per leaderboard: cases.csv, the tables made from
+it, and perhaps a leaderboard.json with the settings. Without ``--write`` it does what
 ``leaderboard verify`` does.
 """
 
@@ -19,9 +19,9 @@ from leaderboard.shell import run_command
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Check or write; exit status 0 where every byte agrees (or was written), 1 otherwise."""
+    """Check or write; exit status 0 if every byte agrees (or was written), otherwise 1."""
     parser = Parser("python -m leaderboard.regenerate", description="Rebuild committed leaderboards.")
-    parser.add_argument("results", type=Path, metavar="DIR", help="holds a folder a leaderboard")
+    parser.add_argument("results", type=Path, metavar="DIR", help="holds one folder per leaderboard")
     parser.add_argument("--write", action="store_true", help="write the files instead of comparing them")
     parser.set_defaults(command=_regenerate)
     return run_command("regenerate", lambda: parser.parse_args(argv))

@@ -1,4 +1,4 @@
-"""What surrounds every command of both programs: exit status, errors in a line each, readers that leave, interrupts."""
+"""What surrounds every command of both programs: exit status, one-line errors, readers that leave, interrupts."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
-    """Run one command to its end, whoever listens.
+    """Run one command to its end, even if nobody reads its output.
 
-    Where the reader of the output leaves early (``| head -1``), the command goes on, writes its files and has the exit
+    If the reader of the output leaves early (``| head -1``), the command goes on, writes its files and has the exit
     status that it would have had.
 
     Args:
-        program: what begins each line on stderr.
-        parse: gives the arguments; their ``command`` is called with them and returns the exit status, and their
-            ``interrupted``, if any, is what is said after an interrupt.
+        program: its name, which begins each line on stderr.
+        parse: returns the arguments; their ``command`` is called with them and returns the exit status, and their
+            ``interrupted``, if any, is printed after an interrupt.
 
     Returns:
-        The command's own exit status, or 1: the input is at fault, memory or disk do not suffice; 130 after Ctrl-C
-        (SIGINT) and 143 after SIGTERM, as shells have them, wherever the command was.
+        The command's own exit status, or 1: the input is at fault, or memory or disk space ran out; 130 after Ctrl-C
+        (SIGINT) and 143 after SIGTERM, as in shells, whatever the command was doing.
 
     Raises:
         SystemExit: argparse's, of 0 after help and 2 after wrong usage, or one that the command raised.
@@ -52,7 +52,7 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
             return status
         except BaseException as error:
             if came or isinstance(error, KeyboardInterrupt):
-                # whatever a library made of the signal: Lightning turns Ctrl-C into exit(1)
+                # even if a library turned the signal into something else: Lightning makes exit(1) of Ctrl-C
                 complain(interrupted)
                 return 128 + (came[0] if came else signal.SIGINT)
             if not isinstance(error, Exception):
@@ -63,9 +63,10 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
 
 
 def _start_safely() -> None:
-    """Processes that are started from now on look for modules where ``PYTHONPATH`` says, not where they happen to run.
+    """Keep the working directory off the module path of processes that are started from now on.
 
-    A clone that is not installed is found because it is the working directory: it is named, so that they find it too.
+    A clone that is not installed is found only through the working directory; it is put on ``PYTHONPATH``, so that
+    these processes find it too.
     """
     os.environ["PYTHONSAFEPATH"] = "1"  # like python -P, also for those that libraries start
     home, named = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
@@ -74,10 +75,10 @@ def _start_safely() -> None:
 
 
 def _problems(error: Exception) -> Sequence[str]:
-    """A line for each thing that is at fault.
+    """One line for each fault.
 
     Raises:
-        Exception: the error itself, where it is a fault of the program.
+        Exception: the error itself, if it is a bug.
     """
     if isinstance(error, InputError):
         return error.problems
@@ -90,20 +91,20 @@ def _problems(error: Exception) -> Sequence[str]:
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory or address space (``ulimit -v``) is used up, in whatever words."""
+    """Whether an error says that memory or address space (``ulimit -v``) is used up, however it words that."""
     words = ("failed to map segment", "cannot allocate memory", "can't start new thread", "can't allocate memory")
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 @contextlib.contextmanager
 def _ending_signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM end the command wherever it is, by an exception: what it has started is ended first.
+    """SIGINT and SIGTERM end the command at any point by an exception, after what it has started is ended.
 
-    A signal that is ignored from the start (``nohup``, ``&`` in a script) stays ignored, as does one that is handled by
-    a program that calls ours in another thread than its first.
+    A signal that is ignored from the start (``nohup``, ``&`` in a script) stays ignored. Outside the main thread of a
+    program that calls ours, nothing is changed.
 
     Yields:
-        Those that have come.
+        The signals that have come.
     """
     came: list[int] = []
 
@@ -112,7 +113,7 @@ def _ending_signals() -> Iterator[list[int]]:
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     def unraisable(swallowed: sys.UnraisableHookArgs) -> None:
-        """What is raised in a callback of the interpreter's (an import has such) ends nothing, so it comes again."""
+        """Send the signal again if its exception was swallowed, as within callbacks of the interpreter (in imports)."""
         if came and isinstance(swallowed.exc_value, KeyboardInterrupt | SystemExit):
             threading.Timer(0.01, os.kill, (os.getpid(), came[-1])).start()
         else:
@@ -133,10 +134,10 @@ def _ending_signals() -> Iterator[list[int]]:
 
 
 class _Output(io.FileIO):
-    """A standard stream; once it cannot be written, what follows goes nowhere, that of other processes too."""
+    """A standard stream; once it cannot be written, further output goes nowhere, that of child processes too."""
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write as a file does, and do as if it had been written where the reader has left.
+        """Write as a file does; if the reader has left, act as if it had been written.
 
         Raises:
             OSError: it cannot be written for another reason, such as a full disk.
@@ -154,7 +155,7 @@ class _Output(io.FileIO):
 
 @contextlib.contextmanager
 def _lasting_streams() -> Iterator[None]:
-    """Standard output and error that outlive their readers, and show somehow what a terminal cannot show."""
+    """Standard output and error that survive their readers, with escapes for what a terminal cannot show."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(_lasting, before)
     try:
@@ -171,9 +172,9 @@ def _lasting(stream: TextIO | None) -> TextIO:
         return Path(os.devnull).open("w")
     if not isinstance(stream, io.TextIOWrapper):
         return stream
-    raw = getattr(stream.buffer, "raw", stream.buffer)  # PYTHONUNBUFFERED leaves the buffer out
+    raw = getattr(stream.buffer, "raw", stream.buffer)  # with PYTHONUNBUFFERED there is no buffer
     if not isinstance(raw, io.FileIO):
-        return stream  # something of a program that calls ours
+        return stream  # not a file: set by a program that calls ours
     stream.flush()
     output = _Output(raw.fileno(), "wb", closefd=False)
     return io.TextIOWrapper(

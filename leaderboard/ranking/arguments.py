@@ -11,7 +11,7 @@ from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
 
-#: The scheme where metrics are named and no scheme is.
+#: The scheme if metrics are named but no scheme.
 _BY_METRICS = "mean-then-rank"
 
 
@@ -36,7 +36,7 @@ def add_ranking_options(parser: Parser) -> None:
 
 
 def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
-    """What was chosen; `arguments.fail` is called where the choices do not go together."""
+    """The chosen options; calls `arguments.fail` if they do not go together."""
     metrics = tuple(arguments.metrics or ())
     others = bool(metrics) and metrics != (SCHEMES[DEFAULTS.scheme].metric,)
     scheme = arguments.scheme or (_BY_METRICS if others else DEFAULTS.scheme)
@@ -69,5 +69,5 @@ def _resamples(text: str) -> int:
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names with commas between them: correct it")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names with commas between them: correct it")
     return names

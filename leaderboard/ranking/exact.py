@@ -1,6 +1,6 @@
-"""Means and ranks that depend on neither the order of the rows nor the machine nor the number of threads.
+"""Means and ranks that do not depend on the order of the rows, the machine or the number of threads.
 
-Sums are exactly rounded (`math.fsum`) and values are compared at 12 binary-rounded digits.
+Sums are exactly rounded (`math.fsum`), and values are compared at 12 binary-rounded digits.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 _COMPARED_DIGITS = 12
-# Numbers that SciPy ranks at once.
+# How many numbers SciPy ranks at a time.
 _CHUNK = 4_000_000
 
 
@@ -28,7 +28,7 @@ def standard_deviations(values: np.ndarray, ddof: int = 0) -> np.ndarray:
 
 
 def comparable(values: np.ndarray) -> np.ndarray:
-    """Values with the noise of floating point rounded away, so that what is equal ties."""
+    """Values with floating-point noise rounded away, so that equal ones tie."""
     mantissa, exponent = np.frexp(np.asarray(values, dtype=float))
     return np.asarray(np.ldexp(np.round(mantissa, _COMPARED_DIGITS), exponent))
 
@@ -42,7 +42,7 @@ def competition_ranks(values: np.ndarray, *, higher_is_better: bool) -> np.ndarr
 
 
 def descending_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1 down each column of (methods, resamples), more is better; equal values share the smallest rank."""
+    """Ranks from 1 down each column of (methods, resamples), more is better; equal values share the smallest."""
     from scipy.stats import rankdata
 
     ranks = np.empty(values.shape, dtype=np.int32)

@@ -1,9 +1,9 @@
 """Quantiles of the largest studentised error over many pairs of methods, without looking at all of them exactly.
 
-With J methods and B resamples there are J (J - 1) B errors, 10^10 for a thousand methods. Each is looked at once, in
-single precision, which gives the largest error of a method in a resample up to a known rounding. From then on a bound
-tells which methods and resamples can decide a quantile; only these are looked at again, and those that rounding leaves
-open in double precision. The quantile is the one that double precision throughout gives, to the bit.
+With J methods and B resamples there are J (J - 1) B errors, 10^10 for a thousand methods. Each is computed once in
+single precision, which gives the largest error of a method in a resample up to a known rounding. From then on, bounds
+tell which methods and resamples can decide a quantile. Only these are computed again, in double precision where the
+rounding leaves the result open. The quantile equals that of double precision throughout, to the bit.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-#: Errors (of rivals, times resamples) looked at in one go, so that they stay in a processor's cache.
+#: Number of errors (rivals times resamples) computed in one go, so that they stay in a processor's cache.
 _CHUNK = 1 << 17
-#: A rival whose error single precision may get wrong by more is looked at in double precision.
+#: A rival whose error may be off by more than this in single precision is computed in double precision.
 _COARSE = 0.01
 
 
@@ -35,12 +35,12 @@ class LargestErrors:
         errors: np.ndarray,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Look at every error once.
+        """Compute every error once.
 
         Args:
             estimates: shape (methods,).
             resampled: shape (methods, resamples).
-            errors: standard errors, shape (methods, methods); infinite where a pair is not looked at.
+            errors: standard errors, shape (methods, methods); infinite for pairs that do not count.
             progress: called with (done, methods).
         """
         self._estimates, self._resampled, self._errors = estimates, resampled, errors
@@ -76,14 +76,14 @@ class LargestErrors:
 
         Args:
             methods: M of them.
-            up: rivals whose error counts as it is, shape (M, methods); of finite standard error.
+            up: rivals whose error counts as it is, shape (M, methods); with finite standard errors.
             down: rivals whose error counts with its sign turned, same shape.
-            bounds: no error that counts is larger, shape (M, resamples); lowered where one was looked at.
-            place: of the quantile among the sorted largest errors; the smallest is at 1.
-            fresh: the bounds are `self.bounds` and every pair of a standard error counts: nothing is to be looked at.
+            bounds: no error that counts is larger, shape (M, resamples); lowered where one is computed.
+            place: of the quantile among the sorted largest errors, counted from 1.
+            fresh: the bounds are `self.bounds` and every pair with a standard error counts, so none is computed again.
 
         Returns:
-            The quantile; minus infinity where nothing counts.
+            The quantile; minus infinity if nothing counts.
         """
         counting = (up | down).any(axis=1)
         bounds[~counting] = -np.inf
@@ -104,14 +104,14 @@ class LargestErrors:
         if fresh:
             found = bounds.max(axis=0).astype(float)
         else:
-            # whichever resamples these are, the quantile is not below the least of their largest errors
+            # for any choice of resamples, the quantile is not below the smallest of their largest errors
             first = np.argpartition(bounds.max(axis=0), place - 1)[place - 1 :]
             probable = np.zeros_like(seen)
             probable[bounds[:, first].argmax(axis=0), first] = True
             look(probable)
             look((bounds >= found[first].min() - 2 * self._rounding) & ~seen)
         cut = float(np.partition(found, place - 1)[place - 1])
-        # what was found, and the cut with it, is off by two roundings and the last bit of a bound at most
+        # the found errors, and so the cut, are off by at most two roundings and the last bit of a bound
         off = 3 * self._rounding + 2.0**-20 * abs(cut)
         open_ = np.flatnonzero(np.abs(found - cut) <= 2 * off)
         above = int(np.count_nonzero(found > cut + 2 * off))
@@ -128,7 +128,7 @@ class LargestErrors:
         for start in range(0, len(self._single), step):
             part = slice(start, start + step)
             errors = self._single[part] - self._single[part, method, None]
-            errors *= self._weights[method]  # 0 for a pair that is not looked at
+            errors *= self._weights[method]  # 0 for a pair that does not count
             bounds[part] = self._above(np.maximum(errors.max(axis=1), -errors.min(axis=1)))
         if (coarse := self._coarse[method]).any():
             exact = self._exactly(method, np.arange(len(bounds)), coarse, coarse)
@@ -137,7 +137,7 @@ class LargestErrors:
     def _look(
         self, method: int, resamples: np.ndarray, up: np.ndarray, down: np.ndarray, bounds: np.ndarray
     ) -> np.ndarray:
-        """A method's largest error in some resamples, up to `_rounding`; its bounds are lowered to that."""
+        """A method's largest error in some resamples, up to `_rounding`; lowers its bounds accordingly."""
         fine = ~self._coarse[method]
         largest = np.full(resamples.size, -np.inf)
         if (counting := (up | down) & fine).any():
@@ -161,7 +161,7 @@ class LargestErrors:
         return largest
 
     def _above(self, largest: np.ndarray) -> np.ndarray:
-        """What is not below the true value, in single precision."""
+        """Single-precision values that are not below the true ones."""
         return np.nextafter((largest + self._rounding).astype(np.float32), np.float32(np.inf))
 
     def _exactly(self, method: int, resamples: np.ndarray, up: np.ndarray, down: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is ranked: matrices of (method, case). Does not import pandas, so that --help lists the schemes at once."""
+"""Matrices of (method, case), which are ranked. Does not import pandas, so that --help lists the schemes at once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Matrices:
 
     methods: tuple[str, ...]  #: names, in the order of the rows
     cases: tuple[str, ...]  #: names, in the order of the columns
-    patients: tuple[str, ...]  #: of each case; a case whose patient is not known is a patient of its own
+    patients: tuple[str, ...]  #: of each case; a case with an unknown patient counts as a patient of its own
     values: Mapping[str, np.ndarray]  #: of each metric, shape (methods, cases), complete: as the policy counts them
     missing: np.ndarray  #: shape (methods, cases), where there was no prediction
     higher_is_better: Mapping[str, bool]  #: the metrics to rank by, each with its direction
-    #: by metric, where a value is undefined and no policy has a rule for it; `values` then holds the worst value that
-    #: any method has in any case
+    #: by metric, where a value is undefined and no policy has a rule for it; `values` then holds the worst value of
+    #: any method in any case
     undefined: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def in_order(self, order: Sequence[int]) -> Matrices:
-        """The same with the methods in another order."""
+        """The same matrices with the methods in another order."""
         rows = list(order)
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""How to rank: everything that can be chosen, in one object."""
+"""All options of a ranking in one object."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
 
-#: Within what ``--by`` ranks.
+#: Strata within which ``--by`` ranks.
 STRATA = ("size", "fold")
-#: A million resamples of 63 patients take 120 MB, and tell no more than 100,000.
+#: A million resamples of 63 patients take 120 MB, and add nothing over 100,000.
 MOST_RESAMPLES = 1_000_000
 
 
@@ -27,10 +27,10 @@ class RankingOptions:
     scheme: str = "dice"  #: one of `schemes.SCHEMES`
     policy: str = "isles2018"  #: one of `policies.POLICIES`
     #: what the scheme ranks by, each ``name``, or for any other column of numbers its name and direction, such as
-    #: ``seconds:lower``. Empty: the contract's metrics that the rows have. The scheme ``dice`` uses Dice alone.
+    #: ``seconds:lower``. Empty: the core metrics that the rows have. The scheme ``dice`` uses Dice alone.
     metrics: Sequence[str] = ()
     unit: str = "patient"  #: what is resampled, ``patient`` or ``case``
-    resamples: int = 10_000  #: how many, up to `MOST_RESAMPLES`; 0 leaves out all that comes from resampling
+    resamples: int = 10_000  #: how many, up to `MOST_RESAMPLES`; 0 leaves out everything that comes from resampling
     seed: int = 0  #: of the resamples
 
     def __post_init__(self) -> None:
@@ -55,5 +55,5 @@ class RankingOptions:
             raise InputError(problems)
 
 
-#: The choices where nothing is said.
+#: The defaults.
 DEFAULTS = RankingOptions()

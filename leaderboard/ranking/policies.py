@@ -1,4 +1,4 @@
-"""What undefined and missing values count: each metric says it for every situation, the named policies say the rest."""
+"""What undefined and missing values count: metrics define it for each situation, the named policies for the rest."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
 
     Args:
         cases: one row for each (method, case), with `status` and the metrics.
-        policy: which rules hold.
+        policy: the rules.
         metrics: the columns wanted.
 
     Returns:
         One complete column for each metric, same index.
 
     Raises:
-        InputError: a metric, or a column that a rule needs, is missing, or a value that should be measured is empty.
+        InputError: a metric or a column that a rule needs is missing, or a value that should be measured is empty.
     """
     absent = [metric for metric in metrics if metric not in cases.columns or metric not in METRICS]
     if absent:
@@ -60,7 +60,7 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
 
 
 def count_values(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...]) -> pd.DataFrame:
-    """As `apply_policy`, for metrics that are there, but left empty where a value that a rule needs is empty.
+    """As `apply_policy`, for metrics that are there; but values stay empty if one that a rule needs is empty.
 
     Raises:
         InputError: a column that a rule needs is missing.

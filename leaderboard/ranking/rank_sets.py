@@ -12,8 +12,8 @@ still undecided (step-down, Romano and Wolf, Econometrica 73(4), 2005, over dire
 - A quantile c of G resampled units becomes Student's with G - 1 degrees of freedom of the same normal tail (the
   expanded percentile of Hesterberg, The American Statistician 69(4), 2015), and is never below the value for one
   comparison: a resampled deviation is too small by sqrt((G - 1) / G) and has too light tails when patients are few.
-- A difference that is the same in every resample has no standard error, and says nothing by being so: any two methods
-  differ by the same in one resample. It is judged by a test over the units, two-sided, whose p value times the number
+- A difference that is the same in every resample has no standard error. That alone is no evidence: with one resample,
+  every difference is the same. It is judged by a test over the units, two-sided, whose p value times the number
   of comparisons must not exceed 5 %: of a lead that is the same for every unit the sign test, 2^(1 - G). Equal methods
   are never separated.
 - Where scores are bounded and coarse (mean ranks, shares), all resampled errors of a leader point down: 5 % of them on
@@ -35,7 +35,7 @@ from leaderboard.ranking.largest_errors import LargestErrors
 
 #: Confidence of all sets.
 LEVEL = 0.95
-# Two numbers closer than this share count as equal: another machine's rounding must not decide.
+# Two numbers closer than this share count as equal, so that rounding on another machine cannot decide.
 _NOISE = 1e-9
 
 
@@ -46,11 +46,11 @@ class Comparison:
     Attributes:
         estimates: score of each method, shape (methods,), more is better.
         resampled: shape (methods, resamples).
-        errors_of: the standard error of each method's difference from one, shape (methods,), by that one's row; what is
-            below `noise` is zero.
-        p_values_of: of each method against one, by that one's row: the one-sided p value, from the units, of the lead
-            that the one with the higher estimate has; shape (methods,). Asked where the lead has no error.
-        noise: differences and errors up to this are nothing but rounding.
+        errors_of: from the row of a method, the standard errors of all others' differences from it, shape (methods,);
+            those below `noise` are zero.
+        p_values_of: from the row of a method, one-sided p values from the units, against each other method, of the lead
+            of whichever has the higher estimate; shape (methods,). Needed where a lead has no standard error.
+        noise: differences and errors up to this are only rounding.
         units: number of independent units, patients or cases.
         level: of the quantile of the resampled errors.
         progress: called with (done, total) while the sets are made.
@@ -78,7 +78,7 @@ class Comparison:
         return LargestErrors(self.estimates, self.resampled, self.errors, self._report)
 
     def _report(self, done: int, methods: int) -> None:
-        """Pairs are looked at, then sets are made of them; the verdicts on all pairs at once take little."""
+        """Report progress: pairs first, then sets; the verdicts on all pairs at once take little time."""
         if self.progress:
             self.progress(done, 2 * methods)
 
@@ -123,7 +123,7 @@ def separated_pairs(comparison: Comparison) -> np.ndarray:
     once = np.triu(studentised, 1)
     methods, bounds = np.arange(count), comparison.largest.bounds.copy()
     while True:
-        # a verdict that was reached leaves the one against it to be tested
+        # once one direction is decided, the other is still tested
         fresh = not better.any()
         critical = _critical(comparison, methods, once & ~better.T, once & ~better, bounds, fresh=fresh)
         found = studentised & (-t > critical) & ~better
@@ -190,7 +190,7 @@ def _against_all(comparison: Comparison, method: int) -> tuple[np.ndarray, np.nd
 
 
 def _statistics(comparison: Comparison, method: int, comparisons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each rival: t of its lead (or its sign), and whether a lead without a standard error is significant."""
+    """For each rival, t of its lead (or its sign), and whether a lead without a standard error is significant."""
     lead = comparison.estimates - comparison.estimates[method]
     error = comparison.errors[method]
     constant = np.isinf(error)
@@ -202,7 +202,7 @@ def _statistics(comparison: Comparison, method: int, comparisons: int) -> tuple[
 
 
 def _place(level: float, resamples: int) -> int:
-    """Which of the sorted resampled values is the quantile of that level; beyond the last where they are too few."""
+    """Place of the quantile of a level among the sorted resampled values; beyond the last if they are too few."""
     return math.ceil(level * (resamples + 1) - _NOISE)
 
 

@@ -1,6 +1,6 @@
 """Ranks from cases.csv: pure functions on a long table.
 
-`rank_methods` gives the leaderboard; `analyse` gives with it everything that a report shows. The parts: `reading`
+`rank_methods` gives the leaderboard; `analyse` adds everything else that a report shows. The parts: `reading`
 (refusals, policy, matrices), `schemes` (what the methods are ordered by), `resampling`, `rank_sets`, `uncertainty`.
 """
 
@@ -23,7 +23,7 @@ from leaderboard.ranking.reading import read_matrices
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.ranking.uncertainty import SchemeAgreement, Uncertainty, quantify, scheme_agreement, significance
 
-#: Columns of `rank_methods` for tables that people read; leaderboard.csv is without them.
+#: Columns of `rank_methods` for tables that people read; leaderboard.csv does not have them.
 SHOWN_ONLY = tuple(
     f"{name}_{part}"
     for name, metric in METRICS.items()
@@ -36,16 +36,16 @@ _WRITTEN_DECIMALS = 6
 
 @dataclass(frozen=True)
 class Analysis:
-    """A ranking and all that is known about its stability; every array follows the rows of `table`."""
+    """A ranking and everything about its stability; every array follows the rows of `table`."""
 
     options: RankingOptions  #: how it was ranked
     cases: pd.DataFrame  #: the rows behind it, by method, then case in natural order
     table: pd.DataFrame  #: the leaderboard, as `rank_methods` gives it
     matrices: Matrices  #: what was ranked
-    uncertainty: Uncertainty | None  #: from resampling; None where there were no resamples
+    uncertainty: Uncertainty | None  #: from resampling; None if there were no resamples
     #: p values of one-sided Wilcoxon tests after Holm, [a, b] of "a is better than b", shape (J, J)
     significance: np.ndarray
-    agreement: SchemeAgreement  #: of the schemes
+    agreement: SchemeAgreement  #: between the schemes
 
 
 def rank_methods(
@@ -68,7 +68,7 @@ def rank_methods(
         `uncertainty.Uncertainty`, ``rank_boot_low``, ``rank_boot_high``, ``first_share`` and ``tie_group``, and the
         settings ``patients`` (their number; empty where none is known and every case counts as a patient), ``unit``,
         ``resamples`` and ``seed``. Last, for schemes other than ``dice``, the ``metrics`` ranked by, joined by
-        semicolons, and, where rows are marked as synthetic, ``data``, which says so. Columns of the contract that the
+        semicolons, and, where rows are marked as synthetic, ``data``, which says so. Required columns that the
         rows lack are absent. The frame's ``attrs`` say whether the resampling ``tells_nothing``.
 
     Raises:
@@ -78,7 +78,7 @@ def rank_methods(
 
 
 def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis:
-    """The leaderboard and everything that is known about its stability; arguments as for `rank_methods`.
+    """The leaderboard and everything about its stability; arguments as for `rank_methods`.
 
     Raises:
         InputError: as `rank_methods`.
@@ -160,7 +160,7 @@ def _summary(
 
 
 def _over_defined(name: str, distances: np.ndarray, ddof: int) -> dict[str, list[float] | list[int]]:
-    """Mean and standard deviation of a distance over the cases that have one, and how many have none."""
+    """Mean and standard deviation of a distance over the cases that have one, and the number of those without."""
     defined = [row[~np.isnan(row)] for row in distances]
     mean = [float(means(row)) if row.size else np.nan for row in defined]
     sd = [float(standard_deviations(row, ddof)) if row.size > ddof else np.nan for row in defined]

@@ -1,4 +1,4 @@
-"""From the rows of cases.csv to the matrices that are ranked, and the refusal of rows whose ranking would mislead."""
+"""From the rows of cases.csv to the matrices that are ranked; refuses rows whose ranking would mislead."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES, Policy, apply_policy, count_values, describe_row
 from leaderboard.ranking.schemes import SCHEMES
 
-#: Reference volumes that differ by more than this share are different references.
+#: Reference volumes that differ by more than this share belong to different references.
 VOLUME_TOLERANCE = 1e-6
-#: Metrics by their names without the unit: ``hd95`` is taken for hd95_mm where no column is called so.
+#: Metrics by their names without the unit: ``hd95`` means hd95_mm unless there is a column ``hd95``.
 _WITHOUT_UNIT = {name.removesuffix(f"_{metric.unit.lower()}"): name for name, metric in METRICS.items() if metric.unit}
 _DIRECTIONS = {"higher": True, "lower": False}
 _LISTED = 5
@@ -29,12 +29,12 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     """Check, sort and count the rows.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it, or any other tidy table.
+        cases: one row for each (method, case), as from `cases.read_cases`, or any other tidy table.
         options: its policy and metrics count.
 
     Returns:
-        The sorted rows, and their matrices: the contract's metrics that the rows have, those to rank by, and every
-        other metric that all rows have.
+        The sorted rows, and their matrices: the core metrics that the rows have, those to rank by, and every other
+        metric that all rows have.
 
     Raises:
         InputError: a metric is unknown, the rows lack what the scheme ranks by, or cannot be compared.
@@ -75,16 +75,16 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
 
 
 def lacking_metric(scheme: str, metrics: Collection[str]) -> str | None:
-    """The metric that a scheme looks at whatever was chosen and that is not among some metrics; None: it needs none."""
+    """The metric that a scheme always uses, if it is not among some metrics; None if it needs no further one."""
     own = SCHEMES[scheme].metric
     return None if own in metrics else own
 
 
 def left_out(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> list[str]:
-    """What `read_matrices` leaves out although some rows have it: a line for the metrics that the same methods lack.
+    """What `read_matrices` leaves out although some rows have it: one line for metrics that the same methods lack.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
+        cases: one row for each (method, case), as from `cases.read_cases`.
         options: its policy counts.
     """
     cases = complete(cases)
@@ -107,10 +107,10 @@ def left_out(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> list[st
 
 
 def without_patient(cases: pd.DataFrame) -> list[str]:
-    """Cases whose patient no row knows, in natural order; each counts as a patient of its own.
+    """Cases whose patient is in no row, in natural order; each counts as a patient of its own.
 
     Args:
-        cases: a row a (method, case), as `cases.read_cases` gives it.
+        cases: one row for each (method, case), as from `cases.read_cases`.
     """
     cases = complete(cases)
     return sorted(set(cases["case"]) - set(cases.loc[cases["patient"] != "", "case"]), key=natural_key)
@@ -145,10 +145,10 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
             chosen[name] = _DIRECTIONS[direction]
         elif direction in _DIRECTIONS:
             others = f", or from the other columns: {listed(numbers)}" if numbers else ""
-            problems.append(f"{name} is no column of the tables: {close}choose from {', '.join(usable)}{others}")
+            problems.append(f"{name} is not a column of the tables: {close}choose from {', '.join(usable)}{others}")
         else:
             problems.append(
-                f"{metric} is no metric to rank by: {close}choose from {', '.join(usable)}, "
+                f"{metric} is not a metric to rank by: {close}choose from {', '.join(usable)}, "
                 "or give another column its direction, as in seconds:lower"
             )
     if problems:
@@ -160,7 +160,7 @@ def check_comparable(cases: pd.DataFrame) -> None:
     """Refuse rows whose ranking would mislead.
 
     Args:
-        cases: as `cases.complete` gives them.
+        cases: from `cases.complete`.
 
     Raises:
         InputError: there are no rows; a (method, case) is there twice; methods were scored on different case lists; a
@@ -195,7 +195,7 @@ def _doubled(cases: pd.DataFrame) -> list[str]:
 
 
 def _file_of(label: object) -> str:
-    """The file of a row that knows its ``file:line``."""
+    """The file of a row whose ``file:line`` is known."""
     return str(label).rpartition(":")[0]
 
 
@@ -246,7 +246,7 @@ def _where(rows: pd.DataFrame) -> str:
 
 
 def _countable(cases: pd.DataFrame, policy: Policy, metric: str) -> bool:
-    """Whether the rows have what this metric needs (other programs write the contract's columns alone)."""
+    """Whether the rows have what this metric needs (other programs write only the required columns)."""
     try:
         apply_policy(cases, policy, (metric,))
     except InputError:
@@ -255,7 +255,7 @@ def _countable(cases: pd.DataFrame, policy: Policy, metric: str) -> bool:
 
 
 def _patients(cases: pd.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
-    """The patient of each case, from whichever row knows it."""
+    """The patient of each case, from any row that has it."""
     known = cases[cases["patient"] != ""].drop_duplicates("case").set_index("case")["patient"].to_dict()
     return tuple(str(known[name]) if name in known else f"of {name}" for name in names)
 
@@ -263,7 +263,7 @@ def _patients(cases: pd.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
 def _other_column(
     cases: pd.DataFrame, name: str, higher_is_better: bool, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A column that no policy knows: its values, complete, and where they were undefined."""
+    """A column without a rule in any policy: its completed values, and where they were undefined."""
     numbers = pd.to_numeric(cases[name].replace("", np.nan), errors="coerce").astype(float)
     wrong = cases.index[(numbers.isna() & cases[name].notna() & (cases[name] != "")) | (numbers.abs() > LARGEST)]
     if len(wrong) and len(wrong) == int((cases[name].notna() & (cases[name] != "")).sum()):
@@ -271,10 +271,12 @@ def _other_column(
         raise InputError(f"{name} holds no number in any row (but {quoted(str(example))}): rank by a column of numbers")
     if len(wrong):
         more = (
-            [f"{name} is no number in {len(wrong) - _LISTED} more rows: correct them"] if wrong[_LISTED:].size else []
+            [f"{name} is not a number in {len(wrong) - _LISTED} more rows: correct them"]
+            if wrong[_LISTED:].size
+            else []
         )
         lines = [
-            f"{describe_row(cases, label)}: {name} is no number of at most {LARGEST:g}: correct it"
+            f"{describe_row(cases, label)}: {name} is not a number of at most {LARGEST:g}: correct it"
             for label in wrong[:_LISTED]
         ]
         raise InputError(lines + more)

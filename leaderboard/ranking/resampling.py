@@ -1,8 +1,8 @@
 """Drawing patients with replacement, and means over each draw.
 
-All of a patient's cases move together: slabs of one brain say less than slabs of two. A resample is a row of counts,
-how often each patient was drawn, so a resampled mean is a product of matrices. Values are put on a binary grid so
-coarse that every sum of a product is exact; whatever the order of summation, the bits are the same.
+All of a patient's cases move together: two slabs of one brain say less than slabs of two. A resample is a row of counts
+(how often each patient was drawn), so a resampled mean is a product of matrices. Values are put on a binary grid that
+is coarse enough to make every sum exact, so the bits do not depend on the order of summation.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from leaderboard.ranking.matrices import Matrices
 
-#: What may be resampled.
+#: The units that may be resampled.
 UNITS = ("patient", "case")
-#: Numbers that a chunk of resamples may hold at once in each of a few arrays.
+#: How many numbers a chunk of resamples may hold in each of a few arrays.
 _CHUNK = 4_000_000
 _FLOAT_BITS = 53
 
@@ -46,7 +46,7 @@ class Resamples:
 
     @property
     def most_cases(self) -> int:
-        """No resample has more cases than this."""
+        """Upper bound for the number of cases in a resample."""
         return int(self.sizes.max()) * self.units
 
     def chunks(self, width: int) -> Iterator[tuple[slice, np.ndarray]]:
@@ -60,7 +60,8 @@ class Resamples:
 def draw(matrices: Matrices, *, unit: str, resamples: int, seed: int) -> Resamples:
     """Draw as many units as there are, with replacement, `resamples` times.
 
-    The raw stream of PCG64 is scaled here: NumPy promises that stream for ever, and not what its samplers make of it.
+    The raw stream of PCG64 is scaled here: NumPy promises never to change that stream, but not what its samplers
+    derive from it.
     """
     names = matrices.patients if unit == "patient" else matrices.cases
     place = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -88,7 +89,7 @@ def resampled_means(values: np.ndarray, resamples: Resamples) -> np.ndarray:
         Shape (methods, resamples); equal means are equal floats.
     """
     totals, unit = unit_totals(values, resamples)
-    coarse = unit * 2.0 ** math.ceil(math.log2(4 * values.shape[1]))  # the cases' rounding to the grid adds up
+    coarse = unit * 2.0 ** math.ceil(math.log2(4 * values.shape[1]))  # the rounding of each case to the grid adds up
     result = np.empty((len(values), len(resamples.counts)))
     for part, counts in resamples.chunks(len(values)):
         sums = np.round(counts @ totals.T / coarse) * coarse
@@ -111,7 +112,7 @@ def unit_totals(values: np.ndarray, resamples: Resamples) -> tuple[np.ndarray, f
 
 
 def cluster_errors(values: np.ndarray, resamples: Resamples) -> np.ndarray:
-    """What each unit adds to the error of each method's mean.
+    """The contribution of each unit to the error of each method's mean.
 
     The mean is a ratio, (sum of the units' totals) / (sum of their cases); its linearised error is a sum over units,
     and the standard error of a difference of methods the root of the summed squared differences (cluster-robust, with

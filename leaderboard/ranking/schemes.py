@@ -1,6 +1,6 @@
-"""The ranking schemes: from matrices of metrics to what the methods are ordered by.
+"""The ranking schemes: from matrices of metrics to scores that order the methods.
 
-A new scheme is one more `Scheme` in `SCHEMES`, and the functions that it is made of.
+A new scheme is one more `Scheme` in `SCHEMES`, and its functions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from leaderboard.ranking.wilcoxon import rounded_differences, signed_rank_z, wil
 
 #: Level of the tests of ``test-then-rank``.
 ALPHA = 0.05
-# Chunks of the signed-rank tests are smaller by this, so that they stay in a processor's cache.
+# Chunks of the signed-rank tests are smaller by this factor, so that they stay in a processor's cache.
 _IN_CACHE = 16
 
 
@@ -26,13 +26,14 @@ class Scheme:
     """A way of ordering the methods; everything that a ranking, its uncertainty and the page must know about it."""
 
     name: str  #: as ``--scheme`` takes it
-    words: str  #: what it does, for a reader: "the scheme NAME ..."
+    words: str  #: what it does, in words that follow "the scheme NAME"
     score: Callable[[Matrices], np.ndarray]  #: what it orders the methods by, shape (methods,)
     higher_is_better: bool  #: the direction of the score
     #: a score of each case, more is better, shape (methods, cases), whose mean over the cases is the score or orders
-    #: the methods alike; None where there is none: then the standard errors come from `resampled`
+    #: the methods alike; None if there is none; the standard errors then come from `resampled`
     by_case: Callable[[Matrices], np.ndarray | None]
-    #: the score in each resample, but more is always better, shape (methods, resamples); equal scores are equal floats
+    #: the score in each resample, turned so that more is better, shape (methods, resamples); equal scores are equal
+    #: floats
     resampled: Callable[[Matrices, Resamples], np.ndarray]
     metric: str | None = None  #: the only metric that it uses, whatever was chosen; None: it uses those chosen
 
@@ -57,12 +58,12 @@ def mean_ranks(matrices: Matrices) -> np.ndarray:
 
 
 def only_metric(matrices: Matrices) -> np.ndarray | None:
-    """The metric to rank by, more is better, where it is the only one: its mean orders as its rank does."""
+    """The metric to rank by, more is better, if there is only one: its mean gives the same order as its rank."""
     return matrices.signed()[0] if len(matrices.higher_is_better) == 1 else None
 
 
 def resampled_mean_ranks(matrices: Matrices, resamples: Resamples) -> np.ndarray:
-    """The negated `mean_ranks` of each resample; the mean itself where there is one metric."""
+    """The negated `mean_ranks` of each resample; the mean itself if there is only one metric."""
     metrics = matrices.signed()
     if len(metrics) == 1:
         return resampled_means(metrics[0], resamples)

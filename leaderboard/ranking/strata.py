@@ -20,7 +20,7 @@ SIZE_NAMES = ("below 5 mL", "5 to 20 mL", "20 to 70 mL", "70 mL and more")
 
 
 def rank_strata(cases: pd.DataFrame, by: str, options: RankingOptions = DEFAULTS) -> dict[str, pd.DataFrame]:
-    """The leaderboard of each stratum that has cases, small to large, or by fold.
+    """The leaderboard of each stratum that has cases, from small to large or by fold.
 
     Args:
         cases: one row for each (method, case), as `cases.read_cases` gives them.
@@ -46,7 +46,7 @@ def split(cases: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
     if by == "fold":
         return _by_fold(cases)
     require(cases, ("reference_ml",), "ranking by size")
-    # volumes may differ in their last digits: the first method's counts for all
+    # volumes may differ in their last digits: those of the first method count for all
     volume = sort_cases(cases).drop_duplicates("case").set_index("case")["reference_ml"].astype(float)
     stratum = np.digitize(cases["case"].map(volume), SIZE_LIMITS_ML)
     return {name: cases[stratum == number] for number, name in enumerate(SIZE_NAMES) if (stratum == number).any()}

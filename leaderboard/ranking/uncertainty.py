@@ -1,9 +1,9 @@
 """How sure a ranking is: everything that resampling the patients tells about it.
 
-The headline is the 95 % confidence set of each rank (`rank_sets`). The percentile interval of the resampled ranks
-that other tools print stands beside it and is no confidence interval: the estimated rank of the last of many close
-methods can only err towards the middle, and resampling adds to that error instead of undoing it. With 20 methods 0.003
-Dice apart and 63 patients it held the last method's true rank in about three quarters of simulated challenges
+The main result is the 95 % confidence set of each rank (`rank_sets`). The percentile interval of the resampled ranks,
+which other tools print, is reported too, but it is not a confidence interval: the estimated rank of the last of many
+close methods can only err towards the middle, and resampling adds to that error instead of undoing it. With 20 methods
+0.003 Dice apart and 63 patients it held the last method's true rank in about three quarters of simulated challenges
 (``nox -s coverage``), not in 95 %.
 """
 
@@ -31,15 +31,15 @@ from leaderboard.ranking.resampling import Resamples, cluster_errors, draw
 from leaderboard.ranking.schemes import SCHEMES, Scheme, case_rank_sums, only_metric
 from leaderboard.ranking.wilcoxon import holm, wilcoxon_matrix
 
-# Rankings that are compared with one in one go, so that they stay in a processor's cache.
+# How many rankings are compared with one in one go, so that they stay in a processor's cache.
 _RANKINGS = 1024
-# Relative to the largest score: a difference this small is rounding.
+# Relative to the largest score; smaller differences are only rounding.
 _NOISE = 1e-11
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What B resamples tell of J methods. Arrays follow the matrices that were ranked.
+    """What B resamples tell about J methods. Arrays follow the matrices that were ranked.
 
     Attributes:
         units: how many patients or cases were resampled.
@@ -48,13 +48,13 @@ class Uncertainty:
         rank_high: upper end, shape (J,).
         boot_low: lower end of the 95 % percentile interval of its resampled ranks, shape (J,).
         boot_high: upper end, shape (J,).
-        first_share: share of resamples in which it is first, alone or with others, shape (J,).
+        first_share: share of resamples in which it ranks first, alone or tied, shape (J,).
         rank_frequency: [j, r - 1] is the share of resamples in which method j has rank r, shape (J, J).
         separated: [a, b] where a is significantly better than b, all pairs judged at once, shape (J, J).
-        tie_groups: names by group, from the top: longest runs of the ranking of which no two are separated.
+        tie_groups: names by group, from the top: longest runs of the ranking in which no two methods are separated.
         tie_labels: the group letters of each method, as ``a`` or ``a-c``.
-        kendall_tau: tau-b between each resampled ranking and the full one, shape (B,); NaN where either has but ties.
-        tells_nothing: whether there are too few units or resamples to separate anything: every set is all ranks.
+        kendall_tau: tau-b between each resampled ranking and the full one, shape (B,); NaN if one has only ties.
+        tells_nothing: whether there are too few units or resamples to separate anything: every set holds all ranks.
     """
 
     units: int
@@ -87,7 +87,7 @@ class SchemeAgreement:
     Attributes:
         schemes: their S names.
         ranks: under each scheme, shape (S, J).
-        tau: Kendall's tau-b between each two schemes, shape (S, S); NaN where a scheme ties all methods.
+        tau: Kendall's tau-b of each pair of schemes, shape (S, S); NaN where a scheme ties all methods.
     """
 
     schemes: tuple[str, ...]
@@ -100,15 +100,15 @@ def quantify(
     options: RankingOptions = DEFAULTS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Uncertainty:
-    """Resample the patients and see what becomes of the ranking.
+    """Resample the patients and rank every resample.
 
     Schemes that order by a mean over cases (``dice``, ``rank-then-mean``, ``mean-then-rank`` over one metric) have
     standard errors by the usual formula, robust to slabs that correlate within a patient. ``rank-then-mean`` keeps the
     ranks within each case: they do not depend on which other cases were drawn. ``mean-then-rank`` over several metrics
     and ``test-then-rank`` have no score by case: the whole scheme is applied to every resample, and the standard error
-    of a difference is the standard deviation of its resampled values. A rank is no smooth function of the data, so
+    of a difference is the standard deviation of its resampled values. A rank is not a smooth function of the data, so
     their sets are approximate; in simulation they err towards being too wide. Where no resample changes a difference,
-    the Wilcoxon signed-rank test of `significance` decides (before its correction), which looks at the patients.
+    the Wilcoxon signed-rank test of `significance`, before correction, decides; it looks at the patients.
 
     Args:
         matrices: what is ranked.
@@ -159,7 +159,7 @@ def _comparison(
     if values is not None:
         errors = cluster_errors(values, drawn)
         noise = _NOISE * max(float(np.abs(values).max()), np.finfo(float).tiny)
-        # no error is a lead that is the same for every unit: the sign test
+        # a lead without an error is the same for every unit: use the sign test
         all_heads = np.full(len(values), 2.0**-drawn.units)
         return Comparison(
             means(values),
@@ -185,7 +185,7 @@ def _comparison(
 
 
 def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b (SciPy's default) of many rankings with one.
+    """Kendall's tau-b (SciPy's default) of many rankings with a reference.
 
     Args:
         ranks: whole numbers from 1, equal ones sharing the smallest (1, 2, 2, 4), shape (methods, rankings).
@@ -197,9 +197,9 @@ def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
     count, rankings = ranks.shape
     order = np.argsort(reference, kind="stable")
     reference, ranks = reference[order], ranks[order].astype(np.min_scalar_type(count))
-    behind = np.searchsorted(reference, reference, side="right")  # where the methods begin that the reference has below
+    behind = np.searchsorted(reference, reference, side="right")  # where the methods below begin
     apart = int((count - behind).sum())
-    # a group of t equal ranks from r on adds up to t r, where t different ones add up to t (t - 1) / 2 more
+    # t equal ranks r add up to t r; t different ones from r on would add up to t (t - 1) / 2 more
     tied = count * (count + 1) // 2 - ranks.sum(axis=0, dtype=np.int64)
     agreeing, tied_in_both = np.zeros(rankings, dtype=np.int64), np.zeros(rankings, dtype=np.int64)
     for start in range(0, rankings, _RANKINGS):
@@ -209,7 +209,7 @@ def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
             agreeing[part] += _counts(own[below:] > own[method])
             tied_in_both[part] += _counts(own[method + 1 : below] == own[method])
     untied = count * (count - 1) // 2 - tied
-    # of the pairs that the reference tells apart: those in its order less those in the other order
+    # among the pairs without a tie in the reference: those in its order minus those in the other order
     difference = 2 * agreeing + (tied - tied_in_both) - apart
     taus = np.full(rankings, np.nan)
     np.divide(difference, np.sqrt(untied.astype(float) * apart), out=taus, where=(untied > 0) & (apart > 0))
@@ -217,7 +217,7 @@ def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _counts(flags: np.ndarray) -> np.ndarray:
-    """How many are true in each column; sums of up to 255 fit into a byte."""
+    """The number of true values in each column; sums of up to 255 fit into a byte."""
     flags = flags.view(np.uint8)
     counts = np.zeros(flags.shape[1], dtype=np.int64)
     for start in range(0, len(flags), 255):
@@ -263,9 +263,9 @@ def _observations(matrices: Matrices, scheme: Scheme, unit_of_case: np.ndarray) 
 
 
 def scheme_agreement(matrices: Matrices) -> SchemeAgreement:
-    """The ranks under each scheme and Kendall's tau between each two; ``dice`` by Dice, the others by the metrics.
+    """The ranks under each scheme and Kendall's tau of each pair; ``dice`` uses Dice, the others the metrics.
 
-    A scheme whose own metric the rows lack is not among them.
+    A scheme is left out if the rows lack its own metric.
     """
     from scipy.stats import kendalltau
 

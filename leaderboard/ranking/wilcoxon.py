@@ -1,4 +1,4 @@
-"""The Wilcoxon signed-rank test: of all pairs of methods, and of resamples, where every case has a weight."""
+"""The Wilcoxon signed-rank test of all pairs of methods, and of resamples, in which every case has a weight."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wilcoxon_matrix(values: np.ndarray) -> np.ndarray:
     Returns:
         Shape (methods, methods): entry [a, b] is SciPy's p value of "a is better than b" under its default method
         (since 1.15: exact for up to 50 observations without ties and zeros, by permutation for up to 13, else normal);
-        1 where the two are equal in every observation, and on the diagonal.
+        1 if the two are equal in every observation, and on the diagonal.
     """
     from scipy.stats import wilcoxon
 
@@ -30,7 +30,7 @@ def wilcoxon_matrix(values: np.ndarray) -> np.ndarray:
         differences = rounded_differences(values[first], values)
         others = np.flatnonzero(differences.any(axis=1))
         differences = differences[others]
-        # SciPy picks the method by the ties in all that it is given: give it one kind at a time
+        # SciPy picks the method by the ties in all its input, so tests with and without ties are given separately
         tied = _has_ties(differences)
         for chosen in map(np.flatnonzero, (tied, ~tied)):
             if not len(chosen):
@@ -77,7 +77,7 @@ def _has_ties(differences: np.ndarray) -> np.ndarray:
 
 
 def signed_rank_z(differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The z value of the signed-rank test in each resample, zeros left out, ties corrected for, as SciPy's.
+    """The z value of the signed-rank test in each resample, without zeros and corrected for ties, as in SciPy.
 
     Args:
         differences: of each case, shape (cases,).

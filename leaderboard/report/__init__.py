@@ -1,7 +1,7 @@
 """The page: one self-contained ``index.html`` that opens from disk.
 
-Templating is Jinja's. Figures are matplotlib's, drawn to inline SVG: static, a few hundred kB, in the reader's light or
-dark theme, printable and there without a script, where an interactive library would bring several MB of its own.
+Templates are Jinja's. Figures are drawn by matplotlib as inline SVG: static, a few hundred kB, in the reader's light or
+dark theme, printable and visible without scripts; an interactive library would add several MB of its own.
 Tables are HTML tables; a small script sorts and searches them. A content security policy in the page forbids
 everything that is not in the page.
 

@@ -1,4 +1,4 @@
-"""Box and dot plots of the metrics, a row a method."""
+"""Box and dot plots of the metrics, one row per method."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _MOST_LETTERS, _MOST_LETTERS_NARROW = 30, 38
 
 
 def box_plots(content: Content, metrics: tuple[str, ...]) -> Drawing:
-    """Box and dots of every metric, a panel a metric; on a phone the panels stand below each other."""
+    """Box and dots of every metric, one panel per metric; on a phone the panels are below each other."""
     names = with_and([METRICS[name].title for name in metrics])
     wide = svg.draw(
         WIDE,
         _HEAD + _ROW * len(content.shown) + _FOOT,
-        f"Box and dot plots of {names}, a row a method in the order of the ranking. Means stand in the ranking table, "
-        "single values in the table of cases.",
+        f"Box and dot plots of {names}, one row per method in the order of the ranking. Means are in the ranking "
+        "table, single values in the table of cases.",
         lambda figure: _panels(figure, content, metrics),
         svg.grid_attribute(1, 0, _ROW),
     )
@@ -38,7 +38,7 @@ def box_plots(content: Content, metrics: tuple[str, ...]) -> Drawing:
         svg.draw(
             NARROW,
             _HEAD + _NARROW_ROW * len(content.shown) + _FOOT,
-            f"Box and dot plot of {METRICS[name].title}, a row a method in the order of the ranking.",
+            f"Box and dot plot of {METRICS[name].title}, one row per method in the order of the ranking.",
             lambda figure, name=name: _single(figure, content, name),  # type: ignore[misc]
             svg.grid_attribute(1, 0, _NARROW_ROW),
         )
@@ -98,7 +98,7 @@ def _name_above(axes: Axes, content: Content, method: str, y: float) -> None:
 
 
 def _stripes(figure: Figure, content: Content, left: float) -> None:
-    """A hair line below each row across all panels."""
+    """A hairline below each row across all panels."""
     height = figure.get_size_inches()[1] * 72
     for row in range(1, len(content.shown)):
         y = 1 - (_HEAD + _ROW * row) / height
@@ -107,7 +107,7 @@ def _stripes(figure: Figure, content: Content, left: float) -> None:
 
 
 def _boxes(axes: Axes, content: Content, metric: str, middle: float) -> None:
-    """Per row a box with whiskers and the mean, the dots of the cases below it, and what has no value."""
+    """In each row a box with whiskers and the mean, below it the dots of the cases, and the number without a value."""
     count = len(content.shown)
     axes.set_ylim(count, 0)
     axes.set_yticks([])
@@ -122,7 +122,7 @@ def _boxes(axes: Axes, content: Content, metric: str, middle: float) -> None:
 
 
 def _box(axes: Axes, sample: np.ndarray, metric: Metric, colour: str, middle: float) -> None:
-    """Box, whiskers, mean and dots of a method in the middle of its row; what has no value is counted."""
+    """Box, whiskers, mean and dots of a method in the middle of its row, and the number of undefined values."""
     from matplotlib.cbook import boxplot_stats
 
     values = sample[~np.isnan(sample)]

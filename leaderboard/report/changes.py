@@ -18,21 +18,21 @@ from leaderboard.report.rebuild import CASES, TABLE
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns that have one value for the whole table: how it was ranked.
+#: Columns with one value for the whole table: how it was ranked.
 _SETTINGS = ("scheme", "policy", "metrics", "unit", "resamples", "seed")
-#: The kinds of change, in the order in which they are told.
+#: The kinds of change, in the order in which they are reported.
 KINDS = ("setting", "origin", "cohort", "method", "rank", "cell")
 
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard as it lies on disk.
+    """A leaderboard on disk.
 
     Attributes:
         path: of its CSV.
-        sheet: its cells, a row a method.
-        origin: what its leaderboard.json says; None where it has none.
-        cases: the rows it was made from; None where no cases.csv lies beside it.
+        sheet: its cells, one row per method.
+        origin: from its leaderboard.json; None if it has none.
+        cases: the rows it was made from; None if there is no cases.csv beside it.
     """
 
     path: Path
@@ -42,13 +42,13 @@ class Board:
 
 
 def read_board(path: Path) -> Board:
-    """Read a leaderboard and what lies beside it.
+    """Read a leaderboard and the files beside it.
 
     Args:
         path: a leaderboard.csv, or the folder that holds one.
 
     Raises:
-        InputError: there is none, or a file is at fault.
+        InputError: there is no leaderboard, or a file is at fault.
     """
     from leaderboard.cases import read_cases
 
@@ -61,9 +61,9 @@ def read_board(path: Path) -> Board:
     except OSError as error:
         raise InputError(f"{table}: cannot be read ({error.strerror or error}): {remedy}") from None
     except (csv.Error, UnicodeDecodeError):
-        raise InputError(f"{table}: is no table: {remedy}") from None
+        raise InputError(f"{table}: is not a table: {remedy}") from None
     if not {"rank", "method"} <= set(sheet.columns) or not sheet.rows:
-        raise InputError(f"{table}: is no leaderboard: {remedy}")
+        raise InputError(f"{table}: is not a leaderboard: {remedy}")
     origin, cases = table.with_suffix(".json"), table.with_name(CASES)
     return Board(
         table,
@@ -74,7 +74,7 @@ def read_board(path: Path) -> Board:
 
 
 def changes(one: Board, other: Board) -> list[Difference]:
-    """What is not the same in two leaderboards; each change's `file` is one of `KINDS`."""
+    """The differences between two leaderboards; each change's `file` is one of `KINDS`."""
     return [
         *_settings(one, other),
         *_origins(one.origin, other.origin),
@@ -91,13 +91,13 @@ def _settings(one: Board, other: Board) -> Iterator[Difference]:
 
 
 def _only_value(sheet: Sheet, column: str) -> str | None:
-    """What every row has in a column; None without such a column, all values where they are several."""
+    """The value of a column in every row; None without such a column, all values if there are several."""
     values = dict.fromkeys(row[column] for row in sheet.rows.values() if column in row)
     return " and ".join(values) if values else None
 
 
 def _origins(one: Origin | None, other: Origin | None) -> Iterator[Difference]:
-    """Versions, digests and what else a leaderboard.json notes; nothing where one of two leaderboards has none."""
+    """Changed versions, digests and other notes of leaderboard.json; nothing if one of the two has no such file."""
     if one is None or other is None:
         return
     facts = [{"version": origin.version, "quoted table": origin.published, **origin.notes} for origin in (one, other)]
@@ -123,7 +123,7 @@ def _cohorts(one: pd.DataFrame, other: pd.DataFrame) -> Iterator[Difference]:
 
 
 def _by_case(cases: pd.DataFrame) -> dict[str, dict[Hashable, Any]]:
-    """A row of each case, in natural order."""
+    """One row of each case, in natural order."""
     rows = {str(row["case"]): row for row in cases.drop_duplicates("case").to_dict("records")}
     return {case: rows[case] for case in sorted(rows, key=natural_key)}
 

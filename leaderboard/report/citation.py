@@ -1,4 +1,4 @@
-"""How to cite the program and the results, for the page: the facts of CITATION.cff, which a wheel does not hold."""
+"""How to cite the program and the results, for the page: the facts of CITATION.cff, which is not in the wheel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 TITLE = "isles-benchmark"
 AUTHORS = ("The isles-benchmark authors",)
 MESSAGE = "If you use this software, please cite it, and the papers of the methods and data that you used."
-#: The note that is the commit of the program that made the results, where whoever writes the page knows it.
+#: The note with the commit of the program that made the results, if the page is given one.
 COMMIT = "commit"
 
 
@@ -19,7 +19,7 @@ class Citation(NamedTuple):
 
     Attributes:
         message: what to cite.
-        bibtex: an entry for the program, with its version, and its commit where it is known.
+        bibtex: an entry for the program, with its version, and its commit if it is known.
     """
 
     message: str
@@ -27,7 +27,7 @@ class Citation(NamedTuple):
 
 
 def citation(notes: Mapping[str, str]) -> Citation:
-    """The program's entry; `notes` are the page's."""
+    """The BibTeX entry of the program; `notes` are those of the page."""
     fields = {"title": f"{{{TITLE}}}", "author": " and ".join(f"{{{name}}}" for name in AUTHORS)}
     if version := _version():
         fields["version"] = version

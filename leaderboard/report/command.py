@@ -32,7 +32,7 @@ def add_report(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="METHOD=DIR",
-        help="where the masks of a method lie, for its slices; repeat for each method, or for each fold of one",
+        help="where the masks of a method are, for its slices; repeat for each method, or for each fold of one",
     )
     parser.add_argument(
         "--note",
@@ -104,7 +104,7 @@ def run_report(arguments: argparse.Namespace) -> int:
 
 
 def _banner(arguments: argparse.Namespace, cohort: list[Path]) -> str:
-    """What the page must say at its top: that the cases are invented, and what lies beside the tables or the images."""
+    """The text for the top of the page: that the cases are invented, and the banners beside tables or images."""
     synthetic = arguments.synthetic or any("synthetic" in f"{key} {text}".lower() for key, text in arguments.note)
     found = read_banners([*(path.parent for path in arguments.cases), *cohort])
     return " ".join(dict.fromkeys([SYNTHETIC] * synthetic + found))

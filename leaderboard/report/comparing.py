@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from leaderboard.report.changes import Board
     from leaderboard.report.rebuild import Verdict
 
-#: More than so many lines about a folder, or of a kind, tell a reader nothing; the files of --csv and --json have all.
+#: Most lines printed about a folder, or of a kind of change; the files of --csv and --json have all.
 MOST_LINES = 100
 
 
@@ -51,7 +51,7 @@ def add_diff(parser: Parser) -> None:
 
 
 def _add_files(parser: Parser) -> None:
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write every difference there as well, a row each")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write every difference there, one row each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON")
 
 
@@ -89,13 +89,13 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> int:
-    """Say of each folder what was compared.
+    """Report for each folder what was compared.
 
     Returns:
         Exit status 0.
 
     Raises:
-        InputError: something differs; a line for each cell.
+        InputError: something differs; one line for each cell.
     """
     from leaderboard.report.origin import own_version
 
@@ -190,13 +190,13 @@ def _changed(change: Difference) -> str:
 
 
 def _shown(value: str | None) -> str:
-    """A value as a line shows it: nothing as such, and no more than a line's worth."""
+    """A value as shown in a line: empty ones by name, long ones cut."""
     text = value or ""
     return "(empty)" if not text else text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
 
 def _write(arguments: argparse.Namespace, header: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
-    """The files that were asked for."""
+    """Write the files that were asked for."""
     from leaderboard.io.images import write_text
 
     if arguments.csv:

@@ -1,4 +1,4 @@
-"""What the page shows, worked out once: the ranking, and every value as measured and as the policy counts it."""
+"""The contents of the page, computed once: the ranking, and every value as measured and as the policy counts it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leaderboard.ranking.ranks import Analysis
 from leaderboard.ranking.strata import SIZE_NAMES, split
 from leaderboard.report.leaderboard_files import units_text
 
-#: Figures show the best methods, at most so many of them and of their cases; the tables show all.
+#: Figures show the best methods, at most this many methods and cases; the tables show all.
 FIGURE_METHODS, FIGURE_CASES = 60, 9_000
 
 
@@ -26,7 +26,7 @@ class Content:
     """The numbers behind the page.
 
     Attributes:
-        analysis: the leaderboard and all that is known about its stability, methods by rank.
+        analysis: the leaderboard and everything about its stability, methods by rank.
     """
 
     analysis: Analysis
@@ -43,7 +43,7 @@ class Content:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The leaderboard, a row a method."""
+        """The leaderboard, one row per method."""
         return self.analysis.table
 
     @property
@@ -63,7 +63,7 @@ class Content:
 
     @property
     def units(self) -> str:
-        """What was resampled, in words: ``49 patients``; empty where nothing was."""
+        """What was resampled, in words: ``49 patients``; empty if nothing was."""
         found, patients = self.analysis.uncertainty, self.table.get("patients")
         if found is None or patients is None:
             return ""
@@ -122,12 +122,12 @@ class Content:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Place of each method in the ranking from 0, by which the page shows and hides what is drawn of it."""
+        """Place of each method in the ranking from 0, by which the page shows and hides its drawings."""
         return {method: place for place, method in enumerate(self.methods)}
 
 
 def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The contract's five metrics, and the others that can be plotted."""
+    """The five core metrics, and the others that can be plotted."""
     yes_or_no = [name for name, metric in METRICS.items() if metric.whole and metric.most == 1]
     further = tuple(name for name in content.metrics if name not in (*CORE_METRICS, *yes_or_no))
     return CORE_METRICS, further

@@ -1,4 +1,4 @@
-"""In which cells two texts of the same table differ: CSV, Markdown or LaTeX; pure functions on texts."""
+"""The cells in which two texts of the same table (CSV, Markdown or LaTeX) differ; pure functions on texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import count, zip_longest
 
-#: Columns that name a row, and the one that parts the rows of one name.
+#: Columns that name a row, and the one that tells rows of the same name apart.
 _NAMES = ("method", "Method", "Team")
 _GROUP = "stratum"
 _LATEX_RULES = (r"\toprule", r"\midrule", r"\bottomrule")
@@ -18,14 +18,14 @@ _LATEX_RULES = (r"\toprule", r"\midrule", r"\bottomrule")
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same in two tables.
+    """One difference between two tables.
 
     Attributes:
-        file: in which file, or which kind of thing.
-        row: the method, or ``line 7`` outside of a table; empty: the whole file or column.
+        file: the file, or the kind of thing, that differs.
+        row: the method, or ``line 7`` outside a table; empty: the whole file or column.
         column: of the table; empty: the whole row or line.
-        first: what the first has; None: it has no such file, row or column.
-        second: likewise.
+        first: the value in the first; None if it has no such file, row or column.
+        second: the value in the second, likewise.
     """
 
     file: str
@@ -47,7 +47,7 @@ class Sheet:
     Attributes:
         rows: row -> column -> value, in order; rows of one name are told apart by a number.
         columns: in order.
-        lines: what is no table, with its number.
+        lines: lines outside tables, with their numbers.
     """
 
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -55,12 +55,12 @@ class Sheet:
     lines: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, header: Sequence[str], rows: Iterable[Sequence[str]], group: str = "") -> None:
-        """Take up a table.
+        """Add a table.
 
         Args:
             header: its columns.
-            rows: their fields; what a row has beyond the header is a column without a name.
-            group: what its rows belong to.
+            rows: their fields; those beyond the header are columns without a name.
+            group: the group that its rows belong to.
         """
         self.columns += [name for name in header if name not in self.columns]
         place = next((header.index(name) for name in _NAMES if name in header), 0)
@@ -78,11 +78,11 @@ def read_sheet(name: str, text: str) -> Sheet:
     """The cells of a table.
 
     Args:
-        name: of its file, which says what it is: ``.csv``, ``.md``, ``.tex``.
+        name: of its file; the ending gives the format: ``.csv``, ``.md``, ``.tex``.
         text: its content.
 
     Raises:
-        csv.Error: it is no CSV.
+        csv.Error: it is not CSV.
     """
     if name.endswith(".csv"):
         sheet = Sheet()
@@ -126,15 +126,15 @@ def _latex_fields(line: str) -> list[str] | None:
 
 
 def compare(name: str, first: str, second: str) -> list[Difference]:
-    """Every cell, row, column and line in which two texts of a table differ; none where they are the same text.
+    """Every cell, row, column and line in which two texts of a table differ; none if the texts are the same.
 
     Args:
-        name: of the file, which says what it is (`read_sheet`).
+        name: of the file; its ending gives the format (`read_sheet`).
         first: a text.
         second: another.
 
     Raises:
-        csv.Error: one is no CSV.
+        csv.Error: one is not CSV.
     """
     if first == second:
         return []
@@ -163,7 +163,7 @@ def _compare_cells(name: str, one: Sheet, other: Sheet) -> Iterator[Difference]:
 
 
 def _compare_lines(name: str, one: Sheet, other: Sheet) -> Iterator[Difference]:
-    """Lines outside of the tables."""
+    """Differing lines outside the tables."""
     texts = [line for _, line in one.lines], [line for _, line in other.lines]
     for kind, start, end, start_of_other, end_of_other in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
         if kind == "equal":
@@ -175,7 +175,7 @@ def _compare_lines(name: str, one: Sheet, other: Sheet) -> Iterator[Difference]:
 
 
 def _compare_layout(name: str, one: Sheet, other: Sheet, first: str, second: str) -> Difference:
-    """How two texts differ whose cells are the same."""
+    """How two texts with the same cells differ."""
     for what, mine, its in (("columns", one.columns, other.columns), ("rows", list(one.rows), list(other.rows))):
         if mine != its:
             return Difference(name, "", f"order of {what}", ", ".join(mine), ", ".join(its))

@@ -17,8 +17,8 @@ class Picture:
     """One slice for the page.
 
     Attributes:
-        method: whose prediction.
-        role: ``best``, ``median`` or ``worst``, by Dice; several where a method has few cases.
+        method: whose prediction is shown.
+        role: ``best``, ``median`` or ``worst``, by Dice; several if a method has few cases.
         case: the case's name.
         dice: as the policy counts it.
         status: as in cases.csv.
@@ -66,10 +66,10 @@ def exemplary(content: Content, method: str) -> Iterator[Example]:
 
 
 def take_picture(method: str, example: Example, case: Case, files: Files, cohort: Cohort) -> Picture:
-    """The slice of a case with most reference, with both outlines.
+    """The slice of a case with the most reference, with both outlines.
 
     Raises:
-        InputError: a file to draw is at fault, or not what was scored.
+        InputError: a file to draw is at fault, or is not the one that was scored.
     """
     lesion, spacing_mm = read_reference(case, example.row)
     predicted = read_scored(method, example.row, lesion, spacing_mm, files)

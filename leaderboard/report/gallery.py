@@ -12,11 +12,11 @@ from leaderboard.report.content import Content
 from leaderboard.report.scored_masks import Find, read_reference, read_scored
 from leaderboard.report.slices import best_slice, covered_in_words, crop, read_background
 
-#: So many cases are shown.
+#: Number of cases that are shown.
 CASES = 6
 #: How they are chosen, for the page.
 RULE = "spread evenly from the easiest to the hardest by mean Dice over all methods"
-#: The views together take at most so many bytes of the page.
+#: Most bytes of the page that the views take together.
 BUDGET_BYTES = 2_000_000
 
 
@@ -28,7 +28,7 @@ class Tile:
         method: whose.
         dice: of the case, as the policy counts it.
         status: as in cases.csv.
-        image: inline SVG; it takes image and reference from `View.image` by their ids.
+        image: inline SVG that refers to the image and reference in `View.image` by their ids.
     """
 
     method: str
@@ -60,7 +60,7 @@ class View:
 
 @dataclass
 class _Slice:
-    """What is kept of a case until every method was read: a slice of everything, masks of shape (X, Y)."""
+    """The part of a case that is kept until every method was read: one slice of everything, masks of shape (X, Y)."""
 
     case: Case
     number: int
@@ -83,14 +83,14 @@ def by_difficulty(content: Content) -> list[str]:
 
 
 def choose_cases(content: Content) -> list[str]:
-    """`CASES` of them as `RULE` says, or all where there are not more."""
+    """`CASES` of them as `RULE` says, or all if there are no more."""
     order = by_difficulty(content)
     places = np.linspace(0, len(order) - 1, min(CASES, len(order))).round().astype(int)
     return [order[place] for place in places]
 
 
 class Gallery:
-    """Collects the masks of a few cases, a method after another, and draws them at the end."""
+    """Collects the masks of a few cases, method by method, and draws them at the end."""
 
     def __init__(self, content: Content, cohort: Cohort) -> None:
         self.content = content
@@ -102,7 +102,7 @@ class Gallery:
         """Read a method's mask of one of `cases`.
 
         Raises:
-            InputError: a file is at fault, or not what was scored.
+            InputError: a file is at fault, or is not the one that was scored.
         """
         row = self.content.row(method, name)
         lesion, spacing_mm = read_reference(case, row)
@@ -115,7 +115,7 @@ class Gallery:
         found.masks[method] = np.ascontiguousarray(mask[..., found.number])
 
     def views(self) -> list[View]:
-        """The cases with all that was added, until `BUDGET_BYTES` are full.
+        """The cases with everything that was added, until `BUDGET_BYTES` are used up.
 
         Raises:
             InputError: an image is at fault.

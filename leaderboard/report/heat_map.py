@@ -1,4 +1,4 @@
-"""The Dice of every case of every method as a heat map: a row a method, a column a case."""
+"""The Dice of every case of every method as a heat map: one row per method, one column per case."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from leaderboard.report.gallery import by_difficulty
 from leaderboard.report.leaderboard_files import with_and
 from leaderboard.report.svg import NARROW, SMALL, WIDE, Drawing
 
-#: Ten steps of Dice, dark for 0: viridis (CC0), which reads in grey and to the colour-blind.
+#: Ten steps of Dice, dark for 0: viridis (CC0), which also works in grey and for the colour-blind.
 STEPS = (
     "#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725",
 )  # fmt: skip
 _NAMES, _LETTERS, _LETTERS_NARROW = 230, 34, 46
 _ROW, _BAR, _NARROW_ROW = 24, 18, 40
 _LEGEND, _MARKS = 34, 20
-#: Columns as wide as this carry the cases' names.
+#: Columns at least this wide have the cases' names.
 _NAMED = 9.0
 #: Width of a letter of the names and remarks, at most.
 _LETTER = 6.2
@@ -34,9 +34,9 @@ class HeatMap:
     """One order of the cases.
 
     Attributes:
-        title: what they are ordered by.
-        words: from which end to which.
-        remark: what else must be said below it.
+        title: the quantity that they are ordered by.
+        words: the direction: from which end to which.
+        remark: a further sentence for the caption.
         drawing: the figure.
     """
 
@@ -52,8 +52,8 @@ class _Order:
 
     Attributes:
         cases: their names.
-        ranges: names of the ranges of size with the number of their cases, where they are ordered by it.
-        ends: what stands above the first and the last case.
+        ranges: names of the ranges of size with their number of cases, if the order is by size.
+        ends: texts above the first and the last case.
     """
 
     cases: Sequence[str]
@@ -63,7 +63,7 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where the columns lie.
+    """Where the columns are.
 
     Attributes:
         left: edge of the first, in CSS pixels.
@@ -96,8 +96,8 @@ def heat_maps(content: Content) -> list[HeatMap]:
 
 def _heat_map(content: Content, title: str, words: str, remark: str, order: _Order) -> HeatMap:
     label = (
-        f"Dice of each case and method, a row a method and a column a case, {words}. The values stand in the table of "
-        "all cases."
+        f"Dice of each case and method, one row per method and one column per case, {words}. The values are in the "
+        "table of all cases."
     )
     widths = [_draw(content, order, label, narrow) for narrow in (False, True)]
     return HeatMap(title, words, remark, Drawing(*widths))
@@ -142,7 +142,7 @@ def _name(content: Content, method: str, y: float, narrow: bool) -> str:
 
 
 def _cells(content: Content, method: str, order: Sequence[int]) -> str:
-    """A method's row, a case a unit wide: each step of Dice is one path of horizontal lines as thick as the row."""
+    """A method's row, one unit per case: each step of Dice is one path of horizontal lines as thick as the row."""
     dice = content.values(method, "dice")[order]
     missing = (content.rows_by_method[method]["status"] == "missing").to_numpy()[order]
     steps = np.where(missing, -1, np.clip(np.floor(dice * len(STEPS)), 0, len(STEPS) - 1)).astype(int)

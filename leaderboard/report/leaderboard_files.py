@@ -1,4 +1,4 @@
-"""leaderboard.csv, leaderboard.md and leaderboard.tex: a table as text, the same table always the same text."""
+"""leaderboard.csv, leaderboard.md and leaderboard.tex: a table as text; the same table always gives the same text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEADERBOARD_COLUMNS = (
     "rank", "method", "cases", "missing", "dice_mean", "dice_sd", "hausdorff_mm_mean", "hausdorff_mm_sd",
     "precision_mean", "precision_sd", "recall_mean", "recall_sd", "avd_ml_mean", "avd_ml_sd", "rank_low", "rank_high",
 )  # fmt: skip
-#: What percentile intervals of ranks are worth (``nox -s coverage``), for whichever sentence speaks of them.
+#: How good percentile intervals of ranks are (``nox -s coverage``), for sentences about them.
 PERCENTILE_COVERAGE = (
     "with 20 close methods and 63 patients they held the last method's true rank in about three quarters of simulated "
     "challenges, not in 95 %"
@@ -42,7 +42,7 @@ GROUP_NOTE = (
     "sets may part methods of one group"
 )
 TOO_FEW_NOTE = "The resamples or what they draw from are too few to separate any methods: sets and groups say nothing."
-#: What the core agreement is, for a clinician.
+#: The core agreement, explained to a clinician.
 SAME_SIDE = "Same side of 70 mL"
 SAME_SIDE_NOTE = (
     "share of cases whose predicted and reference volumes both lie below 70 mL, the core size that excludes from "
@@ -53,7 +53,7 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }  # fmt: skip
-# What begins markup; an underscore within a word does not.
+# Characters that begin markup; an underscore within a word does not.
 _MARKDOWN = re.compile(r"[\\`*<>~$]|\](?=\()|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 _Row = Mapping[Hashable, Any]
 
@@ -104,7 +104,7 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
 
 
 def strata_markdown(tables: Mapping[str, pd.DataFrame], by: str) -> str:
-    """A section a stratum, each with the number of patients that were resampled within it."""
+    """One section per stratum, each with the number of patients that were resampled within it."""
     lines = [f"# Leaderboard by {by}", "", *_mark(*tables.values())][:-1]
     for name, table in tables.items():
         lines += ["", f"## {name[0].upper()}{name[1:]}", "", _markup(stratum_caption(table)), "", *_section(table)]
@@ -152,15 +152,15 @@ def write_leaderboard(
     by: str = "",
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `leaderboard_texts`, and leaderboard.json, which says how they came about: all files or none.
+    """Write `leaderboard_texts`, and leaderboard.json, which says how they were made: all files or none.
 
     Args:
         path: of the CSV.
         table: the leaderboard.
-        published: as for `leaderboard_texts`, and so the next three.
-        latex: see there.
-        strata: see there.
-        by: see there.
+        published: as for `leaderboard_texts`.
+        latex: likewise.
+        strata: likewise.
+        by: likewise.
         notes: further facts for leaderboard.json, such as versions and digests.
 
     Raises:
@@ -183,7 +183,7 @@ def leaderboard_texts(
     strata: Mapping[str, pd.DataFrame] | None = None,
     by: str = "",
 ) -> dict[Path, str]:
-    """The files of a leaderboard with their text: leaderboard.csv, leaderboard.md and what else is asked for.
+    """The files of a leaderboard with their text: leaderboard.csv, leaderboard.md and the others that are asked for.
 
     Args:
         path: of the CSV.
@@ -191,7 +191,7 @@ def leaderboard_texts(
         published: a quoted table for the Markdown.
         latex: whether leaderboard.tex is wanted.
         strata: tables within strata, which go to ``leaderboard_by_size.csv`` and ``.md`` beside the others.
-        by: what made the strata: ``size``.
+        by: the property that defines the strata, as ``size``.
     """
     texts = {path: leaderboard_csv(table), path.with_suffix(".md"): leaderboard_markdown(table, published)}
     if latex:
@@ -212,7 +212,7 @@ def _write_all(texts: Mapping[Path, str]) -> None:
     """
     targets = {path: Path(os.path.realpath(path)) for path in texts}
     problems = [
-        f"{path}: is no regular file, and is left as it is: give the name of another file"
+        f"{path}: is not a regular file, and is left as it is: give the name of another file"
         for path, target in targets.items()
         if target.exists() and not target.is_file()
     ]
@@ -257,7 +257,7 @@ def metric_text(row: _Row, metric: str, separator: str = " ") -> str:
 
 
 def undefined_note(table: pd.DataFrame) -> str:
-    """What undefined distances are and count; empty where a table shows none."""
+    """What undefined distances are and count; empty if a table shows none."""
     if not any(_counted(table, metric) for metric in shown_metrics(table)):
         return ""
     policy = table["policy"].iloc[0]
@@ -286,17 +286,17 @@ def _counted(table: pd.DataFrame, metric: str) -> list[dict[Hashable, Any]]:
 
 
 def synthetic_note(*tables: pd.DataFrame) -> str:
-    """What must be said of tables with a row that is marked as synthetic; empty of others."""
+    """The warning for tables with a row that is marked as synthetic; empty for others."""
     return SYNTHETIC if any(synthetic_rows(table).any() for table in tables) else ""
 
 
 def title(metric: str) -> str:
-    """Name and unit of a metric as a column's header; a column that is no metric of ours has its own name."""
+    """Name and unit of a metric as a column's header; a column that is not one of our metrics has its own name."""
     return METRICS[metric].heading if metric in METRICS else metric
 
 
 def ranked_by(table: pd.DataFrame) -> dict[str, str]:
-    """The metrics that the scheme looked at, each with the direction that it was given (empty: its own)."""
+    """The metrics that the scheme used, each with the direction that it was given (empty: its own)."""
     if own := SCHEMES[table["scheme"].iloc[0]].metric:
         return {own: ""}
     parts = [metric.partition(":") for metric in str(table["metrics"].iloc[0]).split(";")]
@@ -304,7 +304,7 @@ def ranked_by(table: pd.DataFrame) -> dict[str, str]:
 
 
 def ranked_by_text(table: pd.DataFrame) -> str:
-    """The metrics that the scheme looked at, in words: ``Dice and seconds (lower is better)``."""
+    """The metrics that the scheme used, in words: ``Dice and seconds (lower is better)``."""
     parts = [
         (METRICS[name].title if name in METRICS else name) + (f" ({direction} is better)" if direction else "")
         for name, direction in ranked_by(table).items()
@@ -313,7 +313,7 @@ def ranked_by_text(table: pd.DataFrame) -> str:
 
 
 def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
-    """Those of `CORE_METRICS` that there are, and after them those that the scheme looked at beyond."""
+    """Those of `CORE_METRICS` that the table has, then any others that the scheme used."""
     core = (name for name in CORE_METRICS if f"{name}_mean" in table.columns)
     return (*core, *(name for name in ranked_by(table) if name not in CORE_METRICS))
 
@@ -329,7 +329,7 @@ def rank_set(row: _Row) -> str:
 
 
 def caption(table: pd.DataFrame) -> str:
-    """What the numbers are."""
+    """A caption that says what the numbers are."""
     first = table.iloc[0]
     by = "" if SCHEMES[first["scheme"]].metric else f" by {ranked_by_text(table)}"
     return (
@@ -346,28 +346,28 @@ def stratum_caption(table: pd.DataFrame) -> str:
 
 
 def set_caption(table: pd.DataFrame, *, groups: bool = True) -> str:
-    """What the sets, and the groups where they are shown, are; empty where the ranks were not resampled."""
+    """The meaning of the sets, and of the groups if shown; empty if the ranks were not resampled."""
     if not has_sets(table):
         return ""
     return _set_text(resampled(table), groups) + (f" {TOO_FEW_NOTE}" if tells_nothing(table) else "")
 
 
 def resampled(table: pd.DataFrame) -> str:
-    """What was resampled how often: ``10000 resamples of 49 patients (seed 0)``."""
+    """What was resampled, and how often: ``10000 resamples of 49 patients (seed 0)``."""
     first = table.iloc[0]
     units = units_text(first["unit"], first["cases"], None if pd.isna(first["patients"]) else int(first["patients"]))
     return f"{counted(first['resamples'], 'resample')} of {units} (seed {first['seed']})".replace(") (", ", ")
 
 
 def units_text(unit: str, cases: int, patients: int | None) -> str:
-    """How many of what was resampled; `patients` is None where not one of them is known."""
+    """What was resampled and how many; `patients` is None if none of them is known."""
     if unit == "case":
         return counted(cases, "case")
     return f"{counted(cases, 'case')} (patients unknown)" if patients is None else counted(patients, "patient")
 
 
 def tells_nothing(table: pd.DataFrame) -> bool:
-    """Whether units or resamples were too few for sets and groups to say anything of several methods."""
+    """Whether units or resamples were too few for sets and groups to separate methods."""
     return has_sets(table) and len(table) > 1 and bool(table.attrs.get("tells_nothing"))
 
 
@@ -387,7 +387,7 @@ def _set_text(source: str, groups: bool = True) -> str:
 
 
 def _section(table: pd.DataFrame, quotes: Mapping[str, Sequence[Quote]] | None = None) -> list[str]:
-    """The table in Markdown, with a column apart where there are quotes."""
+    """The table in Markdown, with an extra column if there are quotes."""
     sets, metrics, volumes = has_sets(table), shown_metrics(table), "core_agreement_mean" in table.columns
     header = ["Rank", "Method", *(["95 % set", "Group", "First in"] if sets else []), "Cases", "Missing"]
     header += [
@@ -410,7 +410,7 @@ def _section(table: pd.DataFrame, quotes: Mapping[str, Sequence[Quote]] | None =
 
 
 def _notes(tables: Sequence[pd.DataFrame], sets: str) -> list[str]:
-    """What the columns of one table, or of those of all strata, mean; `sets` says it of the sets."""
+    """The meaning of the columns of one table, or of all strata's; `sets` is the sentence about the sets."""
     table = tables[0]
     notes = ["", f"{sets} First in: share of resamples with rank 1."] if has_sets(table) else []
     if undefined := next(filter(None, map(undefined_note, tables)), ""):

@@ -1,4 +1,4 @@
-"""leaderboard.json: how a leaderboard came about, written beside it; or what its leaderboard.csv tells of that."""
+"""leaderboard.json: how a leaderboard was made, written beside it; or what its leaderboard.csv tells about that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leaderboard.errors import InputError
 from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 from leaderboard.report.published import PUBLISHED
 
-#: What leaderboard.json may hold beside the fields of `RankingOptions`, and of which type.
+#: Keys that leaderboard.json may have besides the fields of `RankingOptions`, with their types.
 _FURTHER: dict[str, type] = {"published": str, "by": str, "latex": bool, "version": str, "notes": dict}
 #: JSON has lists for tuples.
 _TYPES = {
@@ -24,15 +24,15 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Origin:
-    """How a leaderboard came about.
+    """How a leaderboard was made.
 
     Attributes:
         options: how it was ranked.
         published: the name of the quoted table below it; empty: none.
-        by: within which strata it was ranked as well; empty: none.
+        by: the strata within which it was ranked as well; empty: none.
         latex: whether it has a leaderboard.tex.
         version: of the program that wrote it; empty: unknown.
-        notes: further facts, as whoever ranked knew them: cohort, folds, versions.
+        notes: further facts that were known when it was ranked: cohort, folds, versions.
     """
 
     options: RankingOptions = DEFAULTS
@@ -51,7 +51,7 @@ class Origin:
 
 
 def origin_json(origin: Origin) -> str:
-    """The text of leaderboard.json; the same origin, the same text."""
+    """The text of leaderboard.json; the same origin gives the same text."""
     options = {option.name: getattr(origin.options, option.name) for option in fields(RankingOptions)}
     further = {"published": origin.published, "by": origin.by, "latex": origin.latex, "version": origin.version}
     content = options | {"metrics": list(origin.options.metrics)} | further | {"notes": dict(origin.notes)}
@@ -59,19 +59,19 @@ def origin_json(origin: Origin) -> str:
 
 
 def read_origin(path: Path) -> Origin:
-    """What a leaderboard.json says.
+    """The content of a leaderboard.json.
 
     Raises:
-        InputError: it is no JSON object, or holds what is no setting.
+        InputError: it is not a JSON object, or holds something that is not a setting.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        raise InputError(f"{path}: is no JSON file: correct it") from None
+        raise InputError(f"{path}: is not a JSON file: correct it") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: is no JSON object: write settings by name")
+        raise InputError(f"{path}: is not a JSON object: write settings by name")
     problems = [
-        f"{path}: {name} is no setting, or of the wrong type: choose {', '.join(_TYPES)}"
+        f"{path}: {name} is not a setting, or of the wrong type: choose {', '.join(_TYPES)}"
         for name, value in content.items()
         if type(value) is not _TYPES.get(name)
     ]
@@ -96,17 +96,17 @@ def read_origin(path: Path) -> Origin:
 
 
 def origin_of_rows(rows: Sequence[Mapping[Any, Any]]) -> Origin:
-    """What the rows of a leaderboard.csv tell of how they were ranked; the defaults for what they do not."""
+    """How the rows of a leaderboard.csv were ranked, as far as they tell; otherwise the defaults."""
     first = {name: str(value) for name, value in rows[0].items()} if rows else {}
     chosen: dict[str, Any] = {name: first[name] for name in ("scheme", "policy", "unit") if first.get(name)}
     chosen |= {name: int(first[name]) for name in ("resamples", "seed") if first.get(name, "").isdecimal()}
     if first.get("scheme") and "resamples" not in first:
-        chosen["resamples"] = 0  # the columns are left out
+        chosen["resamples"] = 0  # without resamples there are no such columns
     if first.get("metrics"):
         chosen["metrics"] = tuple(first["metrics"].split(";"))
     try:
         return Origin(RankingOptions(**chosen))
-    except InputError:  # names that are none: whoever compares sees them differ
+    except InputError:  # unknown names: the comparison will show the difference
         return Origin()
 
 

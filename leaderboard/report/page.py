@@ -55,13 +55,13 @@ from leaderboard.report.scored_masks import Predictions
 from leaderboard.report.section import Section
 from leaderboard.report.sources import number_sources
 
-#: The matrix of p values shows so many methods, the best.
+#: The matrix of p values shows this many of the best methods.
 _MATRIX = 100
 _PART = re.compile(r"[_.\-/](?=[^\W_])")
 
 
 def write_page(out: Path, html: str) -> Path:
-    """Write ``index.html`` into a folder, which is made where it is not there, and return its path.
+    """Write ``index.html`` into a folder, which is made if need be, and return its path.
 
     Raises:
         InputError: it cannot be written.
@@ -85,22 +85,22 @@ def render_page(
     published: Published | None = None,
     sections: Sequence[Section] = (),
 ) -> str:
-    """The page's HTML. The same arguments give the same bytes; of the time or the machine nothing else goes in.
+    """The page's HTML. The same arguments give the same bytes: nothing about the time or the machine goes in.
 
     Args:
-        analysis: what `ranking.ranks.analyse` made of the cases.
+        analysis: from `ranking.ranks.analyse`.
         heading: the page's title.
-        banner: what must be said at the top; that rows are marked as synthetic is said in any case.
-        notes: what else a reader should know (versions, ``commit``), key and text, in this order.
+        banner: a text for the top; that rows are marked as synthetic is said in any case.
+        notes: further facts for the reader (versions, ``commit``), key and text, in this order.
         images: the cohort that was scored; with `predictions`, the page shows slices.
-        predictions: by method, where its masks lie: a folder, several folders (one a fold), or a function from a
-            case's name to its file. A method without them goes without pictures.
+        predictions: by method, where its masks are: a folder, several folders (one per fold), or a function from a
+            case's name to its file. A method without them gets no pictures.
         published: a quoted table (`published.read_published`), which gets a section of its own.
-        sections: more of them.
+        sections: further sections.
 
     Raises:
-        InputError: the rows lack a column of the contract, or a mask or image to draw is at fault or is not the one
-            that was scored.
+        InputError: the rows lack a required column, or a mask or image to draw is at fault or is not the one that was
+            scored.
     """
     require(analysis.cases, CASE_COLUMNS, "the page")
     if empty := [name for name in CORE_METRICS if name not in analysis.matrices.values]:
@@ -138,7 +138,7 @@ def render_page(
 
 
 def _ranking(content: Content) -> dict[str, object]:
-    """What ranking.html.j2 shows."""
+    """The values for ranking.html.j2."""
     table, found = content.table, content.analysis.uncertainty
     cells, sources = number_sources(read_quotes(content.methods))
     return {
@@ -161,7 +161,7 @@ def _ranking(content: Content) -> dict[str, object]:
 
 
 def _evidence(content: Content) -> dict[str, object]:
-    """What evidence.html.j2 shows."""
+    """The values for evidence.html.j2."""
     analysis, several = content.analysis, len(content.methods) > 1
     core, further = core_and_further(content)
     return {
@@ -188,7 +188,7 @@ def _evidence(content: Content) -> dict[str, object]:
 
 
 def _cases(content: Content) -> dict[str, object]:
-    """What cases.html.j2 shows, without the pictures."""
+    """The values for cases.html.j2, without the pictures."""
     rows, covered = page_tables.case_rows(content)
     return {
         "heat_maps": heat_maps(content),
@@ -218,7 +218,7 @@ def _published(published: Published | None) -> dict[str, object]:
 
 
 def _links(values: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The sections that hold anything, id and name, in the page's order."""
+    """The sections that are not empty, id and name, in the page's order."""
     sections: Sequence[tuple[Section, object, object]] = values["sections"]  # type: ignore[assignment]
     pictures = values["pictures"]
     links = [

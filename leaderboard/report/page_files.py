@@ -1,4 +1,4 @@
-"""The page's style sheets, scripts and the files that can be saved from it."""
+"""The page's style sheets and scripts, and the files that can be saved from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import hashlib
 from importlib import resources
 
-#: In this order they are one script; what one of them declares, those after it may call.
+#: They are joined in this order to one script; later ones may use what earlier ones declare.
 SCRIPTS = (
     "theme.js", "tables.js", "views.js", "choose.js", "save.js", "save_figures.js", "save_tables.js", "layout.js",
 )  # fmt: skip
@@ -26,20 +26,20 @@ def style() -> str:
 
 
 def script() -> str:
-    """All scripts as one that leaves no name behind."""
+    """All scripts as one that defines no global names."""
     return '"use strict";\n(() => {\n' + "\n".join(map(read, SCRIPTS)) + "})();\n"
 
 
 def script_hash(text: str) -> str:
-    """A script as the page's content security policy names it."""
+    """The source expression of a script in the page's content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 def data_url(text: str, kind: str) -> str:
-    """A text as a link that holds it: what a reader saves without a script."""
+    """A text as a data link, so that a reader can save it without scripts."""
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(text.encode()).decode('ascii')}"
 
 
 def read(name: str) -> str:
-    """A file beside the templates."""
+    """The text of a file beside the templates."""
     return resources.files("leaderboard.report").joinpath("templates", name).read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from leaderboard.report import page_tables
 from leaderboard.report.content import Content
 from leaderboard.report.leaderboard_files import shown_metrics, title, with_and
 
-#: With more methods the matrix prints significant p values alone.
+#: With more methods the matrix prints only significant p values.
 CROWDED = 16
 _LEVEL = 0.05
 
@@ -61,7 +61,7 @@ def stability_text(content: Content) -> str:
 
 
 def significance_cells(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]:
-    """Text, class and spoken text of each cell of the matrix."""
+    """Text, class and text for screen readers of each cell of the matrix."""
     matrix = []
     crowded = len(p_values) > CROWDED
     for row, values in enumerate(p_values.tolist()):
@@ -78,7 +78,7 @@ def significance_cells(p_values: np.ndarray) -> list[list[tuple[str, str, str]]]
 
 
 def what_schemes_rank_by(matrices: Matrices) -> str:
-    """Which schemes look at a metric of their own, and what the others look at."""
+    """Which schemes use a metric of their own, and what the others use."""
     own = [f"the scheme {scheme.name} looks at {title(scheme.metric)}" for scheme in SCHEMES.values() if scheme.metric]
     text = f"{', '.join(own)}, the others at {with_and([title(name) for name in matrices.higher_is_better])}."
     return text[0].upper() + text[1:]

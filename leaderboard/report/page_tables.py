@@ -1,4 +1,4 @@
-"""Rows and facts for the page's template: numbers as text, nothing of HTML."""
+"""Rows and facts for the page's templates: numbers as text, no HTML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leaderboard.report.leaderboard_files import ranked_by_text
 from leaderboard.report.scatter import volume_agreement
 from leaderboard.report.section import Numbers, Section
 
-#: The table of cases holds so many rows, of the best methods; more would burst the page.
+#: Most rows in the table of cases, those of the best methods; more would make the page too large.
 CASE_ROWS = 18_000
 NOTHING = "–"
 STATUS_NAMES = {
@@ -29,7 +29,7 @@ STATUS_NAMES = {
     "both_empty": "both empty",
     "missing": "missing",
 }
-#: The contract's columns but the fold, which comes last.
+#: The required columns without the fold, which comes last.
 _CASE_NUMBERS = CONTRACT[1:]
 _HUGE = 1e5
 _LISTED = 100
@@ -45,7 +45,7 @@ class Cell:
 
 
 def number(value: float | None, decimals: int = 2) -> str:
-    """A number as the tables print it; the absurd values of a policy in powers of ten."""
+    """A number as the tables print it; huge values of a policy as powers of ten."""
     if value is None or pd.isna(value):
         return NOTHING
     if abs(value) >= _HUGE:
@@ -62,7 +62,7 @@ def sortable(value: float | None) -> str:
 
 
 def metric_cells(row: Mapping[str, object], metrics: Sequence[str] = CORE_METRICS) -> list[Cell]:
-    """Mean and standard deviation of each metric; a distance over the cases that have one, and how many have none."""
+    """Mean and standard deviation of each metric; distances over the cases that have one, with the number of others."""
     cells = []
     for name in metrics:
         undefined = int(str(row.get(f"{name}_undefined", 0)))
@@ -77,7 +77,7 @@ def metric_cells(row: Mapping[str, object], metrics: Sequence[str] = CORE_METRIC
 def metric_titles(
     metrics: Sequence[str] = CORE_METRICS, directions: Mapping[str, str] | None = None
 ) -> list[tuple[str, str]]:
-    """(title, direction) of the columns of `metric_cells`; `directions` has that of each metric that is not ours."""
+    """(title, direction) of the columns of `metric_cells`; `directions` has those of metrics that are not ours."""
     titles = []
     for name in metrics:
         if name in METRICS:
@@ -88,7 +88,7 @@ def metric_titles(
 
 
 def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:
-    """The rows of the table of cases (contract's columns as text, scores first), and how many methods they cover."""
+    """The rows of the table of cases (required columns as text, scores first), and how many methods they cover."""
     per_method = max(len(content.case_names), 1)
     covered = content.methods[: max(CASE_ROWS // per_method, 1)]
     texts: list[tuple[str, ...]] = []
@@ -115,7 +115,7 @@ def case_titles() -> list[str]:
 
 
 def agreement_rows(content: Content) -> list[tuple[str, list[Cell]]]:
-    """Bland-Altman statistics of each method, and its share of cases on the same side of 70 mL where that is known."""
+    """Bland-Altman statistics of each method, and its share of cases on the same side of 70 mL if that is known."""
     rows = []
     shares = content.table.get("core_agreement_mean")
     for place, method in enumerate(content.methods):
@@ -142,7 +142,7 @@ def size_rows(content: Content) -> tuple[list[tuple[str, int]], list[tuple[str, 
 
 
 def status_rows(content: Content) -> list[tuple[str, list[int], str]]:
-    """For each method that lacks anything: the number of cases of each status but ``ok``, and which are missing."""
+    """For each method that lacks anything, the number of cases of each status but ``ok``, and the missing cases."""
     rows = []
     for method in content.methods:
         own = content.rows_by_method[method]
@@ -165,7 +165,7 @@ def policy_rows(content: Content) -> list[tuple[str, list[str]]]:
 
 
 def section_rows(section: Section) -> tuple[list[Numbers], list[tuple[str, list[Cell]]]]:
-    """The columns of a section's table that are there, and a row a method."""
+    """The columns of a section's table that are there, and one row per method."""
     shown = {name: column for name, column in section.columns.items() if name in section.table.columns}
     rows = [
         (
@@ -178,7 +178,7 @@ def section_rows(section: Section) -> tuple[list[Numbers], list[tuple[str, list[
 
 
 def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
-    """What a reader must know to read or repeat the ranking: key and text."""
+    """The facts that a reader needs to understand or repeat the ranking: key and text."""
     patients = content.cases["patient"].replace("", np.nan).dropna().nunique()
     folds = content.cases["fold"].dropna().nunique()
     options = content.options

@@ -12,7 +12,7 @@ from leaderboard.report.examples import Picture, exemplary, take_picture
 from leaderboard.report.gallery import Gallery, View
 from leaderboard.report.scored_masks import Predictions, opened_predictions, with_reference
 
-#: The pictures of single methods together take at most so many bytes of the page.
+#: Most bytes of the page that the pictures of single methods take together.
 BUDGET_BYTES = 3_000_000
 
 
@@ -23,7 +23,7 @@ class Pictures:
     Attributes:
         examples: the best, median and worst case of each method, by rank.
         views: a few cases across all methods.
-        notes: a line for whatever is not pictured.
+        notes: one line for everything that is not pictured.
     """
 
     examples: tuple[Picture, ...] = ()
@@ -34,16 +34,16 @@ class Pictures:
 def take_pictures(content: Content, cohort: Cohort, predictions: Mapping[str, Predictions]) -> Pictures:
     """The pictures of the methods that have predictions.
 
-    What is drawn must be what was scored: masks are read as `leaderboard check` reads them, and Dice and reference
-    volume are computed again.
+    Only what was scored is drawn: masks are read as `leaderboard check` reads them, and Dice and reference volume are
+    computed again and compared with the table.
 
     Args:
         content: the ranking.
-        cohort: where references and images lie.
+        cohort: with the references and images.
         predictions: by method.
 
     Raises:
-        InputError: a file to draw is at fault, or not what the table was made from; with every problem.
+        InputError: a file to draw is at fault, or is not the one that was scored; with every problem.
     """
     by_name = {case.name: case for case in cohort.cases}
     examples: list[Picture] = []

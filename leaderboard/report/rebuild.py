@@ -1,4 +1,4 @@
-"""A published leaderboard made again from its cases.csv, and every cell in which it differs from what was published."""
+"""Makes a published leaderboard again from its cases.csv, and finds every cell that differs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ CASES, TABLE, ORIGIN = "cases.csv", "leaderboard.csv", "leaderboard.json"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What making a leaderboard again found.
+    """The result of making a leaderboard again.
 
     Attributes:
         folder: of the leaderboard.
         origin: how it was ranked.
         compared: the files that were made again.
         cells: how many cells they have.
-        differences: what was published first, what was made again second.
-        others: files of the folder that are not made from scores, and were not looked at.
+        differences: the published value first, the one made again second.
+        others: files of the folder that are not made from scores and were not compared.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def find_results(root: Path) -> list[Path]:
-    """The result folder that `root` is, or those that it holds: with a cases.csv or a leaderboard.csv.
+    """`root` if it is a result folder (with a cases.csv or a leaderboard.csv), or the result folders in it.
 
     Raises:
         InputError: there is none.
@@ -64,7 +64,7 @@ def _is_result(folder: Path) -> bool:
 
 
 def origin_of(folder: Path) -> Origin:
-    """How the leaderboard of a folder was made: by its leaderboard.json, else by what its other files tell.
+    """How the leaderboard of a folder was made: from its leaderboard.json, otherwise from what its other files tell.
 
     Raises:
         InputError: the leaderboard.json is at fault.
@@ -87,7 +87,7 @@ def rebuild(folder: Path, origin: Origin, tables: Sequence[Path] = ()) -> dict[s
     Args:
         folder: of the leaderboard.
         origin: how it was made.
-        tables: rows to rank in place of its cases.csv.
+        tables: files of rows to rank instead of its cases.csv.
 
     Raises:
         InputError: the rows or the settings are at fault.
@@ -107,11 +107,11 @@ def rebuild(folder: Path, origin: Origin, tables: Sequence[Path] = ()) -> dict[s
 
 
 def verify(folder: Path, tables: Sequence[Path] = ()) -> Verdict:
-    """Make a leaderboard again and compare every cell, and where all agree every byte.
+    """Make a leaderboard again and compare every cell, and if all agree every byte.
 
     Args:
         folder: of the leaderboard; nothing in it is changed.
-        tables: rows to rank in place of its cases.csv.
+        tables: files of rows to rank instead of its cases.csv.
 
     Raises:
         InputError: its cases.csv is missing, or it, the settings or a published file is at fault.
@@ -128,7 +128,7 @@ def verify(folder: Path, tables: Sequence[Path] = ()) -> Verdict:
         try:
             differences += compare(name, published, text)
         except csv.Error as error:
-            raise InputError(f"{folder / name}: is no table ({error}): ask for another copy") from None
+            raise InputError(f"{folder / name}: is not a table ({error}): ask for another copy") from None
     others = sorted(path.name for path in folder.iterdir() if path.name not in {*texts, CASES, ORIGIN})
     stem = Path(TABLE).stem
     surplus = [name for name in others if name.startswith(stem) and Path(name).suffix in (".csv", ".md", ".tex")]
@@ -138,7 +138,7 @@ def verify(folder: Path, tables: Sequence[Path] = ()) -> Verdict:
 
 
 def _published(path: Path) -> str | None:
-    """The text of a file; None where there is none. Bytes that are no text are shown as such."""
+    """The text of a file; None if there is none. Bytes that are not UTF-8 are shown as escapes."""
     try:
         return path.read_bytes().decode(errors="backslashreplace") if path.is_file() else None
     except OSError as error:

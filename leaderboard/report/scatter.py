@@ -1,4 +1,4 @@
-"""Small multiples, a panel a method: agreement of volumes, and Dice against the size of the lesion."""
+"""Small multiples, one panel per method: agreement of volumes, and Dice against the size of the lesion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS, _COLUMNS_NARROW = 4, 2
 _PANEL, _PANEL_NARROW = 178, 128
 _TITLE, _AXIS = 22, 30
 _LETTERS, _LETTERS_NARROW = 34, 24
-#: Smaller volumes stand on the left edge of a logarithmic axis.
+#: Smaller volumes are drawn at the left edge of a logarithmic axis.
 _SMALLEST_ML = 0.3
 
 
@@ -32,7 +32,7 @@ class VolumeAgreement:
         bias: mean of predicted - reference.
         low: lower limit of agreement, bias - 1.96 SD.
         high: upper limit.
-        correlation: Pearson's correlation of the two volumes; NaN where it is undefined.
+        correlation: Pearson's, of the two volumes; NaN if it is undefined.
     """
 
     cases: int
@@ -43,7 +43,7 @@ class VolumeAgreement:
 
 
 def volume_agreement(content: Content, method: str) -> VolumeAgreement:
-    """Bland-Altman statistics; the standard deviation is the sample's, as Bland and Altman take it."""
+    """Bland-Altman statistics; with the sample standard deviation, as Bland and Altman use it."""
     reference, predicted = _volumes(content, method)
     if not reference.size:
         return VolumeAgreement(0, np.nan, np.nan, np.nan, np.nan)
@@ -88,8 +88,8 @@ def bland_altman(content: Content) -> Drawing:
         svg.dots(axes, np.clip((reference + predicted) / 2, *axes.get_xlim()), predicted - reference, colour, 3.4)
 
     label = (
-        "Bland-Altman plots, a panel a method: predicted minus reference volume against the mean of both, in mL. "
-        "Bias and limits of agreement stand in the table below."
+        "Bland-Altman plots, one panel per method: predicted minus reference volume against the mean of both, in mL. "
+        "Bias and limits of agreement are in the table below."
     )
     return _multiples(content, label, paint, "mean of both volumes [mL]", "predicted − reference [mL]")
 
@@ -119,8 +119,8 @@ def dice_by_size(content: Content) -> Drawing:
                 axes.plot([start, end], [dice[inside].mean()] * 2, color=INK, linewidth=2, solid_capstyle="butt")
 
     label = (
-        "Dice against the reference volume in mL, a panel a method, with the mean Dice of each range of size. "
-        "The means stand in the table below."
+        "Dice against the reference volume in mL, one panel per method, with the mean Dice of each range of size. "
+        "The means are in the table below."
     )
     return _multiples(content, label, paint, "reference volume [mL]", "Dice")
 
@@ -159,7 +159,7 @@ def _grid(
     height: int,
     letters: int,
 ) -> str:
-    """Panels in rows; the axes' titles stand once, at the upper left."""
+    """Panels in rows; the axes' titles are given once, at the upper left."""
     methods = content.shown
     columns = max(min(columns, len(methods)), 2)
     left, right, gap = 34, 14, 40 if total == WIDE else 34

@@ -1,4 +1,4 @@
-"""The masks behind a table: where a method's predictions lie, and that what is drawn is what was scored."""
+"""The masks behind a table: where a method's predictions are, and a check that they are those that were scored."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from leaderboard.ranking.reading import VOLUME_TOLERANCE
 from leaderboard.scoring.metrics import crop_to_joint_box, overlap, volumes
 from leaderboard.scoring.submission import match_predictions, open_submission
 
-#: Where a method's predictions lie: a folder or zip, several (one a fold), or a function from a case's name to a file.
+#: Where a method's predictions are: a folder or zip, several (one per fold), or a function from a case to a file.
 Predictions = Path | Sequence[Path] | Callable[[str], Path | None]
 #: A row of cases.csv, as measured.
 Row = Mapping[Hashable, Any]
-#: The files of a case's predictions, each with the path that its owner knows.
+#: The files of a case's predictions, each with the path that its owner sees.
 Files = Sequence[tuple[Path, Path]]
 #: A function from a case's name to them.
 Find = Callable[[str], Files]
@@ -66,7 +66,7 @@ def read_reference(case: Case, row: Row) -> tuple[np.ndarray, tuple[float, float
     """The reference of a case and the size of its voxels in mm.
 
     Raises:
-        InputError: it is damaged, or not the one that was scored.
+        InputError: it is damaged, or is not the one that was scored.
     """
     if case.reference is None:
         raise InputError(f"{case.name}: has no reference")
@@ -87,14 +87,14 @@ def read_scored(
     spacing_mm: tuple[float, float, float],
     files: Files,
 ) -> np.ndarray:
-    """The mask that was scored; an empty one where the table counts the case as missing.
+    """The mask that was scored; an empty one if the table counts the case as missing.
 
     Raises:
         InputError: there is none or more than one, it is damaged, or it was not the one that was scored.
     """
     missing = row["status"] == "missing"
     nothing = np.zeros_like(lesion)
-    if missing and len(files) != 1:  # none, or several, which a lenient scoring counts as none
+    if missing and len(files) != 1:  # none, or several, which a lenient scoring counts as missing
         return nothing
     if not files:
         raise InputError(
@@ -108,7 +108,7 @@ def read_scored(
     try:
         mask = read_mask(path, lesion.shape, spacing_mm)[0]
     except InputError as error:
-        if missing:  # what a lenient scoring refused as well
+        if missing:  # a lenient scoring refused it as well
             return nothing
         raise InputError(problem.replace(str(path), str(shown), 1) for problem in error.problems) from None
     if missing:

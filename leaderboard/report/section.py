@@ -1,4 +1,4 @@
-"""A section that whoever writes a page adds to it."""
+"""A section that a caller adds to the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Numbers(NamedTuple):
 
     Attributes:
         title: its heading.
-        note: what stands small below the heading, as a unit.
+        note: small text below the heading, such as a unit.
         decimals: of each number.
     """
 
@@ -26,13 +26,13 @@ class Numbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A sentence, and a table with a row a method.
+    """A sentence, and a table with one row per method.
 
     Attributes:
-        title: one word, the heading and the link to it.
-        text: what stands above the table.
+        title: one word, for the heading and the link to it.
+        text: the sentence above the table.
         caption: of the table.
-        columns: how the columns are shown, by name; of `table` those that are here are shown.
+        columns: how columns of `table` are shown, by name; others are not shown.
         table: the column ``method`` and numbers.
     """
 

@@ -21,10 +21,10 @@ _MARGIN = 3
 
 @dataclass(frozen=True)
 class Plane:
-    """A slice, cropped to what it shows.
+    """A slice, cropped to its content.
 
     Attributes:
-        box: what of the slice is shown, along X and Y.
+        box: the part of the slice that is shown, along X and Y.
         width: in mm.
         height: in mm.
         pixel_mm: size of a pixel along X and Y.
@@ -38,7 +38,7 @@ class Plane:
     jpeg: str
 
     def image(self, name: str = "") -> str:
-        """The image as an SVG element, with an id where it is named."""
+        """The image as an SVG element, with an id if it has a name."""
         return (
             f'<image{_id(name)} width="{self.width:.4g}" height="{self.height:.4g}" preserveAspectRatio="none" '
             f'href="data:image/jpeg;base64,{self.jpeg}"/>'
@@ -50,7 +50,7 @@ class Plane:
         Args:
             mask: of the whole slice.
             kind: its class: ``reference`` or ``prediction``.
-            name: its id, where it has one.
+            name: its id, if it has one.
         """
         if not mask.any():
             return ""
@@ -59,7 +59,7 @@ class Plane:
         return f'<path{_id(name)} class="{kind}" transform="scale({dx:.4g} {dy:.4g})" d="{drawn}"/>'
 
     def drawing(self, label: str, *parts: str) -> str:
-        """Elements as an inline SVG of the plane's size; `label` is for those who do not see it."""
+        """Elements as an inline SVG of the plane's size; `label` is for screen readers."""
         return (
             f'<svg class="slice" role="img" aria-label="{escape(label)}" '
             f'viewBox="0 0 {self.width:.4g} {self.height:.4g}">{"".join(parts)}</svg>'
@@ -73,7 +73,7 @@ def read_background(
 
     Args:
         case: the case.
-        cohort: which says what image that is.
+        cohort: which says which image to show.
         shape: of its reference.
         number: of the slice, from 0.
 
@@ -95,11 +95,11 @@ def read_background(
 def crop(
     plane: np.ndarray, lesions: np.ndarray, pixel_mm: Sequence[float], window: tuple[float, float] | None
 ) -> Plane:
-    """A slice without the dark around what it shows.
+    """A slice cropped to its content.
 
     Args:
         plane: shape (X, Y). X runs to the right, Y upwards, as stored.
-        lesions: all that will be outlined, mask of the same shape.
+        lesions: everything that will be outlined, a mask of the same shape.
         pixel_mm: size of a pixel along X and Y.
         window: values shown black and white; None takes the plane's own range.
     """
@@ -110,14 +110,14 @@ def crop(
 
 
 def best_slice(reference: np.ndarray, prediction: np.ndarray) -> int:
-    """The slice with most reference, or most prediction where there is no reference; the middle one of two empty."""
+    """The slice with the most reference, or else the most prediction; the middle one if both are empty."""
     mask = reference if reference.any() else prediction
     areas = np.count_nonzero(mask, axis=(0, 1))
     return int(areas.argmax()) if areas.any() else mask.shape[2] // 2
 
 
 def outline(mask: np.ndarray) -> str:
-    """The borders between the pixels of a mask and the others: closed lines along pixel edges, as an SVG path's data.
+    """The borders of a mask: closed lines along pixel edges, as the data of an SVG path.
 
     Args:
         mask: shape (X, Y); the path has Y upwards, so that the last column of the array is at 0.
@@ -187,7 +187,7 @@ def _jpeg(grey: np.ndarray) -> str:
 
 
 def covered_in_words(lesion: np.ndarray, predicted: np.ndarray) -> str:
-    """What the outlines of a slice cover, in words."""
+    """The number of voxels within the outlines of a slice, in words."""
     both = int(np.count_nonzero(lesion & predicted))
     return (
         f"{np.count_nonzero(lesion)} voxels of reference, {np.count_nonzero(predicted)} of prediction, {both} of both."

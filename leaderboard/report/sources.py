@@ -1,4 +1,4 @@
-"""Published figures for the page: short in the ranking's cells, and the sources they come from, numbered."""
+"""Published figures for the page: short in the cells of the ranking, with numbered sources."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Source:
     """A paper or repository.
 
     Attributes:
-        source: which, and where in it.
-        figures: everything that it prints, each with the methods that it is quoted for.
+        source: its name, and the place in it.
+        figures: everything that is quoted from it, each with the methods that it is quoted for.
     """
 
     source: str

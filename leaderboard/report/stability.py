@@ -20,7 +20,7 @@ _SMALLEST_SHARE = 0.005
 
 
 def rank_stability(content: Content) -> Drawing:
-    """A row a method, a column a rank: dots as large as the share of resamples, a bar for the confidence set."""
+    """One row per method, one column per rank: dots by the share of resamples, a bar for the confidence set."""
     label = "Rank stability: for each method its rank, its 95 % confidence set and how often each rank was resampled."
 
     def paint(figure: Figure, narrow: bool) -> None:
@@ -41,7 +41,7 @@ def rank_stability(content: Content) -> Drawing:
 
 
 def _columns(content: Content) -> int:
-    """As many ranks as the methods shown can have."""
+    """The number of ranks that the shown methods can have."""
     uncertainty = content.analysis.uncertainty
     count = len(content.shown)
     return max(count, int(uncertainty.rank_high[:count].max())) if uncertainty else count
@@ -88,8 +88,8 @@ def _row(axes: Axes, content: Content, row: int, narrow: bool, largest: float) -
 
 
 def scheme_ranks(content: Content) -> Drawing:
-    """A line a method through its rank in every scheme."""
-    label = "Ranks of the methods in each scheme, a line a method. The numbers stand in the table below."
+    """One line per method through its rank in every scheme."""
+    label = "Ranks of the methods in each scheme, one line per method. The numbers are in the table below."
 
     def paint(figure: Figure, narrow: bool) -> None:
         left, right = (34, 118) if narrow else (_NAMES + 30, _NAMES + 30)

@@ -1,8 +1,8 @@
 """matplotlib figures as inline SVG: small, free of ids that collide, in the page's own colours and type.
 
-A figure is drawn once in sentinel colours, which become the page's CSS variables here: so one drawing serves the light
-theme, the dark one and print. Figures are static on purpose (no script draws anything): they print, they need no
-runtime in the page, and the same numbers give the same bytes.
+A figure is drawn once in sentinel colours, which are replaced by the page's CSS variables here, so one drawing serves
+the light theme, the dark one and print. Figures are static on purpose (no script draws anything): they print,
+they need no runtime in the page, and the same numbers give the same bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from matplotlib.path import Path as Outline
 
 #: Number of method colours in the page's style sheets. The first eight differ for the colour-blind too.
 COLOURS = 20
-#: So many methods in a row have the same mark; then the next mark comes, and the first one again after the last.
+#: This many consecutive methods have the same mark; then the next mark is used, and after the last the first again.
 _PER_MARK = 8
 #: Line style, marker, and the page's class for the marker.
 MARKS: tuple[tuple[Any, str, str], ...] = (
@@ -69,7 +69,7 @@ class Drawing:
 
     Attributes:
         wide: SVG for a desk.
-        narrow: SVG for a phone; several where the wide one has panels side by side.
+        narrow: SVG for a phone; several if the wide one has panels side by side.
     """
 
     wide: str
@@ -87,17 +87,17 @@ def method_mark(number: int) -> tuple[Any, str, str]:
 
 
 def draw(width: float, height: float, label: str, paint: Callable[[Figure], None], grid: str = "") -> str:
-    """Paint a figure of so many CSS pixels and return it as an inline SVG element.
+    """Paint a figure of the given size and return it as an inline SVG element.
 
     Args:
         width: in CSS pixels; a font size of 12 is 12 pixels.
         height: in CSS pixels.
-        label: what the figure shows and says, for those who do not see it.
+        label: a description of the figure for screen readers.
         paint: draws on the empty figure. Axes are best placed with `axes_at`, methods within `of_method`.
-        grid: `grid_attribute`, where the page may close the gaps of methods that the reader hides.
+        grid: `grid_attribute`, if the page may close the gaps of methods that the reader hides.
     """
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"{label}{width}"}), warnings.catch_warnings():
-        # text is text in the SVG: the reader's browser has the letters that DejaVu lacks
+        # text stays text in the SVG: the reader's browser has the letters that DejaVu lacks
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure = Figure(figsize=(width / 72, height / 72), facecolor="none")
         FigureCanvasSVG(figure)
@@ -108,13 +108,13 @@ def draw(width: float, height: float, label: str, paint: Callable[[Figure], None
 
 
 def grid_attribute(columns: int, across: float, down: float) -> str:
-    """How the methods of a figure lie: so many columns, so many pixels apart (`templates/choose.js` reads it)."""
+    """The layout of a figure's methods: columns, and distances in pixels (`templates/choose.js` reads it)."""
     return f'data-grid="{columns} {across:.6g} {down:.6g}"'
 
 
 @contextmanager
 def of_method(axes: Axes, place: int) -> Iterator[None]:
-    """Whatever is drawn on the axes meanwhile belongs to the method at that place of the ranking."""
+    """Everything drawn on the axes within belongs to the method at that place of the ranking."""
     before = set(axes.get_children())
     yield
     for artist in axes.get_children():
@@ -138,7 +138,7 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
 
 
 def dots(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, size: float, opacity: float = 0.65) -> None:
-    """Round dots as one path: a tenth of the bytes of a marker each."""
+    """Round dots as one path, with a tenth of the bytes that a marker for each would take."""
     points = np.repeat(np.column_stack([x, y]), 2, axis=0)
     if not len(points):
         return
@@ -157,7 +157,7 @@ def dots(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, size: float, opa
 
 
 def shorten(name: str, length: int) -> str:
-    """A name cut in its middle where it is too long, so that versions at its end still tell names apart."""
+    """A name, cut in the middle if it is too long, so that versions at its end still tell names apart."""
     if len(name) <= length:
         return name
     tail = (length - 1) // 2
@@ -186,7 +186,7 @@ def _inline(svg: str, width: float, height: float, label: str, grid: str) -> str
     svg = _DROPPED.sub("", svg)
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
-    body = _TAG.sub(lambda found: _compact(found[0]), body)  # never the text between tags: it holds names
+    body = _TAG.sub(lambda found: _compact(found[0]), body)  # never the text between tags, which holds names
     used = set(re.findall(r"(?:href=\"#|url\(#)([\w-]+)", body))
     body = _ID.sub(lambda found: _id(found, used), body)
     body = _BREAK.sub("", body)
@@ -200,14 +200,14 @@ def _inline(svg: str, width: float, height: float, label: str, grid: str) -> str
 
 
 def _id(found: re.Match[str], used: set[str]) -> str:
-    """An id that something needs, or whose method it is; nothing otherwise."""
+    """An id if something refers to it, or the method that an element belongs to; nothing otherwise."""
     if found["id"].startswith(_GROUP):
         return f' data-m="{found["id"].removeprefix(_GROUP)}"'
     return found[0] if found["id"] in used else ""
 
 
 def _compact(tag: str) -> str:
-    """A tag with the page's colours and type, and without what says nothing."""
+    """A tag with the page's colours and type, and without redundant attributes."""
     tag = _SENTINEL.sub(lambda found: f"var({_VARIABLES[found[0]]})", tag)
     tag = _DOT.sub(lambda found: f"M{_short(found[1], 1)} {_short(found[2], 1)}h0", tag)
     tag = _NUMBER.sub(lambda found: _short(found[0], 2), tag)
@@ -216,6 +216,6 @@ def _compact(tag: str) -> str:
 
 
 def _short(number: str, decimals: int) -> str:
-    """A number without the digits that nobody sees."""
+    """A number without invisible digits."""
     text = f"{float(number):.{decimals}f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text

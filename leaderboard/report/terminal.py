@@ -1,4 +1,4 @@
-"""The leaderboard on the terminal, with rich; 80 columns are enough, a wider one gets shorter rows."""
+"""The leaderboard on the terminal, with rich; 80 columns are enough, with more the rows get shorter."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def print_strata(tables: Mapping[str, pd.DataFrame], console: Console | None = N
 
 
 def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
-    """The table that `print_leaderboard` prints; unless `wide`, what belongs together stands in two lines."""
+    """The table that `print_leaderboard` prints; unless `wide`, mean and standard deviation are in two lines."""
     incomplete, sets = bool((table["missing"] > 0).any()), has_sets(table)
     shown = _empty(wide)
     _column(shown, "#")

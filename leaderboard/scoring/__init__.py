@@ -1,1 +1,1 @@
-"""Masks to the rows of cases.csv."""
+"""From masks to the rows of cases.csv."""

@@ -1,4 +1,4 @@
-"""References and predictions to the rows of cases.csv."""
+"""From references and predictions to the rows of cases.csv."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def score_cases(
         predictions: folder or zip of masks, named as `submission` says.
         method: the method's name.
         folds: the fold of each case by name; a case without one has an empty fold.
-        jobs: processes; None takes all cores as soon as that pays.
+        jobs: number of processes; None uses all cores as soon as that pays.
         lenient: a prediction that cannot be scored counts as missing instead of stopping everything.
         complete: a case without a prediction is a problem.
-        synthetic: the cases are invented: every row says so in the column ``data``.
+        synthetic: the cases are invented; every row says so in the column ``data``.
         progress: called with (done, total).
-        on_problem: called with each line that `lenient` lets pass.
+        on_problem: called with the line of each problem that `lenient` lets pass.
         on_missing: called with the cases that count as missing: those whose predictions cannot be scored, and those
             without any.
-        journal: where finished cases are kept as they come, and taken from if an earlier scoring of the same bytes
-            was interrupted or refused (see `journal`); the table is the same with it and without. Whoever has written
-            the table removes it.
+        journal: where finished cases are kept, and read from if an earlier scoring of the same bytes was interrupted
+            or refused (see `journal`); the table is the same with it and without. The caller removes it once the
+            table is written.
 
     Returns:
-        A row a case in the layout of cases.csv; a case without a prediction has the status ``missing``.
+        One row per case in the layout of cases.csv; a case without a prediction has the status ``missing``.
 
     Raises:
-        InputError: every problem of every file, in the order of the cases; or there is no mask that can be scored.
+        InputError: every problem of every file, in the order of the cases; or no mask can be scored.
     """
     if not method.strip():
         raise InputError("the method's name is empty: give it a name")
@@ -133,7 +133,7 @@ def _results(
     progress: Callable[[int, int], None] | None,
     journal_path: Path | None,
 ) -> list[CaseResult]:
-    """The result of each pair of files, in their order; those that the journal has are not measured again."""
+    """The result of each pair of files, in their order; those in the journal are not measured again."""
     results: dict[int, CaseResult] = {}
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(Journal(journal_path)) if journal_path else None

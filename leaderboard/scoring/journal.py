@@ -1,10 +1,10 @@
 """Scores as they come, so that an interrupted scoring continues.
 
-A line a case, appended and flushed when the case is done: JSON with a key and the measures. The key is a digest of the
-bytes of both files and of the program that measured them, so a result is used again only if the same bytes would be
-measured by the same code: a changed prediction, a changed reference or a newer metric never meets an old result. A
-line cut short by the interruption is no line. JSON writes a float with the digits that read back as the same number,
-so a table made with the help of a journal has the bytes of one made without.
+One line per case, appended and flushed when the case is done: JSON with a key and the measures. The key is a digest of
+the bytes of both files and of the program that measured them. So a result is used again only if the same code would
+measure the same bytes, and never after a prediction, a reference or a metric has changed. A line that was cut short is
+ignored. JSON writes floats with all digits, so a table made with the help of a journal has the same bytes as one made
+without.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TextIO
 
 from leaderboard.errors import InputError
 
-#: What the measures depend on: modules of this package, and the packages that they compute with.
+#: What the measures depend on: modules of this package, and the packages that these use.
 _MODULES = (
     "io/axes.py", "io/images.py", "io/itk_files.py", "io/masks.py",
     "scoring/metrics.py", "scoring/one_case.py", "scoring/surface.py",
@@ -55,11 +55,11 @@ class Journal:
         return bool(self._measures)
 
     def find(self, digest: str) -> dict[str, float | str] | None:
-        """The measures of the files with that digest, if the same program has measured them."""
+        """The measures of the files with this digest, if the same program has measured them."""
         return self._measures.get(_key(digest))
 
     def add(self, digest: str, measures: dict[str, float | str]) -> None:
-        """Keep the measures of the files with that digest."""
+        """Keep the measures of the files with this digest."""
         if self._file is None:
             raise ValueError("the journal is not open")
         try:
@@ -70,7 +70,7 @@ class Journal:
 
 
 def _read(path: Path) -> dict[str, dict[str, float | str]]:
-    """Measures by key; lines that are none are passed over."""
+    """Measures by key; damaged lines are ignored."""
     found: dict[str, dict[str, float | str]] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,10 +1,10 @@
-"""Two masks and a spacing to numbers. Pure functions over arrays; medpy is the metric engine.
+"""From two masks and a spacing to numbers. Pure functions on arrays; medpy is the metric engine.
 
-Everything is measured on both masks cropped to their joint bounding box plus one voxel: the metrics depend on the
-foreground alone, and outside an array is background, so the values are equal and the work many times less. Dice,
+Everything is measured on both masks cropped to their joint bounding box plus one voxel: the metrics depend only on the
+foreground, and outside an array is background, so the values are the same for a fraction of the work. Dice,
 precision and recall are medpy's own functions; the surface metrics share the distances of `surface`,
 which are medpy's up to rounding (tests hold all of them to medpy on full arrays at 1e-9). medpy raises or divides by
-zero on empty masks: these are decided here, before any call.
+zero on empty masks, so these are handled here, before any call.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def measure(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[
 
 
 def crop_to_joint_box(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both masks as boolean ones, within the bounding box of their union plus one voxel, clipped to the array.
+    """Both masks as booleans, within the bounding box of their union plus one voxel, clipped to the array.
 
     The box of two empty masks is the first voxel.
 
@@ -72,7 +72,7 @@ def crop_to_joint_box(prediction: np.ndarray, reference: np.ndarray) -> tuple[np
 
 def _bounds(mask: np.ndarray) -> np.ndarray | None:
     """First and last lesion voxel along each axis, shape (2, 3); None for an empty mask."""
-    # in the order of the memory, so that every pass runs along contiguous bytes
+    # in memory order, so that every pass runs along contiguous bytes
     order = [int(axis) for axis in np.argsort([-abs(stride) for stride in mask.strides], kind="stable")]
     mask = mask.transpose(order)
     first = np.flatnonzero(mask.reshape(mask.shape[0], -1).any(axis=1))
@@ -90,7 +90,7 @@ def _bounds(mask: np.ndarray) -> np.ndarray | None:
 def overlap(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Dice, precision and recall of two boolean masks, each in [0, 1].
 
-    Undefined are precision of an empty prediction, recall for an empty reference, and all three of two empty masks.
+    Precision is undefined for an empty prediction, recall for an empty reference, all three for two empty masks.
     """
     predicted, present = bool(prediction.any()), bool(reference.any())
     return {
@@ -103,12 +103,12 @@ def overlap(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 def surface(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
     """Hausdorff distance, its 95th percentile and the average symmetric surface distance in mm.
 
-    The values are those of medpy's ``hd``, ``hd95`` and ``assd`` with connectivity 1. Undefined where either mask is
+    The values are those of medpy's ``hd``, ``hd95`` and ``assd`` with connectivity 1; undefined if either mask is
     empty.
     """
     if not (prediction.any() and reference.any()):
         return {"hausdorff_mm": math.nan, "hd95_mm": math.nan, "assd_mm": math.nan}
-    # sorted, so that the sum does not depend on the order in which they were found
+    # sorted, so that the sum does not depend on the order of the search
     distances = np.sort(surface_distances(prediction, reference, spacing_mm))
     return {
         "hausdorff_mm": float(distances[-1]),
@@ -118,7 +118,7 @@ def surface(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[
 
 
 def volumes(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
-    """Volumes in mL, their absolute and signed difference, and whether both cores are large, or neither.
+    """Volumes in mL, their absolute and signed difference, and whether both or neither of the cores is large.
 
     ``core_agreement`` is what a clinician reads off two volumes: 1 where both are below 70 mL or both are not, else 0.
     """
@@ -139,7 +139,7 @@ def lesions(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
     A lesion is a component connected over faces, edges and corners (26 neighbours in 3-D). A reference lesion is
     found if the prediction touches a voxel of it, a predicted lesion is false if it touches no reference voxel:
-    F1 = found / (found + (false + missed) / 2), undefined where both masks are empty.
+    F1 = found / (found + (false + missed) / 2), undefined if both masks are empty.
     """
     present, found = _lesions_touched(reference, prediction)
     predicted, true = _lesions_touched(prediction, reference)
@@ -160,7 +160,7 @@ def _lesions_touched(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
         return 0, 0
     box = tuple(slice(int(low), int(high) + 1) for low, high in bounds.T)
     mask, other = mask[box], other[box]
-    # the longest axis last and contiguous: labelling goes line by line
+    # the longest axis last and contiguous, since labelling goes line by line
     order = np.argsort(mask.shape, kind="stable")
     mask, other = np.ascontiguousarray(mask.transpose(order)), other.transpose(order)
     labels, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
@@ -173,5 +173,5 @@ def _lesions_touched(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
-    """Length of the diagonal of a volume of so many voxels of that size, from outer corner to outer corner."""
+    """Length of a volume's diagonal from outer corner to outer corner, from its shape and the size of its voxels."""
     return math.sqrt(math.fsum((count * size) ** 2 for count, size in zip(shape, spacing_mm, strict=True)))

@@ -17,13 +17,13 @@ from leaderboard.scoring.metrics import measure
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What came of one case.
+    """The result of one case.
 
     Attributes:
-        measures: status and metrics; empty where the reference cannot be read.
-        reference_faults: what is wrong with the reference.
-        prediction_faults: what is wrong with the prediction, which then counts as missing.
-        digest: of the bytes of both files, from before they were read.
+        measures: status and metrics; empty if the reference cannot be read.
+        reference_faults: of the reference.
+        prediction_faults: of the prediction, which then counts as missing.
+        digest: of the bytes of both files, taken before they were read.
     """
 
     measures: dict[str, float | str]
@@ -43,7 +43,7 @@ def score_case(
         spacing_mm: size of a voxel along each axis.
 
     Returns:
-        ``status`` and what `metrics.measure` gives. A missing prediction has the measures of its reference alone.
+        ``status`` and the values of `metrics.measure`. With a missing prediction only those of the reference.
     """
     if prediction is None:
         empty = np.zeros_like(reference, dtype=bool)
@@ -61,7 +61,7 @@ def score_case(
 
 
 def score_files(files: tuple[Path, Path | None]) -> CaseResult:
-    """Score one case from its reference and its prediction (None: it has none)."""
+    """Score one case from its reference and its prediction (None if it has none)."""
     reference_path, prediction_path = files
     digest = content_digest(files)
     try:
@@ -78,9 +78,9 @@ def score_files(files: tuple[Path, Path | None]) -> CaseResult:
 
 
 def content_digest(files: tuple[Path, Path | None]) -> str:
-    """Digest of the bytes (and the format that the name tells) of a reference and a prediction.
+    """Digest of a reference and a prediction: of their bytes and of the formats that their names tell.
 
-    A file that cannot be read, or that holds far more than an image, has a digest that no other one has.
+    A file that cannot be read, or that is far larger than an image, gets a unique digest.
     """
     digest = hashlib.sha256()
     for path in files:

@@ -1,4 +1,4 @@
-"""The cases to score: of a cohort tree, or of a flat folder of reference masks; the fold and the patient of each."""
+"""The cases to score, from a cohort tree or a flat folder of reference masks, with the fold and patient of each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def find_references(
 
     Args:
         root: as for `find_cases`.
-        predictions: tells which partition of a tree is meant where `partition` does not.
+        predictions: they show which partition of a tree is meant if `partition` does not say.
         partition: which partition.
         format_name: as for `find_cases`.
 
@@ -49,15 +49,15 @@ def find_cases(
     """The cases of a cohort, or of a flat folder of reference masks.
 
     Args:
-        root: a cohort, or a folder of ``case_<k>.nii`` or other masks. Patients and ids of a
-            flat folder's cases come from the tree that it lies in, if any; its own ``patients.csv`` comes first.
-        predictions: tells which partition of a tree is meant where `partition` does not: the one whose cases they name,
-            and where they name cases of both, the one on whose grids they lie.
+        root: a cohort, or a folder of ``case_<k>.nii`` or other masks. Patients and ids of the cases in a flat folder
+            come from the tree around it, if there is one; its own ``patients.csv`` takes precedence.
+        predictions: they show which partition of a tree is meant if `partition` does not say: the one whose cases they
+            name, or if they name cases of both, the one with their grids.
         partition: which partition.
         format_name: the cohort's format, one of `FORMATS`; None recognises it.
 
     Raises:
-        InputError: there is neither, the tree is not whole, or the predictions fit both partitions.
+        InputError: it is neither, the tree is incomplete, or the predictions fit both partitions.
     """
     if format_name is None and root.is_dir() and not _has_cases(root):
         cases = _flat_references(root, partition)
@@ -70,7 +70,7 @@ def find_cases(
 
 
 def partition_of(root: Path, cases: Sequence[Case]) -> Partition | None:
-    """The partition of the cases that `find_cases` found; None where a folder of masks is no part of any tree."""
+    """The partition of the cases that `find_cases` found; None if a folder of masks is not part of a tree."""
     return cases[0].partition if _has_cases(root) or any(case.images for case in cases) else None
 
 
@@ -99,7 +99,7 @@ def _fitting_partition(root: Path, predictions: Path, format_name: str | None) -
 
 
 def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submission) -> int:
-    """How many predictions have the shape and the voxel size of the case whose name they carry."""
+    """How many predictions have the shape and voxel size of the case that they are named after."""
     count = 0
     for case in cases:
         shown = named.get(case.name)
@@ -108,7 +108,7 @@ def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submi
         try:
             shape, spacing_mm, _ = read_geometry(case.grid_file)
             found_shape, found_spacing_mm, _ = read_geometry(submission.files[shown])
-        except (InputError, KeyError):  # scanned only: the image may not be there
+        except (InputError, KeyError):  # the cohort was only scanned: the image may be missing
             continue
         same = np.allclose(spacing_mm, found_spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
         count += same and shape[:3] == found_shape[:3]
@@ -152,7 +152,7 @@ def read_case_folds(path: Path) -> dict[str, int]:
     """The fold of each case from a CSV with the columns ``case`` and ``fold``; lines that begin with # are comments.
 
     Raises:
-        InputError: the file is missing or no such table, a fold is no whole number, or a case is in two.
+        InputError: the file is missing or not such a table, a fold is not a whole number, or a case is in two.
     """
     table = read_table(path, "case", "fold", comments=True)
     folds: dict[str, int] = {}
@@ -172,7 +172,7 @@ def read_case_folds(path: Path) -> dict[str, int]:
 
 
 def check_folds(folds: Mapping[str, int], cases: Sequence[Case], path: Path) -> list[str]:
-    """Refuse folds that leave a case out; a line for what they hold beyond the cases.
+    """Refuse folds that leave a case out; returns a line about further cases in them.
 
     Raises:
         InputError: a case has no fold.
@@ -184,10 +184,10 @@ def check_folds(folds: Mapping[str, int], cases: Sequence[Case], path: Path) -> 
 
 
 def with_patients(cases: Sequence[Case], path: Path) -> tuple[list[Case], list[str]]:
-    """The cases with the patients of a CSV (columns ``case`` and ``patient``), and a line for what else it holds.
+    """The cases with the patients of a CSV (columns ``case`` and ``patient``), and a line about further cases in it.
 
     Raises:
-        InputError: the file is missing or no such table, or a case remains without a patient.
+        InputError: the file is missing or not such a table, or a case has no patient in it.
     """
     patients = read_patient_file(path)
     found = [replace(case, patient=patients.get(case.name, case.patient)) for case in cases]

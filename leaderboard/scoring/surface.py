@@ -1,17 +1,17 @@
 """Distances between the surfaces of two masks: one computation serves every surface metric.
 
 The definition is medpy's (``hd``, ``hd95``, ``assd`` with connectivity 1): a border voxel has a face to the background,
-what lies outside the array is background, and each border voxel of either mask has the distance to the nearest border
-voxel of the other one, between voxel centres in mm. medpy transforms the whole array once a direction; here
+everything outside the array is background, and the distance of a border voxel of either mask is that to the nearest
+border voxel of the other, between voxel centres in mm. medpy transforms the whole array once per direction; here
 
 - a voxel on both borders has the distance 0 and is not searched for;
 - the others search exactly, and only where it pays: the distance along one axis is known for the whole box, the two
   other axes are searched line by line, nearest slices first, until no further slice can hold anything nearer;
-- where that would take longer than SciPy's exact distance transform of the box, the transform does the rest; of a box
+- where that would take longer than SciPy's exact distance transform of the box, the transform does the rest; for a box
   so large that it would need gigabytes, SciPy transforms one plane at a time, and the last axis is searched.
 
-Large boxes are worked on in parts, so that memory stays at a few bytes a voxel. The values are medpy's up to rounding;
-a test compares them at 1e-9 on random and real masks.
+Large boxes are worked on in parts, so that memory stays at a few bytes per voxel. The values are medpy's up to
+rounding; a test compares them at 1e-9 on random and real masks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-#: Candidates that the search may look at, per voxel of the box; SciPy's transform takes as long as about 40.
+#: Most candidates that the search may look at, per voxel of the box; about 40 take as long as SciPy's transform.
 SEARCH_BUDGET = 40.0
 #: Candidates looked at in one go: 4 MB of distances.
 _CHUNK = 1 << 19
-#: A box of more voxels is worked on in parts of about so many; the largest case of ISLES has a twelfth.
+#: A box of more voxels is worked on in parts of about this size; the largest case of ISLES has a twelfth of it.
 LARGE_BOX = 1 << 24
 
 
@@ -40,9 +40,9 @@ def surface_distances(prediction: np.ndarray, reference: np.ndarray, spacing_mm:
         spacing_mm: size of a voxel along each axis.
 
     Returns:
-        One value a border voxel of either mask, in an order without meaning.
+        One value for each border voxel of either mask, in no particular order.
     """
-    # The shortest axis counts slices; lines along the middle one are searched, and so are contiguous.
+    # The shortest axis counts slices; lines along the middle one are searched, so they are contiguous.
     short, middle, long = (int(axis) for axis in np.argsort(prediction.shape, kind="stable"))
     axes = (long, short, middle)
     spacing = np.array([float(spacing_mm[axis]) for axis in axes])
@@ -68,7 +68,7 @@ def _border_of_part(mask: np.ndarray) -> np.ndarray:
     padded = np.zeros([size + 2 for size in mask.shape], dtype=bool)
     inside = (slice(1, -1),) * mask.ndim
     padded[inside] = mask
-    # In the flat array a neighbour is a fixed step away; the margin keeps a step from leaving its line.
+    # In the flat array a neighbour is a fixed step away; the margin keeps steps within their line.
     flat = padded.reshape(-1)
     core = flat.copy()
     for stride in padded.strides:
@@ -86,7 +86,7 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
         spacing: voxel size along these axes in mm.
     """
     flat = np.flatnonzero(points)
-    del points  # of a large box it may be the only reference
+    del points  # for a large box it may be the only reference to the array
     if not flat.size:
         return np.zeros(0)
     _, slices, width = targets.shape
@@ -118,11 +118,11 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
 
 @dataclass(frozen=True)
 class _Squares:
-    """A squared distance in mm² of each voxel, by line; of a large box looked up only when asked for.
+    """A squared distance in mm² of each voxel, by line; for a large box, looked up only when asked for.
 
     Attributes:
         by_line: distances, or their numbers in `table`; shape (lines, voxels of a line).
-        table: the distances by number; None where `by_line` holds them.
+        table: the distances by number; None if `by_line` holds them.
     """
 
     by_line: np.ndarray
@@ -135,7 +135,7 @@ class _Squares:
 
 
 def _along_rows(targets: np.ndarray, size: float) -> _Squares:
-    """Squared distance along the first axis to the nearest target, in mm²; infinite where there is none."""
+    """Squared distance along the first axis to the nearest target, in mm²; infinite if there is none."""
     count, slices, width = targets.shape
     none = np.int16(count) if count < 1 << 14 else np.int32(count)
     voxels = np.where(targets, np.zeros_like(none), none)
@@ -155,7 +155,7 @@ def _along_rows(targets: np.ndarray, size: float) -> _Squares:
 
 
 def _along_lines(square: _Squares, across: np.ndarray, lines: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """Smallest squared distance in mm² to what lies across the given lines, for points at `voxels` of them."""
+    """Smallest squared distance in mm² to the targets across the given lines, for points at `voxels` of them."""
     found = np.empty(lines.size)
     chunk = max(_CHUNK // across.shape[0], 1)
     for start in range(0, lines.size, chunk):
@@ -176,7 +176,7 @@ def _by_transform(targets: np.ndarray, spacing: np.ndarray, flat: np.ndarray) ->
 def _by_planes(
     targets: np.ndarray, spacing: np.ndarray, across: np.ndarray, lines: np.ndarray, voxels: np.ndarray
 ) -> np.ndarray:
-    """As `_by_transform`, of a large box: SciPy's transform of each plane across the lines, then along the lines.
+    """As `_by_transform`, for a large box: SciPy's transform of each plane across the lines, then along the lines.
 
     Args:
         targets: boolean, shape (rows, slices, voxels of a line).

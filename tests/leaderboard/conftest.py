@@ -17,7 +17,7 @@ Builder = Callable[[Mapping[str, Sequence[dict[str, object]]]], pd.DataFrame]
 
 
 def row(method: str, number: int, **values: object) -> dict[str, object]:
-    """A sound row; a value given replaces its own."""
+    """A sound row; given values replace its own."""
     sound: dict[str, object] = {
         "method": method, "case": f"case_{number}", "patient": f"P{number}", "status": "ok",
         "dice": 0.5, "hausdorff_mm": 10.0, "precision": 0.5, "recall": 0.5, "avd_ml": 1.0,
@@ -39,7 +39,7 @@ def without_prediction(method: str, number: int, **values: object) -> dict[str, 
 
 @pytest.fixture
 def build() -> Builder:
-    """Method -> what differs in each of its rows, to a frame of cases."""
+    """From each method's rows, given as differences from a sound row, to a frame of cases."""
 
     def make(methods: Mapping[str, Sequence[dict[str, object]]]) -> pd.DataFrame:
         return cases_frame(
@@ -56,7 +56,7 @@ def build() -> Builder:
 def make_matrices(
     values: np.ndarray | dict[str, np.ndarray], patients: Sequence[object] | None = None, **directions: bool
 ) -> Matrices:
-    """Scores from matrices of (method, case), the first method being m0; Dice, higher is better, where not said."""
+    """Cases from matrices of (method, case), the first method being m0; by default Dice, where higher is better."""
     matrices = values if isinstance(values, dict) else {"dice": values}
     matrices = {name: np.asarray(matrix, dtype=float) for name, matrix in matrices.items()}
     methods, cases = next(iter(matrices.values())).shape

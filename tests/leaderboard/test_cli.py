@@ -218,7 +218,7 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
         ((cohort, tmp_path / "empty", out), "holds no .nii"),
         ((cohort, tmp_path / "file", out), "is not a folder"),
         ((cohort, predictions, tmp_path / "folder.csv"), "is a folder"),
-        ((cohort, predictions, tmp_path / "pipe.csv"), "is no regular file, and is left as it is"),
+        ((cohort, predictions, tmp_path / "pipe.csv"), "is not a regular file, and is left as it is"),
         ((cohort, predictions, out, "me", "--patients", str(tmp_path / "none.csv")), "none.csv: is no file"),
         ((cohort, predictions, tmp_path / "file" / "a.csv"), "cannot be made"),
         ((cohort, predictions, out, " "), "method's name is empty"),
@@ -527,7 +527,7 @@ def test_metrics_that_no_table_has_are_said_to_be_none(cohort, predictions, tmp_
     capsys.readouterr()
     rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--scheme", "mean-then-rank"]
     for metric, said in [
-        ("seconds:lower", "seconds is no column of the tables: choose from dice, "),
+        ("seconds:lower", "seconds is not a column of the tables: choose from dice, "),
         ("status:lower", "status holds no number in any row (but 'ok'): rank by a column of numbers"),
     ]:
         assert main([*rank, "--metrics", metric]) == 1

@@ -32,7 +32,7 @@ def die(number):
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
-    """The functions above by a name under which another process finds them, too."""
+    """The functions above, by a name under which another process finds them too."""
     monkeypatch.syspath_prepend(os.path.dirname(__file__))  # noqa: PTH120
     for function in (process_and_square, slow, die, sees_interrupts):
         monkeypatch.setattr(function, "__module__", "test_parallel")
@@ -75,7 +75,7 @@ def test_no_tasks_are_no_work():
 def test_no_process_sees_an_interrupt_from_its_very_start():
     assert set(dict(run_tasks(sees_interrupts, range(4), jobs=2)).values()) == {False}
     assert sees_interrupts(0)  # the caller does
-    # nor the first one of a fresh program, which starts helpers of multiprocessing's own (they lift such a block)
+    # nor the first one of a fresh program, which starts multiprocessing's helpers (they unblock signals)
     script = (
         "import functools, signal\nfrom leaderboard.parallel import run_tasks\n"
         "blocked = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK)\n"

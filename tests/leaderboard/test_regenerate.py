@@ -1,4 +1,4 @@
-"""Committed leaderboards are what their cases.csv gives, to the byte: the maintainers' tool."""
+"""Committed leaderboards follow from their cases.csv to the byte: the tool for maintainers."""
 
 import json
 

@@ -17,7 +17,7 @@ ENOUGH = 0.93
 
 
 def coverage(challenge, *, unit="patient", scheme="dice", challenges=CHALLENGES, **settings):
-    """Share of challenges in which each method's confidence set, and its percentile interval, holds its true rank."""
+    """Share of challenges in which each method's confidence set, and its percentile interval, has its true rank."""
     random = np.random.default_rng(2018)
     in_set, in_interval, width = [], [], []
     for seed in range(challenges):
@@ -59,7 +59,7 @@ def test_sets_cover_with_the_slabs_of_isles_2018(challenge):
 
 @pytest.mark.parametrize("patients", [6, 10, 63])
 def test_sets_of_two_equal_methods_are_wrong_in_5_percent_and_not_much_less(challenge, patients):
-    # 1e-6 apart: whichever way they are separated, one of both ways is wrong, so 2.5 % are
+    # 1e-6 apart: one of the two directions in which they may be separated is wrong, in 2.5 % of cases
     sets, _ = coverage(challenge, methods=2, step=1e-6, slabs=(1,) * patients, challenges=2000)
     assert 0.96 <= sets.min() <= 0.99
 

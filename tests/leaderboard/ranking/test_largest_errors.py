@@ -7,7 +7,7 @@ from leaderboard.ranking.largest_errors import LargestErrors
 
 
 def challenge(seed: int, closeness: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Estimates, resampled scores and standard errors of some methods, every third nearly the copy of another."""
+    """Estimates, resampled scores and standard errors of some methods, every third one almost a copy of another."""
     rng = np.random.default_rng(seed)
     methods, units, resamples = int(rng.integers(2, 25)), int(rng.integers(5, 40)), int(rng.integers(40, 700))
     values = rng.random((methods, units)) * 10.0 ** rng.integers(-9, 9)

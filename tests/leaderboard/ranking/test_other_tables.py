@@ -1,4 +1,4 @@
-"""Tidy tables that other programs have written: ranked by the metrics they have; what needs more says so by name."""
+"""Tidy tables of other programs are ranked by the metrics that they have; features that need more columns name them."""
 
 import pandas as pd
 import pytest
@@ -74,7 +74,7 @@ def test_distances_alone_are_ranked_and_shown(path):
         ({"seconds": [1] * 4}, {"scheme": "mean-then-rank"}, r"none of the metrics dice, .*\(but seconds"),
         ({"dice": [0.1, None, 0.2, 0.3]}, {}, "row 1: dice cannot be counted, .* column status"),
         ({"dice": [1e308, 0, 0, 0]}, {}, "dice holds a number beyond"),
-        ({"dice": ["much", 0, 0, 0]}, {}, "dice holds what is no number"),
+        ({"dice": ["much", 0, 0, 0]}, {}, "dice holds a value that is not a number"),
         ({"dice": [0.1] * 4, "patient": ["=1", "", "", ""]}, {}, "the patient '=1' begins a spreadsheet's formula"),
     ],
 )

@@ -8,7 +8,7 @@ from leaderboard.ranking.policies import POLICIES, apply_policy
 
 NAN = float("nan")
 UNDEFINED = {"hausdorff_mm": NAN, "hd95_mm": NAN, "assd_mm": NAN}
-# what is measured: a reference of 10 mL and 3 lesions, a prediction of 75 mL and 2 where there are such
+# measured: a reference of 10 mL and 3 lesions, a prediction of 75 mL and 2 lesions, unless they are empty
 SITUATIONS = {
     "empty_prediction": {
         "dice": 0, "precision": NAN, "recall": 0, "avd_ml": 10, "lesion_f1": 0, **UNDEFINED,

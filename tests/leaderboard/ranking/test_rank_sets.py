@@ -1,4 +1,4 @@
-"""Confidence sets against a plain loop over the definition, and the cases that divide by zero elsewhere."""
+"""Confidence sets against a plain loop over the definition, and the edge cases that would divide by zero."""
 
 import math
 
@@ -206,7 +206,7 @@ def pairs(count, *separated):
         (pairs(3), [range(3)], ["a", "a", "a"]),
         (pairs(3, (0, 2)), [range(2), range(1, 3)], ["a", "a-b", "b"]),
         (pairs(3, (0, 1), (0, 2), (1, 2)), [range(1), range(1, 2), range(2, 3)], ["a", "b", "c"]),
-        # the last two stand together although the first of them is apart from the one before
+        # the last two are in one group although the first of them is separated from the one before
         (pairs(4, (0, 2), (0, 3), (1, 3)), [range(2), range(1, 3), range(2, 4)], ["a", "a-b", "b-c", "c"]),
         (pairs(4, (1, 2)), [range(2), range(2, 4)], ["a", "a", "b", "b"]),
         # schemes over several metrics may separate against the order

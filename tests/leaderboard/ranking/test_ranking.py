@@ -97,7 +97,7 @@ def test_mean_then_rank_averages_the_ranks_of_the_means(build):
 def test_rank_then_mean_ranks_within_each_case(build):
     cases = build(
         {
-            # dice ranks by case, then avd ranks by case
+            # ranks by case of dice, then of avd
             "a": [{"dice": 0.9, "avd_ml": 1}, {"dice": 0.2, "avd_ml": 2}, {"dice": 0.2, "avd_ml": 3}],  # 1 2 2; 1 2 2
             "b": [{"dice": 0.1, "avd_ml": 2}, {"dice": 0.3, "avd_ml": 1}, {"dice": 0.3, "avd_ml": 3}],  # 3 1 1; 2 1 2
             "c": [{"dice": 0.2, "avd_ml": 2}, {"dice": 0.1, "avd_ml": 3}, {"dice": 0.2, "avd_ml": 1}],  # 2 3 2; 2 3 1
@@ -233,7 +233,7 @@ def test_a_metric_without_its_column_is_refused(build):
 
 @pytest.mark.parametrize("metric", ["volume_difference_ml", "nothing"])
 def test_a_metric_without_direction_is_refused(build, metric):
-    with pytest.raises(InputError, match=f"{metric} is no metric to rank by"):
+    with pytest.raises(InputError, match=f"{metric} is not a metric to rank by"):
         rank_methods(build({"a": [{}]}), RankingOptions(scheme="mean-then-rank", metrics=[metric]))
 
 
@@ -342,9 +342,9 @@ def test_an_undefined_value_without_a_policy_takes_the_last_rank_and_counts_as_t
     ("metrics", "problem"),
     [
         (["dice", "dice"], "dice is there twice"),
-        (["dice:up"], "dice:up is no metric"),
-        (["fold"], "fold is no metric"),
-        (["words:lower"], "row 0: words is no number"),
+        (["dice:up"], "dice:up is not a metric"),
+        (["fold"], "fold is not a metric"),
+        (["words:lower"], "row 0: words is not a number"),
         (["fold:lower"], "fold is empty in every row"),
     ],
 )

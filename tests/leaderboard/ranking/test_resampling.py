@@ -17,7 +17,7 @@ PATIENTS = [0, 0, 1, 2, 2, 3, 4, 5, 5, 5]
 
 
 def cases_of(resamples, row):
-    """The cases of one resample, each as often as its patient was drawn."""
+    """The cases of one resample, each repeated as often as its patient was drawn."""
     return np.repeat(np.arange(len(resamples.unit_of_case)), resamples.counts[row][resamples.unit_of_case])
 
 

@@ -1,4 +1,4 @@
-"""Pairwise tests against SciPy one by one, and what ranking within cases makes of undefined values."""
+"""Pairwise tests against SciPy one by one, and how undefined values rank within cases."""
 
 import numpy as np
 import pytest

@@ -72,7 +72,7 @@ def test_too_few_resamples_separate_nothing_under_any_scheme(matrices_of, scheme
 
 @pytest.mark.parametrize(("against", "separable"), [(0, True), (1, False), (2, False)])
 def test_a_lead_that_no_resample_changes_is_judged_by_the_patients(matrices_of, against, separable):
-    # eight patients; those against are so by so little that no mean of a resample is
+    # eight patients; the differences against are so small that no resampled mean is against
     lead = np.array([-1e-6 * (1 + case) if case < against else 1.0 + case for case in range(8)])
     values = np.random.default_rng(0).random(8)
     matrices = matrices_of({name: np.stack([values + lead, values]) for name in ("dice", "recall")})

@@ -13,7 +13,7 @@ RANK = ["--resamples", "40"]
 
 @pytest.fixture
 def results(tmp_path, build):
-    """Two result folders: one as it comes, one with every choice."""
+    """Two result folders: one with the defaults, one with every option."""
     cases = build({"a": [{"dice": 0.9}, {"dice": 0.2}, {}], "b": [{"dice": 0.4}, {"status": "missing"}, {}]})
     choices = ["--scheme", "mean-then-rank", "--metrics", "dice,avd_ml", "--by", "size", "--latex"]
     for name, more in (("one", []), ("two", [*choices, "--seed", "3", "--published", "isles2018"])):

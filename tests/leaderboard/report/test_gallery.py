@@ -1,4 +1,4 @@
-"""One case across all methods, and the heat map of all cases: what they show, held to the masks and the table."""
+"""One case across all methods, and the heat map of all cases, compared with the masks and the table."""
 
 import re
 
@@ -31,7 +31,7 @@ def cohort(isles_tree):
 
 @pytest.fixture
 def masks(cohort, tmp_path):
-    """Two methods: one predicts every reference, the other a voxel beside each and nothing of case 3."""
+    """Two methods: one predicts every reference exactly, the other a voxel beside each, and nothing in case 3."""
     for case in cohort.cases:
         volume = read_volume(case.reference)
         whole = volume.data > 0

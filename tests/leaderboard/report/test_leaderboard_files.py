@@ -99,7 +99,7 @@ def test_markdown_without_resamples_speaks_of_none(cases):
 
 @pytest.fixture
 def undefined(build):
-    """Distances of 10, 20 and 60 mm, and one that is undefined, of a; those of b are all defined."""
+    """Method a has distances of 10, 20 and 60 mm and an undefined one; those of b are all defined."""
     rows = [{"hausdorff_mm": 10.0}, {"hausdorff_mm": 20.0}, {"hausdorff_mm": 60.0}]
     empty = {"status": "empty_prediction", "hausdorff_mm": NAN, "hd95_mm": NAN}
     return build({"a": [*rows, {"dice": 0, **empty}], "b": [{}] * 4})
@@ -230,7 +230,7 @@ def test_each_stratum_says_what_was_resampled_within_it(build):
 def test_all_files_are_written_or_none(table, tmp_path):
     path = tmp_path / "q.csv"
     path.with_suffix(".md").mkdir()
-    with pytest.raises(InputError, match=r"q\.md: is no regular file"):
+    with pytest.raises(InputError, match=r"q\.md: is not a regular file"):
         write_leaderboard(path, table, latex=True, strata={"fold 1": table}, by="fold")
     assert [found.name for found in tmp_path.iterdir()] == ["q.md"]
     path.with_suffix(".md").rmdir()

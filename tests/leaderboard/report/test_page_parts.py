@@ -39,7 +39,7 @@ def palette(theme):
 
 
 def oklab(linear):
-    """Ottosson's Oklab, a hundred times as large: 2 is just noticeable."""
+    """Ottosson's Oklab times 100: a difference of 2 is just noticeable."""
     to_cones = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
                 [0.0883024619, 0.2817188376, 0.6299787005]]  # fmt: skip
     to_lab = [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],

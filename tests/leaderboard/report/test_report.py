@@ -57,7 +57,7 @@ def cases(build):
 
 @pytest.fixture(scope="module")
 def written():
-    """Keeps the page, which takes a second to write, for all tests of this file."""
+    """Writes the page, which takes a second, once for all tests of this file."""
     return {}
 
 
@@ -343,7 +343,7 @@ def cohort(isles_tree):
 
 @pytest.fixture
 def predictions(tmp_path, cohort):
-    """Masks of one method in two folders, as of two folds: case 1 whole, of case 2 a part; the third case has none."""
+    """Masks of one method in two folders, as for two folds: all of case 1, part of case 2, none for the third case."""
     for k, fold in ((1, 0), (2, 1)):
         case = next(case for case in read_cohort(cohort).cases if case.number == k)
         volume = read_volume(case.reference)

@@ -14,7 +14,7 @@ from pages import page_of
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
-#: Runs after the page's own script; every step leaves what a reader would see.
+#: Runs after the page's own script; every step records what a reader would see.
 DRIVER = r"""
 const seen = {};
 const rows = () => [...document.querySelectorAll("#case-table tbody tr")].filter((row) => !row.hidden);
@@ -105,7 +105,7 @@ document.body.append(result);
 """
 
 
-#: Chooses methods and views and saves: what would be saved is read where the browser gets it.
+#: Chooses methods and views and saves; what would be saved is read where the browser receives it.
 CHOOSER = r"""
 const seen = {};
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -172,7 +172,7 @@ def browse(page, profile, width=1280):
 
 
 def check_themes(seen):
-    """Both themes were on, and in each every text stands out from what is behind it (WCAG AA)."""
+    """In both themes every text has enough contrast to its background (WCAG AA)."""
     assert {name: theme["paper"] for name, theme in seen["themes"].items()} == {
         "light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"
     }  # fmt: skip
@@ -239,7 +239,7 @@ def test_phone_shows_the_narrow_figures_and_never_scrolls_the_page_sideways(page
     text = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text())
     page.write_text(text.replace("</body>", f"<script>{DRIVER};parent.postMessage(seen, '*')</script></body>"))
     outer = tmp_path / "outer.html"
-    # a window is never as narrow as a phone, a frame is
+    # a window cannot be as narrow as a phone, but a frame can
     outer.write_text(
         "<!doctype html><meta charset=utf-8><pre id=seen></pre><script>addEventListener('message', (event) => "
         f"{{ document.getElementById('seen').textContent = JSON.stringify(event.data); }})</script>{frame}"
@@ -258,7 +258,7 @@ def test_phone_shows_the_narrow_figures_and_never_scrolls_the_page_sideways(page
 
 @pytest.fixture
 def chosen(page, tmp_path):
-    """What a reader sees who hides a method, saves, and chooses another view."""
+    """What a reader who hides a method, saves, and chooses another view sees."""
     text = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page.read_text())
     page.write_text(text.replace("</body>", f"<script>{CHOOSER}</script></body>"))
     document, console = browse(page, tmp_path / "profile")
@@ -277,7 +277,7 @@ def test_methods_are_chosen_views_change_and_what_is_shown_is_saved(chosen):
 
 
 def check_choice(seen):
-    """A method that is not chosen is nowhere, figures close up, and all of it comes back."""
+    """A hidden method disappears everywhere, figures close the gap, and everything comes back."""
     before, without = seen["before"], seen["without"]
     assert sorted(before["board"]) == ["alpha", "beta", "gamma"]
     place = before["board"].index("beta")
@@ -296,7 +296,7 @@ def check_choice(seen):
 
 
 def check_saved(saved):
-    """Figures have neither variables of the page nor the hidden method; tables the rows that are left."""
+    """Saved figures have neither variables of the page nor the hidden method; saved tables have the remaining rows."""
     assert list(saved) == ["stability-1.svg", "heatmap-1.svg", "significance-1.csv", "volumes-1.tex", "cases-1.csv"]
     for name in ("stability-1.svg", "heatmap-1.svg"):
         figure = ElementTree.fromstring(saved[name])

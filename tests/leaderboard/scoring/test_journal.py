@@ -1,4 +1,4 @@
-"""Finished cases on disk: what is used again, and what must not be."""
+"""Finished cases on disk: which are used again, and which must not be."""
 
 import math
 import shutil
@@ -35,7 +35,7 @@ def test_another_program_finds_nothing(tmp_path, monkeypatch):
 
 
 def imported_by_scoring():
-    """Modules of this package that a scoring process has imported, but for those that hold no arithmetic."""
+    """Modules of this package that a scoring process has imported, except those without arithmetic."""
     code = (
         "import sys, pathlib, leaderboard.scoring.one_case as one\n"
         "files = [pathlib.Path(m.__file__) for name, m in sys.modules.items() if name.startswith('leaderboard.')]\n"
@@ -47,7 +47,7 @@ def imported_by_scoring():
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """A copy of the package, which the journal takes for the program."""
+    """A copy of the package, which the journal digests as the program."""
     copy = tmp_path / "package"
     shutil.copytree(Path(module.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__", "results"))
     monkeypatch.setattr(module.resources, "files", lambda name: copy)

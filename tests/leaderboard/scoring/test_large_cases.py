@@ -15,7 +15,7 @@ import pytest
 from leaderboard.scoring import metrics, surface
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.9, 0.9, 5.0), (0.71, 1.3, 0.37)]
-#: Scores a pair of files in a fresh process and tells its peak of memory in MB.
+#: Scores a pair of files in a fresh process and prints its peak memory in MB.
 SCORE = """
 import resource, sys
 from pathlib import Path

@@ -89,7 +89,7 @@ def test_processes_change_nothing(tmp_path, cases):
 
 
 class Killed(Exception):
-    """What an interruption is in these tests."""
+    """The exception that stands for an interruption in these tests."""
 
 
 def interrupt(after):
@@ -101,7 +101,7 @@ def interrupt(after):
 
 
 def scored_with(monkeypatch):
-    """Names of the predictions that are measured from now on."""
+    """The names of the predictions that are measured from now on."""
     measured = []
 
     def watched(files):
@@ -266,7 +266,7 @@ def test_the_partition_is_the_one_whose_ids_the_predictions_carry(tmp_path, isle
 
 @pytest.fixture
 def both(isles_tree):
-    """A tree of both partitions whose cases carry the same names, and lie on other grids but for case_3."""
+    """A tree with both partitions, whose cases have the same names but, except for case_3, different grids."""
     root = isles_tree(range(1, 4))
     isles_tree([1], partition="TESTING", first_id=500_000, shape=(8, 9, 4))
     isles_tree([2], partition="TESTING", first_id=500_000, spacing=(0.9, 0.9, 5.0))
