@@ -1,4 +1,4 @@
-"""What the documentation names is there: linked files, headings, paths, commands and their options."""
+"""Everything that the documentation names exists: linked files, headings, paths, commands and their options."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
 
 @cache
 def known_options(program: str, command: str) -> frozenset[str] | None:
-    """Options that a command takes by its own help; empty: not asked for; None: there is no such command."""
+    """Options of a command according to its help; empty if it was not asked; None if there is no such command."""
     if program == "nox":
         sessions = re.findall(r"@nox\.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(encoding="utf-8"))
         return frozenset() if command in sessions else None

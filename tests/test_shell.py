@@ -1,4 +1,4 @@
-"""What every command of both programs does when nobody listens, when it is interrupted, and when it fails."""
+"""What every command of both programs does when nobody reads its output, when it is interrupted, and when it fails."""
 
 import os
 import resource
@@ -295,7 +295,7 @@ def test_a_signal_to_a_whole_terminal_ends_all_processes_of_a_command_in_one_lin
     os.killpg(process.pid, number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    # That it ended here says that all processes have ended: each held the pipe.
+    # The pipe's end here shows that all processes have ended: each held it open.
     assert said == "benchmark: interrupted: run the same command again to continue\n"
 
 

@@ -1,4 +1,4 @@
-"""The exported dataset against nnU-Net's description of its format, and against the cohort that it was made of."""
+"""The exported dataset against nnU-Net's description of its format, and against the cohort that it was made from."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def run_with(kills: list[Kill], suite: Path, out: Path, rng: random.Random) -> N
 
 
 def kill_now(kill: Kill, root: Path, suite: subprocess.Popen[bytes], already: int) -> bool:
-    """Kill what is in a phase, which is seen while it stands still; False where the phase is over by now."""
+    """Kill the process in a phase, which is checked while it is stopped; False if the phase is over by now."""
     if (place := find(kill, root, suite.pid, already)) is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A suite as a process of its own: whoever listens, whatever it is called, and what its logs say."""
+"""A suite as a separate process: with and without a reader, under any name, and what its logs say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from toy import SUITE
 
 COMMAND = ["-m", "benchmark", "run", "--config", "suite.yaml", "--methods", "toy,all_background", "--folds", "0"]
-#: Words of Lightning's about hardware and products, which say nothing about the job.
+#: Lightning's remarks about hardware and products, which say nothing about the job.
 REMARKS = ("litlogger", "TPU available", "GPU available", "HPU", "LOCAL_RANK")
 
 

@@ -277,7 +277,7 @@ def test_two_runs_in_one_folder_are_refused(project: Path, tree: Path, capsys: p
         assert owner(folder) is not None
     words = f"another benchmark run works here (host {platform.node()}, process {os.getpid()}, since 20"
     assert words in capsys.readouterr().err
-    # What a process that is gone has written holds nobody up, and the next owner's line takes its place.
+    # What a dead process has written blocks nobody, and the next owner's line replaces it.
     assert owner(folder) is None
     with hold(folder, pytest.fail):
         assert len((folder / ".lock").read_text().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Each check must fail for the fault that it is there for, and pass without it."""
+"""Each check must fail for the fault that it is meant to find, and pass without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command ends on SIGINT and on SIGTERM at once, with the status that shells have for it and one line."""
+"""Every command ends at once on SIGINT and on SIGTERM, with the status that shells use and one line."""
 
 from __future__ import annotations
 

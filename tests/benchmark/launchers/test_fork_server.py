@@ -1,4 +1,4 @@
-"""Jobs that are copied from a process which has imported everything are as if they had been started alone."""
+"""Jobs that are copied from a process which has imported everything behave as if started alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from benchmark.suite.plan import Job
 
 pytestmark = pytest.mark.skipif(not local.FORKS, reason="elsewhere each job is started the plain way")
 
-#: A module of the user's that a job imports: says what it sees, then does what its environment asks for.
+#: A user's module that a job imports: it reports what it sees, then does what its environment asks for.
 SPY = """
 import __main__, json, keeps, os, pathlib, signal, sys, threading, time, torch
 print(json.dumps({
@@ -47,7 +47,7 @@ SUITE = SuiteConfig(Path("suite.yaml"), "suite", ("method",))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server works, as a user's command would, with the module `spy`."""
+    """A folder for the server, like that of a user's command, with the module `spy`."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "spy.py").write_text(SPY)
     (folder / "keeps.py").write_text("import tempfile\nFOLDER = tempfile.TemporaryDirectory()\n")

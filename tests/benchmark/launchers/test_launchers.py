@@ -59,7 +59,7 @@ def a_suite(**settings: Any) -> SuiteConfig:
 
 
 def local_launcher(*slots: Slot) -> LocalLauncher:
-    """One that runs as many processes at a time as there are slots; one where none is given."""
+    """A launcher with as many processes at a time as slots are given; one by default."""
     launcher = LocalLauncher(a_suite(), Path())
     launcher.slots = lambda jobs: list(slots) or [Slot()]  # type: ignore[method-assign]
     return launcher
@@ -110,7 +110,7 @@ def test_an_interrupt_ends_the_running_processes(tmp_path: Path) -> None:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes this machine one with other GPUs, cores and memory."""
+    """Makes this machine look as if it had other GPUs, cores and memory."""
 
     def become(gpus_gb: list[int], cores: int = 8, memory_gb: int = 64) -> None:
         monkeypatch.setattr(slots, "gpu_memories", lambda: [size * 10**9 for size in gpus_gb])
@@ -449,7 +449,7 @@ def test_a_launcher_can_be_made_and_asked_on_any_machine(name: str, tmp_path: Pa
 
 
 class FakeCluster:
-    """Stands for squeue: a queue a look, the last one for ever."""
+    """Stands for squeue: one queue for each call, the last one for ever."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *queues: dict[str, str] | None) -> None:
         self.queues = list(queues)

@@ -1,4 +1,4 @@
-"""What a user sees of jobs while they go on, by a clock that the tests set."""
+"""What a user sees of running jobs, by a clock that the tests set."""
 
 from __future__ import annotations
 

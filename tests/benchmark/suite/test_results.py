@@ -17,7 +17,7 @@ from leaderboard.report.page_tables import section_rows
 
 
 def cohort_at(root: Path) -> Cohort:
-    """A cohort of no cases that lies there; what form it has does not matter here."""
+    """A cohort without cases; its format does not matter here."""
     form: Any = None
     return Cohort(root, form, "training", (), ())
 

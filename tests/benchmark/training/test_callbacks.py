@@ -1,4 +1,4 @@
-"""What a job does beside training, without a training."""
+"""What a job does besides training, tested without a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job keeps to go on with, and whether it is whole."""
+"""What a job keeps in order to continue, and whether it is undamaged."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from sync_norm import SyncBatchNorms, with_support
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
 
-#: Methods with what their tests need beside the settings of the suite twin. No dropout: it differs between processes.
+#: Methods with the settings that tests need besides those of the twin. No dropout: it differs between processes.
 METHODS: dict[str, dict[str, Any]] = {
     "multiscale_resnet": {},
     "fcn3d_crf": {},
@@ -184,7 +184,7 @@ def test_two_processes_train_and_predict_what_one_does_with_the_same_global_batc
 
     first, second = rows(one), rows(two)
     assert [row["epoch"] for row in second] == [0, 1]
-    # After a step, weights whose gradient is nothing but rounding differ: Adam goes the same length with them.
+    # After a step, weights whose gradient is only rounding differ: Adam moves them just as far.
     for alone, together, tolerance in zip(first, second, TOLERANCES, strict=True):
         losses = [name for name in alone if name.startswith("train/")]
         assert [together[name] for name in losses] == pytest.approx([alone[name] for name in losses], rel=tolerance)

@@ -14,7 +14,7 @@ from benchmark.suite.config_files import find_config, merge, read_yaml, shipped_
 from benchmark.training.loading import load, require_training
 from leaderboard.errors import InputError
 
-#: What a method's constructor refuses, and words of its answer.
+#: What a method's constructor refuses, and words of the message.
 REFUSED = [
     ("ms_dcnn", {"median": 4}, "median must be odd and positive, not 4"),
     ("ms_dcnn", {"size": 100}, "size must be a multiple of 16, not 100"),

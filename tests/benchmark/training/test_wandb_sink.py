@@ -1,4 +1,4 @@
-"""W&B is a sink: asked once, and nothing that it raises ends a job or a command."""
+"""W&B is asked once, and nothing that it raises ends a job or a command."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_without_the_package_runs_are_not_logged_and_a_line_says_so(monkeypatch:
 
 
 class Broken:
-    """A run of which everything but its making raises."""
+    """A run that can be made, but raises at everything else."""
 
     def __init__(self) -> None:
         self.calls = 0
