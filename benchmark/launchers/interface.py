@@ -15,7 +15,7 @@ Watch = Callable[[Mapping[Path, str]], None]
 
 
 class Launcher(Protocol):
-    """Starts jobs and waits for them; the outcome of each stands in its state.
+    """Starts jobs and waits for them; the outcome of each is in its state.
 
     Making one needs only the suite and its folder: it must work even where this launcher cannot run jobs.
 

@@ -58,7 +58,7 @@ class LocalLauncher(Launcher):
         """See `Launcher`."""
         if self.suite.launchers.get("local"):
             raise InputError(
-                f"{self.suite.path}: local takes no settings, threads and jobs_per_gpu stand by themselves"
+                f"{self.suite.path}: local takes no settings, threads and jobs_per_gpu belong to the suite itself"
             )
 
     def slots(self, jobs: Sequence[Job]) -> list[Slot]:

@@ -63,7 +63,7 @@ def run_job(run: Path, started: float | None = None) -> int:
 
     with hold(run, busy):
         if read_state(run).status == "done" and not damaged_results(run):
-            return 0  # whoever worked here before has finished it
+            return 0  # the process that worked here before has finished it
         update_state(run, status="running", phase="starting", done=0, total=0, step=0, steps=0, reason="")
         status, reason = _outcome(run, started)
         update_state(run, status="failed" if status else "done", phase="", reason=reason)

@@ -41,7 +41,7 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
     """Trainer, method and data of a config, with further arguments of the command line.
 
     Raises:
-        InputError: the config does not fit the classes that it names, or the method needs what is not installed.
+        InputError: the config does not fit the classes that it names, or a requirement of the method is not installed.
     """
     content = read_yaml(config)
     if missing := lacking(content):

@@ -68,7 +68,7 @@ def settle(environment: MutableMapping[str, str]) -> str:
         if mode not in _MODES:
             fault = f"WANDB_MODE={mode} is none of {', '.join(_MODES)}"
         elif plain != project:
-            fault = f"WANDB_PROJECT={project} is no name of a project (a team belongs in WANDB_ENTITY)"
+            fault = f"WANDB_PROJECT={project} is not the name of a project (a team belongs in WANDB_ENTITY)"
         elif mode != "offline":
             fault = _refusal(environment)
         if fault:

@@ -17,19 +17,12 @@ from leaderboard.scoring.metrics import measure
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The result of one case.
+    """The result of one case."""
 
-    Attributes:
-        measures: status and metrics; empty if the reference cannot be read.
-        reference_faults: of the reference.
-        prediction_faults: of the prediction, which then counts as missing.
-        digest: of the bytes of both files, taken before they were read.
-    """
-
-    measures: dict[str, float | str]
-    reference_faults: list[str]
-    prediction_faults: list[str]
-    digest: str
+    measures: dict[str, float | str]  #: status and metrics; empty if the reference cannot be read
+    reference_faults: list[str]  #: of the reference
+    prediction_faults: list[str]  #: of the prediction, which then counts as missing
+    digest: str  #: of the bytes of both files, taken before they were read
 
 
 def score_case(
@@ -38,7 +31,7 @@ def score_case(
     """Status and metrics of one case.
 
     Args:
-        prediction: the mask, shape (X, Y, Z), nonzero is lesion; None where there is none.
+        prediction: the mask, shape (X, Y, Z), nonzero is lesion; None if there is none.
         reference: the ground truth, same shape.
         spacing_mm: size of a voxel along each axis.
 
