@@ -35,23 +35,14 @@ Value = float | Measured | None
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers.
+    """A column of numbers."""
 
-    Attributes:
-        name: of the column.
-        title: its name in tables and figures.
-        unit: ``mm``, ``mL`` or nothing.
-        least: the smallest value it may have; None if it may be negative.
-        most: the largest; None if there is no limit.
-        whole: whether all its values are whole numbers.
-    """
-
-    name: str
-    title: str = ""
-    unit: str = ""
-    least: float | None = 0.0
-    most: float | None = None
-    whole: bool = False
+    name: str  #: of the column
+    title: str = ""  #: its name in tables and figures
+    unit: str = ""  #: ``mm``, ``mL`` or nothing
+    least: float | None = 0.0  #: the smallest value it may have; None if it may be negative
+    most: float | None = None  #: the largest; None if there is no limit
+    whole: bool = False  #: whether all its values are whole numbers
 
     @property
     def heading(self) -> str:
@@ -73,16 +64,11 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Column):
-    """A column with a measure of a prediction's quality.
+    """A column with a measure of a prediction's quality."""
 
-    Attributes:
-        higher_is_better: its direction; None for a metric that is only shown and cannot be ranked by.
-        counts: what it counts in each situation, in the order of ``STATUSES[1:]``.
-        linear_to: its axis in figures is linear up to here and logarithmic beyond; None: linear throughout.
-    """
-
-    higher_is_better: bool | None
-    counts: tuple[Value, Value, Value, Value]
+    higher_is_better: bool | None  #: its direction; None for a metric that is only shown and cannot be ranked by
+    counts: tuple[Value, Value, Value, Value]  #: what it counts in each situation, in the order of ``STATUSES[1:]``
+    #: its axis in figures is linear up to here and logarithmic beyond; None: linear throughout
     linear_to: float | None = None
 
     @property

@@ -27,66 +27,38 @@ from leaderboard.io.images import write_bytes
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for.
+    """What the command line asks for."""
 
-    Attributes:
-        config: a suite's config, by path or name.
-        cohort: folder of the cohort; None takes the config's twin.
-        out: folder above the suite's.
-        methods: only these of the suite's methods (or others); None takes all.
-        folds: only these; None takes all.
-        settings: override all configs.
-        allow_leaky_folds: accept a fold file that splits patients.
-        restart_changed: repeat jobs whose config, cohort or folds have changed.
-        launcher: where jobs run, one of `benchmark.launchers.LAUNCHERS`.
-    """
-
-    config: str
-    cohort: Path | None = None
-    out: Path = Path("runs")
-    methods: tuple[str, ...] | None = None
-    folds: tuple[int, ...] | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    allow_leaky_folds: bool = False
-    restart_changed: bool = False
-    launcher: str = "local"
+    config: str  #: a suite's config, by path or name
+    cohort: Path | None = None  #: folder of the cohort; None takes the config's twin
+    out: Path = Path("runs")  #: folder above the suite's
+    methods: tuple[str, ...] | None = None  #: only these of the suite's methods (or others); None takes all
+    folds: tuple[int, ...] | None = None  #: only these; None takes all
+    settings: dict[str, Any] = field(default_factory=dict)  #: override all configs
+    allow_leaky_folds: bool = False  #: accept a fold file that splits patients
+    restart_changed: bool = False  #: repeat jobs whose config, cohort or folds have changed
+    launcher: str = "local"  #: where jobs run, one of `benchmark.launchers.LAUNCHERS`
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a call of ``benchmark run`` is going to do.
+    """What a call of ``benchmark run`` is going to do."""
 
-    Attributes:
-        suite: the suite.
-        root: its folder.
-        cohort: the cases.
-        folds: of the cases.
-        chosen: the folds to run.
-        jobs: all that may be on the leaderboard, including those of methods that were not asked for.
-        wanted: those that were asked for.
-        left_out: one line for each method with a requirement that is not installed.
-        damaged: files that changed after their job had finished, by run directory; these jobs are repeated.
-        launcher: runs the jobs.
-        queued: run directories of the wanted jobs that an earlier call has handed over to the launcher.
-        unusable: run directories of the wanted jobs that cannot be written to, with the reason.
-        todo: the wanted jobs that are not done, including those that are queued.
-        fold_file: the content for the suite's own copy of its fold file.
-    """
-
-    suite: SuiteConfig
-    root: Path
-    cohort: Cohort
-    folds: Folds
-    chosen: list[int]
-    jobs: list[Job]
-    wanted: list[Job]
-    left_out: list[str]
+    suite: SuiteConfig  #: the suite
+    root: Path  #: its folder
+    cohort: Cohort  #: the cases
+    folds: Folds  #: of the cases
+    chosen: list[int]  #: the folds to run
+    jobs: list[Job]  #: all that may be on the leaderboard, including those of methods that were not asked for
+    wanted: list[Job]  #: those that were asked for
+    left_out: list[str]  #: one line for each method with a requirement that is not installed
+    #: files that changed after their job had finished, by run directory; these jobs are repeated
     damaged: dict[Path, list[str]]
-    launcher: Launcher
-    queued: set[Path]
-    unusable: dict[Path, str]
-    todo: list[Job]
-    fold_file: bytes
+    launcher: Launcher  #: runs the jobs
+    queued: set[Path]  #: run directories of the wanted jobs that an earlier call has handed over to the launcher
+    unusable: dict[Path, str]  #: run directories of the wanted jobs that cannot be written to, with the reason
+    todo: list[Job]  #: the wanted jobs that are not done, including those that are queued
+    fold_file: bytes  #: the content for the suite's own copy of its fold file
 
     @property
     def leaderboard(self) -> Path:

@@ -30,19 +30,12 @@ PREFIX = ".verify-"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a verification found.
+    """What a verification found."""
 
-    Attributes:
-        compared: how many files were compared.
-        different: files of the run that came out different, relative to it.
-        damaged: files of the run that have changed since its job ended, relative to it.
-        remarks: what else has changed since the job ran and may explain a difference.
-    """
-
-    compared: int
-    different: list[str]
-    damaged: list[str]
-    remarks: list[str]
+    compared: int  #: how many files were compared
+    different: list[str]  #: files of the run that came out different, relative to it
+    damaged: list[str]  #: files of the run that have changed since its job ended, relative to it
+    remarks: list[str]  #: what else has changed since the job ran and may explain a difference
 
 
 def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:

@@ -16,27 +16,16 @@ Status = Literal["pending", "running", "done", "failed"]
 
 @dataclass(frozen=True)
 class State:
-    """State of a job.
+    """State of a job."""
 
-    Attributes:
-        status: of the job.
-        phase: while running: ``starting``, ``training``, ``fitting`` (a rule, case by case) or ``predicting``.
-        done: finished epochs or cases of the phase.
-        total: of how many.
-        step: in training, finished steps of the current epoch.
-        steps: of how many.
-        reason: for a failure, one line.
-        inputs: digest of everything that decides the job's result (see `benchmark.suite.plan.Job.inputs`).
-    """
-
-    status: Status = "pending"
-    phase: str = ""
-    done: int = 0
-    total: int = 0
-    step: int = 0
-    steps: int = 0
-    reason: str = ""
-    inputs: str = ""
+    status: Status = "pending"  #: of the job
+    phase: str = ""  #: while running: ``starting``, ``training``, ``fitting`` (a rule, case by case) or ``predicting``
+    done: int = 0  #: finished epochs or cases of the phase
+    total: int = 0  #: of how many
+    step: int = 0  #: in training, finished steps of the current epoch
+    steps: int = 0  #: of how many
+    reason: str = ""  #: for a failure, one line
+    inputs: str = ""  #: digest of everything that decides the job's result (see `benchmark.suite.plan.Job.inputs`)
 
     @property
     def share(self) -> float:

@@ -41,29 +41,20 @@ _NOISE = 1e-9
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """What is compared."""
 
-    Attributes:
-        estimates: score of each method, shape (methods,), more is better.
-        resampled: shape (methods, resamples).
-        errors_of: from the row of a method, the standard errors of all others' differences from it, shape (methods,);
-            those below `noise` are zero.
-        p_values_of: from the row of a method, one-sided p values from the units, against each other method, of the lead
-            of whichever has the higher estimate; shape (methods,). Needed where a lead has no standard error.
-        noise: differences and errors up to this are only rounding.
-        units: number of independent units, patients or cases.
-        level: of the quantile of the resampled errors.
-        progress: called with (done, total) while the sets are made.
-    """
-
-    estimates: np.ndarray
-    resampled: np.ndarray
+    estimates: np.ndarray  #: score of each method, shape (methods,), more is better
+    resampled: np.ndarray  #: shape (methods, resamples)
+    #: from the row of a method, the standard errors of all others' differences from it, shape (methods,); those below
+    #: `noise` are zero
     errors_of: Callable[[int], np.ndarray]
+    #: from the row of a method, one-sided p values from the units, against each other method, of the lead of whichever
+    #: has the higher estimate; shape (methods,). Needed where a lead has no standard error.
     p_values_of: Callable[[int], np.ndarray]
-    noise: float
-    units: int
-    level: float = LEVEL
-    progress: Callable[[int, int], None] | None = None
+    noise: float  #: differences and errors up to this are only rounding
+    units: int  #: number of independent units, patients or cases
+    level: float = LEVEL  #: of the quantile of the resampled errors
+    progress: Callable[[int, int], None] | None = None  #: called with (done, total) while the sets are made
 
     @cached_property
     def errors(self) -> np.ndarray:

@@ -24,15 +24,10 @@ _FLOAT_BITS = 53
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each unit was drawn.
+    """How often each unit was drawn."""
 
-    Attributes:
-        counts: shape (resamples, units).
-        unit_of_case: the unit of each case, shape (cases,).
-    """
-
-    counts: np.ndarray
-    unit_of_case: np.ndarray
+    counts: np.ndarray  #: shape (resamples, units)
+    unit_of_case: np.ndarray  #: the unit of each case, shape (cases,)
 
     @property
     def units(self) -> int:

@@ -39,37 +39,23 @@ _NOISE = 1e-11
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What B resamples tell about J methods. Arrays follow the matrices that were ranked.
+    """What B resamples tell about J methods. Arrays follow the matrices that were ranked."""
 
-    Attributes:
-        units: how many patients or cases were resampled.
-        rank: each method's rank, shape (J,).
-        rank_low: lower end of its 95 % confidence set, shape (J,).
-        rank_high: upper end, shape (J,).
-        boot_low: lower end of the 95 % percentile interval of its resampled ranks, shape (J,).
-        boot_high: upper end, shape (J,).
-        first_share: share of resamples in which it ranks first, alone or tied, shape (J,).
-        rank_frequency: [j, r - 1] is the share of resamples in which method j has rank r, shape (J, J).
-        separated: [a, b] where a is significantly better than b, all pairs judged at once, shape (J, J).
-        tie_groups: names by group, from the top: longest runs of the ranking in which no two methods are separated.
-        tie_labels: the group letters of each method, as ``a`` or ``a-c``.
-        kendall_tau: tau-b between each resampled ranking and the full one, shape (B,); NaN if one has only ties.
-        tells_nothing: whether there are too few units or resamples to separate anything: every set holds all ranks.
-    """
-
-    units: int
-    rank: np.ndarray
-    rank_low: np.ndarray
-    rank_high: np.ndarray
-    boot_low: np.ndarray
-    boot_high: np.ndarray
-    first_share: np.ndarray
-    rank_frequency: np.ndarray
-    separated: np.ndarray
+    units: int  #: how many patients or cases were resampled
+    rank: np.ndarray  #: each method's rank, shape (J,)
+    rank_low: np.ndarray  #: lower end of its 95 % confidence set, shape (J,)
+    rank_high: np.ndarray  #: upper end, shape (J,)
+    boot_low: np.ndarray  #: lower end of the 95 % percentile interval of its resampled ranks, shape (J,)
+    boot_high: np.ndarray  #: upper end, shape (J,)
+    first_share: np.ndarray  #: share of resamples in which it ranks first, alone or tied, shape (J,)
+    rank_frequency: np.ndarray  #: [j, r - 1] is the share of resamples in which method j has rank r, shape (J, J)
+    separated: np.ndarray  #: [a, b] where a is significantly better than b, all pairs judged at once, shape (J, J)
+    #: names by group, from the top: longest runs of the ranking in which no two methods are separated
     tie_groups: tuple[tuple[str, ...], ...]
-    tie_labels: tuple[str, ...]
+    tie_labels: tuple[str, ...]  #: the group letters of each method, as ``a`` or ``a-c``
+    #: tau-b between each resampled ranking and the full one, shape (B,); NaN if one has only ties
     kendall_tau: np.ndarray
-    tells_nothing: bool
+    tells_nothing: bool  #: whether there are too few units or resamples to separate anything: every set holds all ranks
 
     def tau_summary(self) -> dict[str, float]:
         """``mean``, ``median``, ``low`` and ``high`` (2.5 and 97.5 %) of Kendall's tau; NaN where it is undefined."""
@@ -82,17 +68,11 @@ class Uncertainty:
 
 @dataclass(frozen=True)
 class SchemeAgreement:
-    """How far the schemes agree on the same cases.
+    """How far the schemes agree on the same cases."""
 
-    Attributes:
-        schemes: their S names.
-        ranks: under each scheme, shape (S, J).
-        tau: Kendall's tau-b of each pair of schemes, shape (S, S); NaN where a scheme ties all methods.
-    """
-
-    schemes: tuple[str, ...]
-    ranks: np.ndarray
-    tau: np.ndarray
+    schemes: tuple[str, ...]  #: their S names
+    ranks: np.ndarray  #: under each scheme, shape (S, J)
+    tau: np.ndarray  #: Kendall's tau-b of each pair of schemes, shape (S, S); NaN where a scheme ties all methods
 
 
 def quantify(

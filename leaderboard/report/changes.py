@@ -26,19 +26,12 @@ KINDS = ("setting", "origin", "cohort", "method", "rank", "cell")
 
 @dataclass(frozen=True)
 class Board:
-    """A leaderboard on disk.
+    """A leaderboard on disk."""
 
-    Attributes:
-        path: of its CSV.
-        sheet: its cells, one row per method.
-        origin: from its leaderboard.json; None if it has none.
-        cases: the rows it was made from; None if there is no cases.csv beside it.
-    """
-
-    path: Path
-    sheet: Sheet
-    origin: Origin | None = None
-    cases: pd.DataFrame | None = None
+    path: Path  #: of its CSV
+    sheet: Sheet  #: its cells, one row per method
+    origin: Origin | None = None  #: from its leaderboard.json; None if it has none
+    cases: pd.DataFrame | None = None  #: the rows it was made from; None if there is no cases.csv beside it
 
 
 def read_board(path: Path) -> Board:

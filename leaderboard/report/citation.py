@@ -15,15 +15,10 @@ COMMIT = "commit"
 
 
 class Citation(NamedTuple):
-    """What the page prints.
+    """What the page prints."""
 
-    Attributes:
-        message: what to cite.
-        bibtex: an entry for the program, with its version, and its commit if it is known.
-    """
-
-    message: str
-    bibtex: str
+    message: str  #: what to cite
+    bibtex: str  #: an entry for the program, with its version, and its commit if it is known
 
 
 def citation(notes: Mapping[str, str]) -> Citation:

@@ -23,13 +23,9 @@ FIGURE_METHODS, FIGURE_CASES = 60, 9_000
 
 @dataclass(frozen=True)
 class Content:
-    """The numbers behind the page.
+    """The numbers behind the page."""
 
-    Attributes:
-        analysis: the leaderboard and everything about its stability, methods by rank.
-    """
-
-    analysis: Analysis
+    analysis: Analysis  #: the leaderboard and everything about its stability, methods by rank
 
     @property
     def options(self) -> RankingOptions:

@@ -18,21 +18,13 @@ _LATEX_RULES = (r"\toprule", r"\midrule", r"\bottomrule")
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference between two tables.
+    """One difference between two tables."""
 
-    Attributes:
-        file: the file, or the kind of thing, that differs.
-        row: the method, or ``line 7`` outside a table; empty: the whole file or column.
-        column: of the table; empty: the whole row or line.
-        first: the value in the first; None if it has no such file, row or column.
-        second: the value in the second, likewise.
-    """
-
-    file: str
-    row: str
-    column: str
-    first: str | None
-    second: str | None
+    file: str  #: the file, or the kind of thing, that differs
+    row: str  #: the method, or ``line 7`` outside a table; empty: the whole file or column
+    column: str  #: of the table; empty: the whole row or line
+    first: str | None  #: the value in the first; None if it has no such file, row or column
+    second: str | None  #: the value in the second, likewise
 
     @property
     def place(self) -> str:
@@ -42,17 +34,12 @@ class Difference:
 
 @dataclass
 class Sheet:
-    """The tables of a text as cells, and the lines between them.
+    """The tables of a text as cells, and the lines between them."""
 
-    Attributes:
-        rows: row -> column -> value, in order; rows of one name are told apart by a number.
-        columns: in order.
-        lines: lines outside tables, with their numbers.
-    """
-
+    #: row -> column -> value, in order; rows of one name are told apart by a number
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
-    columns: list[str] = field(default_factory=list)
-    lines: list[tuple[int, str]] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)  #: in order
+    lines: list[tuple[int, str]] = field(default_factory=list)  #: lines outside tables, with their numbers
 
     def add(self, header: Sequence[str], rows: Iterable[Sequence[str]], group: str = "") -> None:
         """Add a table.

@@ -14,42 +14,25 @@ from leaderboard.report.slices import best_slice, covered_in_words, crop, read_b
 
 @dataclass(frozen=True)
 class Picture:
-    """One slice for the page.
+    """One slice for the page."""
 
-    Attributes:
-        method: whose prediction is shown.
-        role: ``best``, ``median`` or ``worst``, by Dice; several if a method has few cases.
-        case: the case's name.
-        dice: as the policy counts it.
-        status: as in cases.csv.
-        slice: number of the slice from 1, and how many there are.
-        image: inline SVG.
-    """
-
-    method: str
-    role: str
-    case: str
-    dice: float
-    status: str
-    slice: tuple[int, int]
-    image: str
+    method: str  #: whose prediction is shown
+    role: str  #: ``best``, ``median`` or ``worst``, by Dice; several if a method has few cases
+    case: str  #: the case's name
+    dice: float  #: as the policy counts it
+    status: str  #: as in cases.csv
+    slice: tuple[int, int]  #: number of the slice from 1, and how many there are
+    image: str  #: inline SVG
 
 
 @dataclass(frozen=True)
 class Example:
-    """A case to draw.
+    """A case to draw."""
 
-    Attributes:
-        role: ``best``, ``median`` or ``worst``.
-        case: its name.
-        row: its row of cases.csv, as measured.
-        dice: as the policy counts it.
-    """
-
-    role: str
-    case: str
-    row: Row
-    dice: float
+    role: str  #: ``best``, ``median`` or ``worst``
+    case: str  #: its name
+    row: Row  #: its row of cases.csv, as measured
+    dice: float  #: as the policy counts it
 
 
 def exemplary(content: Content, method: str) -> Iterator[Example]:

@@ -22,40 +22,24 @@ BUDGET_BYTES = 2_000_000
 
 @dataclass(frozen=True)
 class Tile:
-    """A method's mask of the case.
+    """A method's mask of the case."""
 
-    Attributes:
-        method: whose.
-        dice: of the case, as the policy counts it.
-        status: as in cases.csv.
-        image: inline SVG that refers to the image and reference in `View.image` by their ids.
-    """
-
-    method: str
-    dice: float
-    status: str
-    image: str
+    method: str  #: whose
+    dice: float  #: of the case, as the policy counts it
+    status: str  #: as in cases.csv
+    image: str  #: inline SVG that refers to the image and reference in `View.image` by their ids
 
 
 @dataclass(frozen=True)
 class View:
-    """A case for the page.
+    """A case for the page."""
 
-    Attributes:
-        case: its name.
-        dice: mean over all methods.
-        reference_ml: volume of its reference.
-        slice: number of the slice from 1, and how many there are.
-        image: the slice with its reference as inline SVG.
-        tiles: of the methods, by rank.
-    """
-
-    case: str
-    dice: float
-    reference_ml: float
-    slice: tuple[int, int]
-    image: str
-    tiles: tuple[Tile, ...]
+    case: str  #: its name
+    dice: float  #: mean over all methods
+    reference_ml: float  #: volume of its reference
+    slice: tuple[int, int]  #: number of the slice from 1, and how many there are
+    image: str  #: the slice with its reference as inline SVG
+    tiles: tuple[Tile, ...]  #: of the methods, by rank
 
 
 @dataclass

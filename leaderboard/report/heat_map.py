@@ -31,49 +31,31 @@ _LETTER = 6.2
 
 @dataclass(frozen=True)
 class HeatMap:
-    """One order of the cases.
+    """One order of the cases."""
 
-    Attributes:
-        title: the quantity that they are ordered by.
-        words: the direction: from which end to which.
-        remark: a further sentence for the caption.
-        drawing: the figure.
-    """
-
-    title: str
-    words: str
-    remark: str
-    drawing: Drawing
+    title: str  #: the quantity that they are ordered by
+    words: str  #: the direction: from which end to which
+    remark: str  #: a further sentence for the caption
+    drawing: Drawing  #: the figure
 
 
 @dataclass(frozen=True)
 class _Order:
-    """The cases of a figure in their order.
+    """The cases of a figure in their order."""
 
-    Attributes:
-        cases: their names.
-        ranges: names of the ranges of size with their number of cases, if the order is by size.
-        ends: texts above the first and the last case.
-    """
-
-    cases: Sequence[str]
+    cases: Sequence[str]  #: their names
+    #: names of the ranges of size with their number of cases, if the order is by size
     ranges: Sequence[tuple[str, int]] = ()
-    ends: tuple[str, str] = ("", "")
+    ends: tuple[str, str] = ("", "")  #: texts above the first and the last case
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where the columns are.
+    """Where the columns are."""
 
-    Attributes:
-        left: edge of the first, in CSS pixels.
-        width: of each.
-        total: width of the figure.
-    """
-
-    left: float
-    width: float
-    total: int
+    left: float  #: edge of the first, in CSS pixels
+    width: float  #: of each
+    total: int  #: width of the figure
 
 
 def heat_maps(content: Content) -> list[HeatMap]:

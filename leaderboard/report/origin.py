@@ -24,22 +24,14 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Origin:
-    """How a leaderboard was made.
+    """How a leaderboard was made."""
 
-    Attributes:
-        options: how it was ranked.
-        published: the name of the quoted table below it; empty: none.
-        by: the strata within which it was ranked as well; empty: none.
-        latex: whether it has a leaderboard.tex.
-        version: of the program that wrote it; empty: unknown.
-        notes: further facts that were known when it was ranked: cohort, folds, versions.
-    """
-
-    options: RankingOptions = DEFAULTS
-    published: str = ""
-    by: str = ""
-    latex: bool = False
-    version: str = ""
+    options: RankingOptions = DEFAULTS  #: how it was ranked
+    published: str = ""  #: the name of the quoted table below it; empty: none
+    by: str = ""  #: the strata within which it was ranked as well; empty: none
+    latex: bool = False  #: whether it has a leaderboard.tex
+    version: str = ""  #: of the program that wrote it; empty: unknown
+    #: further facts that were known when it was ranked: cohort, folds, versions
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -111,7 +103,7 @@ def origin_of_rows(rows: Sequence[Mapping[Any, Any]]) -> Origin:
 
 
 def own_version() -> str:
-    """Of this package; empty where it is not installed."""
+    """The version of this package; empty if it is not installed."""
     try:
         return version("isles-benchmark")
     except PackageNotFoundError:

@@ -18,17 +18,11 @@ BUDGET_BYTES = 3_000_000
 
 @dataclass(frozen=True)
 class Pictures:
-    """All pictures of a page.
+    """All pictures of a page."""
 
-    Attributes:
-        examples: the best, median and worst case of each method, by rank.
-        views: a few cases across all methods.
-        notes: one line for everything that is not pictured.
-    """
-
-    examples: tuple[Picture, ...] = ()
-    views: tuple[View, ...] = ()
-    notes: tuple[str, ...] = ()
+    examples: tuple[Picture, ...] = ()  #: the best, median and worst case of each method, by rank
+    views: tuple[View, ...] = ()  #: a few cases across all methods
+    notes: tuple[str, ...] = ()  #: one line for everything that is not pictured
 
 
 def take_pictures(content: Content, cohort: Cohort, predictions: Mapping[str, Predictions]) -> Pictures:

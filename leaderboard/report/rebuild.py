@@ -23,23 +23,14 @@ CASES, TABLE, ORIGIN = "cases.csv", "leaderboard.csv", "leaderboard.json"
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of making a leaderboard again.
+    """The result of making a leaderboard again."""
 
-    Attributes:
-        folder: of the leaderboard.
-        origin: how it was ranked.
-        compared: the files that were made again.
-        cells: how many cells they have.
-        differences: the published value first, the one made again second.
-        others: files of the folder that are not made from scores and were not compared.
-    """
-
-    folder: Path
-    origin: Origin
-    compared: list[str]
-    cells: int
-    differences: list[Difference]
-    others: list[str]
+    folder: Path  #: of the leaderboard
+    origin: Origin  #: how it was ranked
+    compared: list[str]  #: the files that were made again
+    cells: int  #: how many cells they have
+    differences: list[Difference]  #: the published value first, the one made again second
+    others: list[str]  #: files of the folder that are not made from scores and were not compared
 
 
 def find_results(root: Path) -> list[Path]:

@@ -25,21 +25,13 @@ _SMALLEST_ML = 0.3
 
 @dataclass(frozen=True)
 class VolumeAgreement:
-    """Bland-Altman statistics of a method, in mL, over the cases that have both volumes.
+    """Bland-Altman statistics of a method, in mL, over the cases that have both volumes."""
 
-    Attributes:
-        cases: their number.
-        bias: mean of predicted - reference.
-        low: lower limit of agreement, bias - 1.96 SD.
-        high: upper limit.
-        correlation: Pearson's, of the two volumes; NaN if it is undefined.
-    """
-
-    cases: int
-    bias: float
-    low: float
-    high: float
-    correlation: float
+    cases: int  #: their number
+    bias: float  #: mean of predicted - reference
+    low: float  #: lower limit of agreement, bias - 1.96 SD
+    high: float  #: upper limit
+    correlation: float  #: Pearson's, of the two volumes; NaN if it is undefined
 
 
 def volume_agreement(content: Content, method: str) -> VolumeAgreement:

@@ -11,33 +11,19 @@ if TYPE_CHECKING:
 
 
 class Numbers(NamedTuple):
-    """How a column of a section's table is shown.
+    """How a column of a section's table is shown."""
 
-    Attributes:
-        title: its heading.
-        note: small text below the heading, such as a unit.
-        decimals: of each number.
-    """
-
-    title: str
-    note: str = ""
-    decimals: int = 0
+    title: str  #: its heading
+    note: str = ""  #: small text below the heading, such as a unit
+    decimals: int = 0  #: of each number
 
 
 @dataclass(frozen=True)
 class Section:
-    """A sentence, and a table with one row per method.
+    """A sentence, and a table with one row per method."""
 
-    Attributes:
-        title: one word, for the heading and the link to it.
-        text: the sentence above the table.
-        caption: of the table.
-        columns: how columns of `table` are shown, by name; others are not shown.
-        table: the column ``method`` and numbers.
-    """
-
-    title: str
-    text: str
-    caption: str
-    columns: Mapping[str, Numbers]
-    table: pd.DataFrame
+    title: str  #: one word, for the heading and the link to it
+    text: str  #: the sentence above the table
+    caption: str  #: of the table
+    columns: Mapping[str, Numbers]  #: how columns of `table` are shown, by name; others are not shown
+    table: pd.DataFrame  #: the column ``method`` and numbers

@@ -21,21 +21,13 @@ _MARGIN = 3
 
 @dataclass(frozen=True)
 class Plane:
-    """A slice, cropped to its content.
+    """A slice, cropped to its content."""
 
-    Attributes:
-        box: the part of the slice that is shown, along X and Y.
-        width: in mm.
-        height: in mm.
-        pixel_mm: size of a pixel along X and Y.
-        jpeg: the image in grey, in base64.
-    """
-
-    box: tuple[slice, slice]
-    width: float
-    height: float
-    pixel_mm: tuple[float, float]
-    jpeg: str
+    box: tuple[slice, slice]  #: the part of the slice that is shown, along X and Y
+    width: float  #: in mm
+    height: float  #: in mm
+    pixel_mm: tuple[float, float]  #: size of a pixel along X and Y
+    jpeg: str  #: the image in grey, in base64
 
     def image(self, name: str = "") -> str:
         """The image as an SVG element, with an id if it has a name."""

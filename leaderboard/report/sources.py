@@ -10,14 +10,10 @@ from leaderboard.report.published import Quote
 
 @dataclass(frozen=True)
 class Source:
-    """A paper or repository.
+    """A paper or repository."""
 
-    Attributes:
-        source: its name, and the place in it.
-        figures: everything that is quoted from it, each with the methods that it is quoted for.
-    """
-
-    source: str
+    source: str  #: its name, and the place in it
+    #: everything that is quoted from it, each with the methods that it is quoted for
     figures: tuple[tuple[str, tuple[str, ...]], ...]
 
 

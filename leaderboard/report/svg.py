@@ -65,15 +65,10 @@ _SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure for the page.
+    """A figure for the page."""
 
-    Attributes:
-        wide: SVG for a desk.
-        narrow: SVG for a phone; several if the wide one has panels side by side.
-    """
-
-    wide: str
-    narrow: str
+    wide: str  #: SVG for a desk
+    narrow: str  #: SVG for a phone; several if the wide one has panels side by side
 
 
 def method_colour(number: int) -> str:

@@ -118,15 +118,10 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
 
 @dataclass(frozen=True)
 class _Squares:
-    """A squared distance in mm² of each voxel, by line; for a large box, looked up only when asked for.
+    """A squared distance in mm² of each voxel, by line; for a large box, looked up only when asked for."""
 
-    Attributes:
-        by_line: distances, or their numbers in `table`; shape (lines, voxels of a line).
-        table: the distances by number; None if `by_line` holds them.
-    """
-
-    by_line: np.ndarray
-    table: np.ndarray | None
+    by_line: np.ndarray  #: distances, or their numbers in `table`; shape (lines, voxels of a line)
+    table: np.ndarray | None  #: the distances by number; None if `by_line` holds them
 
     def take(self, lines: np.ndarray) -> np.ndarray:
         """Those of some lines, shape (lines, voxels of a line)."""
