@@ -32,6 +32,7 @@ from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_first
 from leaderboard.io.grids import affine_of, canonical_spacing, resampled, same_grid, to_canonical
 from leaderboard.io.images import Volume, read_volume
+from leaderboard.io.masks import binary_mask
 
 #: Part of every key: raise it when what is stored changes.
 _LAYOUT = "3"
@@ -263,9 +264,12 @@ def preprocess(case: Case, kinds: Sequence[ImageKind]) -> tuple[dict[str, np.nda
         reference = read_volume(case.reference).data
         if reference.shape != grid.data.shape:
             problems.append(f"{case.reference}: shape {reference.shape} where the images have {grid.data.shape}")
-        elif not np.isin(reference, (0, 1)).all():
-            problems.append(f"{case.reference}: holds other values than 0 and 1: replace it")
-        arrays["reference"] = reference.astype(np.uint8)
+        else:
+            try:
+                # a release stores its ones as 0.99999999977
+                arrays["reference"] = binary_mask(reference, case.reference).astype(np.uint8)
+            except InputError as error:
+                problems += error.problems
     if problems:
         raise InputError(problems)
     maps = [image for image, kind in zip(images, kinds, strict=True) if kind.tissue]

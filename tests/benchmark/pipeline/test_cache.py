@@ -70,7 +70,7 @@ def with_nan(data: np.ndarray) -> np.ndarray:
         ("CT_Tmax", with_nan, (), "holds NaN or infinite values"),
         ("CT_Tmax", lambda data: data, (1.0, 1.0, 5.0), "spacing .* mm where CT_MTT has"),
         ("OT", lambda data: data[:, :-1], (), r"shape \(8, 8, 2\) where the images have \(8, 9, 2\)"),
-        ("OT", lambda data: 2 * data, (), "holds other values than 0 and 1"),
+        ("OT", lambda data: 2 * data, (), "holds the values 2, a mask holds 0 and 1 alone"),
     ],
     ids=["shape", "NaN", "spacing", "reference's shape", "reference's values"],
 )
