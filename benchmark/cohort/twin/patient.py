@@ -10,13 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.cohort.twin.anatomy import Anatomy, crop, cut_slab, draw_head, head_box
+from benchmark.cohort.twin.anatomy import Anatomy, Head, crop, cut_slab, draw_head, head_box
 from benchmark.cohort.twin.fields import Grid, blur, correlated_noise, gaussian_matrix
 from benchmark.cohort.twin.layout import Patient, Slab
 from benchmark.cohort.twin.lesion import Deficit, strike
 from benchmark.cohort.twin.maps import STORED_SCALE, perfusion_maps
-from benchmark.cohort.twin.perfusion import TABLE_STEP_S, Perfusion, arterial_input, draw_supply, enhancement, perfuse
-from benchmark.cohort.twin.stroke import draw_stroke
+from benchmark.cohort.twin.perfusion import (
+    TABLE_STEP_S,
+    Perfusion,
+    Supply,
+    arterial_input,
+    draw_supply,
+    enhancement,
+    perfuse,
+)
+from benchmark.cohort.twin.stroke import Stroke, draw_stroke
 
 #: SD in mm of the noise's correlation in plane, and of the smoothing that the scanner's software applies.
 NOISE_SD_MM, VENDOR_SD_MM = 1.2, 1.7
@@ -31,6 +39,29 @@ class Scan:
     noise_hu: float  #: SD of the noise in the perfusion series, before smoothing
     ct_noise_hu: float  #: SD of the noise in the CT
     early_sign_hu: float  #: hypodensity of the lesion in the CT
+
+
+@dataclass(frozen=True)
+class Person:
+    """What is drawn of a patient, before any image."""
+
+    scan: Scan
+    head: Head
+    stroke: Stroke
+    supply: Supply
+    noise_rngs: tuple[np.random.Generator, ...]  #: one for the images of each slab
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One slab's tissue and stroke."""
+
+    slab: Slab
+    whole: Anatomy  #: on the whole image grid
+    box: tuple[slice, slice]  #: the part of the image that holds brain; the rest is within it
+    grid: Grid
+    anatomy: Anatomy
+    deficit: Deficit
 
 
 @dataclass(frozen=True)
@@ -65,38 +96,54 @@ def strata_of(patient: Patient, seed: int) -> np.ndarray:
     return (start + patient.number * np.sqrt([1.25, 2.0, 3.0])) % 1.0
 
 
+def cohort_rng(patient: Patient, seed: int, purpose: str) -> np.random.Generator:
+    """A source of numbers that all patients of a partition share, apart from every other source."""
+    key = [*_cohort_key(patient, seed), *purpose.encode()]
+    return np.random.default_rng(np.random.SeedSequence(key, spawn_key=(1,)))
+
+
 def _cohort_key(patient: Patient, seed: int) -> list[int]:
     return [seed, {"train": 0, "test": 1}[patient.partition]]
 
 
-def simulate(patient: Patient, seed: int, with_4d: bool = False) -> list[Images]:
-    """The images of each slab of a patient, in the order of `patient.slabs`; `with_4d` adds the perfusion series."""
+def draw_person(patient: Patient, seed: int) -> Person:
+    """Draw a patient, the same one whatever format the images are for (but for where in height the scan lies)."""
     streams = np.random.SeedSequence([*_cohort_key(patient, seed), patient.number]).spawn(4 + len(patient.slabs))
     scan_rng, head_rng, stroke_rng, supply_rng, *noise_rngs = (np.random.default_rng(stream) for stream in streams)
     scan = draw_scan(scan_rng, patient.height_mm)
     head, stroke = draw_head(head_rng), draw_stroke(stroke_rng, strata_of(patient, seed))
     low, high = scan.centre_mm - patient.height_mm / 2, scan.centre_mm + patient.height_mm / 2
     supply = draw_supply(supply_rng, (max(low, -20.0), min(high, 45.0)))
+    return Person(scan, head, stroke, supply, tuple(noise_rngs))
 
+
+def cut_slabs(patient: Patient, person: Person) -> list[Cut]:
+    """The tissue of a patient's slabs, and the stroke in all of them."""
     whole, boxes, grids, anatomies = [], [], [], []
-    for slab, centre in zip(patient.slabs, patient.centres_mm(scan.centre_mm), strict=True):
-        anatomy = cut_slab(head, slab, centre)
+    for slab, centre in zip(patient.slabs, patient.centres_mm(person.scan.centre_mm), strict=True):
+        anatomy = cut_slab(person.head, slab, centre)
         box = head_box(anatomy.brain)
         whole.append(anatomy)
         boxes.append(box)
         grids.append(Grid(slab.z_mm(centre), slab.x_mm[box[0]], slab.y_mm[box[1]], slab.spacing_mm[:2]))
         anatomies.append(crop(anatomy, box))
-    deficits = strike(stroke, patient.slabs, anatomies, grids)
+    deficits = strike(person.stroke, patient.slabs, anatomies, grids)
+    return [Cut(*parts) for parts in zip(patient.slabs, whole, boxes, grids, anatomies, deficits, strict=True)]
+
+
+def simulate(patient: Patient, seed: int, with_4d: bool = False) -> list[Images]:
+    """The images of each slab of a patient, in the order of `patient.slabs`; `with_4d` adds the perfusion series."""
+    person = draw_person(patient, seed)
     images = []
-    for slab, entire, box, grid, anatomy, deficit, rng in zip(
-        patient.slabs, whole, boxes, grids, anatomies, deficits, noise_rngs, strict=True
-    ):
-        perfusion = perfuse(supply, stroke, deficit, anatomy, grid)
-        ct = image_ct(rng, slab, entire, box, deficit, perfusion, scan)
-        by_kind = image_perfusion(rng, slab, anatomy, grid, box, perfusion, scan, ct if with_4d else None)
+    for cut, rng in zip(cut_slabs(patient, person), person.noise_rngs, strict=True):
+        perfusion = perfuse(person.supply, person.stroke, cut.deficit, cut.anatomy, cut.grid)
+        ct = image_ct(rng, cut.slab, cut.whole, cut.box, cut.deficit, perfusion, person.scan)
+        by_kind = image_perfusion(
+            rng, cut.slab, cut.anatomy, cut.grid, cut.box, perfusion, person.scan, ct if with_4d else None
+        )
         by_kind["CT"] = ct
-        reference = np.zeros(entire.brain.shape, dtype=np.uint8)
-        reference[:, *box] = deficit.reference
+        reference = np.zeros(cut.whole.brain.shape, dtype=np.uint8)
+        reference[:, *cut.box] = cut.deficit.reference
         images.append(
             Images({kind: np.moveaxis(image, 0, 2) for kind, image in by_kind.items()}, np.moveaxis(reference, 0, 2))
         )

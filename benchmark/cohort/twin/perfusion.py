@@ -83,21 +83,16 @@ def draw_supply(rng: np.random.Generator, z_range_mm: tuple[float, float]) -> Su
 def perfuse(supply: Supply, stroke: Stroke, deficit: Deficit, anatomy: Anatomy, grid: Grid) -> Perfusion:
     """True perfusion of a slab, with the stroke and the confounders (steps 7 and 8)."""
     grey, white, fluid = anatomy.grey, anatomy.white, anatomy.fluid
-    x, y, z = anatomy.head_mm
+    x, y, _ = anatomy.head_mm
     coarse, fine = (grid.read(field) for field in supply.flow_fields)
     variation = np.clip(1 + 0.20 * coarse + 0.08 * fine, 0.3, None)
     cbf = (53 * grey + 20 * white + 0.5 * fluid) * np.float32(supply.flow_scale) * variation
     cbv = (3.3 * grey + 1.9 * white + 0.1 * fluid) * np.clip(1 + 0.10 * grid.read(supply.volume_field), 0.5, None)
 
-    loss = supply.leukoaraiosis * white * smoothstep((24.0 - anatomy.ventricle_mm) / 8.0)
-    loss = loss * smoothstep(grid.read(supply.leukoaraiosis_field) + 1.0)
+    loss = leukoaraiosis_of(supply, anatomy, grid)
     cbf, cbv = cbf * (1 - loss), cbv * (1 - 0.7 * loss)
-
-    old = np.zeros_like(cbf)
+    old = old_infarct_of(supply, anatomy)
     if supply.old_infarct is not None:
-        centre, radius = supply.old_infarct
-        distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
-        old = smoothstep((radius - distance) / 3.0 + 0.5)
         cbf, cbv = cbf * (1 - 0.8 * old), cbv * (1 - 0.7 * old)
 
     severity = stroke.peak * deficit.severity + stroke.coupling * blur(deficit.lesion, grid.spacing_mm, 2.5)
@@ -123,6 +118,22 @@ def perfuse(supply: Supply, stroke: Stroke, deficit: Deficit, anatomy: Anatomy, 
         vessel=(supply.vessel_fraction * _vessels(supply, anatomy, grid)).astype(np.float32),
         old_infarct=old.astype(np.float32),
     )
+
+
+def leukoaraiosis_of(supply: Supply, anatomy: Anatomy, grid: Grid) -> np.ndarray:
+    """Share of the white matter around the ventricles that is damaged, 0 to .7 of the voxel."""
+    loss = supply.leukoaraiosis * anatomy.white * smoothstep((24.0 - anatomy.ventricle_mm) / 8.0)
+    return loss * smoothstep(grid.read(supply.leukoaraiosis_field) + 1.0)
+
+
+def old_infarct_of(supply: Supply, anatomy: Anatomy) -> np.ndarray:
+    """Membership of an old infarct, 0 to 1."""
+    if supply.old_infarct is None:
+        return np.zeros_like(anatomy.grey)
+    centre, radius = supply.old_infarct
+    x, y, z = anatomy.head_mm
+    distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
+    return smoothstep((radius - distance) / 3.0 + 0.5)
 
 
 def _vessels(supply: Supply, anatomy: Anatomy, grid: Grid) -> np.ndarray:

@@ -1,8 +1,4 @@
-"""Writing the twin: the ISLES 2018 tree, with the real files' names and headers and a synthetic content.
-
-Header facts of the real files: the affine is the identity (sform code 2, qform code 0), the spacing stands in
-``pixdim`` alone, ``scl_slope`` is nan, units are mm and s.
-"""
+"""Writing the twin: which cases lack files, by how many processes they are made, and whose folder it is."""
 
 from __future__ import annotations
 
@@ -12,28 +8,24 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab, patients_of
-from benchmark.cohort.twin.patient import Images, simulate
-from leaderboard.cohort.formats.isles2018 import FORMAT
-from leaderboard.cohort.names import case_name
+from benchmark.cohort.twin import isles2018, isles2022, isles2024
+from benchmark.cohort.twin.layout import PartitionKey, Patient
+from benchmark.cohort.twin.tree import Tree
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.parallel import cores, uninterrupted, workers
 from leaderboard.report import BANNER, SYNTHETIC
 
+#: By name of the format; the first is the default.
+TREES: dict[str, Tree] = {module.TREE.name: module.TREE for module in (isles2018, isles2022, isles2024)}
+DEFAULT_FORMAT = isles2018.TREE.name
 #: Raised whenever the same arguments would give other bytes than before.
 GENERATOR_VERSION = 1
 #: File with the arguments, beside the partitions.
 MANIFEST = "twin.json"
-#: Folder of the test cases' references; the real ones were never published.
-TEST_REFERENCES = "TESTING_REFERENCES"
-LARGEST_TRAINING, LARGEST_TESTING = 94, 62
 SMALLEST_SIZE, LARGEST_SIZE = 32, 256
-_FOLDERS: dict[PartitionKey, str] = {"train": "TRAINING", "test": "TESTING"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +33,7 @@ class Simulation:
     """One patient to simulate, and the cases of it to write."""
 
     out: Path
+    format_name: str
     patient: Patient
     cases: tuple[int, ...]
     seed: int
@@ -57,27 +50,33 @@ def write_twin(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     with_4d: bool = False,
+    format_name: str = DEFAULT_FORMAT,
 ) -> None:
-    """Write a synthetic cohort in the ISLES 2018 tree.
+    """Write a synthetic cohort in the tree of a cohort format.
 
-    The bytes depend on `cases`, `size`, `seed`, `test_cases` and `with_4d` alone; a case's bytes do not even depend
-    on the number of cases. A finished twin with the same arguments is left as it is, an unfinished one is continued.
+    The bytes depend on `format_name`, `cases`, `size`, `seed`, `test_cases` and `with_4d` alone; a case's bytes do not
+    even depend on the number of cases. A finished twin with the same arguments is left as it is, an unfinished one is
+    continued.
 
     Args:
-        out: new or empty folder, or a twin of the same arguments. Gets ``TRAINING``, ``TESTING`` and
-            ``TESTING_REFERENCES`` (references of the test cases, ``case_<k>.nii``), ``twin.json`` and ``banner.txt``.
-        cases: number of training cases, 1 to 94.
-        size: pixels along X and Y, 32 to 256; the field of view is that of the real case at any size.
+        out: new or empty folder, or a twin of the same arguments. Gets the format's tree (of ISLES 2018 ``TRAINING``,
+            ``TESTING`` and ``TESTING_REFERENCES``, the references of the test cases, ``case_<k>.nii``), ``twin.json``
+            and ``banner.txt``.
+        cases: number of training cases, 1 to as many as the release has.
+        size: pixels along X and Y, 32 to 256; the field of view is that of the real case at any size. Of ISLES 2022
+            those of the DWI of its larger centre.
         seed: not negative.
-        test_cases: number of test cases, 0 to 62.
+        test_cases: number of test cases, 0 to 62; ISLES 2018 alone has any.
         jobs: processes; None takes as many as there are processors.
         progress: called with the number of cases written and the number of all cases.
-        with_4d: write the perfusion series (``CT_4DPWI``, smoothed, float32) too.
+        with_4d: write the perfusion series (``CT_4DPWI``, smoothed, float32) too; of ISLES 2018.
+        format_name: one of `TREES`.
 
     Raises:
         InputError: an argument is out of range, or `out` holds something else.
     """
-    _check_arguments(cases, size, seed, test_cases, jobs)
+    tree = tree_named(format_name)
+    _check_arguments(tree, cases, size, seed, test_cases, jobs)
     manifest = {
         "generator": "isles-benchmark twin",
         "generator_version": GENERATOR_VERSION,
@@ -86,14 +85,18 @@ def write_twin(
         "seed": seed,
         "test_cases": test_cases,
         "with_4d": with_4d,
+        **({} if format_name == DEFAULT_FORMAT else {"format": format_name}),
     }
     _claim(out, manifest)
     counts: dict[PartitionKey, int] = {"train": cases, "test": test_cases}
+    patients = {key: tree.patients(key, count, size) for key, count in counts.items() if count}
+    for name, content in tree.tables(patients["train"], seed).items():
+        _write(out / name, content)
     todo = [
-        Simulation(out, patient, missing, seed, with_4d)
-        for partition, count in counts.items()
-        for patient in patients_of(partition, count, size)
-        if (missing := _missing_cases(out, patient, count, with_4d))
+        Simulation(out, format_name, patient, missing, seed, with_4d)
+        for partition, members in patients.items()
+        for patient in members
+        if (missing := _missing_cases(out, tree, patient, counts[partition], with_4d))
     ]
     total = cases + test_cases
     done = total - sum(len(simulation.cases) for simulation in todo)
@@ -104,42 +107,23 @@ def write_twin(
         report(done, total)
 
 
-def nifti_bytes(data: np.ndarray, spacing_mm: Sequence[float]) -> bytes:
-    """An uncompressed NIfTI-1 file with the header of the real cohort's files.
+def tree_named(format_name: str) -> Tree:
+    """The tree of a format.
 
-    Args:
-        data: shape (X, Y, Z) or (X, Y, Z, T); its type is stored as it is.
-        spacing_mm: voxel size along each axis (the time between frames in s along T).
+    Raises:
+        InputError: there is no twin of it.
     """
-    header = nib.Nifti1Header()
-    header.set_data_dtype(data.dtype)
-    header.set_data_shape(data.shape)
-    header.set_zooms(spacing_mm)
-    header.set_xyzt_units("mm", "sec")
-    header.set_sform(np.eye(4), code=2)
-    header["qform_code"] = 0
-    return nib.Nifti1Image(data, None, header).to_bytes()
+    if format_name not in TREES:
+        raise InputError(f"there is no twin of the format {format_name}: choose among {', '.join(TREES)}")
+    return TREES[format_name]
 
 
-def image_path(out: Path, partition: PartitionKey, slab: Slab, kind: str) -> Path:
-    """Where an image of a case lies; ``OT`` of a test case lies outside ``TESTING``."""
-    if kind == "OT" and partition == "test":
-        return out / TEST_REFERENCES / f"{case_name(slab.case)}.nii"
-    name = f"SMIR.Brain.XX.O.{kind}.{slab.ids[kind]}"
-    return out / _FOLDERS[partition] / case_name(slab.case) / name / f"{name}.nii"
-
-
-def _kinds(with_4d: bool) -> tuple[str, ...]:
-    return (*(kind.name for kind in FORMAT.images), "OT", *(["CT_4DPWI"] if with_4d else []))
-
-
-def _missing_cases(out: Path, patient: Patient, count: int, with_4d: bool) -> tuple[int, ...]:
+def _missing_cases(out: Path, tree: Tree, patient: Patient, count: int, with_4d: bool) -> tuple[int, ...]:
     """Cases of a patient, up to case `count`, that lack a file."""
     return tuple(
         slab.case
         for slab in patient.slabs
-        if slab.case <= count
-        and not all(image_path(out, patient.partition, slab, kind).is_file() for kind in _kinds(with_4d))
+        if slab.case <= count and not all((out / name).is_file() for name in tree.files(patient, slab, with_4d))
     )
 
 
@@ -169,27 +153,28 @@ def _use_one_thread() -> None:
 
 def _write_patient(simulation: Simulation) -> int:
     """Simulate a patient and write its cases; the number of cases written."""
-    for slab, images in zip(
-        simulation.patient.slabs, simulate(simulation.patient, simulation.seed, simulation.with_4d), strict=True
-    ):
+    tree = TREES[simulation.format_name]
+    for slab, files in tree.render(simulation.patient, simulation.seed, simulation.with_4d):
         if slab.case in simulation.cases:
-            _write_case(simulation, slab, images)
+            for name, content in files.items():
+                _write(simulation.out / name, content)
     return len(simulation.cases)
 
 
-def _write_case(simulation: Simulation, slab: Slab, images: Images) -> None:
-    for kind, data in (images.by_kind | {"OT": images.reference}).items():
-        path = image_path(simulation.out, simulation.patient.partition, slab, kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, nifti_bytes(data, (*slab.spacing_mm, slab.frame_s)[: data.ndim]))
+def _write(path: Path, content: bytes) -> None:
+    """Write a file, and the folders above it; one that holds this already is left as it is."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content)
 
 
-def _check_arguments(cases: int, size: int, seed: int, test_cases: int, jobs: int | None) -> None:
+def _check_arguments(tree: Tree, cases: int, size: int, seed: int, test_cases: int, jobs: int | None) -> None:
     ranges = {
-        "cases": (cases, 1, LARGEST_TRAINING),
+        "cases": (cases, 1, tree.most["train"]),
         "size": (size, SMALLEST_SIZE, LARGEST_SIZE),
         "seed": (seed, 0, 2**63 - 1),
-        "test-cases": (test_cases, 0, LARGEST_TESTING),
+        "test-cases": (test_cases, 0, tree.most["test"]),
         "jobs": (1 if jobs is None else jobs, 1, 1024),
     }
     problems = [

@@ -1,13 +1,13 @@
 """The twin as it lies on disk: names, headers, determinism, refusals."""
 
 import csv
-import hashlib
 import json
 from importlib import resources
 
 import nibabel as nib
 import numpy as np
 import pytest
+from digests import digest
 
 from benchmark.cohort.twin import write_twin
 from leaderboard.cohort.formats import read_cohort
@@ -36,15 +36,6 @@ def twin(tmp_path_factory):
 def real_rows():
     with resources.files("leaderboard.cohort.data").joinpath("isles2018_cases.csv").open() as file:
         return {(row["partition"], int(row["case"])): row for row in csv.DictReader(file)}
-
-
-def digest(root):
-    """Hash of each file below a folder, by relative path."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
 
 
 def images_of(folder):
@@ -219,6 +210,21 @@ def test_an_argument_out_of_range_is_refused_before_anything_is_written(tmp_path
     with pytest.raises(InputError, match=f"^{named}: .*: choose"):
         write_twin(tmp_path / "out", **({"cases": 1, "size": 32, "seed": 0} | wrong))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_format_without_a_twin_and_test_cases_of_one_without_any_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no twin of the format isles2017: choose among isles2018, isles2022"):
+        write_twin(tmp_path / "out", cases=1, size=32, seed=0, format_name="isles2017")
+    for name, most in (("isles2022", 250), ("isles2024", 149)):
+        with pytest.raises(InputError, match=f"--cases: {most + 1} .* 1 to {most}\n--test-cases: 1 .* 0 to 0"):
+            write_twin(tmp_path / "out", cases=most + 1, size=32, seed=0, test_cases=1, format_name=name)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_twin_of_another_format_is_refused_in_its_place(twin):
+    arguments = {key: value for key, value in SMALL.items() if key != "test_cases"}
+    with pytest.raises(InputError, match="other arguments"):
+        write_twin(twin, **arguments, format_name="isles2022")
 
 
 def test_the_manifest_holds_the_arguments_and_no_date(twin):
