@@ -93,13 +93,19 @@ def _parser() -> Parser:
     cancel.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
     cancel.set_defaults(command=_cancel)
 
-    twin = commands.add_parser("twin", help="write a synthetic cohort in the ISLES 2018 tree")
+    twin = commands.add_parser("twin", help="write a synthetic cohort in the tree of ISLES 2018, 2022 or 2024")
     twin.add_argument("out", type=Path, metavar="OUT", help="(or --out OUT) folder to write")
     twin.first = ("--out",)
-    twin.add_argument("--cases", type=int, required=True, help="training cases, 1 to 94")
-    twin.add_argument("--size", type=int, required=True, help="voxels along a slice's side; 256 is the real one")
+    twin.add_argument("--cases", type=int, required=True, help="training cases, 1 to 94 (250 of 2022, 149 of 2024)")
+    twin.add_argument(
+        "--size",
+        type=int,
+        required=True,
+        help="voxels along a slice's side, 32 to 256; the real ones are 256, of 2022 112, of 2024 512",
+    )
     twin.add_argument("--seed", type=int, default=0, help="default: 0")
-    twin.add_argument("--test-cases", type=int, default=0, help="test cases, 0 to 62 (default: 0)")
+    twin.add_argument("--format", default="isles2018", help="isles2018 (default), isles2022 or isles2024")
+    twin.add_argument("--test-cases", type=int, default=0, help="test cases of isles2018, 0 to 62 (default: 0)")
     twin.add_argument("--jobs", type=int, help="processes (default: one a core)")
     twin.set_defaults(command=_twin)
 
@@ -319,6 +325,7 @@ def _twin(options: argparse.Namespace) -> int:
             test_cases=options.test_cases,
             jobs=options.jobs,
             progress=progress,
+            format_name=options.format,
         )
     return 0
 

@@ -16,7 +16,7 @@ from benchmark.launchers.interface import Launcher
 from benchmark.machine.precision import slow_precision
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.names import FOLDS
-from benchmark.suite.config import SuiteConfig, command_line_faults, is_rule, lacking, method_config
+from benchmark.suite.config import SuiteConfig, command_line_faults, is_rule, lacking, method_config, twin_arguments
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job, plan_jobs
 from benchmark.suite.resume import has_begun, is_done, prepare_runs, unusable_runs
@@ -212,9 +212,8 @@ def _write_twin(suite: SuiteConfig, folder: Path, console: Console) -> Path:
     from benchmark.cohort.twin import write_twin
 
     assert suite.twin is not None  # `check_request`
-    cases, size, seed = suite.twin["cases"], suite.twin["size"], suite.twin.get("seed", 0)
     with counted("synthetic twin", console) as progress:
-        write_twin(folder, cases=cases, size=size, seed=seed, progress=progress)
+        write_twin(folder, **twin_arguments(suite.twin), progress=progress)
     return folder
 
 

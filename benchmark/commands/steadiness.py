@@ -19,14 +19,14 @@ import pytorch_lightning as pl
 
 from benchmark.commands.sanity import Check, fit
 from benchmark.commands.suites import open_suite
-from benchmark.suite.config import method_config
+from benchmark.suite.config import method_config, twin_arguments
 
 #: Number of steps that the check looks at.
 STEPS = 200
 #: The largest mean loss of an epoch, as a multiple of the first epoch's.
 MOST = 2.0
 #: The synthetic cohort for suites without their own: as many cases and pixels as ISLES 2018.
-FULL_TWIN = {"cases": 94, "size": 256, "seed": 0}
+FULL_TWIN: dict[str, Any] = {"cases": 94, "size": 256, "seed": 0}
 
 Progress = Callable[[int, int], None]
 
@@ -35,8 +35,7 @@ def write_suite_twin(suite: str, folder: Path, progress: Progress | None = None)
     """Write the suite's synthetic cohort into a folder, or `FULL_TWIN` if it has none."""
     from benchmark.cohort.twin import write_twin
 
-    sizes = {"seed": 0} | (open_suite(suite).twin or FULL_TWIN)
-    write_twin(folder, cases=sizes["cases"], size=sizes["size"], seed=sizes["seed"], progress=progress)
+    write_twin(folder, **twin_arguments(open_suite(suite).twin or FULL_TWIN), progress=progress)
 
 
 def check_steadiness(

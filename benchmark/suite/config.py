@@ -31,7 +31,7 @@ _OWNED = {
     "seed": "set seed in the suite's config",
     "allow_leaky_folds": "give --allow-leaky-folds",
 }
-_TWIN_KEYS = {"cases", "size", "seed"}
+_TWIN_KEYS = {"cases", "size", "seed", "format"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SuiteConfig:
     name: str
     methods: tuple[str, ...]
     seed: int = 0
-    twin: dict[str, int] | None = None
+    twin: dict[str, Any] | None = None
     folds_file: str | None = None
     folds_number: int = 5
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +110,8 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
     twin = sections["cohort"].get("twin")
     if twin is not None and not (isinstance(twin, dict) and {"cases", "size"} <= set(twin) <= _TWIN_KEYS):
         faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
+    if isinstance(twin, dict) and "format" in twin:
+        faults += _format_faults(twin["format"])
     layers = {"defaults": sections["defaults"]}
     layers |= {f"overrides.{method}": settings for method, settings in sections["overrides"].items()}
     for name_of, settings in layers.items():
@@ -119,7 +121,11 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         "folds.number": (sections["folds"].get("number", 5), 2),
         "checkpoint_every_n_epochs": (content.get("checkpoint_every_n_epochs", EVERY_EPOCHS), 1),
         **{key: (content[key], 1) for key in ("threads", "jobs_per_gpu") if content.get(key) is not None},
-        **{f"cohort.twin.{key}": (value, 0) for key, value in (twin if isinstance(twin, dict) else {}).items()},
+        **{
+            f"cohort.twin.{key}": (value, 0)
+            for key, value in (twin if isinstance(twin, dict) else {}).items()
+            if key != "format"
+        },
     }
     faults += [
         f"{key} must be a whole number, at least {least}: correct it"
@@ -149,6 +155,19 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         launchers={name: sections[name] for name in launchers},
         note=" ".join(content.get("note", "").split()),
     )
+
+
+def _format_faults(name: Any) -> list[str]:
+    from benchmark.cohort.twin.write import TREES  # a second of imports, for the few suites that name a format
+
+    known = isinstance(name, str) and name in TREES
+    return [] if known else [f"cohort.twin.format: there is no twin of {name!r}: choose among {', '.join(TREES)}"]
+
+
+def twin_arguments(twin: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `write_twin` that a suite names under ``cohort.twin``."""
+    given = {"seed": 0, **twin}
+    return {"format_name" if key == "format" else key: value for key, value in given.items()}
 
 
 def section_faults(settings: Any) -> list[str]:

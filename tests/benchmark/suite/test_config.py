@@ -25,6 +25,8 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
         ("seed: x", "seed must be a whole number"),
         ("seed: -1", "seed must be a whole number"),
         ("cohort: {twin: {cases: four, size: 64}}", "cohort.twin.cases must be"),
+        ("cohort: {twin: {cases: 4, size: 64, format: isles2023}}", "no twin of 'isles2023': choose among isles2018"),
+        ("cohort: {twin: {cases: 4, size: 64, format: [a]}}", "cohort.twin.format: there is no twin of ['a']"),
         ("folds: {number: 1}", "folds.number must be a whole number, at least 2"),
         ("checkpoint_every_n_epochs: 0", "at least 1"),
         ("wandb: maybe", "wandb must be true or false"),
