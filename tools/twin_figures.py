@@ -2,7 +2,8 @@
 
     python tools/twin_figures.py COHORT [COHORT ...] [--references DIR] [--out docs/twin]
 
-Each COHORT is a folder that ``benchmark twin`` wrote; it gets a column (two, where it has test cases). The threshold
+Each COHORT is a folder that ``benchmark twin`` wrote; of ISLES 2018 it gets a column (two, where it has test cases), of
+another format a picture, ``DIR/<format>.png``. The threshold
 rows are an implementation of their own, apart from the project's methods: brain, CSF, vessel and margin masks, in-plane
 smoothing of 5 mm FWHM, CBF relative to the median of the opposite hemisphere. With ``--out``, the table replaces the
 lines between the markers in DIR/README.md, and the first cohort's pictures of four cases are written there.
@@ -19,13 +20,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from scipy import ndimage, stats
 
 from leaderboard.cohort.case import Case
-from leaderboard.cohort.formats import read_cohort
+from leaderboard.cohort.formats import Cohort, read_cohort
 from leaderboard.cohort.formats.isles2018 import FORMAT
-from leaderboard.io.images import read_volume, write_text
+from leaderboard.io.grids import affine_of, resampled, to_canonical
+from leaderboard.io.images import Volume, read_volume, write_text
 
 FWHM_MM = 5.0
 KINDS = tuple(kind.name for kind in FORMAT.images)
@@ -327,6 +330,44 @@ def draw(case: Case, path: Path) -> None:
     plt.close(figure)
 
 
+def draw_cohort(cohort: Cohort, path: Path, rows: int = 4) -> None:
+    """A picture of the first cases with a lesion: each image in its own slice with the most lesion, seen from above."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    drawn: list[tuple[Case, Volume]] = []
+    for case in cohort.cases:
+        assert case.reference is not None
+        if len(drawn) < rows and (reference := read_volume(case.reference)).data.any():
+            drawn.append((case, reference))
+    kinds = cohort.images
+    figure, axes = plt.subplots(
+        len(drawn), len(kinds), figsize=(2.7 * len(kinds), 2.9 * len(drawn)), layout="constrained", squeeze=False
+    )
+    for row, (case, reference) in zip(axes, drawn, strict=True):
+        for axis, kind in zip(row, kinds, strict=True):
+            volume = read_volume(case.images[kind.name])
+            affine, onto = (affine_of(each.header, each.spacing_mm) for each in (reference, volume))
+            assert affine is not None
+            assert onto is not None
+            share = resampled(reference.data, affine, volume.data.shape, onto)
+            image, share = (to_canonical(data, onto) for data in (volume.data.astype(float), share))
+            layer = int(share.sum(axis=(0, 1)).argmax())
+            image *= kind.to_unit(image) if kind.to_unit else 1.0
+            low, high = kind.shown or (0.0, float(np.nanpercentile(image[..., layer], 99.7)))
+            axis.imshow(image[..., layer].T, vmin=low, vmax=high, cmap="gray", origin="lower")
+            axis.contour(share[..., layer].T, [0.5 * float(share.max())], colors="red", linewidths=0.8)
+            shape = "x".join(map(str, volume.data.shape))
+            orientation = "".join(nib.aff2axcodes(onto))
+            axis.set_title(f"{kind.name} {shape} {orientation}", fontsize=8)
+            axis.axis("off")
+    figure.suptitle(f"{cohort.format.title}, synthetic: {', '.join(case.name for case, _ in drawn)}", fontsize=9)
+    figure.savefig(path, dpi=75, metadata={"Software": None})
+    plt.close(figure)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; with ``--out``, update the README and draw the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -334,14 +375,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--references", type=Path, help="references of the test cases (COHORT/TESTING_REFERENCES)")
     parser.add_argument("--out", type=Path, help="folder of the README and the pictures")
     options = parser.parse_args(arguments)
+    cohorts = [read_cohort(root, "training") for root in options.cohorts]
+    of_2018 = [cohort for cohort in cohorts if cohort.format is FORMAT]
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for cohort in cohorts:
+            if cohort.format is not FORMAT:
+                draw_cohort(cohort, options.out / f"{cohort.format.name}.png")
+    if not of_2018:
+        return
     columns: dict[str, dict[str, tuple[str, float]]] = {}
-    for cohort in options.cohorts:
-        columns |= measure_cohort(cohort, options.references or cohort / "TESTING_REFERENCES")
+    for cohort in of_2018:
+        columns |= measure_cohort(cohort.root, options.references or cohort.root / "TESTING_REFERENCES")
     text = table(columns)
     sys.stdout.write(text + "\n")
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for case in read_cohort(options.cohorts[0], "training").cases:
+        for case in of_2018[0].cases:
             if case.number in PICTURED:
                 draw(case, options.out / f"{case.name}.png")
         readme = options.out / "README.md"

@@ -105,6 +105,14 @@ def test_table_readme_and_pictures_of_a_small_twin(figures, tmp_path, capsys):
     assert drawn
 
 
+def test_a_twin_of_another_format_gets_a_picture_and_no_table(figures, tmp_path, capsys):
+    root, out = tmp_path / "twin", tmp_path / "docs"
+    write_twin(root, cases=2, size=32, seed=0, jobs=1, format_name="isles2022")
+    figures.main([str(root), "--out", str(out)])
+    assert capsys.readouterr().out == ""
+    assert [path.name for path in out.iterdir()] == ["isles2022.png"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_acceptance_figures_hold(figures, tmp_path, seed):
