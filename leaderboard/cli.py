@@ -81,6 +81,8 @@ def _add_check(parser: Parser) -> None:
 
 
 def _add_submission(parser: Parser) -> None:
+    from leaderboard.scoring.arguments import add_grid
+
     parser.add_argument(
         "--cohort", type=Path, required=True, metavar="COHORT", help="cohort tree, or a folder of reference masks"
     )
@@ -96,6 +98,7 @@ def _add_submission(parser: Parser) -> None:
         "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that names and grids fit)"
     )
     parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
+    add_grid(parser)
 
 
 def _add_report(parser: Parser) -> None:
@@ -146,7 +149,9 @@ def _score(arguments: argparse.Namespace) -> int:
 
     _prepare_output(arguments.out)
     folds = read_case_folds(arguments.folds) if arguments.folds else None
-    cases = find_references(arguments.cohort, arguments.predictions, arguments.partition, arguments.format)
+    cases = find_references(
+        arguments.cohort, arguments.predictions, arguments.partition, arguments.format, arguments.grid
+    )
     notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
     if arguments.patients:
         cases, beyond = with_patients(cases, arguments.patients)
@@ -157,6 +162,7 @@ def _score(arguments: argparse.Namespace) -> int:
             cases,
             arguments.predictions,
             arguments.method,
+            grid=arguments.grid,
             folds=folds,
             jobs=arguments.jobs,
             lenient=arguments.lenient,
@@ -165,6 +171,7 @@ def _score(arguments: argparse.Namespace) -> int:
             progress=progress,
             on_problem=lambda problem: _complain(f"warning: {problem}"),
             on_missing=lambda *names: missing.extend(names),
+            on_note=notes.append,
             journal=journal,
         )
     write_cases(arguments.out, frame)
@@ -196,11 +203,20 @@ def _check(arguments: argparse.Namespace) -> int:
     from leaderboard.scoring.references import find_cases, partition_of
     from leaderboard.scoring.submission import check_predictions
 
-    cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition, arguments.format)
+    cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition, arguments.format, arguments.grid)
+    notes: list[str] = []
     with _progress("checking") as progress:
         absent = check_predictions(
-            cases, arguments.predictions, jobs=arguments.jobs, complete=arguments.complete, progress=progress
+            cases,
+            arguments.predictions,
+            grid=arguments.grid,
+            jobs=arguments.jobs,
+            complete=arguments.complete,
+            progress=progress,
+            on_note=notes.append,
         )
+    for note in notes:
+        _complain(f"note: {note}")
     predicted = _count(len(cases) - len(absent), "prediction")
     of = partition_of(arguments.cohort, cases)
     print(f"{arguments.predictions}: {predicted}{f' for {of}' if of else ''} accepted{_missing_note([], absent)}")

@@ -21,7 +21,9 @@ from rich.text import Text
 from leaderboard.cohort.case import PARTITIONS, Case, Partition
 from leaderboard.cohort.formats import Cohort, find_format, scan_cohort
 from leaderboard.errors import InputError
+from leaderboard.io.grids import voxel_fault
 from leaderboard.io.images import Volume, read_volume
+from leaderboard.io.masks import binary_mask
 
 #: Voxel sizes are stored in single precision and were rounded by whoever wrote the maps.
 _SPACING_TOLERANCE = 1e-3
@@ -140,10 +142,10 @@ def check_case(cohort: Cohort, case: Case, patients_file: Path, faults: Sequence
             problems.append(f"{path}: has {found} where {axes} are needed: replace the file")
             continue
         geometry[path] = (volume.data.shape[:3], volume.spacing_mm)
-        fault = _values_fault(volume.data, is_reference=path == case.reference)
-        problems += [f"{path}: {fault}"] if fault else []
+        faults_of_file = [voxel_fault(volume.spacing_mm), _values_fault(volume.data, path, path == case.reference)]
+        problems += [f"{path}: {fault}" for fault in faults_of_file if fault]
         if path == case.reference:
-            lesion_ml = None if fault else lesion_volume_ml(volume)
+            lesion_ml = None if any(faults_of_file) else lesion_volume_ml(volume)
     shape = _most_common([shape for shape, _ in geometry.values()])
     spacing_mm = _most_common([spacing for _, spacing in geometry.values()])
     for path, (own_shape, own_spacing) in geometry.items():
@@ -152,8 +154,8 @@ def check_case(cohort: Cohort, case: Case, patients_file: Path, faults: Sequence
 
 
 def lesion_volume_ml(reference: Volume) -> float:
-    """Volume in mL of a binary mask."""
-    return int(np.count_nonzero(reference.data)) * reference.voxel_ml
+    """Volume in mL of a binary mask, whose values may be rounded (`leaderboard.io.masks.binary_mask`)."""
+    return int(np.count_nonzero(reference.data > 0.5)) * reference.voxel_ml
 
 
 def print_report(report: CheckReport, console: Console) -> None:
@@ -186,16 +188,18 @@ def _table(title: str, cases: Sequence[CaseReport]) -> Table:
     return table
 
 
-def _values_fault(data: np.ndarray, *, is_reference: bool) -> str | None:
+def _values_fault(data: np.ndarray, path: Path, is_reference: bool) -> str | None:
     """What is wrong with an image's values, and what to do; frames of a time series are read one at a time."""
     frames = [data] if data.ndim == 3 else [data[..., frame] for frame in range(data.shape[3])]
     if data.dtype.kind == "f":
         unusable = sum(int(np.count_nonzero(~np.isfinite(frame))) for frame in frames)
         if unusable:
             return f"holds NaN or Inf in {_count(unusable, 'voxel')}: replace the file"
-    if is_reference and not ((data == 0) | (data == 1)).all():
-        found = sorted({float(value) for value in np.unique(data)} - {0.0, 1.0})
-        return f"holds the value {found[0]:g} where a reference is 0 or 1: replace the file"
+    if is_reference:
+        try:
+            frames = [binary_mask(data, path)]
+        except InputError as error:
+            return error.problems[0].removeprefix(f"{path}: ")
     if not any(frame.any() for frame in frames):
         return f"is {'empty' if is_reference else 'zero in every voxel'}: replace the file, or leave the case out"
     return None

@@ -30,9 +30,9 @@ from benchmark.rundir.sealed import read_sealed, write_sealed
 from leaderboard.cohort.case import Case, ImageKind
 from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_first
-from leaderboard.io.grids import affine_of, canonical_spacing, resampled, same_grid, to_canonical
+from leaderboard.io.grids import Grid, affine_of, canonical_spacing, resampled, same_grid, to_canonical
 from leaderboard.io.images import Volume, read_volume
-from leaderboard.io.masks import binary_mask
+from leaderboard.io.masks import read_mask
 
 #: Part of every key: raise it when what is stored changes.
 _LAYOUT = "3"
@@ -261,15 +261,11 @@ def preprocess(case: Case, kinds: Sequence[ImageKind]) -> tuple[dict[str, np.nda
             problems += error.problems
     arrays: dict[str, np.ndarray] = {}
     if case.reference is not None:
-        reference = read_volume(case.reference).data
-        if reference.shape != grid.data.shape:
-            problems.append(f"{case.reference}: shape {reference.shape} where the images have {grid.data.shape}")
-        else:
-            try:
-                # a release stores its ones as 0.99999999977
-                arrays["reference"] = binary_mask(reference, case.reference).astype(np.uint8)
-            except InputError as error:
-                problems += error.problems
+        on = Grid(grid.data.shape, grid.spacing_mm, affine)
+        try:
+            arrays["reference"] = read_mask(case.reference, on).voxels.astype(np.uint8)
+        except InputError as error:
+            problems += error.problems
     if problems:
         raise InputError(problems)
     maps = [image for image, kind in zip(images, kinds, strict=True) if kind.tissue]

@@ -55,10 +55,12 @@ class Listing:
     Attributes:
         members: sound ones with a wanted name.
         problems: what is wrong with others; members that are neither wanted nor dangerous have none.
+        others: paths within the archive of the harmless files that are not wanted, hidden ones apart.
     """
 
     members: list[zipfile.ZipInfo] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
 
 def list_members(archive: Path, wanted: Callable[[str], bool], limits: Limits = Limits()) -> Listing:
@@ -81,7 +83,7 @@ def unpack(
     target: Path,
     wanted: Callable[[str], bool],
     limits: Limits = Limits(),
-) -> tuple[dict[Path, Path], list[str]]:
+) -> tuple[dict[Path, Path], list[str], list[Path]]:
     """Unpack the wanted members into an existing folder.
 
     Args:
@@ -91,7 +93,8 @@ def unpack(
         limits: what it may ask for.
 
     Returns:
-        The file on disk of each path within the archive (``archive.zip/folder/name``), and a line a problem.
+        The file on disk of each path within the archive (``archive.zip/folder/name``), a line a problem, and the
+        paths of the files that are not wanted.
 
     Raises:
         InputError: it is no zip archive, is damaged as a whole, or goes beyond a limit.
@@ -100,22 +103,27 @@ def unpack(
     with _opened(archive, limits) as file:
         listing = _sort_out(archive, file, wanted, limits)
         for number, member in enumerate(listing.members):
-            name = PurePosixPath(member.filename).name
-            path = target / f"{number:05d}{_ending(name)}"
+            inside = path_within(member)
+            path = target / f"{number:05d}{_ending(inside.name)}"
             try:
                 with path.open("wb") as sink:
                     for block in _blocks(file, member):
                         sink.write(block)
             except _DamagedError:
                 path.unlink(missing_ok=True)
-                listing.problems.append(f"{archive / member.filename}: is damaged: pack the archive again")
+                listing.problems.append(f"{archive / inside}: is damaged: pack the archive again")
             except OSError as error:
                 raise InputError(
                     f"{archive}: cannot be unpacked ({error.strerror or error}): make room in {target}"
                 ) from None
             else:
-                files[archive / member.filename] = path
-    return files, listing.problems
+                files[archive / inside] = path
+    return files, listing.problems, [archive / other for other in listing.others]
+
+
+def path_within(member: zipfile.ZipInfo) -> PurePosixPath:
+    """The path of a member; some programs on Windows write it with backslashes."""
+    return PurePosixPath(_name(member))
 
 
 def leads_out(name: str) -> bool:
@@ -168,12 +176,15 @@ def _sort_out(archive: Path, file: zipfile.ZipFile, wanted: Callable[[str], bool
     seen: set[str] = set()
     for member in members:
         problem = _fault(member, wanted, limits)
+        name = _name(member)
         if problem is None and _is_wanted(member, wanted):
-            if member.filename in seen:
+            if name in seen:
                 problem = "is in the archive twice: keep one of them"
             else:
                 listing.members.append(member)
-            seen.add(member.filename)
+            seen.add(name)
+        elif problem is None and not _is_dir(member) and not _is_hidden(path_within(member)):
+            listing.others.append(name)
         if problem:
             listing.problems.append(f"{archive}/{member.filename}: {problem}")
     total = sum(member.file_size for member in listing.members)
@@ -186,25 +197,41 @@ def _sort_out(archive: Path, file: zipfile.ZipFile, wanted: Callable[[str], bool
 
 
 def _is_wanted(member: zipfile.ZipInfo, wanted: Callable[[str], bool]) -> bool:
-    path = PurePosixPath(member.filename)
-    return not member.is_dir() and "__MACOSX" not in path.parts and wanted(path.name)
+    path = path_within(member)
+    return not _is_dir(member) and "__MACOSX" not in path.parts and wanted(path.name)
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return path.name.startswith(".") or "__MACOSX" in path.parts
+
+
+def _is_dir(member: zipfile.ZipInfo) -> bool:
+    return _name(member).endswith("/")
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    return _slashed(member.filename)
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def _fault(member: zipfile.ZipInfo, wanted: Callable[[str], bool], limits: Limits) -> str | None:
     """What is wrong with a member, and the remedy. Members that nobody wants are at fault only if they are hostile."""
-    name = member.filename
+    name = _name(member)
     if not name:
         return "has no name: pack the masks again"
     parts = PurePosixPath(name).parts
-    # zipfile turns the system's own separator into a slash: the name as stored shows it
-    if leads_out(name) or leads_out(member.orig_filename):
-        return "leads out of the archive: pack the masks without absolute paths, '..', '\\' or drives"
+    # zipfile may cut a name: as stored it is checked, too
+    if leads_out(name) or leads_out(_slashed(member.orig_filename)):
+        return "leads out of the archive: pack the masks without absolute paths, '..' or drives"
     mode = member.external_attr >> 16
     if stat.S_ISLNK(mode):
         return "is a link: pack the file that it points to"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is no ordinary file: pack masks alone"
-    if not member.is_dir() and "__MACOSX" not in parts and name.lower().endswith(_ARCHIVES):
+    if not _is_dir(member) and "__MACOSX" not in parts and name.lower().endswith(_ARCHIVES):
         return "is an archive within the archive: pack the masks themselves"
     if not _is_wanted(member, wanted):
         return None

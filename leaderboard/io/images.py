@@ -3,7 +3,8 @@
 NIfTI (``.nii``, ``.nii.gz``) is read through nibabel, MetaImage (``.mha``) and NRRD (``.nrrd``) by `itk_files`.
 
 ISLES 2018 files carry the identity as their affine; the spacing stands in ``pixdim`` alone. `read_volume` therefore
-takes it from the header's zooms and never from the affine.
+takes it from the header's zooms and never from the affine. Lengths come in mm, whatever unit a NIfTI header has them
+in, as ITK reads them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -33,7 +35,12 @@ from leaderboard.io import itk_files
 _READING = contextvars.ContextVar("reading", default=False)
 logging.getLogger("nibabel.global").addFilter(lambda record: not _READING.get())
 _HEADER_BYTES = 348
-_MAGIC = (b"n+1", b"ni1")
+_HEADER_BYTES_2 = 540
+_MAGIC = (b"n+1", b"ni1", b"n+2", b"ni2")
+#: Millimetres in a unit of length, by its code in ``xyzt_units``; without a code lengths are in mm.
+_MM_PER_UNIT = {1: 1e3, 3: 1e-3}
+#: A quaternion up to so much longer than 1 was rounded.
+_LONGEST_QUATERNION = 1.001
 #: What a file may hold before its first voxel (extensions) and after its last; far more is no image.
 _SPARE_BYTES = 1 << 26
 
@@ -45,7 +52,7 @@ class Volume:
     Attributes:
         data: shape (X, Y, Z), or (X, Y, Z, T) for a time series; scaled values, in the stored type where unscaled.
         spacing_mm: size of a voxel along X, Y and Z.
-        header: the NIfTI header; of another format one with its shape, spacing and type, without orientation.
+        header: a NIfTI-1 header in mm; of a file in another format one with its shape, spacing, type and affine.
     """
 
     data: np.ndarray
@@ -74,10 +81,10 @@ def read_volume(path: Path) -> Volume:
             voxels = itk_files.read_voxels(path)
         return Volume(voxels.reshape(shape, order="F"), spacing_mm, header)
     with _faults(path), _stream(path) as stream:
-        spacing_mm = _spacing_mm(path, stream)
+        stored = _stored_header(path, stream)
+        header, spacing_mm = _in_mm(path, stored)
         # a plain file by its name, so that its voxels are mapped into memory
-        image = _image_of(nib.FileHolder(fileobj=stream) if _is_gzip(path) else nib.FileHolder(filename=str(path)))
-        data = np.asanyarray(image.dataobj)
+        data = np.asanyarray(ArrayProxy(stream if _is_gzip(path) else str(path), stored))
         spare = 0
         while isinstance(stream, gzip.GzipFile) and (more := stream.read(1 << 20)):
             spare += len(more)
@@ -87,7 +94,7 @@ def read_volume(path: Path) -> Volume:
         raise InputError(f"{path}: holds {data.dtype} voxels where real numbers are needed: replace the file")
     if not data.dtype.isnative:
         data = data.astype(data.dtype.newbyteorder("="))
-    return Volume(data, spacing_mm, image.header)
+    return Volume(data, spacing_mm, header)
 
 
 def refuse_spare_bytes(path: Path) -> None:
@@ -117,14 +124,9 @@ def read_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, floa
     if itk_files.is_itk_file(path):
         return _itk_geometry(path)
     with _faults(path), _stream(path) as stream:
-        spacing_mm = _spacing_mm(path, stream)
-        image = _image_of(nib.FileHolder(fileobj=stream))
-    return _axes(path, image.shape), spacing_mm, image.header
-
-
-def _image_of(file: nib.FileHolder) -> nib.Nifti1Image:
-    """The image in a file, its voxels unread, whatever its name (nibabel's own `load` guesses at other spellings)."""
-    return nib.Nifti1Image.from_file_map({"header": nib.FileHolder(), "image": file})
+        stored = _stored_header(path, stream)
+        header, spacing_mm = _in_mm(path, stored)
+    return _axes(path, stored.get_data_shape()), spacing_mm, header
 
 
 def _is_gzip(path: Path) -> bool:
@@ -133,17 +135,25 @@ def _is_gzip(path: Path) -> bool:
 
 def _itk_geometry(path: Path) -> tuple[tuple[int, ...], tuple[float, float, float], nib.Nifti1Header]:
     with _faults(path):
-        stored_shape, spacing_mm, dtype = itk_files.read_header(path)
+        stored_shape, spacing_mm, dtype, affine = itk_files.read_header(path)
     shape = _axes(path, stored_shape)
     dx, dy, dz = spacing_mm[:3]
     _refuse_size(path, (dx, dy, dz))
+    header = _plain_header(shape, dtype)
+    header["pixdim"][1:4] = dx, dy, dz
+    header.set_xyzt_units("mm")
+    if affine is not None:
+        with np.errstate(over="ignore"):
+            header.set_sform(affine, code=1)
+    return shape, (dx, dy, dz), header
+
+
+def _plain_header(shape: tuple[int, ...], dtype: np.dtype) -> nib.Nifti1Header:
     header = nib.Nifti1Header()
     header.set_data_dtype(dtype)
     # assigned, as nibabel's setters refuse what NIfTI-1 cannot hold
     header["dim"][0], header["dim"][1 : len(shape) + 1] = len(shape), np.clip(shape, 0, 32767)
-    header["pixdim"][1:4] = dx, dy, dz
-    header.set_xyzt_units("mm")
-    return shape, (dx, dy, dz), header
+    return header
 
 
 def _stream(path: Path) -> BinaryIO | gzip.GzipFile:
@@ -151,15 +161,66 @@ def _stream(path: Path) -> BinaryIO | gzip.GzipFile:
     return gzip.open(path) if _is_gzip(path) else path.open("rb")
 
 
-def _spacing_mm(path: Path, stream: BinaryIO | gzip.GzipFile) -> tuple[float, float, float]:
-    """Voxel size as stored (nibabel would make 1 mm of a size of 0), leaving `stream` at its start."""
-    header = nib.Nifti1Header(stream.read(_HEADER_BYTES), check=False)
-    stream.seek(0)
-    dx, dy, dz = (abs(float(size)) for size in header["pixdim"][1:4])
-    if header["magic"] in _MAGIC:
-        _refuse_size(path, (dx, dy, dz))
+def _stored_header(path: Path, stream: BinaryIO | gzip.GzipFile) -> nib.Nifti1Header:
+    """The header of a NIfTI-1 or NIfTI-2 file as stored; what nibabel would mend in silence is refused before."""
+    head = stream.read(_HEADER_BYTES)
+    kind = nib.Nifti1Header
+    if _HEADER_BYTES_2 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+        kind = nib.Nifti2Header
+        head += stream.read(_HEADER_BYTES_2 - _HEADER_BYTES)
+    header = kind(head, check=False)
+    if header["magic"].item().rstrip(b"\0\r\n\032") in _MAGIC:
+        _refuse_size(path, _sizes(header))
         if header["vox_offset"] > _SPARE_BYTES:
             raise InputError(f"{path}: is truncated or damaged: copy or unpack it again")
+        if not header["vox_offset"] >= kind.single_vox_offset:
+            raise InputError(
+                f"{path}: says that its voxels begin within its header, at byte {header['vox_offset']:g}: correct "
+                f"vox_offset in its header (a file without extensions has {kind.single_vox_offset}), or write it again"
+            )
+    stream.seek(0)
+    return kind.from_fileobj(stream)
+
+
+def _in_mm(path: Path, stored: nib.Nifti1Header) -> tuple[nib.Nifti1Header, tuple[float, float, float]]:
+    """A stored header as NIfTI-1 in mm, its quaternion no longer than 1, and the voxel size."""
+    header = _first_form(stored) if isinstance(stored, nib.Nifti2Header) else stored.copy()
+    scale = _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7)
+    if scale:
+        with np.errstate(over="ignore"):
+            header["pixdim"][1:4] *= scale
+            for name in ("srow_x", "srow_y", "srow_z", "qoffset_x", "qoffset_y", "qoffset_z"):
+                header[name] = header[name] * scale
+        _refuse_size(path, _sizes(header))
+        header["xyzt_units"] = (int(header["xyzt_units"]) & ~7) | 2
+    if header["qform_code"] > 0:
+        parts = ("quatern_b", "quatern_c", "quatern_d")
+        length = math.sqrt(sum(float(header[name]) ** 2 for name in parts))
+        if 1 < length <= _LONGEST_QUATERNION:
+            for name in parts:
+                header[name] = float(header[name]) / length
+        elif length > 1 and not header["sform_code"] > 0:
+            raise InputError(
+                f"{path}: its header has a quaternion of length {length:.4g}, which is no rotation: correct the qform"
+            )
+    return header, _sizes(header)
+
+
+def _first_form(stored: nib.Nifti2Header) -> nib.Nifti1Header:
+    """A NIfTI-2 header as NIfTI-1."""
+    header = _plain_header(stored.get_data_shape(), stored.get_data_dtype())
+    for name in (
+        "pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",
+        "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z",
+    ):  # fmt: skip
+        with np.errstate(over="ignore"):
+            header[name] = stored[name]
+    return header
+
+
+def _sizes(header: nib.Nifti1Header) -> tuple[float, float, float]:
+    """Voxel size as it stands there (nibabel would make 1 mm of a size of 0)."""
+    dx, dy, dz = (abs(float(size)) for size in header["pixdim"][1:4])
     return dx, dy, dz
 
 
@@ -171,14 +232,13 @@ def _refuse_size(path: Path, spacing_mm: tuple[float, float, float]) -> None:
 
 
 def _axes(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape as X, Y, Z or X, Y, Z, T: ISLES 2017 stores its time series as X, Y, Z, 1, T."""
-    if len(shape) == 5 and shape[3] == 1:
-        shape = (*shape[:3], shape[4])
-    if len(shape) not in (3, 4):
+    """The shape as X, Y, Z or X, Y, Z, T, without further axes of length 1: ISLES 2017 has X, Y, Z, 1, T."""
+    found = (*shape[:3], *(size for size in shape[3:] if size != 1)) if len(shape) > 4 else tuple(shape)
+    if len(found) not in (3, 4):
         raise InputError(f"{path}: has {len(shape)} axes where 3 are needed: replace the file")
-    if min(shape) < 1:
+    if min(found) < 1:
         raise InputError(f"{path}: has no voxels (shape {' x '.join(map(str, shape))}): replace the file")
-    return tuple(shape)
+    return found
 
 
 @contextlib.contextmanager

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 _READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
 #: What a header calls the voxel size, by the file's ending.
 SPACING_FIELD = {".mha": "ElementSpacing", ".nrrd": "the spacings or space directions"}
+#: What a header tells directions or an origin with.
+_PLACE = {
+    ".mha": re.compile(rb"^\s*(TransformMatrix|Rotation|Orientation|Offset|Position|Origin)\s*=", re.M),
+    ".nrrd": re.compile(rb"^space (directions|origin):", re.M),
+}
 _DAMAGED = "is truncated or damaged: copy or unpack it again"
 _DAMAGED_HEADER = "has a damaged header: copy or write it again"
 _NRRD_MAGIC = re.compile(rb"NRRD\d{4}\r?\n")
@@ -52,15 +57,21 @@ def ending_of(head: bytes) -> str | None:
     return ".mha" if re.search(rb"^NDims *=", head, re.M) and re.search(rb"^DimSize *=", head, re.M) else None
 
 
-def read_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...], np.dtype]:
-    """Shape (X, Y, Z, ...), voxel size along each axis in mm, and type of a voxel.
+def read_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...], np.dtype, np.ndarray | None]:
+    """Shape (X, Y, Z, ...), voxel size along each axis in mm, type of a voxel, and affine.
+
+    The affine (4 x 4) is in NIfTI's axes (right, front, head), which ITK's are turned to; None where the file tells
+    neither directions nor an origin.
 
     Raises:
         InputError: the file is no such image, keeps its voxels elsewhere or as text, or they are not real numbers.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        return _opened(path, file.read(_LONGEST_HEADER))[1:]
+        content = file.read(_LONGEST_HEADER)
+    reader, shape, dtype = _opened(path, content)
+    tells = _PLACE[path.suffix.lower()].search(_parted(path.suffix.lower(), content)[0])
+    return shape, tuple(map(abs, reader.GetSpacing())), dtype, _affine(reader) if tells else None
 
 
 def read_voxels(path: Path) -> np.ndarray:
@@ -73,7 +84,7 @@ def read_voxels(path: Path) -> np.ndarray:
     import SimpleITK as sitk
 
     content = path.read_bytes()
-    reader, shape, _, dtype = _opened(path, content)
+    reader, shape, dtype = _opened(path, content)
     fault = _voxel_fault(path.suffix.lower(), content, math.prod(shape) * dtype.itemsize)
     if fault is None:
         with _silent_stderr(), contextlib.suppress(RuntimeError):
@@ -81,8 +92,20 @@ def read_voxels(path: Path) -> np.ndarray:
     raise InputError(f"{path}: {fault or _DAMAGED}")
 
 
-def _opened(path: Path, content: bytes) -> tuple[ImageFileReader, tuple[int, ...], tuple[float, ...], np.dtype]:
-    """A reader of a file whose header is sound, and what the header says: shape, spacing in mm, type."""
+def _affine(reader: ImageFileReader) -> np.ndarray | None:
+    """Where voxels lie, in NIfTI's axes; None where there are fewer than three axes."""
+    axes = reader.GetDimension()
+    if axes < 3:
+        return None
+    direction = np.reshape(reader.GetDirection(), (axes, axes))[:3, :3]
+    affine = np.eye(4)
+    affine[:3, :3] = direction * np.asarray(reader.GetSpacing()[:3])
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _opened(path: Path, content: bytes) -> tuple[ImageFileReader, tuple[int, ...], np.dtype]:
+    """A reader of a file whose header is sound, and what the header says: shape and type."""
     ending = path.suffix.lower()
     if fault := (_metaimage_fault if ending == ".mha" else _nrrd_fault)(content):
         raise InputError(f"{path}: {fault}")
@@ -99,9 +122,15 @@ def _opened(path: Path, content: bytes) -> tuple[ImageFileReader, tuple[int, ...
         dtype = sitk.GetArrayViewFromImage(sitk.Image([1, 1], reader.GetPixelID())).dtype
     except RuntimeError:
         raise InputError(f"{path}: {_DAMAGED_HEADER}") from None
-    if reader.GetNumberOfComponents() != 1 or dtype.kind not in "iuf":
-        raise InputError(f"{path}: holds voxels that are not single real numbers: write one channel")
-    return reader, reader.GetSize(), tuple(map(abs, reader.GetSpacing())), dtype
+    components = reader.GetNumberOfComponents()
+    if components != 1:
+        raise InputError(
+            f"{path}: has {components} numbers in each voxel where one is needed: write the one that is meant, "
+            "sitk.VectorIndexSelectionCast(image, 0) for the first"
+        )
+    if dtype.kind not in "iuf":
+        raise InputError(f"{path}: holds voxels that are not real numbers: write real numbers")
+    return reader, reader.GetSize(), dtype
 
 
 def _metaimage_fault(content: bytes) -> str | None:

@@ -4,71 +4,138 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from leaderboard.errors import InputError
-from leaderboard.io.images import read_geometry, read_volume
+from leaderboard.io import GridRule
+from leaderboard.io.grids import Grid, is_turned, read_grid, turn_between, turned, voxel_fault
+from leaderboard.io.images import read_volume
 
 #: Voxel sizes that differ by more than this are different grids.
 SPACING_TOLERANCE_MM = 1e-3
-#: A mask stored with a scale factor has ones that read 0.9999999.
-LABEL_TOLERANCE = 1e-5
+#: What rounds to 0 or 1 within this is a label: masks are stored with scale factors, or resampled.
+LABEL_TOLERANCE = 1e-3
 #: ISLES 2018 headers have the identity as their affine and the voxel size in pixdim: a mask written with the affine
 #: alone loses it.
 HEADER_REMEDY = (
-    "write the mask with the case's own header, nib.Nifti1Image(mask.astype('uint8'), ref.affine, ref.header)"
+    "write the mask with the case's own header: image.CopyInformation(ref) in SimpleITK, in nibabel "
+    "nib.Nifti1Image(mask.astype('uint8'), ref.affine, ref.header)"
 )
+#: Where only the header may be wrong.
+INDEX_REMEDY = "; if its voxels are in the case's own order, the leaderboard's --grid index takes it as it is"
 #: A mask of another shape than its case's is read for its labels up to this size, twelve times the largest of ISLES.
 CHECKED_VOXELS = 1 << 24
 
 
-def read_mask(
-    path: Path, shape: tuple[int, ...] | None = None, spacing_mm: tuple[float, float, float] | None = None
-) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Read a binary mask, which must lie on the given grid.
+@dataclass(frozen=True)
+class Mask:
+    """A binary mask."""
+
+    voxels: np.ndarray  #: boolean, shape (X, Y, Z); in the order of axes of the case where it was read for one
+    grid: Grid  #: as stored
+    was_turned: bool = False  #: its axes are stored in another order than the case's, or run the other way
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Size of a voxel along X, Y and Z as stored."""
+        return self.grid.spacing_mm
+
+
+def read_mask(path: Path, case: Grid | None = None, rule: GridRule = "auto") -> Mask:
+    """Read a binary mask: a reference on any possible grid, or a prediction, which must lie on the grid of its case.
 
     The header is looked at before any voxel is read, so that a file cannot claim more memory than its case has voxels,
     or `CHECKED_VOXELS` where its shape is wrong. One volume with a fourth axis of length 1 is a mask.
 
-    Returns:
-        The mask, boolean, shape (X, Y, Z), and its spacing in mm, from the header and never from the affine.
+    Args:
+        path: the file.
+        case: the grid of its case; None for a reference.
+        rule: how grids are compared, see `GridRule`.
 
     Raises:
         InputError: the file is damaged, not on the grid or no mask of {0, 1}; with all that is wrong.
     """
-    found_shape, found_spacing, _ = read_geometry(path)
-    if found_shape[3:] == (1,):
-        found_shape = found_shape[:3]
-    problems = _shape_faults(path, found_shape, shape)
-    readable = not problems or math.prod(found_shape) <= CHECKED_VOXELS
-    if spacing_mm is not None and not np.allclose(found_spacing, spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
-        problems.append(
-            f"{path}: has the voxel size {_times(found_spacing)} mm where the case has {_times(spacing_mm)} mm: "
-            f"{HEADER_REMEDY}"
-        )
-    if readable:
+    grid = _of_volume(read_grid(path))
+    turn, faults = _placed(grid, case, rule) if case else (None, _own_faults(grid))
+    problems = [f"{path}: {fault}" for fault in faults]
+    expected = math.prod(case.shape[:3]) if case else None
+    if math.prod(grid.shape) <= CHECKED_VOXELS or math.prod(grid.shape) == expected or not problems:
         try:
-            mask = binary_mask(read_volume(path).data, path)
+            voxels = binary_mask(read_volume(path).data, path)
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    return mask.reshape(found_shape), found_spacing
+    voxels = voxels.reshape(grid.shape)
+    if turn is None or not is_turned(turn):
+        return Mask(voxels, grid)
+    return Mask(turned(voxels, turn), grid, was_turned=True)
 
 
-def _shape_faults(path: Path, found: tuple[int, ...], shape: tuple[int, ...] | None) -> list[str]:
-    """What is wrong with the shape of a mask, where the case has `shape` (None: any of three axes will do)."""
-    if len(found) != 3:
-        expected = f"the case has {_times(shape)}" if shape else "a mask has three axes"
-        return [f"{path}: has the shape {_times(found)} where {expected}: write one 3-D volume"]
-    if shape is not None and found != shape:
-        return [
-            f"{path}: has the shape {_times(found)} where the case has {_times(shape)}: "
-            "resample the mask to the case's own grid"
+def fits(own: Grid, case: Grid, rule: GridRule = "auto") -> bool:
+    """Whether a mask with a grid of its own would be scored on the grid of a case."""
+    return not _placed(_of_volume(own), case, rule)[1]
+
+
+def _of_volume(grid: Grid) -> Grid:
+    """The grid of a mask without a fourth axis of length 1."""
+    return Grid(grid.shape[:3], grid.spacing_mm, grid.affine) if grid.shape[3:] == (1,) else grid
+
+
+def _own_faults(grid: Grid) -> list[str]:
+    """What is wrong with the grid of a reference."""
+    if len(grid.shape) != 3:
+        return [f"has the shape {_times(grid.shape)} where a mask has three axes: write one 3-D volume"]
+    return [fault] if (fault := voxel_fault(grid.spacing_mm)) else []
+
+
+def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, list[str]]:
+    """How a mask is turned onto the grid of its case (None: as it is), and what is wrong with its grid."""
+    case = Grid(case.shape[:3], case.spacing_mm, case.affine)
+    if len(own.shape) != 3:
+        return None, [
+            f"has the shape {_times(own.shape)} where the case has {_times(case.shape)}: write one 3-D volume"
         ]
-    return []
+    if rule == "index":
+        return None, _shape_faults(own, case)
+    if own.affine is not None and case.affine is not None:
+        turn = turn_between(own.affine, own.shape, case)
+        return turn, [] if turn is not None else _apart(own, case)
+    if rule == "affine":
+        lacking = "its header" if own.affine is None else "the header of its case"
+        return None, [
+            f"cannot be compared by place, {lacking} tells none (an affine of its own voxel size): {HEADER_REMEDY}, or "
+            "say --grid auto"
+        ]
+    faults = _shape_faults(own, case)
+    if not np.allclose(own.spacing_mm, case.spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
+        faults.append(
+            f"has the voxel size {_times(own.spacing_mm)} mm where the case has {_times(case.spacing_mm)} mm: "
+            f"{HEADER_REMEDY}{'' if faults else INDEX_REMEDY}"
+        )
+    return None, faults
+
+
+def _apart(own: Grid, case: Grid) -> list[str]:
+    """What is wrong with a mask whose voxels lie elsewhere than those of its case."""
+    same_shape = own.shape == case.shape
+    if not same_shape and sorted(own.shape) != sorted(case.shape):
+        remedy = "resample the mask to the case's own grid"
+    else:
+        remedy = HEADER_REMEDY + (INDEX_REMEDY if same_shape else "")
+    return [f"lies elsewhere than its case; it has {own}; the case has {case}: {remedy}"]
+
+
+def _shape_faults(own: Grid, case: Grid) -> list[str]:
+    if own.shape == case.shape:
+        return []
+    return [
+        f"has the shape {_times(own.shape)} where the case has {_times(case.shape)}: resample the mask to the case's "
+        "own grid"
+    ]
 
 
 def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
@@ -88,6 +155,7 @@ def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
     wrong = data[~(lesion | background)]
     if wrong.size:
         values = np.unique(wrong)
+        # of four digits no value beyond the tolerance reads 0 or 1
         shown = ", ".join(f"{value:.4g}" for value in values[:5]) + (", ..." if values.size > 5 else "")
         probable = bool(((values > 0) & (values < 1)).all())
         remedy = "threshold the probabilities" if probable else "write 1 for lesion and 0 elsewhere"

@@ -13,6 +13,7 @@ from leaderboard.errors import InputError
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
 from leaderboard.report import BANNER, DEFAULT_TITLE, SYNTHETIC
 from leaderboard.report.published import PUBLISHED
+from leaderboard.scoring.arguments import add_grid
 
 
 def add_report(parser: Parser) -> None:
@@ -26,6 +27,7 @@ def add_report(parser: Parser) -> None:
     parser.older = {"--images": "--cohort", "--reference": "--cohort"}
     parser.add_argument("--partition", choices=PARTITIONS, help="of a cohort with both (default: training)")
     parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
+    add_grid(parser)
     parser.add_argument(
         "--predictions",
         type=_named_path,
@@ -96,6 +98,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         notes=dict(arguments.note),
         images=images,
         predictions=places,
+        grid=arguments.grid,
         published=read_published(arguments.published) if arguments.published else None,
     )
     page = write_page(arguments.out, html)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.formats import Cohort
+from leaderboard.io import GridRule
+from leaderboard.io.grids import canonical_spacing, to_canonical
 from leaderboard.report.content import Content
 from leaderboard.report.scored_masks import Files, Row, read_reference, read_scored
 from leaderboard.report.slices import best_slice, covered_in_words, crop, read_background
@@ -48,16 +50,18 @@ def exemplary(content: Content, method: str) -> Iterator[Example]:
         yield Example(" and ".join(names), str(records[row]["case"]), records[row], float(dice[row]))
 
 
-def take_picture(method: str, example: Example, case: Case, files: Files, cohort: Cohort) -> Picture:
-    """The slice of a case with the most reference, with both outlines.
+def take_picture(method: str, example: Example, case: Case, files: Files, cohort: Cohort, rule: GridRule) -> Picture:
+    """The axial slice of a case with the most reference, with both outlines.
 
     Raises:
         InputError: a file to draw is at fault, or is not the one that was scored.
     """
-    lesion, spacing_mm = read_reference(case, example.row)
-    predicted = read_scored(method, example.row, lesion, spacing_mm, files)
+    stored = read_reference(case, example.row)
+    affine = stored.grid.affine
+    predicted = to_canonical(read_scored(method, example.row, stored, files, rule), affine)
+    lesion, spacing_mm = to_canonical(stored.voxels, affine), canonical_spacing(stored.spacing_mm, affine)
     number = best_slice(lesion, predicted)
-    background, window = read_background(case, cohort, lesion.shape, number)
+    background, window = read_background(case, cohort, stored.grid, number)
     reference, prediction = lesion[..., number], predicted[..., number]
     plane = crop(background, reference | prediction, spacing_mm[:2], window)
     count, status = lesion.shape[2], str(example.row["status"])

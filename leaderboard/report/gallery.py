@@ -8,6 +8,8 @@ import numpy as np
 
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.formats import Cohort
+from leaderboard.io import GridRule
+from leaderboard.io.grids import Grid, canonical_spacing, to_canonical
 from leaderboard.report.content import Content
 from leaderboard.report.scored_masks import Find, read_reference, read_scored
 from leaderboard.report.slices import best_slice, covered_in_words, crop, read_background
@@ -44,13 +46,14 @@ class View:
 
 @dataclass
 class _Slice:
-    """The part of a case that is kept until every method was read: one slice of everything, masks of shape (X, Y)."""
+    """The part of a case that is kept until every method was read: an axial slice of everything, masks (X, Y)."""
 
     case: Case
     number: int
     count: int
     reference: np.ndarray
     pixel_mm: tuple[float, float]
+    grid: Grid
     masks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -76,9 +79,10 @@ def choose_cases(content: Content) -> list[str]:
 class Gallery:
     """Collects the masks of a few cases, method by method, and draws them at the end."""
 
-    def __init__(self, content: Content, cohort: Cohort) -> None:
+    def __init__(self, content: Content, cohort: Cohort, rule: GridRule = "auto") -> None:
         self.content = content
         self.cohort = cohort
+        self.rule = rule
         self.cases = choose_cases(content)
         self._slices: dict[str, _Slice] = {}
 
@@ -89,12 +93,14 @@ class Gallery:
             InputError: a file is at fault, or is not the one that was scored.
         """
         row = self.content.row(method, name)
-        lesion, spacing_mm = read_reference(case, row)
-        mask = read_scored(method, row, lesion, spacing_mm, find(name))
+        stored = read_reference(case, row)
+        affine = stored.grid.affine
+        mask = to_canonical(read_scored(method, row, stored, find(name), self.rule), affine)
         if name not in self._slices:
+            lesion, spacing_mm = to_canonical(stored.voxels, affine), canonical_spacing(stored.spacing_mm, affine)
             number = best_slice(lesion, lesion)
             kept = np.ascontiguousarray(lesion[..., number])
-            self._slices[name] = _Slice(case, number, lesion.shape[2], kept, spacing_mm[:2])
+            self._slices[name] = _Slice(case, number, lesion.shape[2], kept, spacing_mm[:2], stored.grid)
         found = self._slices[name]
         found.masks[method] = np.ascontiguousarray(mask[..., found.number])
 
@@ -116,8 +122,7 @@ class Gallery:
 
     def _draw(self, found: _Slice, name: str, dice: float) -> View:
         where = f"{found.case.name}, slice {found.number + 1} of {found.count}"
-        shape = (*found.reference.shape, found.count)
-        background, window = read_background(found.case, self.cohort, shape, found.number)
+        background, window = read_background(found.case, self.cohort, found.grid, found.number)
         everything = np.logical_or.reduce([found.reference, *found.masks.values()])
         plane = crop(background, everything, found.pixel_mm, window)
         reference = plane.outlined(found.reference, "reference", f"{name}r")

@@ -13,6 +13,7 @@ from leaderboard.cases import require
 from leaderboard.cohort.formats import Cohort
 from leaderboard.columns import CASE_COLUMNS, CORE_METRICS, METRICS, STATUSES
 from leaderboard.errors import InputError
+from leaderboard.io import GridRule
 from leaderboard.io.images import write_text
 from leaderboard.ranking.ranks import Analysis
 from leaderboard.ranking.schemes import SCHEMES
@@ -82,6 +83,7 @@ def render_page(
     notes: Mapping[str, str] | None = None,
     images: Cohort | None = None,
     predictions: Mapping[str, Predictions] | None = None,
+    grid: GridRule = "auto",
     published: Published | None = None,
     sections: Sequence[Section] = (),
 ) -> str:
@@ -95,6 +97,7 @@ def render_page(
         images: the cohort that was scored; with `predictions`, the page shows slices.
         predictions: by method, where its masks are: a folder, several folders (one per fold), or a function from a
             case's name to its file. A method without them gets no pictures.
+        grid: how the grids of predictions and references were compared when they were scored.
         published: a quoted table (`published.read_published`), which gets a section of its own.
         sections: further sections.
 
@@ -106,7 +109,7 @@ def render_page(
     if empty := [name for name in CORE_METRICS if name not in analysis.matrices.values]:
         raise InputError(f"the page needs values in the columns {', '.join(empty)}: score the predictions again")
     content, notes = Content(analysis), notes or {}
-    pictures = take_pictures(content, images, predictions) if images and predictions else Pictures()
+    pictures = take_pictures(content, images, predictions, grid) if images and predictions else Pictures()
     cited, script = citation(notes), page_files.script()
     values = {
         "title": heading,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from leaderboard.cohort.formats import Cohort
 from leaderboard.errors import InputError
+from leaderboard.io import GridRule
 from leaderboard.report.content import Content
 from leaderboard.report.examples import Picture, exemplary, take_picture
 from leaderboard.report.gallery import Gallery, View
@@ -25,7 +26,9 @@ class Pictures:
     notes: tuple[str, ...] = ()  #: one line for everything that is not pictured
 
 
-def take_pictures(content: Content, cohort: Cohort, predictions: Mapping[str, Predictions]) -> Pictures:
+def take_pictures(
+    content: Content, cohort: Cohort, predictions: Mapping[str, Predictions], rule: GridRule = "auto"
+) -> Pictures:
     """The pictures of the methods that have predictions.
 
     Only what was scored is drawn: masks are read as `leaderboard check` reads them, and Dice and reference volume are
@@ -35,13 +38,14 @@ def take_pictures(content: Content, cohort: Cohort, predictions: Mapping[str, Pr
         content: the ranking.
         cohort: with the references and images.
         predictions: by method.
+        rule: how the grids of predictions and references were compared when they were scored.
 
     Raises:
         InputError: a file to draw is at fault, or is not the one that was scored; with every problem.
     """
     by_name = {case.name: case for case in cohort.cases}
     examples: list[Picture] = []
-    gallery = Gallery(content, cohort)
+    gallery = Gallery(content, cohort, rule)
     notes: list[str] = []
     problems: list[str] = []
     for method in content.methods:
@@ -58,7 +62,7 @@ def take_pictures(content: Content, cohort: Cohort, predictions: Mapping[str, Pr
                         continue
                     try:
                         case = with_reference(by_name, example.case, cohort)
-                        examples.append(take_picture(method, example, case, find(example.case), cohort))
+                        examples.append(take_picture(method, example, case, find(example.case), cohort, rule))
                     except InputError as error:
                         problems += error.problems
                 for name in gallery.cases if method in content.shown else ():

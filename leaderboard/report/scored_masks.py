@@ -12,7 +12,8 @@ import numpy as np
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.formats import Cohort
 from leaderboard.errors import InputError
-from leaderboard.io.masks import read_mask
+from leaderboard.io import GridRule
+from leaderboard.io.masks import Mask, read_mask
 from leaderboard.ranking.reading import VOLUME_TOLERANCE
 from leaderboard.scoring.metrics import crop_to_joint_box, overlap, volumes
 from leaderboard.scoring.submission import match_predictions, open_submission
@@ -62,38 +63,40 @@ def opened_predictions(predictions: Predictions, cases: Sequence[Case]) -> Itera
         yield lambda name: files.get(name, ())
 
 
-def read_reference(case: Case, row: Row) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """The reference of a case and the size of its voxels in mm.
+def read_reference(case: Case, row: Row) -> Mask:
+    """The reference of a case.
 
     Raises:
         InputError: it is damaged, or is not the one that was scored.
     """
     if case.reference is None:
         raise InputError(f"{case.name}: has no reference")
-    lesion, spacing_mm = read_mask(case.reference)
-    volume, tabled = volumes(lesion, lesion, spacing_mm)["reference_ml"], float(row["reference_ml"])
+    reference = read_mask(case.reference)
+    volume = volumes(reference.voxels, reference.voxels, reference.spacing_mm)["reference_ml"]
+    tabled = float(row["reference_ml"])
     if abs(volume - tabled) > VOLUME_TOLERANCE * max(volume, tabled):
         raise InputError(
             f"{case.reference}: holds {volume:g} mL where the table has {tabled:g} mL for {case.name}: give the "
             "cohort, and with --partition the part of it, that was scored"
         )
-    return lesion, spacing_mm
+    return reference
 
 
-def read_scored(
-    method: str,
-    row: Row,
-    lesion: np.ndarray,
-    spacing_mm: tuple[float, float, float],
-    files: Files,
-) -> np.ndarray:
-    """The mask that was scored; an empty one if the table counts the case as missing.
+def read_scored(method: str, row: Row, reference: Mask, files: Files, rule: GridRule) -> np.ndarray:
+    """The mask that was scored, in the order of axes of its reference; an empty one where the case counts as missing.
+
+    Args:
+        method: whose mask.
+        row: of the case.
+        reference: of the case.
+        files: the method's predictions of it.
+        rule: how their grids were compared when they were scored.
 
     Raises:
         InputError: there is none or more than one, it is damaged, or it was not the one that was scored.
     """
     missing = row["status"] == "missing"
-    nothing = np.zeros_like(lesion)
+    lesion, nothing = reference.voxels, np.zeros_like(reference.voxels)
     if missing and len(files) != 1:  # none, or several, which a lenient scoring counts as missing
         return nothing
     if not files:
@@ -106,7 +109,7 @@ def read_scored(
         raise InputError(f"{files[0][0]}: {row['case']} is predicted again by {others}: give the one that was scored")
     shown, path = files[0]
     try:
-        mask = read_mask(path, lesion.shape, spacing_mm)[0]
+        mask = read_mask(path, reference.grid, rule).voxels
     except InputError as error:
         if missing:  # a lenient scoring refused it as well
             return nothing

@@ -13,6 +13,7 @@ import numpy as np
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.formats import Cohort
 from leaderboard.errors import InputError
+from leaderboard.io.grids import Grid, affine_of, resampled, same_grid, to_canonical
 from leaderboard.io.images import read_volume
 
 _JPEG_QUALITY = 82
@@ -59,14 +60,14 @@ class Plane:
 
 
 def read_background(
-    case: Case, cohort: Cohort, shape: tuple[int, ...], number: int
+    case: Case, cohort: Cohort, grid: Grid, number: int
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """A slice of the image to draw on, shape (X, Y), and the values shown black and white.
+    """An axial slice of the image to draw on, shape (X, Y), and the values shown black and white.
 
     Args:
         case: the case.
         cohort: which says which image to show.
-        shape: of its reference.
+        grid: of its reference; an image on another one is resampled onto it.
         number: of the slice, from 0.
 
     Raises:
@@ -74,14 +75,18 @@ def read_background(
     """
     kind = next((kind for kind in cohort.images if kind.name == cohort.background), None)
     if kind is None:
-        return np.zeros(shape[:2]), None
-    background = read_volume(case.images[kind.name]).data
-    if background.shape != shape:
+        return np.zeros(to_canonical(np.empty(grid.shape, bool), grid.affine).shape[:2]), None
+    volume = read_volume(case.images[kind.name])
+    background, affine = volume.data, affine_of(volume.header, volume.spacing_mm)
+    onto = grid.affine
+    if affine is not None and onto is not None and not same_grid(background.shape, affine, grid.shape, onto):
+        background = resampled(background, affine, grid.shape, onto) if background.ndim == 3 else background
+    if background.shape != grid.shape:
         raise InputError(
             f"{case.images[kind.name]}: differs in shape from the reference of {case.name}: give the cohort that was "
             "scored, undamaged"
         )
-    return np.asarray(background[..., number], dtype=float), kind.shown
+    return np.asarray(to_canonical(background, grid.affine)[..., number], dtype=float), kind.shown
 
 
 def crop(
@@ -90,7 +95,7 @@ def crop(
     """A slice cropped to its content.
 
     Args:
-        plane: shape (X, Y). X runs to the right, Y upwards, as stored.
+        plane: shape (X, Y). X runs to the right, Y upwards.
         lesions: everything that will be outlined, a mask of the same shape.
         pixel_mm: size of a pixel along X and Y.
         window: values shown black and white; None takes the plane's own range.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,13 +13,22 @@ from leaderboard.cases import cases_frame, name_faults
 from leaderboard.cohort.case import Case
 from leaderboard.columns import DATA, SYNTHETIC_DATA
 from leaderboard.errors import InputError
+from leaderboard.io import GridRule
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal
 from leaderboard.scoring.one_case import CaseResult, content_digest, score_files
-from leaderboard.scoring.submission import absence_fault, check_file, match_predictions, open_submission
+from leaderboard.scoring.submission import (
+    absence_fault,
+    check_file,
+    match_predictions,
+    open_submission,
+    turning_note,
+)
 
 #: A reference, and a prediction if there is one.
 _Files = tuple[Path, Path | None]
+#: Beside the measures in a journal: the prediction is turned.
+_TURNED = "was_turned"
 
 
 def score_cases(
@@ -26,6 +36,7 @@ def score_cases(
     predictions: Path,
     method: str,
     *,
+    grid: GridRule = "auto",
     folds: Mapping[str, int] | None = None,
     jobs: int | None = None,
     lenient: bool = False,
@@ -34,6 +45,7 @@ def score_cases(
     progress: Callable[[int, int], None] | None = None,
     on_problem: Callable[[str], None] | None = None,
     on_missing: Callable[[list[str], list[str]], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
     journal: Path | None = None,
 ) -> pd.DataFrame:
     """Score a folder or a zip of predictions against the references of `cases`.
@@ -42,6 +54,7 @@ def score_cases(
         cases: the cases, each with a reference.
         predictions: folder or zip of masks, named as `submission` says.
         method: the method's name.
+        grid: how the grids of predictions and references are compared.
         folds: the fold of each case by name; a case without one has an empty fold.
         jobs: number of processes; None uses all cores as soon as that pays.
         lenient: a prediction that cannot be scored counts as missing instead of stopping everything.
@@ -51,6 +64,7 @@ def score_cases(
         on_problem: called with the line of each problem that `lenient` lets pass.
         on_missing: called with the cases that count as missing: those whose predictions cannot be scored, and those
             without any.
+        on_note: called with a line on masks that are turned, and one on files that are left aside.
         journal: where finished cases are kept, and read from if an earlier scoring of the same bytes was interrupted
             or refused (see `journal`); the table is the same with it and without. The caller removes it once the
             table is written.
@@ -75,6 +89,7 @@ def score_cases(
         raise InputError(problems or ["there are no cases to score: give a cohort with references"])
     with open_submission(predictions) as submission:
         matches = match_predictions(list(submission.files), cases)
+        notes = list(submission.notes)
         tolerated = submission.problems + matches.problems
         shown = [matches.files.get(case.name) for case in cases]
         pairs = [
@@ -82,7 +97,7 @@ def score_cases(
             for case, path in zip(cases, shown, strict=True)
             if case.reference
         ]
-        results = _results(pairs, jobs, progress, journal)
+        results = _results(pairs, grid, jobs, progress, journal)
         rows: list[dict[str, object]] = []
         for case, path, result in zip(cases, shown, results, strict=True):
             problems += result.reference_faults
@@ -103,9 +118,11 @@ def score_cases(
         }
         doubled = [(sound[case], path) for case, paths in matches.doubled.items() if case in sound for path in paths]
         checks = [(reference, submission.files[path]) for reference, path in doubled]
-        found = dict(run_tasks(check_file, checks, jobs=jobs))
+        found = dict(run_tasks(functools.partial(check_file, rule=grid), checks, jobs=jobs))
         for number, (_, path) in enumerate(doubled):
-            tolerated += submission.with_shown_path(found[number], path)
+            tolerated += submission.with_shown_path(found[number].problems, path)
+        turned = [case.name for case, result in zip(cases, results, strict=True) if result.was_turned]
+        notes += turning_note(predictions, turned)
     absent = matches.absent(cases)
     if complete and absent:
         problems.append(absence_fault(predictions, absent))
@@ -117,6 +134,9 @@ def score_cases(
     for problem in tolerated:
         if on_problem:
             on_problem(problem)
+    for note in notes:
+        if on_note:
+            on_note(note)
     if on_missing:
         on_missing([name for name in missing if name not in absent], absent)
     return cases_frame(rows)
@@ -129,6 +149,7 @@ def journal_of(table: Path) -> Path:
 
 def _results(
     pairs: Sequence[_Files],
+    grid: GridRule,
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
     journal_path: Path | None,
@@ -138,17 +159,19 @@ def _results(
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(Journal(journal_path)) if journal_path else None
         if journal and journal.holds_any:
-            for number, digest in run_tasks(content_digest, pairs, jobs=jobs):
+            for number, digest in run_tasks(functools.partial(content_digest, rule=grid), pairs, jobs=jobs):
                 measures = journal.find(digest)
                 if measures is not None:
-                    results[number] = CaseResult(measures, [], [], digest)
+                    kept = {name: value for name, value in measures.items() if name != _TURNED}
+                    results[number] = CaseResult(kept, [], [], digest, _TURNED in measures)
         known = len(results)
         if progress and known:
             progress(known, len(pairs))
         unknown = [number for number in range(len(pairs)) if number not in results]
         report = (lambda done, _: progress(known + done, len(pairs))) if progress else None
-        for place, result in run_tasks(score_files, [pairs[number] for number in unknown], jobs=jobs, progress=report):
+        score = functools.partial(score_files, rule=grid)
+        for place, result in run_tasks(score, [pairs[number] for number in unknown], jobs=jobs, progress=report):
             results[unknown[place]] = result
             if journal and not result.reference_faults and not result.prediction_faults:
-                journal.add(result.digest, result.measures)
+                journal.add(result.digest, result.measures | ({_TURNED: True} if result.was_turned else {}))
     return [results[number] for number in range(len(pairs))]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from leaderboard.errors import InputError
+from leaderboard.io import GridRule
 from leaderboard.io.images import refuse_spare_bytes
 from leaderboard.io.masks import read_mask
 from leaderboard.scoring.metrics import measure
@@ -22,7 +23,8 @@ class CaseResult:
     measures: dict[str, float | str]  #: status and metrics; empty if the reference cannot be read
     reference_faults: list[str]  #: of the reference
     prediction_faults: list[str]  #: of the prediction, which then counts as missing
-    digest: str  #: of the bytes of both files, taken before they were read
+    digest: str  #: of the bytes of both files, taken before they were read, and of how grids are compared
+    was_turned: bool = False  #: the prediction is stored in another order of axes than its reference
 
 
 def score_case(
@@ -53,31 +55,33 @@ def score_case(
     return {"status": status, **measure(prediction, reference, spacing_mm)}
 
 
-def score_files(files: tuple[Path, Path | None]) -> CaseResult:
+def score_files(files: tuple[Path, Path | None], rule: GridRule = "auto") -> CaseResult:
     """Score one case from its reference and its prediction (None if it has none)."""
     reference_path, prediction_path = files
-    digest = content_digest(files)
+    digest = content_digest(files, rule)
     try:
-        reference, spacing_mm = read_mask(reference_path)
+        reference = read_mask(reference_path)
     except InputError as error:
         return CaseResult({}, error.problems, [], digest)
     prediction, faults = None, []
     if prediction_path is not None:
         try:
-            prediction, _ = read_mask(prediction_path, reference.shape, spacing_mm)
+            prediction = read_mask(prediction_path, reference.grid, rule)
         except InputError as error:
             faults = error.problems
-    return CaseResult(score_case(prediction, reference, spacing_mm), [], faults, digest)
+    measures = score_case(prediction.voxels if prediction else None, reference.voxels, reference.spacing_mm)
+    return CaseResult(measures, [], faults, digest, bool(prediction and prediction.was_turned))
 
 
-def content_digest(files: tuple[Path, Path | None]) -> str:
-    """Digest of a reference and a prediction: of their bytes and of the formats that their names tell.
+def content_digest(files: tuple[Path, Path | None], rule: GridRule = "auto") -> str:
+    """Digest of a reference and a prediction: of their bytes, the formats that their names tell, and the grid rule.
 
     A file that cannot be read, or that is far larger than an image, gets a unique digest.
     """
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{_file_digest(path) if path else 'none'}\n".encode())
+    digest.update(rule.encode())
     return digest.hexdigest()
 
 

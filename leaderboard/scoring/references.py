@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from leaderboard.cohort.case import PARTITIONS, Case, Partition
 from leaderboard.cohort.formats import find_format, read_cohort, scan_cohort
 from leaderboard.cohort.names import mask_stem, name_in_table, natural_key
 from leaderboard.cohort.patients import read_patient_file, read_patients
 from leaderboard.errors import InputError, listed
-from leaderboard.io.images import read_geometry
-from leaderboard.io.masks import SPACING_TOLERANCE_MM
+from leaderboard.io import GridRule
+from leaderboard.io.grids import read_grid
+from leaderboard.io.masks import fits
 from leaderboard.io.tables import read_table, shortened, shown
 from leaderboard.scoring.submission import Submission, mask_files, match_predictions, open_submission
 
@@ -22,7 +21,11 @@ _MOST_FOLDS = 10**6
 
 
 def find_references(
-    root: Path, predictions: Path, partition: Partition | None = None, format_name: str | None = None
+    root: Path,
+    predictions: Path,
+    partition: Partition | None = None,
+    format_name: str | None = None,
+    grid: GridRule = "auto",
 ) -> list[Case]:
     """The cases to score: those of `find_cases`, which must hold a reference.
 
@@ -31,11 +34,12 @@ def find_references(
         predictions: they show which partition of a tree is meant if `partition` does not say.
         partition: which partition.
         format_name: as for `find_cases`.
+        grid: as for `find_cases`.
 
     Raises:
         InputError: there is nothing to score against.
     """
-    cases = find_cases(root, predictions, partition, format_name)
+    cases = find_cases(root, predictions, partition, format_name, grid)
     if not any(case.reference for case in cases):
         raise InputError(
             f"{root}: its {cases[0].partition} cases hold no reference: give the folder of their reference masks"
@@ -44,7 +48,11 @@ def find_references(
 
 
 def find_cases(
-    root: Path, predictions: Path, partition: Partition | None = None, format_name: str | None = None
+    root: Path,
+    predictions: Path,
+    partition: Partition | None = None,
+    format_name: str | None = None,
+    grid: GridRule = "auto",
 ) -> list[Case]:
     """The cases of a cohort, or of a flat folder of reference masks.
 
@@ -55,6 +63,7 @@ def find_cases(
             name, or if they name cases of both, the one with their grids.
         partition: which partition.
         format_name: the cohort's format, one of `FORMATS`; None recognises it.
+        grid: how the grids of predictions and cases are compared.
 
     Raises:
         InputError: it is neither, the tree is incomplete, or the predictions fit both partitions.
@@ -65,7 +74,7 @@ def find_cases(
             return cases
     _, found = find_format(root, format_name)
     if partition is None and len(found) > 1:
-        partition = _fitting_partition(root, predictions, format_name)
+        partition = _fitting_partition(root, predictions, format_name, grid)
     return list(read_cohort(root, partition, format_name).cases)
 
 
@@ -74,7 +83,7 @@ def partition_of(root: Path, cases: Sequence[Case]) -> Partition | None:
     return cases[0].partition if _has_cases(root) or any(case.images for case in cases) else None
 
 
-def _fitting_partition(root: Path, predictions: Path, format_name: str | None) -> Partition:
+def _fitting_partition(root: Path, predictions: Path, format_name: str | None, grid: GridRule) -> Partition:
     """The partition of a tree with both that the predictions fit: by name, then by grid.
 
     Raises:
@@ -87,7 +96,7 @@ def _fitting_partition(root: Path, predictions: Path, format_name: str | None) -
     if len(fitting) < 2:
         return fitting[0] if fitting else PARTITIONS[0]
     with open_submission(predictions) as submission:
-        on_grid = {name: _on_grid(named[name], cases[name], submission) for name in fitting}
+        on_grid = {name: _on_grid(named[name], cases[name], submission, grid) for name in fitting}
     for count in (on_grid, {name: len(named[name]) for name in fitting}):
         best = [name for name in fitting if count[name] == max(count.values())]
         if len(best) == 1:
@@ -98,20 +107,17 @@ def _fitting_partition(root: Path, predictions: Path, format_name: str | None) -
     )
 
 
-def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submission) -> int:
-    """How many predictions have the shape and voxel size of the case that they are named after."""
+def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submission, rule: GridRule) -> int:
+    """How many predictions lie on the grid of the case whose name they carry."""
     count = 0
     for case in cases:
         shown = named.get(case.name)
         if shown not in submission.files:
             continue
         try:
-            shape, spacing_mm, _ = read_geometry(case.grid_file)
-            found_shape, found_spacing_mm, _ = read_geometry(submission.files[shown])
+            count += fits(read_grid(submission.files[shown]), read_grid(case.grid_file), rule)
         except (InputError, KeyError):  # the cohort was only scanned: the image may be missing
             continue
-        same = np.allclose(spacing_mm, found_spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM)
-        count += same and shape[:3] == found_shape[:3]
     return count
 
 
@@ -125,7 +131,7 @@ def _has_cases(root: Path) -> bool:
 def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
     """A case for each mask of a folder, named by the file."""
     try:
-        files = mask_files(folder)
+        files = mask_files(folder, nested=False)
     except InputError:
         return []
     partition = partition or ("testing" if "test" in folder.name.lower() else "training")

@@ -1,30 +1,41 @@
 """Predictions as files, in a folder or a zip: which file is whose, and would each be accepted?
 
 A prediction is named ``SMIR.<free name>.<id of the case's CT_MTT>.nii``, ``case_<k>.nii`` or like the reference, and
-ends in ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``. In a folder the masks lie side by side; in a zip they may lie in
-folders. Problems are collected, never raised one by one.
+ends in ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``. In a folder the masks lie side by side or in a folder per case; in
+a zip they may lie in any folders. A mask with a name of its own belongs to the case that its folder is named after.
+What else lies there, such as the files that nnU-Net writes beside its masks, is told and left aside. Problems are
+collected, never raised one by one.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from leaderboard.cohort.case import Case
-from leaderboard.cohort.names import is_mask_file, mask_stem, natural_key, submitted_file, submitted_id
-from leaderboard.errors import InputError, listed
-from leaderboard.io.archive import list_members, unpack
-from leaderboard.io.images import read_geometry
+from leaderboard.cohort.names import (
+    is_mask_file,
+    mask_stem,
+    natural_key,
+    number_of_folder,
+    submitted_file,
+    submitted_id,
+)
+from leaderboard.errors import InputError, listed, printable
+from leaderboard.io import GridRule
+from leaderboard.io.archive import list_members, path_within, unpack
+from leaderboard.io.grids import read_grid, voxel_fault
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
 
 _OTHER_IMAGE = re.compile(
-    r".+\.(?:img|hdr|mhd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
+    r"(?P<stem>.+)\.(?:img|hdr|mhd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
 )
 
 
@@ -53,15 +64,25 @@ class Submission:
 
     Attributes:
         files: where each mask lies on disk, by the path that its owner knows (``masks.zip/case_1.nii``).
-        problems: a line for each entry that is none.
+        problems: a line for each entry that should be one and is not.
+        notes: a line on the files that are left aside, if there are any.
     """
 
     files: dict[Path, Path]
     problems: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def with_shown_path(self, problems: Sequence[str], shown: Path | None) -> list[str]:
         """Problems with a file on disk, told with the path that its owner knows (None: there is no file)."""
         return [] if shown is None else [problem.replace(str(self.files[shown]), str(shown), 1) for problem in problems]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is wrong with a prediction, and whether its axes are stored in another order than its case's."""
+
+    problems: list[str]
+    was_turned: bool = False
 
 
 @contextmanager
@@ -72,32 +93,36 @@ def open_submission(predictions: Path) -> Iterator[Submission]:
         InputError: there is no such folder or zip, it holds no mask, or the zip is damaged or goes beyond a limit.
     """
     if predictions.is_dir():
-        files, problems = _folder(predictions)
-        yield Submission({path: path for path in files}, problems)
+        masks, problems, notes = _folder(predictions)
+        yield Submission({path: path for path in masks}, problems, notes)
         return
     _refuse_unless_zip(predictions)
     with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
-        unpacked, problems = unpack(predictions, Path(folder), _is_ours)
-        masks = {shown: unpacked[shown] for shown in sorted(unpacked, key=_order) if is_mask_file(shown.name)}
-        problems += [_unreadable(shown) for shown in unpacked if shown not in masks]
+        unpacked, problems, others = unpack(predictions, Path(folder), _is_ours)
+        masks, unreadable, notes = _sorted_out(predictions, unpacked, others)
+        problems += unreadable
         if not masks:
             raise InputError(problems or [_nothing(predictions)])
-        yield Submission(masks, problems)
+        yield Submission({shown: unpacked[shown] for shown in masks}, problems, notes)
 
 
-def mask_files(predictions: Path) -> list[Path]:
+def mask_files(predictions: Path, *, nested: bool = True) -> list[Path]:
     """Paths of the masks of a folder or a zip, in natural order; hidden files are ignored, nothing is unpacked.
+
+    Args:
+        predictions: the folder or the zip.
+        nested: whether a folder may have a folder for each case.
 
     Raises:
         InputError: there is no such folder or zip, or it holds none.
     """
     if predictions.is_dir():
-        return _folder(predictions)[0]
+        return _folder(predictions, nested)[0]
     _refuse_unless_zip(predictions)
-    listing = list_members(predictions, lambda name: _is_ours(name) and is_mask_file(name))
+    listing = list_members(predictions, _is_ours)
     if not listing.members:
         raise InputError(listing.problems or [_nothing(predictions)])
-    return sorted((predictions / member.filename for member in listing.members), key=_order)
+    return _sorted_out(predictions, (predictions / path_within(member) for member in listing.members))[0]
 
 
 def _order(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
@@ -105,44 +130,81 @@ def _order(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
     return natural_key(str(path)), str(path)
 
 
-def _folder(folder: Path) -> tuple[list[Path], list[str]]:
-    """Masks of a folder in natural order, and what is wrong with other entries."""
-    masks, problems, unreadable = [], [], []
+def _sorted_out(
+    predictions: Path, masks: Iterable[Path], others: Iterable[Path] = ()
+) -> tuple[list[Path], list[str], list[str]]:
+    """Masks in natural order, a problem for each image that is not read, a note on what is left aside.
+
+    A mask or another image beside a NIfTI file of the same name is the same mask once more.
+    """
+    masks = sorted(masks, key=_order)
+    nifti = {(path.parent, mask_stem(path.name)) for path in masks if _is_nifti(path)}
+    kept, aside, problems = list[Path](), list[Path](), list[str]()
+    for path in masks:
+        double = not _is_nifti(path) and (path.parent, mask_stem(path.name)) in nifti
+        (aside if double else kept).append(path)
+    stems = {(path.parent, mask_stem(path.name)) for path in kept}
+    for path in sorted(others, key=_order):
+        image = _OTHER_IMAGE.fullmatch(path.name)
+        if image and (path.parent, mask_stem(f"{image['stem']}.nii")) not in stems:
+            problems.append(_unreadable(path))
+        else:
+            aside.append(path)
+    if not aside:
+        return kept, problems, []
+    names = listed([str(path.relative_to(predictions)) for path in sorted(aside, key=_order)])
+    are = "1 file beside the masks is" if len(aside) == 1 else f"{len(aside)} files beside the masks are"
+    return kept, problems, [printable(f"{predictions}: {are} left aside: {names}")]
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _folder(folder: Path, nested: bool = True) -> tuple[list[Path], list[str], list[str]]:
+    """Masks of a folder in natural order, what is wrong with other entries, and what is left aside."""
     try:
-        with os.scandir(folder) as found:
-            ours = [entry for entry in found if _is_ours(entry.name)]
-        entries = sorted(ours, key=lambda entry: (natural_key(entry.name), entry.name))
-        for entry in entries:
-            path = folder / entry.name
-            if path.is_dir():
-                continue
-            if not path.is_file():
-                problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
-            elif is_mask_file(entry.name):
-                masks.append(path)
-            else:
-                unreadable.append(_unreadable(path))
-        problems += unreadable
+        masks, others, problems = _entries(folder)
         if not masks:
-            raise InputError(problems or [_nothing(folder, _folder_with_masks(folder))])
+            deeper = _folders_with_masks(folder)
+            per_case = [_entries(path) for path in deeper]
+            if not (nested and len(deeper) > 1 and all(len(inside) == 1 for inside, _, _ in per_case)):
+                unreadable = _sorted_out(folder, (), others)[1]
+                hint = deeper[0] if deeper else None
+                raise InputError([*problems, *unreadable] or [_nothing(folder, hint)])
+            for found, beside, faults in per_case:
+                masks, others, problems = masks + found, others + beside, problems + faults
+        kept, unreadable, notes = _sorted_out(folder, masks, others)
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror or error}): change its permissions") from None
-    return masks, problems
+    return kept, problems + unreadable, notes
 
 
-def _folder_with_masks(folder: Path) -> Path | None:
-    """The first folder within that holds what `folder` should."""
+def _entries(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """The masks of a folder, its other files, and a problem for each entry that only has the name of a mask."""
+    masks, others, problems = list[Path](), list[Path](), list[str]()
+    with os.scandir(folder) as found:
+        names = sorted(entry.name for entry in found if not entry.name.startswith("."))
+    for path in (folder / name for name in names):
+        if path.is_dir():
+            continue
+        ours = is_mask_file(path.name)
+        if path.is_file():
+            (masks if ours else others).append(path)
+        elif ours or _OTHER_IMAGE.fullmatch(path.name):
+            problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
+    return masks, others, problems
+
+
+def _folders_with_masks(folder: Path) -> list[Path]:
+    """The folders within that hold what `folder` should."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return next((path for path in inner if os.access(path, os.R_OK) and _holds_masks(path)), None)
-
-
-def _holds_masks(folder: Path) -> bool:
-    return any(is_mask_file(entry.name) for entry in folder.iterdir())
+    return [path for path in inner if os.access(path, os.R_OK) and any(is_mask_file(e.name) for e in path.iterdir())]
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a file of that name claims to be an image; hidden files are macOS resource forks and the like."""
-    return not name.startswith(".") and bool(is_mask_file(name) or _OTHER_IMAGE.fullmatch(name))
+    """Whether a file of that name claims to be a mask; hidden files are macOS resource forks and the like."""
+    return not name.startswith(".") and is_mask_file(name)
 
 
 def _unreadable(path: Path) -> str:
@@ -178,6 +240,8 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
         stem = mask_stem(path.name)
         image_id = submitted_id(stem)
         case = names.get(stem) or (ids.get(image_id) if image_id else None)
+        if case is None and image_id is None and number_of_folder(stem) is None:
+            case = names.get(mask_stem(path.parent.name))  # case_1/mask.nii.gz
         if case:
             found.setdefault(case, []).append(path)
         elif image_id in foreign:
@@ -225,18 +289,22 @@ def check_predictions(
     cases: Sequence[Case],
     predictions: Path,
     *,
+    grid: GridRule = "auto",
     jobs: int | None = None,
     complete: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Would these predictions be scored as they are? Needs no reference.
 
     Args:
         cases: the cases to predict; the grid of each is that of its reference or else of one of its images.
         predictions: folder or zip of predictions.
+        grid: how the grids of predictions and cases are compared.
         jobs: processes; None takes all cores as soon as that pays.
         complete: a case without a prediction is a problem as well.
         progress: called with (done, total).
+        on_note: called with a line on masks that are turned, and one on files that are left aside.
 
     Returns:
         The names of the cases that have no prediction (they would count as missing).
@@ -251,16 +319,35 @@ def check_predictions(
         shown = [(case, path) for case, path in matches.files.items()]
         shown += [(case, path) for case, paths in matches.doubled.items() for path in paths]
         tasks = [(by_name[case].grid_file, submission.files[path]) for case, path in shown]
-        found = dict(run_tasks(check_file, tasks, jobs=jobs, progress=progress))
+        check = functools.partial(check_file, rule=grid)
+        found = dict(run_tasks(check, tasks, jobs=jobs, progress=progress))
         for number, (_, path) in enumerate(shown):
-            problems += submission.with_shown_path(found[number], path)
+            problems += submission.with_shown_path(found[number].problems, path)
+        turned = [case for number, (case, _) in enumerate(shown) if found[number].was_turned]
+        notes = submission.notes + turning_note(predictions, turned)
     problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
     absent = matches.absent(cases)
     if complete and absent:
         problems.append(absence_fault(predictions, absent))
     if problems:
         raise InputError(problems)
+    for note in notes:
+        if on_note:
+            on_note(note)
     return absent
+
+
+def turning_note(predictions: Path, turned: Sequence[str]) -> list[str]:
+    """A line on the cases whose masks are turned, if there are any."""
+    if not turned:
+        return []
+    masks = "1 mask is stored" if len(turned) == 1 else f"{len(turned)} masks are stored"
+    return [
+        printable(
+            f"{predictions}: {masks} in another order of axes than the case's and turned to that order: "
+            f"{listed(turned)}"
+        )
+    ]
 
 
 def absence_fault(predictions: Path, absent: Sequence[str]) -> str:
@@ -269,12 +356,13 @@ def absence_fault(predictions: Path, absent: Sequence[str]) -> str:
     return f"{predictions}: {len(absent)} of the cases {verb} no prediction ({listed(absent, 10)}): add {noun}"
 
 
-def check_file(task: tuple[Path, Path]) -> list[str]:
+def check_file(task: tuple[Path, Path], rule: GridRule = "auto") -> Checked:
     """What is wrong with a prediction, the second file, on the grid of the first."""
-    grid, prediction = task
+    grid_file, prediction = task
     try:
-        shape, spacing_mm, _ = read_geometry(grid)
-        read_mask(prediction, shape[:3], spacing_mm)
+        grid = read_grid(grid_file)
+        if fault := voxel_fault(grid.spacing_mm):
+            raise InputError(f"{grid_file}: {fault}")
+        return Checked([], read_mask(prediction, grid, rule).was_turned)
     except InputError as error:
-        return error.problems
-    return []
+        return Checked(error.problems)

@@ -181,9 +181,9 @@ def test_a_refused_run_takes_away_what_it_began_and_not_what_was_there(cohort, p
 def test_a_scoring_that_was_killed_continues(cohort, predictions, tmp_path, isles_tree):
     script = (
         "import os, signal\nfrom leaderboard.scoring import folder, one_case\nfrom leaderboard.cli import main\n"
-        "def score_files(files):\n"
+        "def score_files(files, rule):\n"
         "    if 'case_3' in str(files[1]): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return one_case.score_files(files)\n"
+        "    return one_case.score_files(files, rule)\n"
         "folder.score_files = score_files\n"
         f"main(['score', '--reference', {str(cohort)!r}, '--predictions', {str(predictions)!r}, '--method', 'me',"
         f" '--out', {str(tmp_path / 'a.csv')!r}])\n"

@@ -128,7 +128,7 @@ def test_a_map_of_zeros_is_found(cohort):
 @pytest.mark.parametrize(("value", "dtype"), [(2, np.uint8), (255, np.uint8), (-1, np.int16), (0.5, np.float32)])
 def test_a_reference_that_is_not_binary_is_found(cohort, value, dtype):
     path = damaged(cohort, "OT", lambda data, spacing: ((data * np.float64(value)).astype(dtype), spacing))
-    assert only_problem(cohort.root).startswith(f"{path}: holds the value {value} where a reference is 0 or 1: ")
+    assert only_problem(cohort.root).startswith(f"{path}: holds the values {value}, a mask holds 0 and 1 alone: ")
     assert check_cohort(cohort.root).cases[1].lesion_ml is None
 
 
@@ -252,3 +252,23 @@ def test_nothing_of_nibabels_remarks_reaches_the_user(cohort, capfd, caplog):
     assert check_cohort(cohort.root).problems == ()
     assert not caplog.records
     assert "".join(capfd.readouterr()) == ""
+
+
+@pytest.mark.parametrize("value", [0.99999999977, 1.00002, 0.9995])
+def test_a_reference_that_rounds_to_0_and_1_is_sound(cohort, value):
+    sound = check_cohort(cohort.root).cases[1].lesion_ml
+    damaged(cohort, "OT", lambda data, spacing: (np.where(data == 1, value, 1e-9), spacing))
+    report = check_cohort(cohort.root)
+    assert report.problems == ()
+    assert report.cases[1].lesion_ml == sound
+
+
+@pytest.mark.parametrize("size", [0.04, 21.0, 976.0])
+def test_voxels_that_no_scan_has_are_a_problem(cohort, size):
+    for kind in ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT"):
+        damaged(cohort, kind, lambda data, spacing: (data, (size, size, 6.0)))
+    problems = check_cohort(cohort.root).problems
+    assert len(problems) == 6
+    assert all(
+        f"has voxels of {size:g} x {size:g} x 6 mm where 0.05 to 20 mm are possible" in line for line in problems
+    )

@@ -69,7 +69,7 @@ def with_nan(data: np.ndarray) -> np.ndarray:
         ("CT_Tmax", lambda data: data[:-1], (), r"shape \(7, 9, 2\) where CT_MTT has \(8, 9, 2\)"),
         ("CT_Tmax", with_nan, (), "holds NaN or infinite values"),
         ("CT_Tmax", lambda data: data, (1.0, 1.0, 5.0), "spacing .* mm where CT_MTT has"),
-        ("OT", lambda data: data[:, :-1], (), r"shape \(8, 8, 2\) where the images have \(8, 9, 2\)"),
+        ("OT", lambda data: data[:, :-1], (), "has the shape 8 x 8 x 2 where the case has 8 x 9 x 2"),
         ("OT", lambda data: 2 * data, (), "holds the values 2, a mask holds 0 and 1 alone"),
     ],
     ids=["shape", "NaN", "spacing", "reference's shape", "reference's values"],

@@ -77,6 +77,32 @@ def test_an_image_on_its_own_grid_is_resampled_onto_the_references(tmp_path):
     assert np.allclose(inner, along_x, atol=1e-3)
 
 
+@pytest.mark.parametrize("codes", ORDERS[::3])
+def test_a_reference_in_another_order_than_its_images_is_turned_to_theirs(tmp_path, codes):
+    _, plain = preprocessed(trees.isles2022(tmp_path / "plain"), tmp_path / "cache")
+    root = trees.isles2022(tmp_path / "turned")
+    turn(read_cohort(root).cases[0].reference, codes)
+    _, turned = preprocessed(root, tmp_path / "cache")
+    assert (turned.reference == plain.reference).all()
+
+
+@pytest.mark.parametrize("one", [0.99999999977, 1.00002, 0.9991])
+def test_a_reference_that_was_rounded_is_one_of_0_and_1(tmp_path, one):
+    root = trees.isles2022(tmp_path / "cohort")
+    reference = read_cohort(root).cases[0].reference
+    trees.write(reference, np.where(trees.lesion(), one, 1e-9))
+    _, cached = preprocessed(root, tmp_path / "cache")
+    assert (np.asarray(cached.reference).transpose(2, 1, 0) == trees.lesion()).all()
+
+
+def test_a_reference_that_lies_elsewhere_is_refused(tmp_path):
+    root = trees.isles2022(tmp_path / "cohort")
+    reference = read_cohort(root).cases[0].reference
+    trees.write(reference, trees.lesion(), trees.affine(origin=(20.0, -15.0, 7.0)))
+    with pytest.raises(InputError, match=r"_msk.nii.gz: lies elsewhere than its case"):
+        preprocessed(root, tmp_path / "cache")
+
+
 def test_an_image_that_may_not_lie_elsewhere_is_refused(tmp_path):
     root = trees.isles2022(tmp_path / "cohort")
     adc = read_cohort(root).cases[0].images["ADC"]

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as itk
 
 from leaderboard.errors import InputError
+from leaderboard.io.grids import Grid
 from leaderboard.io.images import read_geometry, read_volume, write_mask
 from leaderboard.io.masks import read_mask
 
@@ -65,7 +66,7 @@ def refusal(path, data):
 
 def problems_of(path):
     try:
-        read_mask(path, (5, 4, 3), SPACING)
+        read_mask(path, Grid((5, 4, 3), SPACING))
     except InputError as error:
         return error.problems
     return []
@@ -110,9 +111,9 @@ def test_a_time_series_keeps_its_frames_last(tmp_path):
 def test_a_mask_written_with_its_header_has_its_geometry(tmp_path):
     (tmp_path / "a.MHA").write_bytes(content())
     write_mask(tmp_path / "b.nii", VOXELS > 50, read_volume(tmp_path / "a.MHA").header)
-    mask, spacing = read_mask(tmp_path / "b.nii")
-    assert spacing == pytest.approx(SPACING, rel=1e-6)
-    np.testing.assert_array_equal(mask, VOXELS > 50)
+    mask = read_mask(tmp_path / "b.nii")
+    assert mask.spacing_mm == pytest.approx(SPACING, rel=1e-6)
+    np.testing.assert_array_equal(mask.voxels, VOXELS > 50)
 
 
 def test_the_other_byte_order_and_a_missing_spacing_are_understood(tmp_path):
@@ -140,7 +141,7 @@ def test_the_other_byte_order_and_a_missing_spacing_are_understood(tmp_path):
         (content(ElementDataFileX="/etc/passwd"), "keeps its voxels in another file"),
         (content(Comment="x\nElementDataFile: /etc/passwd"), "keeps its voxels in another file"),
         (content(BinaryData="False"), "as text"),
-        (content(ElementNumberOfChannels="3"), "single real numbers"),
+        (content(ElementNumberOfChannels="3"), "has 3 numbers in each voxel where one is needed: write the one"),
         (content(DimSize="5 4 x"), "damaged header"),
         (content(NDims="2"), "has 2 axes"),
         (content(NDims="93"), "damaged header"),  # ends the process within ITK

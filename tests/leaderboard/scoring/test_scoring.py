@@ -104,9 +104,9 @@ def scored_with(monkeypatch):
     """The names of the predictions that are measured from now on."""
     measured = []
 
-    def watched(files):
+    def watched(files, rule):
         measured.append(files[1].name if files[1] else None)
-        return score_files(files)
+        return score_files(files, rule)
 
     monkeypatch.setattr("leaderboard.scoring.folder.score_files", watched)
     return measured

@@ -15,12 +15,14 @@ from leaderboard.cohort.formats import read_cohort
 from leaderboard.cohort.names import mask_stem
 from leaderboard.errors import InputError
 from leaderboard.io import masks
+from leaderboard.io.grids import Grid
 from leaderboard.io.masks import binary_mask, read_mask
 from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.submission import check_predictions, mask_files, match_predictions, open_submission
 
 SHAPE = (8, 9, 2)
 SPACING = (0.9, 0.9, 6.0)
+GRID = Grid(SHAPE, SPACING)
 
 
 @pytest.fixture
@@ -143,10 +145,10 @@ def test_a_metaimage_is_checked_as_a_nifti_is(tmp_path, isles_tree):
     image = itk.GetImageFromArray(mask.transpose())
     image.SetSpacing(SPACING)
     itk.WriteImage(image, str(tmp_path / "case_1.mha"))
-    np.testing.assert_array_equal(read_mask(tmp_path / "case_1.mha", SHAPE, SPACING)[0], mask == 1)
+    np.testing.assert_array_equal(read_mask(tmp_path / "case_1.mha", GRID).voxels, mask == 1)
     for shape, spacing, message in [((8, 9, 3), SPACING, "shape"), (SHAPE, (0.9, 0.9, 5.0), "voxel size")]:
         with pytest.raises(InputError, match=message):
-            read_mask(tmp_path / "case_1.mha", shape, spacing)
+            read_mask(tmp_path / "case_1.mha", Grid(shape, spacing))
 
 
 def test_a_file_that_claims_any_amount_of_memory_is_refused_by_its_header(tmp_path, isles_tree):
@@ -154,14 +156,14 @@ def test_a_file_that_claims_any_amount_of_memory_is_refused_by_its_header(tmp_pa
     content[42:48] = np.array([32000] * 3, "<i2").tobytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(content)))
     with pytest.raises(InputError, match="has the shape 32000 x 32000 x 32000 where"):
-        read_mask(tmp_path / "a.nii.gz", SHAPE, SPACING)
+        read_mask(tmp_path / "a.nii.gz", GRID)
 
 
 def test_a_gzip_bomb_behind_a_sound_mask_is_left_unread(tmp_path, isles_tree):
     content = isles_tree.content(isles_tree.values(SHAPE, "OT", 0), SPACING)
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content + bytes(1 << 27), 1))
     with pytest.raises(InputError, match="goes on far beyond its last voxel"):
-        read_mask(tmp_path / "a.nii.gz", SHAPE, SPACING)
+        read_mask(tmp_path / "a.nii.gz", GRID)
 
 
 def test_a_gzip_bomb_before_the_first_voxel_is_left_unread(tmp_path, isles_tree):
@@ -169,12 +171,12 @@ def test_a_gzip_bomb_before_the_first_voxel_is_left_unread(tmp_path, isles_tree)
     content[108:112] = np.float32(352 + (1 << 27)).tobytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(content[:352]) + bytes(1 << 27) + bytes(content[352:]), 1))
     with pytest.raises(InputError, match="truncated or damaged"):
-        read_mask(tmp_path / "a.nii.gz", SHAPE, SPACING)
+        read_mask(tmp_path / "a.nii.gz", GRID)
 
 
 def test_labels_within_a_scale_factor_of_one_are_a_mask():
-    data = np.array([0.0, 0.9999999, 1.0000001, -1e-9])
-    assert binary_mask(data, Path("m")).tolist() == [False, True, True, False]
+    data = np.array([0.0, 0.9999999, 1.0000001, -1e-9, 1.00002, 0.99999999977, 0.9991, -0.0009, 1.0009])
+    assert binary_mask(data, Path("m")).tolist() == [False, True, True, False, True, True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +188,10 @@ def test_labels_within_a_scale_factor_of_one_are_a_mask():
         ([0.2, 0.7, 1.0], "0.2, 0.7, a mask holds 0 and 1 alone: threshold the probabilities"),
         ([0.0, np.nan], "NaN or infinite"),
         ([1.0, np.inf], "NaN or infinite"),
-        ([1.0, 1 - 2e-5], "threshold the probabilities"),
-        ([1.0, -2e-5], "the values -2e-05, a mask"),
+        ([1.0, 0.9882], "the values 0.9882, a mask holds 0 and 1 alone: threshold the probabilities"),
+        ([1.0, 0.998999], "the values 0.999, a mask"),
+        ([1.0, -2e-3], "the values -0.002, a mask"),
+        ([0, 2**53 + 1], "the values 9.007e"),
         ([2, 0, 0], "the values 2, a mask"),
         (list(range(50)), "2, 3, 4, 5, 6, ..., a mask"),
     ],
@@ -202,7 +206,7 @@ def test_a_mask_stored_with_a_scale_factor_is_read(tmp_path):
     image.set_data_dtype(np.int16)
     nib.save(image, tmp_path / "m.nii")
     assert image.header.get_slope_inter() != (1, 0)
-    assert read_mask(tmp_path / "m.nii")[0][..., 0].tolist() == np.eye(3, dtype=bool).tolist()
+    assert read_mask(tmp_path / "m.nii").voxels[..., 0].tolist() == np.eye(3, dtype=bool).tolist()
 
 
 def break_file(path, isles_tree, kind):
@@ -249,7 +253,7 @@ def test_each_fault_is_one_problem_that_names_the_file(tmp_path, isles_tree, kin
     path = tmp_path / ("case_1.nii.gz" if kind == "gzip cut" else "case_1.nii")
     break_file(path, isles_tree, kind)
     with pytest.raises(InputError) as caught:
-        read_mask(path, SHAPE, SPACING)
+        read_mask(path, GRID)
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith(f"{path}: ")
     assert FAULTS[kind] in caught.value.problems[0]
@@ -262,21 +266,22 @@ def test_voxel_sizes_are_the_same_up_to_a_thousandth_of_a_millimetre(tmp_path, i
         spacing = [size + way * apart * (number == axis) for number, size in enumerate(SPACING)]
         path = isles_tree.image(tmp_path / "m.nii", isles_tree.values(SHAPE, "OT", 0), spacing)
         if same:
-            assert read_mask(path, SHAPE, SPACING)[0].sum() == 6
+            assert read_mask(path, GRID).voxels.sum() == 6
         else:
             with pytest.raises(InputError, match="has the voxel size"):
-                read_mask(path, SHAPE, SPACING)
+                read_mask(path, GRID)
 
 
 def test_every_fault_of_a_file_is_told_at_once(tmp_path, isles_tree):
     mask = isles_tree.values((8, 9, 3), "OT", 0) * 255
     path = isles_tree.image(tmp_path / "m.nii.gz", mask, (0.9, 0.9, 5.0))
     with pytest.raises(InputError) as caught:
-        read_mask(path, SHAPE, SPACING)
+        read_mask(path, GRID)
     assert [problem.split(f"{path}: ")[1] for problem in caught.value.problems] == [
         "has the shape 8 x 9 x 3 where the case has 8 x 9 x 2: resample the mask to the case's own grid",
         "has the voxel size 0.9 x 0.9 x 5 mm where the case has 0.9 x 0.9 x 6 mm: write the mask with the case's own "
-        "header, nib.Nifti1Image(mask.astype('uint8'), ref.affine, ref.header)",
+        "header: image.CopyInformation(ref) in SimpleITK, in nibabel nib.Nifti1Image(mask.astype('uint8'), ref.affine, "
+        "ref.header)",
         "holds the values 255, a mask holds 0 and 1 alone: write 1 for lesion and 0 elsewhere",
     ]
 
@@ -286,13 +291,13 @@ def test_a_wrong_shape_is_read_for_its_labels_only_up_to_a_size(tmp_path, isles_
     for most, faults in ((216, 2), (215, 1)):
         monkeypatch.setattr(masks, "CHECKED_VOXELS", most)
         with pytest.raises(InputError) as caught:
-            read_mask(path, SHAPE, SPACING)
+            read_mask(path, GRID)
         assert len(caught.value.problems) == faults
     # a sound shape is no larger than its case
     monkeypatch.setattr(masks, "CHECKED_VOXELS", 0)
     isles_tree.image(path, isles_tree.values(SHAPE, "OT", 0) * 255, (0.9, 0.9, 5.0))
     with pytest.raises(InputError) as caught:
-        read_mask(path, SHAPE, SPACING)
+        read_mask(path, GRID)
     assert len(caught.value.problems) == 2
 
 
@@ -302,10 +307,10 @@ def test_the_remedy_for_a_lost_voxel_size_is_right(tmp_path, isles_tree, kind):
     mask = isles_tree.values(SHAPE, "OT", 0) == 1
     nib.save(nib.Nifti1Image(mask.astype("uint8"), reference.affine), tmp_path / "m.nii.gz")
     with pytest.raises(InputError) as caught:
-        read_mask(tmp_path / "m.nii.gz", SHAPE, SPACING)
-    advice = caught.value.problems[0].rpartition("own header, ")[2]
+        read_mask(tmp_path / "m.nii.gz", GRID)
+    advice = caught.value.problems[0].partition(" in nibabel ")[2].partition("; ")[0]
     nib.save(eval(advice, {"nib": nib, "mask": mask, "ref": reference}), tmp_path / "m.nii.gz")
-    np.testing.assert_array_equal(read_mask(tmp_path / "m.nii.gz", SHAPE, SPACING)[0], mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.nii.gz", GRID).voxels, mask)
 
 
 def test_masks_come_in_natural_order(tmp_path, isles_tree):
@@ -345,18 +350,18 @@ def test_a_fourth_axis_of_length_1_is_no_fault(tmp_path, isles_tree, name):
     mask = isles_tree.values(SHAPE, "OT", 0)
     path = isles_tree.image(tmp_path / name, mask[..., None], SPACING)
     assert nib.Nifti1Image.load(path).shape == (*SHAPE, 1)
-    for shape in (SHAPE, None):
-        np.testing.assert_array_equal(read_mask(path, shape, SPACING)[0], mask == 1)
+    for grid in (GRID, None):
+        np.testing.assert_array_equal(read_mask(path, grid).voxels, mask == 1)
     with pytest.raises(InputError, match=r"has the shape 8 x 9 x 2 where the case has 8 x 9 x 1: resample"):
-        read_mask(path, (8, 9, 1), SPACING)
+        read_mask(path, Grid((8, 9, 1), SPACING))
 
 
-@pytest.mark.parametrize("shape", [SHAPE, (8, 9, 1), None])
-def test_several_volumes_are_no_mask_and_the_remedy_is_to_write_one(tmp_path, isles_tree, shape):
+@pytest.mark.parametrize("grid", [GRID, Grid((8, 9, 1), SPACING), None])
+def test_several_volumes_are_no_mask_and_the_remedy_is_to_write_one(tmp_path, isles_tree, grid):
     mask = isles_tree.values(SHAPE, "OT", 0)
     path = isles_tree.image(tmp_path / "m.nii", np.stack([mask, mask], axis=-1), SPACING)
     with pytest.raises(InputError, match=r"has the shape 8 x 9 x 2 x 2 where .*: write one 3-D volume$"):
-        read_mask(path, shape)
+        read_mask(path, grid)
 
 
 def test_every_file_of_a_doubled_case_is_checked(tmp_path, isles_tree):

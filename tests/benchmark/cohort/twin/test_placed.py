@@ -62,7 +62,7 @@ def test_a_one_may_be_stored_with_a_slope_that_does_not_give_one(tmp_path: Path)
     path.write_bytes(gzipped_nifti(mask, np.eye(4), slope=1 / 65535))
     assert read_volume(path).data[1, 2, 3] == pytest.approx(0.99999999977, abs=1e-11)
     assert read_volume(path).data[1, 2, 3] != 1
-    np.testing.assert_array_equal(read_mask(path)[0], mask > 0)
+    np.testing.assert_array_equal(read_mask(path).voxels, mask > 0)
 
 
 def test_a_file_holds_no_time() -> None:
