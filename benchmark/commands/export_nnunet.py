@@ -19,7 +19,9 @@ import numpy as np
 from benchmark.cohort.folds import Folds, folds_within
 from leaderboard.cohort.formats import Cohort
 from leaderboard.errors import InputError
+from leaderboard.io.grids import affine_of
 from leaderboard.io.images import read_volume, write_bytes, write_text
+from leaderboard.io.masks import binary_mask
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def export_nnunet(
 ) -> Exported:
     """Write images, references, ``dataset.json`` and ``splits_final.json``.
 
-    Images are float32 in physical units; the affine is made of the spacing, which the ISLES headers keep apart from it
-    and nnU-Net would not see. An earlier export of the same number is replaced.
+    Images are float32 in physical units. Where a header tells no affine, as in ISLES 2018, it is made of the spacing,
+    which nnU-Net would not see otherwise. An earlier export of the same number is replaced.
 
     Args:
         cohort: with references.
@@ -96,5 +98,9 @@ def export_nnunet(
 
 def _write(path: Path, source: Path, dtype: type) -> None:
     volume = read_volume(source)
-    image = nib.Nifti1Image(volume.data.astype(dtype), np.diag([*volume.spacing_mm, 1.0]))
+    data = binary_mask(volume.data, source) if dtype is np.uint8 else volume.data
+    affine = affine_of(volume.header, volume.spacing_mm)
+    if affine is None:  # nnU-Net takes the voxel size from it
+        affine = np.diag([*volume.spacing_mm, 1.0])
+    image = nib.Nifti1Image(data.astype(dtype), affine)
     write_bytes(path, gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))

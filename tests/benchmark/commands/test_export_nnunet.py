@@ -9,11 +9,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import trees
 
 from benchmark.cli import main
-from benchmark.cohort.folds import make_folds, measure_cohort, write_fold_file
+from benchmark.cohort.folds import make_folds, measure_cohort, read_fold_file, write_fold_file
+from benchmark.commands.export_nnunet import export_nnunet
 from leaderboard.cli import main as leaderboard
-from leaderboard.cohort.formats import Cohort
+from leaderboard.cohort.formats import Cohort, read_cohort
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +97,17 @@ def test_an_export_replaces_an_earlier_one_of_more_cases(twin: Path, folds_file:
         shutil.copy(dataset / "labelsTr" / "case_1.nii.gz", dataset / stale)
     assert main(arguments) == 0
     assert sorted(path.relative_to(dataset) for path in dataset.rglob("*")) == files
+
+
+def test_labels_are_whole_numbers_and_lie_where_their_references_do(tmp_path: Path) -> None:
+    found = read_cohort(trees.isles2024(tmp_path / "cohort"))
+    for case in found.cases:  # as the release stores ones
+        trees.write(case.reference, np.where(trees.lesion(), 0.99999999977, 0.0))
+    folds = tmp_path / "folds.csv"
+    write_fold_file(folds, make_folds(measure_cohort(found), 2, 0))
+    export_nnunet(found, read_fold_file(folds), tmp_path / "out")
+    labels = sorted((tmp_path / "out").rglob("labelsTr/*.nii.gz"))
+    assert len(labels) == len(found.cases)
+    for label in labels:
+        assert (np.asarray(nib.load(label).dataobj) == trees.lesion()).all()
+        assert np.allclose(nib.load(label).affine, trees.affine())
