@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmark.commands.releases import RELEASES
 from benchmark.launchers import LAUNCHERS
+from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
 from leaderboard.shell import run_command
@@ -68,7 +69,8 @@ def _parser() -> Parser:
         "run", help="the whole suite: train, predict, score, rank; continues what was interrupted"
     )
     run.add_argument("--config", required=True, help="suite config: a path, or the name of a shipped one (twin)")
-    run.add_argument("--cohort", type=Path, help="folder that holds TRAINING; default: the config's synthetic twin")
+    run.add_argument("--cohort", type=Path, help="folder of the cases; default: the config's synthetic twin")
+    _add_format(run)
     run.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
     run.add_argument("--methods", type=_names, help="only these methods: a,b")
     run.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
@@ -110,11 +112,10 @@ def _parser() -> Parser:
     twin.set_defaults(command=_twin)
 
     check = commands.add_parser("check", help="is this cohort sound?")
-    check.add_argument(
-        "cohort", type=Path, metavar="COHORT", help="(or --cohort COHORT) folder that holds TRAINING, TESTING or both"
-    )
+    check.add_argument("cohort", type=Path, metavar="COHORT", help="(or --cohort COHORT) folder of the cases")
     check.first = ("--cohort",)
     check.add_argument("--partition", choices=["training", "testing"], help="default: both")
+    _add_format(check)
     check.set_defaults(command=_check)
 
     fetch = commands.add_parser("fetch", help="a public release: downloaded, checked and unpacked; continues")
@@ -129,6 +130,7 @@ def _parser() -> Parser:
         "--run", type=Path, required=True, help="run directory of a finished job: .../<method>/fold<k>"
     )
     predict.add_argument("--cohort", type=Path, required=True, help="folder of the cases")
+    _add_format(predict)
     predict.add_argument("--out", type=Path, required=True, help="folder to write, or a .zip to submit")
     predict.add_argument("--partition", choices=["training", "testing"], help="default: testing where it is there")
     predict.add_argument("--name", help="free part of the file names (default: the method's name)")
@@ -155,6 +157,7 @@ def _parser() -> Parser:
         help="where the cases come from (default: a small synthetic twin; for the real recipe's steps the suite's own "
         "twin, or one of 94 cases of 256 x 256)",
     )
+    _add_format(sanity)
     sanity.add_argument("--epochs", type=int, default=200, help="of learning by heart, at most (default: 200)")
     sanity.add_argument("--minutes", type=float, default=10.0, help="likewise (default: 10)")
     sanity.add_argument(
@@ -175,6 +178,7 @@ def _parser() -> Parser:
     )
     cost.add_argument("--methods", type=_names, help="only these methods: a,b")
     cost.add_argument("--cohort", type=Path, help="take its first case (default: a synthetic one of 8 slices)")
+    _add_format(cost)
     cost.add_argument("--size", type=int, default=256, help="pixels a side of the synthetic case (default: 256)")
     cost.add_argument("--out", type=Path, help="CSV to write")
     cost.add_argument(
@@ -184,11 +188,12 @@ def _parser() -> Parser:
     cost.set_defaults(command=_cost)
 
     nnunet = commands.add_parser("export-nnunet", help="the training cases as an nnU-Net v2 dataset with our folds")
-    nnunet.add_argument("cohort", type=Path, metavar="COHORT", help="(or --cohort COHORT) folder that holds TRAINING")
+    nnunet.add_argument("cohort", type=Path, metavar="COHORT", help="(or --cohort COHORT) folder of the cases")
     nnunet.add_argument(
         "out", type=Path, metavar="OUT", help="(or --out OUT) folder to write nnUNet_raw and nnUNet_preprocessed in"
     )
     nnunet.first, nnunet.last = ("--cohort",), ("--out",)
+    _add_format(nnunet)
     nnunet.add_argument(
         "--folds",
         type=Path,
@@ -198,6 +203,20 @@ def _parser() -> Parser:
     nnunet.add_argument("--number", type=int, default=18, help="nnU-Net's dataset id, 1 to 999 (default: 18)")
     nnunet.add_argument("--allow-leaky-folds", action="store_true", help="accept a fold file that splits a patient")
     nnunet.set_defaults(command=_export_nnunet)
+
+    folds = commands.add_parser("folds", help="a cohort's folds as our CSV, nnU-Net's splits or a datalist of MONAI")
+    folds.add_argument("cohort", type=Path, metavar="COHORT", help="(or --cohort COHORT) folder of the cases")
+    folds.first = ("--cohort",)
+    _add_format(folds)
+    folds.add_argument(
+        "--out", type=Path, required=True, help=".csv, splits_final.json (nnU-Net's) or another .json (MONAI's)"
+    )
+    folds.add_argument("--folds", type=Path, help="file to convert, of any of the three kinds (default: make folds)")
+    folds.add_argument("--number", type=int, default=5, help="how many are made (default: 5)")
+    folds.add_argument("--by", choices=["centre"], help="make each centre a fold")
+    folds.add_argument("--seed", type=int, default=0, help="the suite's (default: 0)")
+    folds.add_argument("--allow-leaky-folds", action="store_true", help="accept a file that splits a patient")
+    folds.set_defaults(command=_folds)
 
     commands.add_parser("fit", help="LightningCLI for one method: benchmark fit --help", add_help=False)
     commands.add_parser("predict", help="LightningCLI for one method: benchmark predict --help", add_help=False)
@@ -291,6 +310,7 @@ def _run(options: argparse.Namespace) -> int:
     request = Request(
         config=options.config,
         cohort=options.cohort,
+        format=options.format,
         out=options.out,
         methods=options.methods,
         folds=options.folds,
@@ -331,7 +351,7 @@ def _twin(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    return _check_folder(options.cohort, options.partition)
+    return _check_folder(options.cohort, options.partition, options.format)
 
 
 def _check_folder(cohort: Path, partition: Any = None, format_name: str | None = None) -> int:
@@ -363,6 +383,10 @@ def _fetch(options: argparse.Namespace) -> int:
     return _check_folder(cohort, format_name=options.release)
 
 
+def _add_format(parser: Parser) -> None:
+    parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
+
+
 def _add_trust(parser: Parser) -> None:
     parser.add_argument(
         "--trust",
@@ -376,7 +400,13 @@ def _predict_cohort(options: argparse.Namespace) -> int:
     from benchmark.commands.predict_cohort import predict_cohort
 
     predicted = predict_cohort(
-        options.run, options.cohort, options.out, options.partition, options.name, trust=options.trust
+        options.run,
+        options.cohort,
+        options.out,
+        options.partition,
+        options.name,
+        format_name=options.format,
+        trust=options.trust,
     )
     print(f"{len(predicted.cases)} predictions written to {options.out}")
     if count := len(predicted.trained_on):
@@ -411,6 +441,7 @@ def _sanity(options: argparse.Namespace) -> int:
     from benchmark.commands.progress import counted
     from benchmark.commands.sanity import Check, check_method
     from benchmark.commands.steadiness import check_steadiness, write_suite_twin
+    from benchmark.commands.suites import open_suite
     from benchmark.suite.config_files import merge
 
     console = _console()
@@ -425,11 +456,13 @@ def _sanity(options: argparse.Namespace) -> int:
         passed = passed and all(check.passed for check in checks)
 
     cohort, settings = options.cohort, merge(*options.settings)
+    named = (options.format or open_suite(options.config).format) if cohort else None
     with counted("learning by heart", console, "epochs") as progress:
         checks = check_method(
             options.method,
             suite=options.config,
             cohort=cohort,
+            format_name=options.format,
             settings=settings,
             epochs=options.epochs,
             minutes=options.minutes,
@@ -447,6 +480,7 @@ def _sanity(options: argparse.Namespace) -> int:
                     options.method,
                     cohort,
                     suite=options.config,
+                    format_name=named,
                     settings=settings,
                     steps=options.steps,
                     progress=progress,
@@ -471,6 +505,7 @@ def _cost(options: argparse.Namespace) -> int:
             options.methods,
             suite=options.config,
             cohort=options.cohort,
+            format_name=options.format,
             size=options.size,
             settings=merge(*options.settings),
             progress=progress,
@@ -484,15 +519,15 @@ def _cost(options: argparse.Namespace) -> int:
 
 
 def _export_nnunet(options: argparse.Namespace) -> int:
-    from benchmark.cohort.folds import read_fold_file
+    from benchmark.cohort.fold_json import read_folds
     from benchmark.commands.export_nnunet import export_nnunet
     from benchmark.commands.progress import counted
     from leaderboard.cohort.formats import read_cohort
 
     if not 1 <= options.number <= 999:
         raise InputError(f"--number {options.number}: nnU-Net's dataset ids go from 1 to 999")
-    cohort = read_cohort(options.cohort, "training")
-    folds = read_fold_file(options.folds, allow_leaky=options.allow_leaky_folds)
+    cohort = read_cohort(options.cohort, "training", options.format)
+    folds = read_folds(options.folds, cohort, allow_leaky=options.allow_leaky_folds)
     if absent := len(folds.fold_of.keys() - {case.name for case in cohort.cases}):
         print(f"note: {options.folds} names {absent} cases that {options.cohort} does not hold", file=sys.stderr)
     with counted("exported", _console()) as progress:
@@ -501,6 +536,23 @@ def _export_nnunet(options: argparse.Namespace) -> int:
     print(f"  export nnUNet_raw={written.raw.resolve()} nnUNet_preprocessed={written.preprocessed.resolve()}")
     print("  export nnUNet_results=...")
     print(f"  nnUNetv2_plan_and_preprocess -d {options.number}; nnUNetv2_train {options.number} 2d FOLD")
+    return 0
+
+
+def _folds(options: argparse.Namespace) -> int:
+    from benchmark.commands.folds import write_folds
+    from leaderboard.cohort.formats import read_cohort
+
+    folds = write_folds(
+        read_cohort(options.cohort, "training", options.format),
+        options.out,
+        source=options.folds,
+        number=options.number,
+        seed=options.seed,
+        by_centre=options.by == "centre",
+        allow_leaky=options.allow_leaky_folds,
+    )
+    print(f"{len(folds.fold_of)} cases in {len(set(folds.fold_of.values()))} folds written to {options.out}")
     return 0
 
 

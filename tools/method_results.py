@@ -24,7 +24,7 @@ from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import row_name
 from benchmark.suite.config_files import find_method, read_yaml
-from benchmark.suite.results import BAR
+from benchmark.suite.results import bar_of
 from leaderboard.io.images import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,10 +102,10 @@ def recipe_of(method: str, suite: Path) -> str:
 
 def compared(method: str, table: pd.DataFrame) -> str:
     """How far above or below the fitted threshold the method's mean Dice lies."""
-    if BAR not in table.index:
+    if (bar := bar_of(table.reset_index())) is None:
         return ""
-    difference = table["dice_mean"].loc[method] - table["dice_mean"].loc[BAR]
-    return f"Its mean Dice is {abs(difference):.2f} {'above' if difference > 0 else 'BELOW'} that of `{BAR}`."
+    difference = table["dice_mean"].loc[method] - table["dice_mean"].loc[bar]
+    return f"Its mean Dice is {abs(difference):.2f} {'above' if difference > 0 else 'BELOW'} that of `{bar}`."
 
 
 def draw(files: Sequence[Path], picture: Path) -> None:

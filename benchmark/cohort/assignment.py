@@ -12,6 +12,9 @@ nothing about the folds' sizes, and a new version may split otherwise, which wou
 The folds' numbers of cases differ by no more than one patient's cases (step 3); every fold gets small and large
 lesions, as each run of patients of like weight is spread over the folds (steps 2 and 3); and the weights differ little
 (step 4). Only additions, comparisons and SHA-256 are used, so every machine assigns alike.
+
+With strata (centres), the steps are taken stratum by stratum, and step 3 looks at the cases of the stratum first and
+then at all cases: so each stratum is spread evenly over the folds, and what is left over of one is made up by the next.
 """
 
 from __future__ import annotations
@@ -26,29 +29,37 @@ from leaderboard.cohort.names import natural_key
 _LEAST_GAIN = 1e-6
 
 
-def assign_patients(sizes: Mapping[str, tuple[int, float]], folds: int, seed: int) -> dict[str, int]:
+def assign_patients(
+    sizes: Mapping[str, tuple[int, float]], folds: int, seed: int, strata: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """Assign patients to folds.
 
     Args:
         sizes: number of cases and weight of each patient, in any order; at least `folds` patients.
         folds: how many.
         seed: shuffles patients of like size.
+        strata: the stratum of each patient; None: all are of one.
 
     Returns:
         The fold (0 to `folds` - 1) of each patient.
     """
     order = sorted(sizes, key=lambda patient: (-sizes[patient][0], -sizes[patient][1], natural_key(patient), patient))
-    runs = [
-        sorted(order[start : start + folds], key=lambda patient: _draw(seed, patient))
-        for start in range(0, len(order), folds)
-    ]
+    parts: dict[str, list[str]] = {}
+    for patient in order:
+        parts.setdefault(strata[patient] if strata else "", []).append(patient)
     counts, weights = [0] * folds, [0.0] * folds
     fold_of: dict[str, int] = {}
-    for patient in (patient for run in runs for patient in run):
-        fold = min(range(folds), key=lambda fold: (counts[fold], weights[fold], fold))
-        fold_of[patient] = fold
-        counts[fold] += sizes[patient][0]
-        weights[fold] += sizes[patient][1]
+    runs: list[list[str]] = []
+    for stratum in sorted(parts, key=lambda name: (natural_key(name), name)):
+        own, part = [0] * folds, parts[stratum]
+        for start in range(0, len(part), folds):
+            runs.append(sorted(part[start : start + folds], key=lambda patient: _draw(seed, patient)))
+            for patient in runs[-1]:
+                fold = min(range(folds), key=lambda fold: (own[fold], counts[fold], weights[fold], fold))
+                fold_of[patient] = fold
+                own[fold] += sizes[patient][0]
+                counts[fold] += sizes[patient][0]
+                weights[fold] += sizes[patient][1]
     while any(_improve(run, sizes, fold_of, weights) for run in runs):
         pass
     return fold_of

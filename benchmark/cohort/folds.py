@@ -1,4 +1,4 @@
-"""Folds that never split a patient, balanced by lesion volume, as a CSV that a person can read and edit.
+"""Folds that never split a patient, balanced by lesion volume and centre, as a CSV that a person can read and edit.
 
 Two slabs of one patient show one stroke: with one in training and the other in validation, a score says little about
 new patients. `make_folds` therefore assigns whole patients (see `benchmark.cohort.assignment`), and `read_fold_file`
@@ -7,6 +7,8 @@ refuses a file that splits one.
 ``configs/folds/isles2018.csv`` is written by::
 
     python -c "from benchmark.cohort.folds import *; write_fold_file('configs/folds/isles2018.csv', isles2018_folds())"
+
+and ``isles2022.csv`` likewise. Other programs' files of folds are read and written by `benchmark.cohort.fold_json`.
 """
 
 from __future__ import annotations
@@ -32,15 +34,18 @@ from leaderboard.io.images import read_volume, write_bytes
 
 ISLES2018_FOLDS = 5
 ISLES2018_SEED = 2018
+ISLES2022_FOLDS = 5
+ISLES2022_SEED = 2022
 
 
 class FoldCase(NamedTuple):
-    """A case to assign: its patient, lesion volume in mL (None: unknown) and number of slices."""
+    """A case to assign: its patient, lesion volume in mL (None: unknown), number of slices, centre (None: unknown)."""
 
     case: str
     patient: str
     lesion_ml: float | None = None
     slices: int = 1
+    centre: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds:
     """Assign patients to folds; see `benchmark.cohort.assignment`.
 
     Args:
-        cases: in any order. Where a lesion volume is unknown, slices are balanced in place of volumes.
+        cases: in any order. Where a lesion volume is unknown, slices are balanced in place of volumes. Each centre is
+            spread evenly over the folds; a patient of several belongs to that of its first case.
         folds: how many, at least 2.
         seed: shuffles patients of like size.
 
@@ -111,15 +117,47 @@ def make_folds(cases: Iterable[FoldCase | tuple[str, str, float | None]], folds:
     items = [item._replace(lesion_ml=_known(item.lesion_ml)) for item in items]
     weigh_volume = all(item.lesion_ml is not None for item in items)
     sizes: dict[str, tuple[int, float]] = {}
+    strata: dict[str, str] = {}
     for item in items:
         count, weight = sizes.get(item.patient, (0, 0.0))
         own = item.lesion_ml if weigh_volume and item.lesion_ml is not None else float(item.slices)
         sizes[item.patient] = (count + 1, weight + own)
-    fold_of_patient = assign_patients(sizes, folds, seed)
+        strata.setdefault(item.patient, item.centre or "")
+    fold_of_patient = assign_patients(sizes, folds, seed, strata)
+    return _folds_of(items, {item.case: fold_of_patient[item.patient] for item in items})
+
+
+def centre_folds(cases: Iterable[FoldCase]) -> Folds:
+    """One fold for each centre, in natural order of their names: what is validated was scanned elsewhere.
+
+    Args:
+        cases: in any order.
+
+    Raises:
+        InputError: a centre is unknown, there is one alone, or a patient was scanned at several.
+    """
+    items = sorted(cases, key=lambda item: (natural_key(item.case), item.case))
+    if without := [item.case for item in items if not item.centre]:
+        raise InputError(
+            f"folds by centre: the centre of {listed(without, 10)} is unknown: give folds a number instead"
+        )
+    centres = sorted({str(item.centre) for item in items}, key=lambda name: (natural_key(name), name))
+    if len(centres) < 2:
+        raise InputError(f"folds by centre: all cases are of {listed(centres)}: give folds a number instead")
+    folds = _folds_of(items, {item.case: centres.index(str(item.centre)) for item in items})
+    if folds.split_patients:
+        patients = listed(list(folds.split_patients), 10)
+        raise InputError(f"folds by centre: patients {patients} were scanned at several: give folds a number instead")
+    return folds
+
+
+def _folds_of(items: Iterable[FoldCase], fold_of: Mapping[str, int]) -> Folds:
+    """The folds of measured cases."""
+    items = list(items)
     return Folds(
-        {item.case: fold_of_patient[item.patient] for item in items},
+        fold_of,
         {item.case: item.patient for item in items},
-        {item.case: item.lesion_ml for item in items},
+        {item.case: _known(item.lesion_ml) for item in items},
     )
 
 
@@ -140,7 +178,7 @@ def measure_cohort(cohort: Cohort) -> tuple[FoldCase, ...]:
         if case.reference is not None:
             volume = read_volume(case.reference)
             slices = volume.data.shape[2]
-            measured.append(FoldCase(case.name, str(case.patient), lesion_volume_ml(volume), slices))
+            measured.append(FoldCase(case.name, str(case.patient), lesion_volume_ml(volume), slices, case.centre))
     return tuple(measured)
 
 
@@ -163,7 +201,7 @@ def read_fold_file(path: Path | str, *, allow_leaky: bool = False) -> Folds:
         str(path),
     )
     if not allow_leaky:
-        _require_whole_patients(folds)
+        require_whole_patients(folds)
     return folds
 
 
@@ -234,6 +272,16 @@ def isles2018_folds() -> Folds:
     return make_folds(cases, ISLES2018_FOLDS, ISLES2018_SEED)
 
 
+def isles2022_folds() -> Folds:
+    """The folds of the 250 ISLES 2022 training cases that this project's suite uses.
+
+    Made without the data, of which the names of the cases are known alone: each is a patient of its own, and the folds
+    have equally many.
+    """
+    names = [f"sub-strokecase{number:04d}" for number in range(1, 251)]
+    return make_folds([FoldCase(name, name) for name in names], ISLES2022_FOLDS, ISLES2022_SEED)
+
+
 def _known(lesion_ml: float | None) -> float | None:
     """A volume as it is written to a file (a thousandth of a mL); None where unknown."""
     return None if lesion_ml is None or math.isnan(lesion_ml) else round(float(lesion_ml), 3)
@@ -256,7 +304,12 @@ def _require_dealable(cases: list[FoldCase], folds: int) -> None:
         raise InputError(problems)
 
 
-def _require_whole_patients(folds: Folds) -> None:
+def require_whole_patients(folds: Folds) -> None:
+    """Refuse folds that split a patient.
+
+    Raises:
+        InputError: with every such patient.
+    """
     problems = []
     for patient, cases in folds.split_patients.items():
         places = ", ".join(f"{case} in fold {folds.fold_of[case]}" for case in cases)

@@ -22,8 +22,9 @@ import yaml
 from benchmark.commands.cost_table import Cost
 from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
-from benchmark.suite.config import lacking, method_config
+from benchmark.suite.config import lacking, method_config, unshown
 from benchmark.suite.config_files import merge
+from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.parallel import uninterrupted
 
@@ -33,6 +34,7 @@ def measure_costs(
     *,
     suite: str,
     cohort: Path | None,
+    format_name: str | None = None,
     size: int,
     settings: dict[str, Any],
     progress: Callable[[int, int], None] | None = None,
@@ -43,6 +45,7 @@ def measure_costs(
         methods: their names; None takes those of the suite whose requirements are installed.
         suite: suite whose settings the methods take.
         cohort: the first of its training cases is taken; None makes a synthetic one of eight slices.
+        format_name: the cohort's format; None takes the suite's, or recognises it.
         size: pixels a side of the synthetic case.
         settings: override all configs. Unless they name a precision, it is the one that the machine is fast in (auto).
         progress: called with (done, all).
@@ -70,11 +73,21 @@ def measure_costs(
     scratches = {}
     with tempfile.TemporaryDirectory() as folder:
         tree = (cohort or _one_case(Path(folder) / "cohort", size)).resolve()
+        found = read_cohort(tree, "training", (format_name or read.format) if cohort else None)
+        for name, config in list(configs.items()):
+            if absent := unshown(config, found):
+                line = f"{name}: needs images of {', '.join(absent)}, the case has {', '.join(found.shows)}"
+                if methods:
+                    raise InputError(f"{line}: give a --cohort that has them")
+                print(f"{line}: it is left out", file=sys.stderr)
+                del configs[name]
         for name, config in configs.items():
             scratch = scratches[name] = Path(folder) / name
             scratch.mkdir()
             config["data"] = config.get("data", {}) | {
                 "cohort": str(tree),
+                "format": found.format.name,
+                "cases": [case.name for case in found.cases[:1]],
                 "cache": str(scratch / "cache"),
             }
             (scratch / "config.yaml").write_text(yaml.safe_dump(config))

@@ -37,17 +37,25 @@ class Predicted:
 
 
 def predict_cohort(
-    run: Path, cohort: Path, out: Path, partition: Partition | None, name: str | None, *, trust: bool = False
+    run: Path,
+    cohort: Path,
+    out: Path,
+    partition: Partition | None,
+    name: str | None,
+    *,
+    format_name: str | None = None,
+    trust: bool = False,
 ) -> Predicted:
     """Predict every case of a cohort with the last checkpoint of a job.
 
     Args:
         run: run directory of a finished job.
         cohort: folder of the cases.
-        out: where the predictions go, ``SMIR.<name>.<id of the case's MTT image>.nii``: a folder, or a ``.zip``.
-            Those of the method's ablation rows go beside it, ``<out>_<ablation>``.
+        out: where the predictions go, named as the challenge takes them (`Format.submitted_file`): a folder, or a
+            ``.zip``. Those of the method's ablation rows go beside it, ``<out>_<ablation>``.
         partition: which cases; None takes testing where it is there.
         name: free part of the file names; None takes the method's.
+        format_name: the cohort's format; None recognises it.
         trust: load whatever the job's config names; else what `require_harmless` allows.
 
     Raises:
@@ -64,7 +72,13 @@ def predict_cohort(
             config, settings = received_config(run, settings, Path(own))
         use_threads(settings)
         method = (settings.get("suite") or {}).get("method", run.parent.name)
-        cli = _predict(config, run / LAST, provenance["cohort"]["format"], cohort, out, partition, name or method)
+        found, partitions = find_format(cohort, format_name)
+        if found.name != (trained_on := provenance["cohort"]["format"]):
+            raise InputError(
+                f"{cohort}: is a cohort of {found.name}, but {run} was trained on {trained_on}: give one of that format"
+            )
+        partition = partition or ("testing" if "testing" in partitions else "training")
+        cli = _predict(config, run / LAST, found.name, cohort, out, partition, name or method)
     data, trained = cli.datamodule, _training_digests(settings["data"], provenance)
     return Predicted(
         [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
@@ -72,14 +86,14 @@ def predict_cohort(
 
 
 def _predict(
-    config: Path, weights: Path, trained_on: str, cohort: Path, out: Path, partition: Partition | None, name: str
+    config: Path, weights: Path, format_name: str, cohort: Path, out: Path, partition: Partition, name: str
 ) -> SuiteCLI:
     """Predict and deliver; what did it.
 
     Args:
         config: of the job.
         weights: its checkpoint.
-        trained_on: format of its cohort.
+        format_name: of the cohort.
         cohort: see `predict_cohort`.
         out: see `predict_cohort`.
         partition: see `predict_cohort`.
@@ -95,7 +109,8 @@ def _predict(
         written = Path(scratch) / "masks"
         changes = {
             "data.cohort": cohort,
-            "data.partition": partition or ("testing" if "testing" in find_format(cohort)[1] else "training"),
+            "data.format": format_name,
+            "data.partition": partition,
             "data.folds": "null",
             "predictions.folder": written,
             "predictions.submission": name,
@@ -104,11 +119,6 @@ def _predict(
             "trainer.num_nodes": 1,
         }
         cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
-        if (found := cli.datamodule.cohort.format.name) != trained_on:
-            raise InputError(
-                f"{cohort}: is a cohort of {found}, but {weights.parents[1]} was trained on {trained_on}: "
-                "give one of that format"
-            )
         cli.trainer.predict(
             cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=weights, weights_only=True
         )

@@ -9,14 +9,31 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmark.cohort.folds import Folds, folds_bytes, folds_within, make_folds, measure_cohort, read_fold_file
+from benchmark.cohort.fold_json import is_json, read_folds
+from benchmark.cohort.folds import (
+    Folds,
+    centre_folds,
+    folds_bytes,
+    folds_within,
+    make_folds,
+    measure_cohort,
+    read_fold_file,
+)
 from benchmark.commands.progress import counted
 from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
 from benchmark.machine.precision import slow_precision
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.names import FOLDS
-from benchmark.suite.config import SuiteConfig, command_line_faults, is_rule, lacking, method_config, twin_arguments
+from benchmark.suite.config import (
+    SuiteConfig,
+    command_line_faults,
+    is_rule,
+    lacking,
+    method_config,
+    twin_arguments,
+    unshown,
+)
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job, plan_jobs
 from benchmark.suite.resume import has_begun, is_done, prepare_runs, unusable_runs
@@ -31,6 +48,7 @@ class Request:
 
     config: str  #: a suite's config, by path or name
     cohort: Path | None = None  #: folder of the cohort; None takes the config's twin
+    format: str | None = None  #: its format; None takes the config's, or recognises it
     out: Path = Path("runs")  #: folder above the suite's
     methods: tuple[str, ...] | None = None  #: only these of the suite's methods (or others); None takes all
     folds: tuple[int, ...] | None = None  #: only these; None takes all
@@ -51,7 +69,8 @@ class Plan:
     chosen: list[int]  #: the folds to run
     jobs: list[Job]  #: all that may be on the leaderboard, including those of methods that were not asked for
     wanted: list[Job]  #: those that were asked for
-    left_out: list[str]  #: one line for each method with a requirement that is not installed
+    #: one line for methods with a requirement that is not installed, or without images that they need in the cohort
+    left_out: list[str]
     #: files that changed after their job had finished, by run directory; these jobs are repeated
     damaged: dict[Path, list[str]]
     launcher: Launcher  #: runs the jobs
@@ -82,13 +101,15 @@ def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Lau
         InputError: nothing can be run.
     """
     if request.cohort is None and suite.twin is None:
-        raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds TRAINING")
+        raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds the cases")
+    if request.cohort is None and request.format:
+        raise InputError(f"--format {request.format}: is of a cohort that is given: give --cohort DIR too")
     launcher = make_launcher(request.launcher, suite, root.resolve())
     launcher.check()
     configs = _checked_configs(suite, request.methods or suite.methods, request.settings)
     notes = _accept_precision(configs, request.settings, root) if launcher.here else []
-    if request.folds and request.cohort is None and not (root / FOLDS).exists():  # otherwise in `make_plan`
-        _refuse_unknown(request.folds, _possible_folds(suite, request.allow_leaky_folds))
+    if request.cohort is None and not (root / FOLDS).exists():  # else before anything is written too
+        _refuse_unknown(request.folds or (), _possible_folds(suite, request.allow_leaky_folds) or request.folds or ())
     return launcher, notes
 
 
@@ -107,13 +128,17 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
     """
     asked = request.methods or suite.methods
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
-    cohort = read_cohort(folder, "training")
+    cohort = read_cohort(folder, "training", (request.format or suite.format) if request.cohort else None)
+    left_out = _left_out({method: method_config(suite, method, request.settings) for method in asked}, cohort)
+    if left_out and (request.methods or len(left_out) == len(asked)):
+        raise InputError(dict.fromkeys(left_out.values()))
     folds, fold_file = _folds(suite, cohort, root, request.allow_leaky_folds, console)
     chosen = _chosen_folds(folds, request.folds)
     cache = request.out / "cache"
     jobs = plan_jobs(
         suite,
         cohort=folder.resolve(),
+        format_name=cohort.format.name,
         cohort_digest=_cohort_digest(cohort, cache, console),
         folds_path=(root / FOLDS).resolve(),
         folds=folds,
@@ -124,16 +149,13 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
         settings=request.settings,
         allow_leaky_folds=request.allow_leaky_folds,
     )
-    left_out = _left_out([job for job in jobs if job.method in asked])
-    if left_out and (request.methods or len(left_out) == len(asked)):
-        raise InputError(left_out.values())
     jobs = [job for job in jobs if job.method not in left_out]
     wanted = [job for job in jobs if job.method in asked]
     done = [job.run for job in wanted if job.state.status == "done"]
     damaged = {run: names for run in done if (names := damaged_results(run))}
     unusable = unusable_runs(wanted)
     return Plan(
-        suite, root, cohort, folds, chosen, jobs, wanted, list(left_out.values()), damaged, launcher,
+        suite, root, cohort, folds, chosen, jobs, wanted, list(dict.fromkeys(left_out.values())), damaged, launcher,
         queued=set(launcher.queued_elsewhere(job.run for job in wanted)),
         unusable=unusable,
         todo=[job for job in wanted if job.run not in unusable and not is_done(job)],
@@ -156,13 +178,29 @@ def prepare(plan: Plan, request: Request) -> None:
         write_bytes(path, plan.fold_file)  # only once the jobs are known to agree
 
 
-def _left_out(jobs: Sequence[Job]) -> dict[str, str]:
-    """The message for each method with a requirement that is not installed, by name."""
-    return {
-        job.method: f"{job.method} and its ablation rows are left out, it needs {', '.join(lacks)}"
-        for job in jobs
-        if (lacks := job.lacks)
+def _left_out(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict[str, str]:
+    """What is said of each method that needs what is not there, by name; one line of those that lack the same images.
+
+    Args:
+        configs: by method.
+        cohort: has the images.
+    """
+    said = {
+        method: f"{method} and its ablation rows are left out, it needs {', '.join(lacks)}"
+        for method, config in configs.items()
+        if (lacks := lacking(config))
     }
+    blind: dict[tuple[str, ...], list[str]] = {}
+    for method, config in configs.items():
+        if (missing := unshown(config, cohort)) and method not in said:
+            blind.setdefault(tuple(missing), []).append(method)
+    for maps, methods in blind.items():
+        line = (
+            f"{', '.join(methods)} and all ablation rows of {'it' if len(methods) == 1 else 'them'} are left out: "
+            f"{cohort.root} has no images of {', '.join(maps)} (it has {', '.join(cohort.shows)})"
+        )
+        said |= dict.fromkeys(methods, line)
+    return said
 
 
 def _checked_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -221,10 +259,12 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
     """The folds of the cases that are there, and the content for the suite's own copy of the fold file."""
     path = root / FOLDS
     if (source := _named_fold_file(suite)) is not None:
-        folds = read_fold_file(source, allow_leaky=leaky)
-        content = source.read_bytes()
+        folds = read_folds(source, cohort, allow_leaky=leaky)
+        content = folds_bytes(folds) if is_json(source) else source.read_bytes()
     else:
-        folds = make_folds(measure_cohort(cohort), suite.folds_number, suite.seed)
+        measured = measure_cohort(cohort)
+        by_centre = suite.folds_by == "centre"
+        folds = centre_folds(measured) if by_centre else make_folds(measured, suite.folds_number, suite.seed)
         content = folds_bytes(folds)
         if path.exists():
             known = read_fold_file(path, allow_leaky=leaky)
@@ -250,10 +290,12 @@ def _named_fold_file(suite: SuiteConfig) -> Path | None:
     return shipped if shipped.is_file() and not beside.is_file() else beside
 
 
-def _possible_folds(suite: SuiteConfig, leaky: bool) -> list[int]:
-    """The fold numbers that the suite allows, whatever the cohort."""
+def _possible_folds(suite: SuiteConfig, leaky: bool) -> list[int] | None:
+    """The folds that there may be, whatever the cohort; None where the cohort decides."""
     if (source := _named_fold_file(suite)) is None:
-        return list(range(suite.folds_number))
+        return None if suite.folds_by else list(range(suite.folds_number))
+    if is_json(source):
+        return None
     return sorted(set(read_fold_file(source, allow_leaky=leaky).fold_of.values()))
 
 

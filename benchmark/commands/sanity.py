@@ -80,6 +80,7 @@ def check_method(
     *,
     suite: str = "twin",
     cohort: Path | None = None,
+    format_name: str | None = None,
     settings: dict[str, Any] | None = None,
     epochs: int = EPOCHS,
     minutes: float = 10.0,
@@ -91,6 +92,7 @@ def check_method(
         method: its name.
         suite: suite whose settings the method takes.
         cohort: where the two cases come from (those with the largest lesions); None takes a synthetic twin, 64 x 64.
+        format_name: the cohort's format; None takes the suite's, or recognises it.
         settings: config over everything else.
         epochs: of learning by heart, at most.
         minutes: likewise.
@@ -106,8 +108,10 @@ def check_method(
     watch = _Watch(minutes, progress)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
+        named = (format_name or read.format) if cohort else None
         cohort = cohort or _small_twin(scratch / "twin")
-        config["data"] = config.get("data", {}) | {"augmented": False, "cases": _two_cases(cohort)}
+        cases = _two_cases(cohort, named)
+        config["data"] = config.get("data", {}) | {"augmented": False, "cases": cases, "format": named}
         trainer = fit(method, config, read.seed, cohort, scratch, watch, f"--trainer.max_epochs={epochs}")
     return [*watch.checks, watch.by_heart(trainer)]
 
@@ -330,13 +334,13 @@ def _small_twin(folder: Path) -> Path:
     return folder
 
 
-def _two_cases(cohort: Path) -> list[str]:
+def _two_cases(cohort: Path, format_name: str | None) -> list[str]:
     """Names of the two cases whose lesions are largest."""
 
     def lesion(case: Case) -> int:
         return 0 if case.reference is None else int((read_volume(case.reference).data > 0).sum())
 
-    cases: Sequence[Case] = [case for case in read_cohort(cohort, "training").cases if case.reference is not None]
+    cases: Sequence[Case] = [case for case in read_cohort(cohort, "training", format_name).cases if case.reference]
     if len(cases) < 2:
         raise InputError(f"{cohort}: holds fewer than two training cases: give a cohort with two at least")
     return [case.name for case in sorted(cases, key=lesion)[-2:]]

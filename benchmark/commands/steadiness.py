@@ -43,6 +43,7 @@ def check_steadiness(
     cohort: Path,
     *,
     suite: str = "twin",
+    format_name: str | None = None,
     settings: dict[str, Any] | None = None,
     steps: int = STEPS,
     progress: Progress | None = None,
@@ -53,6 +54,7 @@ def check_steadiness(
         method: its name.
         cohort: folder of the cohort; all its training cases are trained on.
         suite: suite whose settings the method takes.
+        format_name: the cohort's format; None recognises it.
         settings: override all configs.
         steps: how many, at most.
         progress: called with (steps done, steps).
@@ -62,6 +64,7 @@ def check_steadiness(
     """
     read = open_suite(suite)
     config = method_config(read, method, settings or {})
+    config["data"] = config.get("data", {}) | {"format": format_name}
     watch = _Losses(steps, progress)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = fit(method, config, read.seed, cohort, Path(scratch), watch)

@@ -337,12 +337,24 @@ class RuleMethod(Method):
     raw = True
     #: Whether it has parameters to fit.
     fitted = False
+    #: What the rule looks at, as `ImageKind.shows` has it (a config says the same under ``needs``) ...
+    maps: tuple[str, ...] = ()
+    #: ... and where these images are in a batch, once the cohort is known.
+    places: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
         # Never used: DistributedDataParallel refuses a module in which nothing requires a gradient.
         self.unused = nn.Parameter(torch.zeros(()))
+
+    def setup(self, stage: str) -> None:
+        """Find the images of `maps`.
+
+        Raises:
+            InputError: the cohort has none that shows one of them.
+        """
+        self.places = self.data.cohort.places(self.maps)
 
     def rule(self, batch: Batch) -> Tensor:
         """One case as `WholeCases` serves it (``image`` in physical units) -> mask (D, H, W) bool."""

@@ -3,7 +3,7 @@
 What a case looks like depends on (seed, epoch, case) alone: each transform of the Compose draws from a generator of
 its own, seeded from these three and its place in the list. So the number of processes and of restarts and the device
 change nothing, and neither does a curriculum that switches single transforms off: the others draw what they always
-draw. All transforms act in the slice plane, because slices are 4 to 12 mm apart.
+draw. All transforms act in the slice plane, on thin slices too (docs/design.md says why).
 
 TorchIO defines the transforms and draws their parameters. This module applies them, on the device that holds the slices
 and only to the slices that a batch needs. The result is TorchIO's own within rounding (the tolerances are in

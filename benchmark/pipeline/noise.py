@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
@@ -15,6 +16,8 @@ from leaderboard.io.axes import slices_first
 
 #: Fields that are kept; three of ten cases of an epoch have one, and the next epoch's are begun before its first batch.
 KEPT = 64
+#: Bytes that they may take together; a case of ISLES 2018 has at most 29 MB, one of ISLES 2024 half a gigabyte.
+KEPT_BYTES = 2**31
 
 
 class Field:
@@ -48,6 +51,7 @@ class Fields:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._begun: dict[Noise, Field] = {}
+        self._bytes: dict[Noise, int] = {}
 
     def begin(self, noise: Noise, channels: int, shape: tuple[int, int, int], executor: Executor) -> Field:
         """A field; the executor draws its numbers unless the field is kept from before.
@@ -60,6 +64,8 @@ class Fields:
         """
         if noise not in self._begun:
             self._begun[noise] = Field(functools.partial(noise.field, channels, shape), executor, self._device)
-            if len(self._begun) > KEPT:
-                del self._begun[next(iter(self._begun))]
+            self._bytes[noise] = 4 * channels * math.prod(shape)
+            while len(self._begun) > 1 and (len(self._begun) > KEPT or sum(self._bytes.values()) > KEPT_BYTES):
+                oldest = next(iter(self._begun))
+                del self._begun[oldest], self._bytes[oldest]
         return self._begun[noise]

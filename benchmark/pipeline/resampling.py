@@ -15,14 +15,17 @@ training is affected: scores use the case's own reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from benchmark.pipeline.inplane import sample, scaled
-from benchmark.pipeline.preparation import Plane, Preparation, between_slices
+from benchmark.pipeline.preparation import PadToMultiple, Plane, Preparation, between_slices
+from leaderboard.errors import InputError
 
 
 class ResizeTo(Preparation):
@@ -52,15 +55,21 @@ class ResampleTo(Preparation):
     """Resamples slices to `pixel_mm` and crops or pads them about their centre to `size` x `size` pixels.
 
     Outside the case's own grid its border is repeated (the background of a z-scored map is not 0); in the inverse,
-    what lies outside the crop has probability 0.
+    what lies outside the crop has probability 0. Pixels of at most half the new size (CT of ISLES 2024) are averaged
+    over a window of about that size first, so that their noise does not turn into coarse noise.
 
     Args:
         pixel_mm: pixel size in plane.
         size: pixels a side.
         slice_mm: distance of slices to resample to, linearly (references: nearest slice); None keeps the case's own.
+
+    Raises:
+        InputError: a size that is not positive.
     """
 
     def __init__(self, pixel_mm: float, size: int, slice_mm: float | None = None) -> None:
+        if not (pixel_mm > 0 and size > 0):
+            raise InputError("model.init_args: pixel_mm and size must be positive: correct the config")
         self.pixel_mm = pixel_mm
         self.size = size
         self.slice_mm = slice_mm
@@ -93,7 +102,44 @@ class ResampleTo(Preparation):
     def _in_plane(self, slices: Tensor, planes: Sequence[Plane], padding: Literal["border", "zeros"]) -> Tensor:
         size, source = (self.size, self.size), (slices.shape[-2], slices.shape[-1])
         maps = [scaled(size, (self.pixel_mm / y, self.pixel_mm / x), source) for x, y in (p.pixel_mm for p in planes)]
-        return sample(slices, maps, size, padding)
+        windows = [2 * int(self.pixel_mm / max(plane.pixel_mm) / 2) + 1 for plane in planes]
+        return sample(_averaged(slices, windows), maps, size, padding)
+
+
+def _averaged(slices: Tensor, windows: Sequence[int]) -> Tensor:
+    """(S, C, H, W), each slice averaged over a window of its own odd side; the border repeats its pixels."""
+    if max(windows, default=1) == 1:
+        return slices
+    parts, start = [], 0
+    for side, run in groupby(windows):
+        part = slices[start : start + len(list(run))]
+        start += len(part)
+        around = functional.pad(part, (side // 2,) * 4, mode="replicate")
+        parts.append(functional.avg_pool2d(around, side, stride=1))
+    return torch.cat(parts)
+
+
+def grid_for(multiple: int, pixel_mm: float | None, size: int | None, slice_mm: float | None = None) -> Preparation:
+    """What brings slices to the grid of a network that halves them several times.
+
+    Args:
+        multiple: of height and width that the network needs.
+        pixel_mm: see `ResampleTo`; None keeps the case's own grid, padded.
+        size: likewise; both or neither.
+        slice_mm: likewise; with both alone.
+
+    Raises:
+        InputError: settings that do not go together.
+    """
+    if pixel_mm is None or size is None:
+        if pixel_mm is not None or size is not None or slice_mm is not None:
+            raise InputError(
+                "model.init_args: pixel_mm and size go together, and slice_mm needs them: correct the config"
+            )
+        return PadToMultiple(multiple)
+    if size % multiple:
+        raise InputError(f"model.init_args.size must be a multiple of {multiple}, not {size}: correct the config")
+    return ResampleTo(pixel_mm, size, slice_mm)
 
 
 def _resized(slices: Tensor, size: tuple[int, int]) -> Tensor:

@@ -17,7 +17,7 @@ import yaml
 from benchmark.rundir.names import CONFIG, is_plain_name
 from leaderboard.errors import InputError
 
-_SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everything", "requires"}
+_SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everything", "requires", "needs"}
 _MODEL = {"class_path", "init_args"}
 _PREDICTIONS = {"folder", "submission"}
 _METHOD = re.compile(r"benchmark\.methods(\.\w+)+")
@@ -76,9 +76,12 @@ def require_harmless(run: Path, config: Mapping[str, Any]) -> None:
         InputError: with every fault.
     """
     faults = [f"{name}: unknown section" for name in config if name not in _SECTIONS]
-    sections = {name: config.get(name) or {} for name in _SECTIONS - {"seed_everything"}}
+    sections = {name: config.get(name) or {} for name in _SECTIONS - {"seed_everything", "needs"}}
     faults += [f"{name}: is not a mapping" for name, section in sections.items() if not isinstance(section, Mapping)]
     faults += [f"{name}: is missing" for name in ("model", "data", "trainer") if not config.get(name)]
+    needs = config.get("needs") or []
+    if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
+        faults.append("needs: is not a list of words")
     if not isinstance(config.get("seed_everything", 0), int):
         faults.append("seed_everything: is not a number")
     if not faults:

@@ -12,6 +12,7 @@ from typing import Any
 from benchmark.machine.precision import with_precision
 from benchmark.rundir.trust import OBJECTS
 from benchmark.suite.config_files import find_method, merge, read_yaml
+from leaderboard.cohort.formats import FORMATS, Cohort
 from leaderboard.errors import InputError, nearest
 from leaderboard.io.tables import name_fault, shown
 
@@ -21,10 +22,11 @@ _KEYS = {
     "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
     "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "note",
 }  # fmt: skip
-_SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires")
+_SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires", "needs")
 #: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
 _OWNED = {
     "cohort": "give --cohort",
+    "format": "give --format",
     "folds": "name a fold file under folds in the suite's config",
     "fold": "give --folds",
     "cache": "it lies below --out",
@@ -43,8 +45,10 @@ class SuiteConfig:
         name: of the suite, and of its folder under the output folder.
         seed: of the weights, the order, the augmentation and the folds.
         twin: arguments of the synthetic cohort; None where the suite needs a cohort that is given.
+        format: of the cohort that is given, one of `FORMATS`; None recognises it.
         folds_file: fold file, relative to the config's folder; None where folds are made.
         folds_number: how many folds are made.
+        folds_by: ``centre`` makes each centre a fold; None makes `folds_number` of them.
         methods: their names, in order.
         defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
         overrides: further config by method.
@@ -61,8 +65,10 @@ class SuiteConfig:
     methods: tuple[str, ...]
     seed: int = 0
     twin: dict[str, Any] | None = None
+    format: str | None = None
     folds_file: str | None = None
     folds_number: int = 5
+    folds_by: str | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     wandb: bool = True
@@ -107,11 +113,17 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
             faults.append(f"{key} must be a mapping: correct it")
             value = {}
         sections[key] = value
-    twin = sections["cohort"].get("twin")
+    twin, form = sections["cohort"].get("twin"), sections["cohort"].get("format")
+    if form is not None and form not in FORMATS:
+        faults.append(f"cohort.format: there is no format {form}: choose among {', '.join(FORMATS)}")
     if twin is not None and not (isinstance(twin, dict) and {"cases", "size"} <= set(twin) <= _TWIN_KEYS):
         faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
     if isinstance(twin, dict) and "format" in twin:
         faults += _format_faults(twin["format"])
+    if len(sections["folds"]) > 1 or not set(sections["folds"]) <= {"file", "number", "by"}:
+        faults.append("folds takes one of file, number and by: correct it")
+    if sections["folds"].get("by", "centre") != "centre":
+        faults.append("folds.by must be centre: correct it")
     layers = {"defaults": sections["defaults"]}
     layers |= {f"overrides.{method}": settings for method, settings in sections["overrides"].items()}
     for name_of, settings in layers.items():
@@ -144,8 +156,10 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         methods=tuple(methods or ()),
         seed=content.get("seed", 0),
         twin=twin,
+        format=form,
         folds_file=sections["folds"].get("file"),
         folds_number=sections["folds"].get("number", 5),
+        folds_by=sections["folds"].get("by"),
         defaults=sections["defaults"],
         overrides=sections["overrides"],
         wandb=content.get("wandb", True),
@@ -184,6 +198,9 @@ def section_faults(settings: Any) -> list[str]:
         for key in settings
         if key in ("model", "trainer", "data", "requires") and not isinstance(settings[key], dict)
     ]
+    needs = settings.get("needs", [])
+    if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
+        faults.append("needs must be a list of what images show, such as [CT, Tmax]: correct it")
     trainer = settings.get("trainer")
     return faults + [
         f"trainer.{key}: jobs have their own, a config names none: remove it"
@@ -217,6 +234,11 @@ def method_config(suite: SuiteConfig, method: str, settings: dict[str, Any]) -> 
 def lacking(config: Mapping[str, Any]) -> list[str]:
     """What a method needs and this machine has not, each with its remedy (the config's section ``requires``)."""
     return [f"{module} ({remedy})" for module, remedy in config.get("requires", {}).items() if not _is_there(module)]
+
+
+def unshown(config: Mapping[str, Any], cohort: Cohort) -> list[str]:
+    """What a method needs to see and no image of a cohort shows (the config's section ``needs``)."""
+    return [name for name in config.get("needs", []) if name not in cohort.shows]
 
 
 def _is_there(module: str) -> bool:

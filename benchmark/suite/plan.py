@@ -13,12 +13,13 @@ from typing import Any
 from benchmark.cohort.folds import Folds
 from benchmark.rundir.names import PREDICTIONS, run_directory
 from benchmark.rundir.state import State, read_state
-from benchmark.suite.config import SuiteConfig, command_line_faults, lacking, method_config
+from benchmark.suite.config import SuiteConfig, command_line_faults, method_config
 from benchmark.suite.config_files import find_method, merge
 from leaderboard.errors import InputError
 
-#: Of the same section, what decides no result.
-_UNDECISIVE = ("cohort", "folds", "cache")
+#: Sections of a job's config that decide no result, and settings of the section ``data`` likewise.
+_ASIDE = ("predictions", "suite", "requires", "needs")
+_UNDECISIVE = ("cohort", "format", "folds", "cache")
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,6 @@ class Job:
     inputs: str
 
     @property
-    def lacks(self) -> list[str]:
-        """See `lacking`."""
-        return lacking(self.config)
-
-    @property
     def state(self) -> State:
         """The state on disk."""
         return read_state(self.run)
@@ -54,6 +50,7 @@ def plan_jobs(
     suite: SuiteConfig,
     *,
     cohort: Path,
+    format_name: str,
     cohort_digest: str,
     folds_path: Path,
     folds: Folds,
@@ -69,6 +66,7 @@ def plan_jobs(
     Args:
         suite: what to run.
         cohort: folder of the cohort.
+        format_name: its format.
         cohort_digest: of its content.
         folds_path: the fold file that the jobs read.
         folds: its content.
@@ -101,6 +99,7 @@ def plan_jobs(
             run = run_directory(root, method, fold)
             data = {
                 "cohort": str(cohort),
+                "format": format_name,
                 "folds": str(folds_path),
                 "fold": fold,
                 "cache": str(cache),
@@ -142,7 +141,7 @@ def inputs_digest(config: dict[str, Any], cohort_digest: str, folds_digest: str)
 
 def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
     """That part of a job's config that decides its result."""
-    kept = {name: copy.deepcopy(config[name]) for name in config if name not in ("predictions", "suite", "requires")}
+    kept = {name: copy.deepcopy(config[name]) for name in config if name not in _ASIDE}
     for key in _UNDECISIVE:
         kept.get("data", {}).pop(key, None)
     return kept

@@ -70,7 +70,7 @@ def write_results(
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
-    remarks = {f"not above {BAR} in mean Dice": ", ".join(below)} if below else {}
+    remarks = {f"not above {bar_of(analysis.table)} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
     for _, name, masks in predicted:
         predictions.setdefault(name, []).append(masks)
@@ -100,19 +100,25 @@ def mark_tables(cohort: Cohort, folder: Path, note: str = "") -> str:
     return banner
 
 
-#: The row that any training must beat (a threshold fitted on the same folds).
-BAR = "perfusion_tfit"
+#: The rows that any training must beat, of which a cohort's images allow one or none: on perfusion maps a threshold
+#: fitted on the same folds, on diffusion MRI the clinical one.
+BARS = ("perfusion_tfit", "adc_threshold")
+
+
+def bar_of(table: pd.DataFrame) -> str | None:
+    """The first of `BARS` that is on a leaderboard; None without any."""
+    return next((name for name in BARS if name in set(table["method"])), None)
 
 
 def below_bar(table: pd.DataFrame, trained: Sequence[str]) -> list[str]:
-    """Trained methods whose mean Dice is not above that of `BAR`; none if that row is missing.
+    """Trained methods whose mean Dice is not above that of `bar_of`; none if there is no such row.
 
     Args:
         table: leaderboard.
         trained: methods with weights.
     """
-    dice = table.set_index("method")["dice_mean"]
-    return [name for name in trained if BAR in dice and name in dice and not dice[name] > dice[BAR]]
+    dice, bar = table.set_index("method")["dice_mean"], bar_of(table)
+    return [name for name in trained if bar and name in dice and not dice[name] > dice[bar]]
 
 
 def predicted_rows(job: Job) -> dict[str, Path]:

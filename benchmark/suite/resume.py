@@ -119,7 +119,7 @@ def _changed_cases(job: Job) -> list[str]:
     except InputError:
         return []
     data = job.config["data"]
-    cohort = read_cohort(Path(data["cohort"]), "training")
+    cohort = read_cohort(Path(data["cohort"]), "training", data["format"])
     digests = {case.name: case_digest(case, cohort.images, Path(data["cache"])) for case in cohort.cases}
     return changed_cases(digests, provenance)
 

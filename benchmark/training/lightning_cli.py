@@ -64,6 +64,7 @@ class SuiteCLI(LightningCLI):
         """Accept the suite's own sections, so that ``benchmark fit`` takes a run's config.yaml."""
         parser.add_argument("--suite", type=dict, default={}, help="what the suite noted about this job")
         parser.add_argument("--requires", type=dict, default={}, help="modules that the method needs: how to install")
+        parser.add_argument("--needs", type=list[str], default=[], help="what the cohort's images must show")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
 
 

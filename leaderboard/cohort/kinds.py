@@ -11,6 +11,8 @@ from leaderboard.cohort.case import CT_WINDOW, ImageKind
 if TYPE_CHECKING:
     import numpy as np
 
+#: The units in which ADC maps are stored, by the factor that brings them to um2/ms (`adc_factor`).
+ADC_UNITS = {1e3: "mm2/s", 1.0: "um2/ms", 1e-3: "um2/s"}
 #: um2/ms; the 99th percentile of the ADC in a brain, which lies in cerebrospinal fluid.
 _ADC_OF_FLUID = 2.5
 

@@ -22,7 +22,8 @@ def suite_file(folder: Path, **settings: object) -> Path:
 def jobs_of(folder: Path, settings: dict | None = None, cohort_digest: str = "c", folds: Folds = FOLDS) -> list[Job]:
     suite = read_suite(suite_file(folder))
     return plan_jobs(
-        suite, cohort=folder / "cohort", cohort_digest=cohort_digest, folds_path=folder / "folds.csv", folds=folds,
+        suite, cohort=folder / "cohort", format_name="isles2018",
+        cohort_digest=cohort_digest, folds_path=folder / "folds.csv", folds=folds,
         root=folder / "runs", cache=folder / "cache", methods=suite.methods, chosen_folds=[0, 2],
         settings=settings or {},
     )  # fmt: skip

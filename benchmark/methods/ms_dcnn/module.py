@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -19,22 +17,8 @@ from benchmark.pipeline.preparation import PadToMultiple
 from benchmark.pipeline.resampling import ResizeTo
 from leaderboard.errors import InputError
 
-#: The maps of either path; of ISLES 2017 those with the same meaning.
+#: The maps of either path, as `ImageKind.shows` has them.
 PATH_A, PATH_B = ("Tmax", "CBF", "CBV"), ("MTT",)
-
-
-def places(kinds: Sequence[str], maps: Sequence[str]) -> list[int]:
-    """Where the maps are among a cohort's images: ``CT_CBF`` and ``MR_rCBF`` are both CBF.
-
-    Raises:
-        InputError: the cohort lacks one.
-    """
-    found = {kind.partition("_")[2].removeprefix("r"): place for place, kind in enumerate(kinds)}
-    if missing := [name for name in maps if name not in found]:
-        raise InputError(
-            f"ms_dcnn needs the maps {', '.join(missing)}, the cohort has {', '.join(kinds)}: give another"
-        )
-    return [found[name] for name in maps]
 
 
 class MSDCNNMethod(Method):
@@ -85,11 +69,8 @@ class MSDCNNMethod(Method):
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`; the cohort says which map lies where."""
-        kinds = self.data.held_out[0].channels
-        return MSDCNN(
-            places(kinds, PATH_A), places(kinds, PATH_B), *self.kernels, *self.dropouts, self.light,
-            self.checkpoint_blocks,
-        )  # fmt: skip
+        path_a, path_b = (list(self.data.cohort.places(maps)) for maps in (PATH_A, PATH_B))
+        return MSDCNN(path_a, path_b, *self.kernels, *self.dropouts, self.light, self.checkpoint_blocks)
 
     def loss(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Eq. 4, with cross-entropy where that is asked for."""

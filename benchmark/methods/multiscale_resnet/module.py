@@ -13,9 +13,7 @@ from benchmark.methods.multiscale_resnet.loss import multiscale_dice
 from benchmark.methods.multiscale_resnet.network import MultiScaleResNet
 from benchmark.methods.multiscale_resnet.preparation import WithMirrorImage
 from benchmark.pipeline.datasets import Batch, View
-from benchmark.pipeline.preparation import PadToMultiple
-from benchmark.pipeline.resampling import ResampleTo
-from leaderboard.errors import InputError
+from benchmark.pipeline.resampling import grid_for
 
 
 class MultiScaleResNetMethod(Method):
@@ -47,19 +45,11 @@ class MultiScaleResNetMethod(Method):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        if (pixel_mm is None) != (size is None) or (slice_mm is not None and pixel_mm is None):
-            raise InputError(
-                "model.init_args: pixel_mm and size go together, and slice_mm needs them: correct the config"
-            )
-        multiple = MultiScaleResNet.multiple
-        if size is not None and size % multiple:
-            raise InputError(f"model.init_args.size must be a multiple of {multiple}, not {size}: correct the config")
         self.learning_rate = learning_rate
         self.first_beta = first_beta
         self.weight_decay = weight_decay
         self.decay = decay
-        grid = PadToMultiple(multiple) if pixel_mm is None or size is None else ResampleTo(pixel_mm, size, slice_mm)
-        self.preparation = WithMirrorImage(grid)
+        self.preparation = WithMirrorImage(grid_for(MultiScaleResNet.multiple, pixel_mm, size, slice_mm))
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`: each map, its mirror image, and both of the slices on either side."""

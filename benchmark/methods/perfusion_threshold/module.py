@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,11 +10,8 @@ from benchmark.methods.base import RuleMethod, on_host, to_host
 from benchmark.methods.perfusion_threshold import rules
 from benchmark.methods.perfusion_threshold.memo import FlowMemo
 from benchmark.pipeline.datasets import Batch
-from leaderboard.cohort.formats import isles2018
 from leaderboard.errors import InputError
 
-#: The images that the rule needs, in the order in which a batch holds them.
-KINDS = tuple(kind.name for kind in isles2018.FORMAT.images)
 #: One process computes all rows of a fold, from the same cases.
 _FLOWS = FlowMemo()
 #: Thresholds on rCBF that Tfit chooses from.
@@ -37,6 +32,7 @@ class PerfusionThreshold(RuleMethod):
         InputError: neither threshold is given, or the fit is asked for beside other conditions.
     """
 
+    maps = ("CT", "CBF", "Tmax")
     rcbf: Tensor
     cases: int
     dice_sums: np.ndarray
@@ -67,20 +63,12 @@ class PerfusionThreshold(RuleMethod):
         self.register_buffer("rcbf", torch.tensor(start, dtype=torch.float64))
         self._forget()
 
-    def setup(self, stage: str) -> None:
-        """Refuse cohorts without CT perfusion maps.
-
-        Raises:
-            InputError: the cohort holds other images.
-        """
-        check_kinds(self.data.held_out[0].channels, str(self.data.cohort_path))
-
     def rule(self, batch: Batch) -> Tensor:
         """See `RuleMethod`."""
 
         def segment(brain: np.ndarray, image: np.ndarray, rcbf: np.ndarray) -> np.ndarray:
             return rules.segment(
-                _flow(brain, image, batch),
+                self._flow(brain, image, batch),
                 batch["spacing_mm"],
                 rcbf_below=None if np.isnan(rcbf) else float(rcbf),
                 tmax_above=self.tmax_above,
@@ -97,7 +85,9 @@ class PerfusionThreshold(RuleMethod):
         """Dice of every candidate on one case."""
         if self.fitted:
             brain, image, reference = to_host(batch["brain"], batch["image"], batch["reference"])
-            self.dice_sums = self.dice_sums + rules.dice_by_threshold(_flow(brain, image, batch), reference, CANDIDATES)
+            self.dice_sums = self.dice_sums + rules.dice_by_threshold(
+                self._flow(brain, image, batch), reference, CANDIDATES
+            )
             self.cases += 1
 
     def fit_finish(self) -> None:
@@ -116,23 +106,7 @@ class PerfusionThreshold(RuleMethod):
         self.dice_sums = np.zeros(len(CANDIDATES))
         self.cases = 0
 
-
-def check_kinds(kinds: Sequence[str], cohort: str) -> None:
-    """Refuse a cohort whose images are not those of CT perfusion.
-
-    Raises:
-        InputError: `kinds` are others than `KINDS`.
-    """
-    if tuple(kinds) != KINDS:
-        raise InputError(
-            f"{cohort}: holds {', '.join(kinds)}, but the perfusion_threshold rows need the CT perfusion maps of "
-            f"ISLES 2018 ({', '.join(KINDS)}): leave these methods out for this cohort"
-        )
-
-
-def _flow(brain: np.ndarray, image: np.ndarray, batch: Batch) -> rules.Flow:
-    """`rules.measure_flow` of a case as `WholeCases` serves it, in physical units; once in a process."""
-    maps = dict(zip(KINDS, image, strict=True))
-    return _FLOWS.measured(
-        rules.measure_flow, maps["CT"], maps["CT_CBF"], maps["CT_Tmax"], brain, batch["spacing_mm"], batch["midline"]
-    )
+    def _flow(self, brain: np.ndarray, image: np.ndarray, batch: Batch) -> rules.Flow:
+        """`rules.measure_flow` of a case as `WholeCases` serves it, in physical units; once in a process."""
+        ct, cbf, tmax = (image[place] for place in self.places)
+        return _FLOWS.measured(rules.measure_flow, ct, cbf, tmax, brain, batch["spacing_mm"], batch["midline"])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from benchmark.methods.components import drop_small
 from benchmark.pipeline.midline import Midline, positive_side
 from leaderboard.cohort.case import CT_WINDOW
 
@@ -154,15 +155,6 @@ def segment(
     if tmax_above is not None:
         mask = mask & (flow.tmax > tmax_above)
     return drop_small(ndimage.binary_opening(mask, _CROSS), smallest_ml, spacing_mm)
-
-
-def drop_small(mask: np.ndarray, smallest_ml: float, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The mask without components (connected over faces) of less than `smallest_ml`."""
-    labels, count = ndimage.label(mask)
-    voxel_ml = float(np.prod([float(size) for size in spacing_mm])) / 1000
-    keep = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml >= smallest_ml
-    keep[0] = False
-    return keep[labels]
 
 
 def dice_by_threshold(flow: Flow, reference: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from benchmark.methods.plain_unet.loss import deep_supervision
 from benchmark.methods.plain_unet.network import PlainUNet, Size
 from benchmark.pipeline.datasets import Batch
 from benchmark.pipeline.preparation import PadToMultiple
+from benchmark.pipeline.resampling import grid_for
 from leaderboard.errors import InputError
 
 #: What nnU-Net plans for ISLES 2018: channels (base 32, doubled up to a cap), kernels and strides by stage.
@@ -36,6 +37,8 @@ class PlainUNetMethod(Method):
         momentum: of SGD (Nesterov).
         weight_decay: of SGD.
         mirror: average the softmax over the flips in plane when predicting.
+        pixel_mm: pixel size in plane that slices are resampled to (for slices alone); None keeps the case's grid.
+        size: pixels a side of the (cropped or padded) slice; with `pixel_mm`.
     """
 
     planar_on_gpu = True  # instance normalisation would reorder every layer's image
@@ -49,6 +52,8 @@ class PlainUNetMethod(Method):
         momentum: float = 0.99,
         weight_decay: float = 3e-5,
         mirror: bool = True,
+        pixel_mm: float | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -65,7 +70,10 @@ class PlainUNetMethod(Method):
         strides = STRIDES[dimensions][: self.stages]
         in_plane = math.prod(stride[-1] for stride in strides)
         through_plane = math.prod(stride[0] for stride in strides) if dimensions == 3 else 1
-        self.preparation = PadToMultiple(in_plane, slices=through_plane)
+        if dimensions == 3 and (pixel_mm is not None or size is not None):
+            raise InputError("model.init_args: pixel_mm and size are for slices: leave them out with dimensions: 3")
+        padded = PadToMultiple(in_plane, slices=through_plane)
+        self.preparation = padded if dimensions == 3 else grid_for(in_plane, pixel_mm, size)
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`."""

@@ -12,7 +12,7 @@ from benchmark.methods.base import Method, scheduled
 from benchmark.methods.losses import generalised_dice, weighted_cross_entropy
 from benchmark.methods.residual_unet.network import ResidualUNet
 from benchmark.pipeline.datasets import Batch, View
-from benchmark.pipeline.preparation import PadToMultiple
+from benchmark.pipeline.resampling import grid_for
 
 
 class ResidualUNetMethod(Method):
@@ -24,6 +24,8 @@ class ResidualUNetMethod(Method):
         lowest_rate: where the warm-up starts and the cosine ends.
         warmup_epochs: length of the linear warm-up.
         largest_weight: upper bound of the weight of lesion pixels in the cross-entropy.
+        pixel_mm: pixel size in plane that slices are resampled to; None keeps the case's grid.
+        size: pixels a side of the (cropped or padded) slice; with `pixel_mm`.
     """
 
     view: View = "slices"
@@ -36,6 +38,8 @@ class ResidualUNetMethod(Method):
         lowest_rate: float = 1e-6,
         warmup_epochs: float = 5,
         largest_weight: float = 10.0,
+        pixel_mm: float | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -44,7 +48,7 @@ class ResidualUNetMethod(Method):
         self.lowest_rate = lowest_rate
         self.warmup_epochs = warmup_epochs
         self.largest_weight = largest_weight
-        self.preparation = PadToMultiple(ResidualUNet.multiple)
+        self.preparation = grid_for(ResidualUNet.multiple, pixel_mm, size)
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`."""

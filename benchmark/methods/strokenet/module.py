@@ -14,7 +14,7 @@ from benchmark.methods.losses import focal
 from benchmark.methods.strokenet.network import StrokeNet
 from benchmark.pipeline.curriculum import Stage
 from benchmark.pipeline.datasets import Batch
-from benchmark.pipeline.preparation import PadToMultiple
+from benchmark.pipeline.resampling import grid_for
 
 #: Shares of the training at which stage A ends and stage C begins.
 STAGE_B, STAGE_C = 0.3, 0.7
@@ -60,6 +60,8 @@ class StrokeNetMethod(Method):
         learning_rate: of Adam at the start; falls as (1 - progress)^0.9.
         crop: side of the crops in stages A and B as a share of the slice's.
         norm: ``group``, or ``batch`` for more than a few volumes a step (see the README).
+        pixel_mm: pixel size in plane that slices are resampled to; None keeps the case's grid.
+        size: pixels a side of the (cropped or padded) slice; with `pixel_mm`.
     """
 
     static = True
@@ -72,6 +74,8 @@ class StrokeNetMethod(Method):
         learning_rate: float = 1e-3,
         crop: float = 0.625,
         norm: Literal["group", "batch"] = "group",
+        pixel_mm: float | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -80,7 +84,7 @@ class StrokeNetMethod(Method):
         self.learning_rate = learning_rate
         self.crop = crop
         self.norm = norm
-        self.preparation = PadToMultiple(StrokeNet.multiple)
+        self.preparation = grid_for(StrokeNet.multiple, pixel_mm, size)
 
     def configure_network(self, channels: int) -> nn.Module:
         """See `Method`."""

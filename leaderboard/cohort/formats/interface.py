@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from leaderboard.cohort.case import Case, ImageKind, Partition, Problem
+from leaderboard.errors import InputError
 
 
 class Format(Protocol):
@@ -26,8 +27,8 @@ class Format(Protocol):
         """What its tree is recognised by, for messages, such as ``TRAINING/case_<k>``."""
 
     @property
-    def thick_slices(self) -> bool:
-        """Whether slices are much thicker than pixels, so that nothing may be turned out of the slice plane."""
+    def lesion_in_every_case(self) -> bool:
+        """Whether every reference holds lesion, so that an empty one is a fault."""
 
     @property
     def released(self) -> Mapping[Partition, int]:
@@ -81,3 +82,21 @@ class Cohort:
     def channels(self) -> tuple[str, ...]:
         """The names of `images`."""
         return tuple(kind.name for kind in self.images)
+
+    @property
+    def shows(self) -> tuple[str, ...]:
+        """What `images` show, see `ImageKind`."""
+        return tuple(kind.shows for kind in self.images)
+
+    def places(self, shown: Sequence[str]) -> tuple[int, ...]:
+        """Where the images that show certain things are among `images`; of several that show one thing the first.
+
+        Raises:
+            InputError: there is none.
+        """
+        if missing := [name for name in shown if name not in self.shows]:
+            raise InputError(
+                f"{self.root}: has no images of {', '.join(missing)} (it has {', '.join(self.shows)}): give a cohort "
+                "that has them, or leave the method out"
+            )
+        return tuple(self.shows.index(name) for name in shown)

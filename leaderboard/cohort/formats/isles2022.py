@@ -36,7 +36,7 @@ class Isles2022:
     name: str = "isles2022"
     title: str = "ISLES 2022"
     tree: str = "sub-strokecase<NNNN>/ses-0001 beside derivatives"
-    thick_slices: bool = True
+    lesion_in_every_case: bool = False
     released: Mapping[Partition, int] = field(default_factory=lambda: {"training": 250})
 
     def find(self, root: Path) -> dict[Partition, Path]:

@@ -48,7 +48,7 @@ class Isles2024:
     name: str = "isles2024"
     title: str = "ISLES 2024"
     tree: str = "raw_data/sub-stroke<NNNN>/ses-01 beside derivatives"
-    thick_slices: bool = True
+    lesion_in_every_case: bool = False
     released: Mapping[Partition, int] = field(default_factory=lambda: {"training": 149})
 
     def find(self, root: Path) -> dict[Partition, Path]:

@@ -32,7 +32,7 @@ class Manifest:
     name: str = "manifest"
     title: str = "a cohort of your own"
     tree: str = FILE
-    thick_slices: bool = True
+    lesion_in_every_case: bool = False
     released: Mapping[Partition, int] = field(default_factory=dict)
 
     def find(self, root: Path) -> dict[Partition, Path]:

@@ -31,7 +31,7 @@ class NnUNet:
     name: str = "nnunet"
     title: str = "an nnU-Net dataset"
     tree: str = "dataset.json with imagesTr and labelsTr"
-    thick_slices: bool = True
+    lesion_in_every_case: bool = False
     released: Mapping[Partition, int] = field(default_factory=dict)
 
     def find(self, root: Path) -> dict[Partition, Path]:

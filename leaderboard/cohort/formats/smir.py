@@ -58,7 +58,7 @@ class SmirFormat:
     marks: frozenset[str] = frozenset()
     released: Mapping[Partition, int] = field(default_factory=dict)
     tree: str = "TRAINING/case_<k> or TESTING/case_<k>"
-    thick_slices: bool = True
+    lesion_in_every_case: bool = True
 
     def find(self, root: Path) -> dict[Partition, Path]:
         """See `Format`.

@@ -5,8 +5,10 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+import trees
 from rich.console import Console
 
+from benchmark.cli import main
 from benchmark.cohort.check import check_cohort, print_report
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
@@ -272,3 +274,101 @@ def test_voxels_that_no_scan_has_are_a_problem(cohort, size):
     assert all(
         f"has voxels of {size:g} x {size:g} x 6 mm where 0.05 to 20 mm are possible" in line for line in problems
     )
+
+
+# other formats
+
+
+def test_an_image_on_a_grid_of_its_own_is_no_problem_where_the_format_allows_it(tmp_path):
+    report = check_cohort(trees.isles2022(tmp_path))
+    assert report.problems == ()
+    assert [case.shape for case in report.cases] == [trees.SHAPE] * 2  # of DWI, ADC and the reference, not of FLAIR
+
+
+def test_an_image_on_a_grid_of_its_own_is_a_problem_elsewhere(tmp_path):
+    root = trees.isles2022(tmp_path)
+    adc = read_cohort(root).cases[0].images["ADC"]
+    trees.write(adc, trees.brain(1, (9, 12, 6)))
+    (problem,) = check_cohort(root).problems
+    assert problem == f"{adc}: has the shape 9 x 12 x 6 where its case has 10 x 12 x 6: replace the file"
+
+
+def test_a_part_of_a_release_is_told_by_number_and_is_no_problem(tmp_path):
+    report = check_cohort(trees.isles2022(tmp_path))
+    assert f"{tmp_path}: holds 2 of the 250 training cases of ISLES 2022" in report.notes
+    assert report.exit_status == 0
+    assert f"note: {tmp_path}: holds 2 of the 250 training cases of ISLES 2022" in printed(report, 300)
+
+
+def test_mixed_units_are_told_with_the_number_of_cases(tmp_path):
+    root = trees.isles2022(tmp_path, (1, 2, 3))
+    assert not any("is stored in" in note for note in check_cohort(root).notes)
+    adc = read_cohort(root).cases[1].images["ADC"]
+    trees.write(adc, trees.brain(1) * 1e-3)
+    line = "ADC is stored in um2/ms in 2 cases, mm2/s in 1 case: it is read as um2/ms everywhere"
+    assert line in check_cohort(root).notes
+
+
+def test_an_empty_reference_is_a_note_where_cases_may_be_without_lesion(tmp_path):
+    root = trees.isles2022(tmp_path, (1, 150))
+    first, known = (case.reference for case in read_cohort(root).cases)
+    for path in (first, known):
+        trees.write(path, trees.lesion() * 0)
+    report = check_cohort(root)
+    assert report.problems == ()
+    assert report.cases[0].notes == (f"{first}: is empty: its case is without lesion",)
+    (told,) = report.cases[1].notes
+    assert told.startswith("sub-strokecase0150: its reference is empty in the release")
+    assert [case.lesion_ml for case in report.cases] == [0, 0]
+
+
+def test_values_that_are_repaired_are_a_note_and_others_a_problem(tmp_path):
+    root = trees.isles2024(tmp_path)
+    images = read_cohort(root).cases[0].images
+    broken = trees.brain(1)
+    broken[2, 2, 2] = np.nan
+    for kind in ("MTT", "CTA"):
+        trees.write(images[kind], broken)
+    report = check_cohort(root)
+    assert report.problems == (f"{images['CTA']}: holds NaN or Inf in 1 voxel: replace the file",)
+    assert f"{images['MTT']}: holds NaN or Inf in 1 voxel: they are read as 0" in report.notes
+
+
+def test_known_faults_of_a_release_are_named(tmp_path):
+    report = check_cohort(trees.isles2024(tmp_path, (1, 43)))
+    assert report.cases[0].notes == ()
+    assert report.cases[1].notes[0].startswith("sub-stroke0043: its CBF map is truncated in the release")
+
+
+def test_a_reference_stored_with_a_scale_factor_is_binary(tmp_path):
+    root = trees.isles2024(tmp_path)
+    trees.write(read_cohort(root).cases[0].reference, (trees.lesion() * 0.99999999977).astype(np.float64))
+    report = check_cohort(root)
+    assert report.problems == ()
+    assert report.cases[0].lesion_ml == report.cases[1].lesion_ml
+
+
+def test_where_a_case_was_scanned_is_a_column_if_known(tmp_path):
+    assert "centre" not in printed(check_cohort(trees.isles2022(tmp_path / "a")), 200)
+    out = printed(check_cohort(trees.manifest(tmp_path / "b")), 200)
+    assert ["anna", "p-anna", "Bern"] in [line.split()[:3] for line in out.splitlines()]
+
+
+def test_the_table_of_isles2022_fits_80_columns(tmp_path):
+    out = printed(check_cohort(trees.isles2022(tmp_path)))
+    assert ["sub-strokecase0001", "10x12x6", "2.00x2.00x5.00", "0.24", "sound"] in [
+        line.split() for line in out.splitlines()
+    ]
+
+
+def test_the_report_is_the_same_from_one_process_and_from_several(tmp_path):
+    root = trees.isles2022(tmp_path, (1, 2, 3, 150))
+    trees.write(read_cohort(root).cases[2].images["ADC"], trees.brain(1, (9, 12, 6)))
+    assert check_cohort(root, jobs=2) == check_cohort(root, jobs=1)
+
+
+def test_a_format_is_named_on_the_command_line(tmp_path, capsys):
+    root = trees.isles2022(tmp_path)
+    assert main(["check", str(root), "--format", "isles2022"]) == 0
+    assert main(["check", str(root), "--format", "isles2018"]) == 1
+    assert "holds no cases (TRAINING" in capsys.readouterr().err

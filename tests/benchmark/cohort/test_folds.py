@@ -1,16 +1,23 @@
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import trees
 from hypothesis import given, settings
 from patients import cohorts, spread
 
 from benchmark.cohort import folds as folds_module
 from benchmark.cohort.folds import (
+    FoldCase,
     Folds,
+    centre_folds,
     check_folds_against,
+    folds_bytes,
     isles2018_folds,
+    isles2022_folds,
     make_folds,
     measure_cohort,
     read_fold_file,
@@ -131,7 +138,7 @@ def test_a_cohort_without_references_cannot_be_measured(isles_tree):
 
 def test_measured_cases_carry_volume_and_slices(isles_tree):
     (item,) = measure_cohort(read_cohort(isles_tree([1], spacing=(0.5, 0.5, 5.0))))
-    assert item == ("case_1", "P1", pytest.approx(6 * 0.5 * 0.5 * 5 / 1000), 2)
+    assert item == ("case_1", "P1", pytest.approx(6 * 0.5 * 0.5 * 5 / 1000), 2, None)
 
 
 def test_committed_isles2018_folds_are_what_the_code_writes(tmp_path):
@@ -176,3 +183,63 @@ def test_folds_need_neither_torch_nor_training():
     )
     root = Path(folds_module.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_the_committed_folds_of_isles2022_are_those_that_are_made_without_the_data():
+    committed = COMMITTED.with_name("isles2022.csv")
+    assert committed.read_bytes() == folds_bytes(isles2022_folds())
+    folds = read_fold_file(committed)
+    assert folds.cases == tuple(f"sub-strokecase{number:04d}" for number in range(1, 251))
+    assert [len(folds.validation(fold)) for fold in range(5)] == [50] * 5
+
+
+def centred(sizes, seed=0):
+    """Cases of single patients of centres of these sizes, with volumes."""
+    rng = random.Random(seed)
+    names = [(f"{centre}-{number}", centre) for centre, size in sizes.items() for number in range(size)]
+    return [FoldCase(name, name, round(rng.lognormvariate(2, 1.5), 3), 1, centre) for name, centre in names]
+
+
+@pytest.mark.parametrize("sizes", [{"A": 198, "B": 52}, {"A": 13, "B": 4, "C": 9}, {"A": 3, "B": 3, "C": 3}])
+def test_each_centre_is_spread_evenly_over_folds_of_equal_size(sizes):
+    cases = centred(sizes)
+    folds = make_folds(cases, 5, 0)
+    per_fold = Counter(folds.fold_of.values())
+    assert max(per_fold.values()) - min(per_fold[fold] for fold in range(5)) <= 1
+    for centre in sizes:
+        own = Counter(folds.fold_of[case.case] for case in cases if case.centre == centre)
+        assert max(own.values()) - min(own[fold] for fold in range(5)) <= 1
+
+
+def test_volumes_are_balanced_beside_centres():
+    cases = centred({"A": 198, "B": 52})
+    volumes = {case.case: case.lesion_ml for case in cases}
+    without = make_folds([case._replace(centre=None) for case in cases], 5, 0)
+    whole = sum(volumes.values())
+    assert spread(volumes, make_folds(cases, 5, 0).fold_of) < whole / 5 * 0.05
+    assert spread(volumes, without.fold_of) < whole / 5 * 0.05
+
+
+def test_each_centre_can_be_a_fold():
+    cases = centred({"B": 2, "A": 3})
+    folds = centre_folds(cases)
+    assert folds.validation(0) == ("A-0", "A-1", "A-2")
+    assert folds.validation(1) == ("B-0", "B-1")
+    assert folds.lesion_ml_of["A-0"] == cases[2].lesion_ml
+
+
+@pytest.mark.parametrize(
+    ("cases", "fault"),
+    [
+        ([FoldCase("a", "a", centre="A"), FoldCase("b", "b")], "the centre of b is unknown"),
+        ([FoldCase("a", "a", centre="A"), FoldCase("b", "b", centre="A")], "all cases are of A"),
+        ([FoldCase("a", "p", centre="A"), FoldCase("b", "p", centre="B")], "patients p were scanned at several"),
+    ],
+)
+def test_folds_by_centre_need_a_centre_of_each_patient_and_two_of_them(cases, fault):
+    with pytest.raises(InputError, match=fault):
+        centre_folds(cases)
+
+
+def test_a_measured_cohort_tells_its_centres(tmp_path):
+    assert [case.centre for case in measure_cohort(read_cohort(trees.manifest(tmp_path)))] == ["Bern", "Bern"]

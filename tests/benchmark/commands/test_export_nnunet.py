@@ -111,3 +111,40 @@ def test_labels_are_whole_numbers_and_lie_where_their_references_do(tmp_path: Pa
     for label in labels:
         assert (np.asarray(nib.load(label).dataobj) == trees.lesion()).all()
         assert np.allclose(nib.load(label).affine, trees.affine())
+
+
+@pytest.mark.parametrize("name", ["isles2022", "isles2024", "nnunet", "manifest"])
+def test_images_of_any_format_lie_on_the_references_grid_in_the_files_own_order_of_axes(
+    tmp_path: Path, name: str
+) -> None:
+    root = getattr(trees, name)(tmp_path / "cohort")
+    cohort = read_cohort(root)
+    for path in (*cohort.cases[0].images.values(), cohort.cases[0].reference):
+        trees.turn(path, "LPI")  # cases of a release differ in this
+    folds, out = tmp_path / "folds.csv", tmp_path / "out"
+    assert main(["folds", str(root), "--out", str(folds), "--number", "2"]) == 0
+    assert main(["export-nnunet", str(root), str(out), "--folds", str(folds), "--format", name]) == 0
+    dataset = out / "nnUNet_raw" / f"Dataset018_{name.upper()}"
+    for case in cohort.cases:
+        label, reference = nib.load(dataset / "labelsTr" / f"{case.name}.nii.gz"), nib.load(case.reference)
+        assert np.array_equal(label.get_fdata(), reference.get_fdata())
+        for channel in range(len(cohort.images)):
+            image = nib.load(dataset / "imagesTr" / f"{case.name}_{channel:04d}.nii.gz")
+            assert image.shape == reference.shape
+            assert np.array_equal(image.affine, label.affine)
+            assert np.allclose(image.affine, reference.affine, atol=1e-5)
+    # nnU-Net brings them to one order, and its predictions back
+    assert (
+        json.loads((dataset / "dataset.json").read_text())["overwrite_image_reader_writer"] == "NibabelIOWithReorient"
+    )
+
+
+def test_images_are_exported_as_our_methods_see_them(tmp_path: Path) -> None:
+    root = trees.isles2022(tmp_path / "cohort")
+    case = read_cohort(root).cases[0]
+    trees.write(case.images["ADC"], (trees.brain(1) * 1e-3).astype(np.float32))  # in mm2/s
+    folds = tmp_path / "folds.csv"
+    assert main(["folds", str(root), "--out", str(folds), "--number", "2"]) == 0
+    assert main(["export-nnunet", str(root), str(tmp_path / "out"), "--folds", str(folds)]) == 0
+    image = nib.load(tmp_path / "out/nnUNet_raw/Dataset018_ISLES2022/imagesTr" / f"{case.name}_0001.nii.gz")
+    assert np.allclose(image.get_fdata(), trees.brain(1), rtol=1e-5)

@@ -1,10 +1,11 @@
-"""A method whose package is not installed, in the commands that look at single methods."""
+"""A method whose package is not installed, or whose images a cohort has not, in the commands that name methods."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import trees
 import yaml
 
 from benchmark.cli import main
@@ -32,3 +33,37 @@ def test_a_method_whose_package_is_missing_is_refused_with_its_remedy(
     said = capsys.readouterr()
     assert "needy is left out, it needs no_such (pip install it)" in said.err
     assert "all_background" in said.out
+
+
+def test_a_method_that_is_asked_for_and_has_nothing_to_see_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = str(trees.isles2022(tmp_path / "cohort"))
+    run = ["run", "--config", "isles2022", "--methods", "ms_dcnn,all_background", "--set", "trainer.precision=32-true"]
+    assert main([*run, "--cohort", root]) == 1
+    said = capsys.readouterr().err
+    assert "ms_dcnn and all ablation rows of it are left out: " in said
+    assert "has no images of Tmax, CBF, CBV, MTT (it has DWI, ADC, FLAIR)" in said
+    assert not (tmp_path / "runs").exists()
+    assert main(["cost", "--config", "isles2022", "--methods", "perfusion_t38", "--cohort", root]) == 1
+    assert "perfusion_t38: needs images of CT, CBF, Tmax, the case has DWI, ADC, FLAIR" in capsys.readouterr().err
+
+
+def test_of_a_whole_suite_what_has_something_to_see_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = trees.isles2022(tmp_path / "cohort")
+    methods = ["all_background", "adc_threshold", "perfusion_t38"]
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"name": "s", "methods": methods}))
+    assert main(["cost", "--config", "suite.yaml", "--cohort", str(root), "--format", "isles2022"]) == 0
+    said = capsys.readouterr()
+    assert "perfusion_t38: needs images of CT, CBF, Tmax" in said.err
+    assert "adc_threshold" in said.out
+    assert "perfusion_t38" not in said.out
+
+
+def test_a_format_without_a_cohort_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--config", "twin", "--out", str(tmp_path / "runs"), "--format", "isles2018"]) == 1
+    assert "--format isles2018: is of a cohort that is given: give --cohort DIR too" in capsys.readouterr().err

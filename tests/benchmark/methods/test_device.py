@@ -27,6 +27,7 @@ from benchmark.pipeline.sampling import Key
 from benchmark.pipeline.store import Store
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge, shipped_configs
+from leaderboard.cohort.formats import FORMATS, Cohort, isles2018
 
 META = torch.device("meta")
 CONFIGS = sorted((shipped_configs() / "methods").glob("*.yaml"))
@@ -34,8 +35,9 @@ CONFIGS = sorted((shipped_configs() / "methods").glob("*.yaml"))
 FURTHER: dict[str, list[dict[str, Any]]] = {
     "multiscale_resnet": [{"pixel_mm": None, "size": None}, {"slice_mm": 5.0}],
     "ms_dcnn": [{"size": None, "add_cross_entropy": True}, {"checkpoint_blocks": True}],
-    "strokenet": [{"norm": "batch"}],
-    "plain_unet": [{"mirror": False, "stages": 5}],
+    "residual_unet": [{"pixel_mm": 3.0, "size": 64}],
+    "strokenet": [{"norm": "batch"}, {"pixel_mm": 15.0, "size": 32}],  # pixels of the tests' slices: 7 mm
+    "plain_unet": [{"mirror": False, "stages": 5}, {"pixel_mm": 3.0, "size": 64}],
 }
 _CONV = {"in_channels": 5, "out_channels": 2, "kernel_size": 3, "padding": 1}
 #: Networks named in a config, without a file of their own.
@@ -71,8 +73,9 @@ def on_meta(name: str, init: dict[str, Any], cached: list[CachedCase], monkeypat
     settings = merge(config["model"].get("init_args", {}), SMALL.get(name, {}), init)
     made: Method = getattr(importlib.import_module(module), kind)(**settings)
     data = SimpleNamespace(
-        held_out=cached, channels=5, background_per_lesion=60.0, seed=0, augmented=True, cohort_path=Path("cohort")
-    )
+        held_out=cached, channels=5, background_per_lesion=60.0, seed=0, augmented=True,
+        cohort=Cohort(Path("cohort"), FORMATS["isles2018"], "training", isles2018.FORMAT.images, ()),
+    )  # fmt: skip
     made.trainer = SimpleNamespace(  # type: ignore[assignment]
         datamodule=data, max_epochs=10, current_epoch=2, global_step=7, is_last_batch=True, precision="32-true",
         optimizers=[SimpleNamespace(param_groups=[{"lr": 1e-3}])], global_rank=0, barebones=False,
@@ -84,6 +87,8 @@ def on_meta(name: str, init: dict[str, Any], cached: list[CachedCase], monkeypat
     for where in {"benchmark.methods.base", type(made).__module__}:
         if hasattr(importlib.import_module(where), "on_host"):
             monkeypatch.setattr(f"{where}.on_host", lambda _, first, *rest: torch.empty_like(first))
+    if isinstance(made, RuleMethod) and set(made.maps) <= set(data.cohort.shows):
+        made.setup("predict")
     with META:
         made.configure_model()
     return made.to(META)

@@ -11,6 +11,7 @@ import torch
 import trees
 
 from benchmark.pipeline.cache import build_cache, open_entry
+from benchmark.pipeline.midline import estimate_midline
 from benchmark.training.callbacks import write_masks
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
@@ -27,21 +28,13 @@ def preprocessed(root, cache):
     return cohort.cases[0], open_entry(cohort.cases[0], entries[0])
 
 
-def turn(path, codes):
-    """Store an image in another order of axes; it shows the same in the same place."""
-    image = nib.load(path)
-    target = nib.orientations.axcodes2ornt(tuple(codes))
-    change = nib.orientations.ornt_transform(nib.io_orientation(image.affine), target)
-    nib.save(image.as_reoriented(change), path)
-
-
 @pytest.mark.parametrize("codes", ORDERS)
 def test_how_a_files_axes_run_changes_nothing_in_the_arrays(tmp_path, codes):
     _, plain = preprocessed(trees.isles2022(tmp_path / "plain"), tmp_path / "cache")
     root = trees.isles2022(tmp_path / "turned")
     case = read_cohort(root).cases[0]
     for path in (*case.images.values(), case.reference):
-        turn(path, codes)
+        trees.turn(path, codes)
     _, turned = preprocessed(root, tmp_path / "cache")
     assert turned.spacing_mm == pytest.approx(plain.spacing_mm)
     assert (turned.reference == plain.reference).all()
@@ -55,7 +48,7 @@ def test_a_prediction_equal_to_the_reference_scores_1_on_the_cases_own_grid(tmp_
     root = getattr(trees, name)(tmp_path / "cohort")
     for case in read_cohort(root).cases:
         for path in (*case.images.values(), case.reference):
-            turn(path, codes)
+            trees.turn(path, codes)
     case, cached = preprocessed(root, tmp_path / "cache")
     write_masks(tmp_path / "predictions", case, {"": torch.from_numpy(np.array(cached.reference))})
     written = tmp_path / "predictions" / f"{case.name}.nii.gz"
@@ -81,7 +74,7 @@ def test_an_image_on_its_own_grid_is_resampled_onto_the_references(tmp_path):
 def test_a_reference_in_another_order_than_its_images_is_turned_to_theirs(tmp_path, codes):
     _, plain = preprocessed(trees.isles2022(tmp_path / "plain"), tmp_path / "cache")
     root = trees.isles2022(tmp_path / "turned")
-    turn(read_cohort(root).cases[0].reference, codes)
+    trees.turn(read_cohort(root).cases[0].reference, codes)
     _, turned = preprocessed(root, tmp_path / "cache")
     assert (turned.reference == plain.reference).all()
 
@@ -143,9 +136,23 @@ def test_the_real_isles2022_case_is_read_preprocessed_predicted_and_scored(tmp_p
     assert cached.image.shape == (73, 3, 112, 112)
     assert cached.spacing_mm == (2, 2, 2)
     assert 0.5 < cached.mean[1] < 1.5  # um2/ms: the ADC of brain tissue
+    # All three images tell the same midline, though the brain looks another way in each and the lesion is on one side.
+    shown = np.asarray(cached.image).swapaxes(0, 1)
+    lines = [estimate_midline(image, np.asarray(cached.brain), cached.spacing_mm) for image in shown]
+    assert cached.midline.correlation > 0.5
+    assert all(abs(line.shift_mm - cached.midline.shift_mm) <= 2 for line in lines)
+    assert all(abs(line.angle_deg - cached.midline.angle_deg) <= 2 for line in lines)
     overlap = np.asarray(cached.image[:, 2])[cached.brain.astype(bool)]
     assert (overlap > 0).mean() > 0.9  # FLAIR covers the brain that DWI and ADC show
     write_masks(tmp_path / "predictions", case, {"": torch.from_numpy(np.array(cached.reference))})
     measures = score_files((case.reference, tmp_path / "predictions" / f"{name}.nii.gz")).measures
     assert measures["dice"] == 1
     assert measures["reference_ml"] == pytest.approx(523 * 8 / 1000)
+
+
+def test_a_reference_stored_with_a_scale_factor_is_binary(tmp_path):
+    root = trees.isles2024(tmp_path / "cohort")
+    _, plain = preprocessed(root, tmp_path / "cache")
+    trees.write(read_cohort(root).cases[0].reference, (trees.lesion() * 0.99999999977).astype(np.float64))
+    _, scaled = preprocessed(root, tmp_path / "cache")
+    assert (scaled.reference == plain.reference).all()

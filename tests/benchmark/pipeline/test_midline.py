@@ -138,3 +138,21 @@ def test_mirror_image_of_a_side_is_the_other_side() -> None:
     assert side[25, 50]
     assert not side[25, 10]
     assert (mirrored[10:-10, 10:-10] == ~side[10:-10, 10:-10]).mean() > 0.98  # all but pixels on the line
+
+
+@pytest.mark.parametrize(("shift_mm", "angle_deg"), [(0, 0), (-9.3, 4.4), (3, -11)])
+def test_the_midline_of_a_volume_of_thin_slices_is_found(shift_mm: float, angle_deg: float) -> None:
+    spacing_mm, shape = (2.0, 2.0, 2.0), (73, 112, 112)  # most cases of ISLES 2022
+    image, brain = head(shift_mm, angle_deg, spacing_mm, shape)
+    line = estimate_midline(image, brain, spacing_mm)
+    assert line.angle_deg == pytest.approx(angle_deg, abs=1)
+    assert offset_of_middle(line, shape, spacing_mm) == pytest.approx(-shift_mm, abs=0.5)
+
+
+def test_a_bright_lesion_as_on_diffusion_mri_does_not_pull_the_midline_aside() -> None:
+    spacing_mm, shape = (2.0, 2.0, 2.0), (73, 112, 112)
+    image, brain = head(5.0, -6.0, spacing_mm, shape)
+    image[20:50, 40:75, 75:95] = np.where(brain[20:50, 40:75, 75:95], 300, image[20:50, 40:75, 75:95])
+    line = estimate_midline(image, brain, spacing_mm)
+    assert line.angle_deg == pytest.approx(-6.0, abs=1.5)
+    assert offset_of_middle(line, shape, spacing_mm) == pytest.approx(-5.0, abs=1)

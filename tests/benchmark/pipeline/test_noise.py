@@ -42,3 +42,15 @@ def test_the_oldest_field_is_forgotten_where_more_are_asked_for_than_are_kept(mo
         begun = {seed: begin(Noise(0.0, 1.0, seed)) for seed in range(4)}
         assert all(begin(Noise(0.0, 1.0, seed)) is begun[seed] for seed in (1, 2, 3))
         assert begin(Noise(0.0, 1.0, 0)) is not begun[0]
+
+
+def test_fields_of_large_cases_are_forgotten_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise_module, "KEPT_BYTES", 3 * 4 * 8)  # three fields of eight numbers
+    fields = Fields(CPU)
+    with ThreadPoolExecutor(1) as executor:
+        begin = functools.partial(fields.begin, channels=1, executor=executor)
+        begun = {seed: begin(Noise(0.0, 1.0, seed), shape=(2, 2, 2)) for seed in range(4)}
+        assert all(begin(Noise(0.0, 1.0, seed), shape=(2, 2, 2)) is begun[seed] for seed in (1, 2, 3))
+        large = begin(Noise(0.0, 1.0, 9), shape=(9, 9, 9))  # larger than all that may be kept
+        assert begin(Noise(0.0, 1.0, 9), shape=(9, 9, 9)) is large
+        assert begin(Noise(0.0, 1.0, 3), shape=(2, 2, 2)) is not begun[3]

@@ -6,8 +6,9 @@ import torch
 from scipy import ndimage
 from slabs import prepare, prepare_reference
 
-from benchmark.pipeline.preparation import Preparation, nearest_slices
-from benchmark.pipeline.resampling import ResampleTo, ResizeTo
+from benchmark.pipeline.preparation import PadToMultiple, Preparation, nearest_slices
+from benchmark.pipeline.resampling import ResampleTo, ResizeTo, grid_for
+from leaderboard.errors import InputError
 
 SPACING = (0.8, 0.9, 6.0)
 
@@ -113,3 +114,34 @@ def test_resizing_keeps_the_mean_of_each_slice() -> None:
     prepared = prepare(ResizeTo(160), image, SPACING)
     assert prepared.shape == (1, 2, 160, 160)
     np.testing.assert_allclose(prepared.mean(dim=(2, 3)), image.mean(dim=(2, 3)), atol=2e-3)
+
+
+def test_pixels_much_finer_than_the_new_ones_are_averaged_and_others_are_not() -> None:
+    """Stripes of single pixels of 0.4 mm: sampled alone at 1 mm they would stay as strong as they are."""
+    stripes = torch.tensor([0.0, 1.0]).repeat(64).expand(2, 1, 128, 128).contiguous()
+    fine = prepare(ResampleTo(1.0, 48), stripes, (0.4, 0.4, 2.0))
+    assert fine[..., 2:-2].min() > 0.3
+    assert fine[..., 2:-2].max() < 0.7
+    coarse = prepare(ResampleTo(1.0, 128), stripes, (1.0, 1.0, 2.0))
+    torch.testing.assert_close(coarse, stripes)
+
+
+def test_a_disc_of_fine_pixels_comes_back_where_it_was() -> None:
+    y, x = np.mgrid[:120, :130]
+    disc = torch.from_numpy(((y - 50) ** 2 + (x - 75) ** 2 < 400).astype(np.uint8)).expand(2, 120, 130)
+    spacing = (0.4, 0.4, 2.0)
+    preparation = ResampleTo(1.5, 48)
+    back = preparation.inverse(prepare_reference(preparation, disc, spacing).float(), (2, 120, 130), spacing) > 0.5
+    assert 2 * (back & disc.bool()).sum() / (back.sum() + disc.sum()) > 0.93
+
+
+@pytest.mark.parametrize(
+    "settings", [(1.0, None, None), (None, 64, None), (None, None, 5.0), (1.0, 50, None), (-1.0, 64, None)]
+)
+def test_settings_of_a_grid_that_do_not_go_together_are_refused(
+    settings: tuple[float | None, int | None, float | None],
+) -> None:
+    with pytest.raises(InputError, match="correct the config"):
+        grid_for(16, *settings)
+    assert isinstance(grid_for(16, None, None), PadToMultiple)
+    assert isinstance(grid_for(16, 1.0, 64), ResampleTo)

@@ -69,6 +69,7 @@ HOSTILE: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model": "model.yaml"}, "model"),
     ({"data": {"cohort": {"class_path": "os.system"}}}, "data.cohort"),
     ({"predictions": {"submission": "../../x"}}, "predictions.submission"),
+    ({"needs": [{"class_path": "os.system"}]}, "needs"),
     ({"optimizer": {"class_path": "os.system"}}, "optimizer"),
     ({"lr_scheduler": {"class_path": "os.system"}}, "lr_scheduler"),
 )

@@ -30,7 +30,8 @@ def test_settings_go_over_overrides_over_the_methods_own_over_defaults(tmp_path:
     )
     suite = read_suite(path)
     common = {
-        "cohort": tmp_path, "cohort_digest": "c", "folds_path": tmp_path, "folds": FOLDS, "root": tmp_path,
+        "cohort": tmp_path, "format_name": "isles2018",
+        "cohort_digest": "c", "folds_path": tmp_path, "folds": FOLDS, "root": tmp_path,
         "cache": tmp_path, "methods": ["residual_unet"], "chosen_folds": [0],
     }  # fmt: skip
     (job,) = plan_jobs(suite, **common, settings={})
@@ -67,7 +68,8 @@ def test_all_unknown_methods_are_named_at_once(tmp_path: Path) -> None:
     suite = read_suite(suite_file(tmp_path))
     with pytest.raises(InputError) as error:
         plan_jobs(
-            suite, cohort=tmp_path, cohort_digest="", folds_path=tmp_path, folds=FOLDS, root=tmp_path, cache=tmp_path,
+            suite, cohort=tmp_path, format_name="isles2018",
+            cohort_digest="", folds_path=tmp_path, folds=FOLDS, root=tmp_path, cache=tmp_path,
             methods=["foo", "residual_unet", "bar"], chosen_folds=[0], settings={},
         )  # fmt: skip
     assert [problem.split(":")[0] for problem in error.value.problems] == ["foo", "bar"]
@@ -77,7 +79,8 @@ def test_all_unknown_methods_are_named_at_once(tmp_path: Path) -> None:
 def test_every_shipped_suite_can_be_planned(tmp_path: Path, name: str) -> None:
     suite = read_suite(shipped_configs() / f"{name}.yaml")
     jobs = plan_jobs(
-        suite, cohort=tmp_path, cohort_digest="", folds_path=tmp_path, folds=FOLDS, root=tmp_path, cache=tmp_path,
+        suite, cohort=tmp_path, format_name="isles2018",
+        cohort_digest="", folds_path=tmp_path, folds=FOLDS, root=tmp_path, cache=tmp_path,
         methods=suite.methods, chosen_folds=[0, 1], settings={},
     )  # fmt: skip
     assert len(jobs) == 2 * len(suite.methods)
@@ -88,7 +91,8 @@ def test_how_many_jobs_share_a_gpu_decides_no_result(tmp_path: Path) -> None:
     for settings in ({}, {"jobs_per_gpu": 2}):
         suite = read_suite(suite_file(tmp_path, **settings))
         jobs = plan_jobs(
-            suite, cohort=tmp_path, cohort_digest="c", folds_path=tmp_path / "folds.csv", folds=FOLDS, root=tmp_path,
+            suite, cohort=tmp_path, format_name="isles2018",
+            cohort_digest="c", folds_path=tmp_path / "folds.csv", folds=FOLDS, root=tmp_path,
             cache=tmp_path, methods=suite.methods, chosen_folds=[0], settings={},
         )  # fmt: skip
         inputs.append([job.inputs for job in jobs])

@@ -10,7 +10,7 @@ import pytest
 from benchmark.rundir.digests import write_provenance
 from benchmark.suite import results
 from benchmark.suite.plan import Job
-from benchmark.suite.results import below_bar, commit_note, cost_section, facts, mark_tables, notes
+from benchmark.suite.results import bar_of, below_bar, commit_note, cost_section, facts, mark_tables, notes
 from leaderboard.cohort.formats import FORMATS, Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
@@ -27,6 +27,13 @@ def test_trained_rows_that_do_not_beat_the_fitted_threshold_are_named() -> None:
     table = pd.DataFrame({"method": list(rows), "dice_mean": list(rows.values())})
     assert below_bar(table, ["good", "equal", "bad", "elsewhere"]) == ["equal", "bad"]
     assert below_bar(table[table["method"] != "perfusion_tfit"], ["bad"]) == []
+
+
+def test_on_diffusion_mri_the_bar_is_the_threshold_on_adc() -> None:
+    table = pd.DataFrame({"method": ["good", "adc_threshold", "bad"], "dice_mean": [0.5, 0.4, 0.3]})
+    assert bar_of(table) == "adc_threshold"
+    assert below_bar(table, ["good", "bad"]) == ["bad"]
+    assert bar_of(table[table["method"] != "adc_threshold"]) is None
 
 
 def test_costs_stand_with_their_units_and_what_the_call_spent_in_words() -> None:

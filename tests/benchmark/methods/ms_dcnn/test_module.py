@@ -1,24 +1,43 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from recipe import batch_of, running
 from torch import nn
 
-from benchmark.methods.ms_dcnn.module import PATH_A, PATH_B, MSDCNNMethod, median_by_sorting, median_filtered, places
+from benchmark.methods.ms_dcnn.module import PATH_A, PATH_B, MSDCNNMethod, median_by_sorting, median_filtered
 from benchmark.methods.ms_dcnn.network import MSDCNN
+from leaderboard.cohort.formats import FORMATS, Cohort
 from leaderboard.errors import InputError
 
 
-def test_maps_are_found_by_name_in_both_editions() -> None:
-    ct, mr = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"), ("MR_ADC", "MR_MTT", "MR_rCBF", "MR_rCBV", "MR_Tmax")
-    assert (places(ct, PATH_A), places(ct, PATH_B)) == ([4, 1, 2], [3])
-    assert (places(mr, PATH_A), places(mr, PATH_B)) == ([4, 2, 3], [1])
-    with pytest.raises(InputError, match="needs the maps CBV"):
-        places(("CT", "CT_CBF", "CT_Tmax"), PATH_A)
+def cohort_of(name: str) -> Cohort:
+    """A cohort without cases that has the format's images."""
+    form = FORMATS[name]
+    return Cohort(Path("cohort"), form, "training", form.images, ())
+
+
+def test_maps_are_found_by_what_they_show_in_both_editions() -> None:
+    for name, places in (("isles2018", ([4, 1, 2], [3])), ("isles2017", ([4, 2, 3], [1]))):
+        network = running(MSDCNNMethod(), cohort=cohort_of(name)).configure_network(5)
+        assert isinstance(network, MSDCNN)
+        assert (network.index_a.tolist(), network.index_b.tolist()) == places
+
+
+def test_a_cohort_without_its_maps_is_refused() -> None:
+    cohort = replace(cohort_of("isles2018"), images=cohort_of("isles2018").images[:2])
+    with pytest.raises(InputError, match="cohort: has no images of Tmax, CBV"):
+        running(MSDCNNMethod(), cohort=cohort).configure_network(2)
+
+
+def test_the_config_needs_the_maps_of_both_paths() -> None:
+    config = yaml.safe_load((Path(__file__).parents[4] / "configs" / "methods" / "ms_dcnn.yaml").read_text())
+    assert config["needs"] == [*PATH_A, *PATH_B]
 
 
 def test_the_median_filter_equals_numpys_median_over_the_window() -> None:
@@ -51,15 +70,11 @@ def test_settings_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_ms_dcnns_paths_have_their_own_dropout_in_every_unit_and_transition() -> None:
-    method = running(
-        MSDCNNMethod(), held_out=[SimpleNamespace(channels=("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax"))]
-    )
-    network = method.configure_network(5)
+    network = running(MSDCNNMethod(), cohort=cohort_of("isles2018")).configure_network(5)
     assert isinstance(network, MSDCNN)
     for path, rate in ((network.path_a, 0.01), (network.path_b, 0.5)):
         rates = [module.p for module in path.modules() if isinstance(module, nn.Dropout)]
         assert rates == [rate] * (58 + 3)
-    assert (network.index_a.tolist(), network.index_b.tolist()) == ([4, 1, 2], [3])
 
 
 def test_ms_dcnns_loss_is_the_papers_dice_alone_unless_asked() -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from phantom import Phantom, dice, phantom
+from phantom import Phantom, dice, perfusion, phantom
 
-from benchmark.methods.perfusion_threshold import PerfusionThreshold, rules
+from benchmark.methods.perfusion_threshold import rules
 from benchmark.methods.perfusion_threshold.module import CANDIDATES
 
 
@@ -71,7 +71,7 @@ def test_maps_of_zeros_give_an_empty_mask() -> None:
 
 
 def fit(heads: list[Phantom]) -> float:
-    method = PerfusionThreshold(rcbf_below=0.38, fitted=True)
+    method = perfusion(rcbf_below=0.38, fitted=True)
     for head in heads:
         method.fit_case(head.batch)
     method.fit_finish()
@@ -97,16 +97,16 @@ def test_tfit_does_not_depend_on_the_order_of_the_cases() -> None:
 
 
 def test_checkpoint_holds_the_fitted_threshold() -> None:
-    method = PerfusionThreshold(rcbf_below=0.38, fitted=True)
+    method = perfusion(rcbf_below=0.38, fitted=True)
     method.fit_case(phantom(64, core=0.45, rim=0.8).batch)
     method.fit_finish()
-    restored = PerfusionThreshold(rcbf_below=0.38, fitted=True)
+    restored = perfusion(rcbf_below=0.38, fitted=True)
     restored.load_state_dict(method.state_dict())
     assert float(restored.rcbf) == float(method.rcbf) != 0.38
 
 
 def test_interrupted_epoch_leaves_nothing_behind() -> None:
-    method = PerfusionThreshold(rcbf_below=0.38, fitted=True)
+    method = perfusion(rcbf_below=0.38, fitted=True)
     for _ in range(8):
         method.fit_case(phantom(64, core=0.52, rim=0.95).batch)
     method.on_train_epoch_start()
@@ -117,7 +117,7 @@ def test_interrupted_epoch_leaves_nothing_behind() -> None:
 
 
 def test_rule_without_a_fit_keeps_its_threshold() -> None:
-    method = PerfusionThreshold(rcbf_below=0.38)
+    method = perfusion(rcbf_below=0.38)
     method.fit_case(phantom(64).batch)
     method.fit_finish()
     assert float(method.rcbf) == 0.38
@@ -132,7 +132,7 @@ def test_rows_of_one_process_measure_the_flow_of_a_case_once_and_give_the_masks_
     measure_flow = rules.measure_flow
     monkeypatch.setattr(rules, "measure_flow", lambda *arrays: measured.append(1) or measure_flow(*arrays))
     together = [[case.predict(**row) for case in cases] for row in rows]
-    fitted = PerfusionThreshold(rcbf_below=0.38, fitted=True)
+    fitted = perfusion(rcbf_below=0.38, fitted=True)
     fitted.fit_case(cases[0].batch)
     assert len(measured) == len(cases)
     for place, case in enumerate(cases):

@@ -7,6 +7,7 @@ import pytest
 from phantom import dice, phantom
 from scipy import ndimage
 
+from benchmark.methods.components import drop_small
 from benchmark.methods.perfusion_threshold import rules
 from benchmark.methods.perfusion_threshold.module import CANDIDATES
 
@@ -59,16 +60,16 @@ def test_smoothing_has_the_width_asked_for_in_mm_along_both_axes() -> None:
 def test_components_are_dropped_by_millilitres_not_by_voxels(dz: float, kept: bool) -> None:
     small = np.zeros((3, 30, 30), dtype=bool)
     small[1, 5:15, 5:15] = True  # 100 voxels of 1.1 x 0.9 mm: 0.99 mL at 10 mm, 1.0098 mL at 10.2 mm
-    assert rules.drop_small(small, 1.0, (1.1, 0.9, dz)).any() == kept
+    assert drop_small(small, 1.0, (1.1, 0.9, dz)).any() == kept
 
 
 def test_only_the_small_component_is_dropped() -> None:
     mask = np.zeros((2, 40, 40), dtype=bool)
     mask[:, 5:15, 5:15] = True
     mask[0, 20:24, 20:24] = True
-    kept = rules.drop_small(mask, 1.0, (1.0, 1.0, 6.0))
+    kept = drop_small(mask, 1.0, (1.0, 1.0, 6.0))
     np.testing.assert_array_equal(kept, mask & (np.arange(40) < 16))
-    np.testing.assert_array_equal(rules.drop_small(mask, 0.0, (1.0, 1.0, 6.0)), mask)
+    np.testing.assert_array_equal(drop_small(mask, 0.0, (1.0, 1.0, 6.0)), mask)
 
 
 def test_single_pixels_are_opened_away_slice_by_slice() -> None:

@@ -9,28 +9,30 @@ import pytest
 import yaml
 
 from benchmark.methods.perfusion_threshold import PerfusionThreshold
-from benchmark.methods.perfusion_threshold.module import check_kinds
-from leaderboard.cohort.formats import FORMATS
+from leaderboard.cohort.formats import FORMATS, Cohort
 from leaderboard.errors import InputError
 
 CONFIGS = Path(__file__).parents[4] / "configs" / "methods"
 
-CHANNELS = {name: [kind.name for kind in FORMATS[name].images] for name in ("isles2017", "isles2018")}
+
+def cohort_of(name: str) -> Cohort:
+    """A cohort without cases that has the format's images."""
+    form = FORMATS[name]
+    return Cohort(Path("cohorts/mr"), form, "training", form.images, ())
 
 
-def test_cohort_without_ct_perfusion_is_refused_with_its_name() -> None:
-    check_kinds(CHANNELS["isles2018"], "cohort")
-    with pytest.raises(InputError, match=r"cohorts/mr: holds MR_ADC.*CT_Tmax"):
-        check_kinds(CHANNELS["isles2017"], "cohorts/mr")
-
-
-def test_setup_looks_at_the_cohorts_images() -> None:
+def test_cohort_without_ct_is_refused_with_its_name() -> None:
     method = PerfusionThreshold(rcbf_below=0.38)
-    held_out = [SimpleNamespace(channels=CHANNELS["isles2017"])]
-    data = SimpleNamespace(held_out=held_out, cohort_path=Path("cohorts/mr"))
-    method.trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
-    with pytest.raises(InputError, match="CT perfusion maps"):
+    method.trainer = SimpleNamespace(datamodule=SimpleNamespace(cohort=cohort_of("isles2017")))  # type: ignore[assignment]
+    with pytest.raises(InputError, match=r"cohorts/mr: has no images of CT \(it has ADC, MTT, CBF"):
         method.setup("predict")
+
+
+def test_the_maps_are_found_by_what_they_show() -> None:
+    method = PerfusionThreshold(rcbf_below=0.38)
+    method.trainer = SimpleNamespace(datamodule=SimpleNamespace(cohort=cohort_of("isles2018")))  # type: ignore[assignment]
+    method.setup("predict")
+    assert method.places == (0, 1, 4)
 
 
 @pytest.mark.parametrize("settings", [{}, {"rcbf_below": 0.3, "tmax_above": 6.0, "fitted": True}, {"fitted": True}])
@@ -53,5 +55,6 @@ def test_configs_hold_the_published_definitions(name: str, settings: dict[str, f
     config = yaml.safe_load((CONFIGS / f"perfusion_{name}.yaml").read_text())
     assert config["model"]["class_path"] == "benchmark.methods.perfusion_threshold.PerfusionThreshold"
     assert config["model"]["init_args"] == settings
+    assert config["needs"] == list(PerfusionThreshold.maps)
     assert config["trainer"]["max_epochs"] == int(name == "tfit")
     PerfusionThreshold(**config["model"]["init_args"])
