@@ -239,10 +239,12 @@ def _table(title: str, cases: Sequence[CaseReport]) -> Table:
         _by((f"{size:.2f}" for size in case.spacing_mm), "x") if case.spacing_mm else "-"
     )
     columns["lesion (mL)"] = lambda case: "-" if case.lesion_ml is None else f"{case.lesion_ml:.2f}"
-    table.add_column("case")
+    table.add_column("case", no_wrap=True, min_width=max(len(case.case) for case in cases))
     for header in columns:
-        table.add_column(header, justify="right")
-    table.add_column("verdict")
+        # Where a line is too short, headings break, and names and numbers do not.
+        longest = max(len(columns[header](case)) for case in cases)
+        table.add_column(header, justify="right", min_width=min(longest, 14))
+    table.add_column("verdict", min_width=max(len("verdict"), *(len(case.verdict) for case in cases)))
     for case in cases:
         verdict = Text(case.verdict, style="red" if case.problems else "green")
         table.add_row(Text(case.case), *(Text(text(case)) for text in columns.values()), verdict)

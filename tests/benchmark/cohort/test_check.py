@@ -372,3 +372,11 @@ def test_a_format_is_named_on_the_command_line(tmp_path, capsys):
     assert main(["check", str(root), "--format", "isles2022"]) == 0
     assert main(["check", str(root), "--format", "isles2018"]) == 1
     assert "holds no cases (TRAINING" in capsys.readouterr().err
+
+
+def test_names_and_numbers_stay_whole_beside_a_centre_on_80_columns(tmp_path):
+    root = trees.isles2022(tmp_path)
+    rows = "".join(f"sub-strokecase{number:04d},center_{number}\n" for number in (1, 2))
+    (root / "center_ids.csv").write_text(f"subject,center\n{rows}")
+    rows = [line.split() for line in printed(check_cohort(root)).splitlines()]
+    assert ["sub-strokecase0002", "center_2", "10x12x6", "2.00x2.00x5.00", "0.24", "sound"] in rows
