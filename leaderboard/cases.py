@@ -58,6 +58,25 @@ def write_cases(path: Path, cases: pd.DataFrame) -> None:
     write_text(path, sort_cases(_typed(cases))[columns].to_csv(index=False, lineterminator="\n"))
 
 
+def refuse_other_method(path: Path, method: str) -> None:
+    """Refuse to replace a file by the scores of a method, unless it is empty or holds that method's.
+
+    Raises:
+        InputError: it holds another method's, or something else.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    remedy = "choose another --out, or remove it"
+    try:
+        table = read_table(path, *CASE_COLUMNS)
+    except InputError:
+        raise InputError(f"{path}: is there already and is no table of scores: {remedy}") from None
+    others = [name for (name,) in dict.fromkeys(table.fields("method")) if name != method]
+    if others:
+        named = listed([shown(name) for name in others])
+        raise InputError(f"{path}: holds the scores of {named}, which {shown(method)} would replace: {remedy}")
+
+
 def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
     """Read one or several cases.csv, or other tidy tables, into one frame, indexed by ``file:line``.
 

@@ -7,7 +7,6 @@ of our output that leaves early changes nothing (`leaderboard.shell`).
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,7 +65,7 @@ def _add_score(parser: Parser) -> None:
         "--lenient", action="store_true", help="count predictions that cannot be scored as missing, with a warning"
     )
     strictness.add_argument("--complete", action="store_true", help="refuse a submission that leaves a case out")
-    parser.set_defaults(command=_score, interrupted="interrupted; the same command continues")
+    parser.set_defaults(command=_score, fail=parser.error, interrupted="interrupted; the same command continues")
 
 
 def _add_check(parser: Parser) -> None:
@@ -135,8 +134,9 @@ def _add_rank(parser: Parser) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from leaderboard.cases import write_cases
+    from leaderboard.cases import refuse_other_method, write_cases
     from leaderboard.cohort.banner import is_synthetic
+    from leaderboard.outputs import keep_apart, prepare_output
     from leaderboard.ranking.reading import without_patient
     from leaderboard.scoring.folder import journal_of, score_cases
     from leaderboard.scoring.references import (
@@ -147,7 +147,10 @@ def _score(arguments: argparse.Namespace) -> int:
         with_patients,
     )
 
-    _prepare_output(arguments.out)
+    out = arguments.out
+    keep_apart(arguments.fail, [("--out", out)], [arguments.folds, arguments.patients, arguments.predictions])
+    refuse_other_method(out, arguments.method)
+    prepare_output(out)
     folds = read_case_folds(arguments.folds) if arguments.folds else None
     cases = find_references(
         arguments.cohort, arguments.predictions, arguments.partition, arguments.format, arguments.grid
@@ -225,18 +228,20 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import read_cases
+    from leaderboard.outputs import keep_apart, prepare_output
     from leaderboard.ranking.arguments import ranking_options
     from leaderboard.ranking.ranks import rank_methods
     from leaderboard.ranking.reading import left_out, without_patient
     from leaderboard.ranking.strata import rank_strata
-    from leaderboard.report.leaderboard_files import write_leaderboard
+    from leaderboard.report.leaderboard_files import write_leaderboard, written_files
     from leaderboard.report.published import read_published
     from leaderboard.report.terminal import print_leaderboard, print_strata
 
-    if any(path.resolve() == arguments.out.resolve() for path in arguments.cases):
-        arguments.fail(f"--out {arguments.out} is one of the tables to rank: choose another name")
+    written = written_files(arguments.out, latex=arguments.latex, by=arguments.by or "")
+    keep_apart(arguments.fail, [("--out", path) for path in written], arguments.cases)
     options = ranking_options(arguments)
-    _prepare_output(arguments.out)
+    prepare_output(arguments.out, begins="rank,")
+    prepare_output(arguments.out.with_suffix(".md"), begins="# Leaderboard")
     cases = read_cases(arguments.cases)
     with _progress("ranking") as progress:
         table = rank_methods(cases, options, progress)
@@ -254,21 +259,6 @@ def _rank(arguments: argparse.Namespace) -> int:
     if strata:
         print_strata(strata)
     return 0
-
-
-def _prepare_output(path: Path) -> None:
-    """Refuse a file that cannot be written before the work, not after it."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder: give the name of a file")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is not a regular file, and is left as it is: give the name of another file")
-    path = Path(os.path.realpath(path))  # a link is written through
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: its folder cannot be made ({error.strerror or error}): choose another") from None
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: its folder may not be written to: change its permissions or choose another")
 
 
 @contextmanager

@@ -34,6 +34,11 @@ class Board:
     cases: pd.DataFrame | None = None  #: the rows it was made from; None if there is no cases.csv beside it
 
 
+def files_of(tables: Iterable[Path]) -> list[Path]:
+    """The files that `read_board` reads of leaderboards that are given as tables."""
+    return [path for table in tables for path in (table, table.with_suffix(".json"), table.with_name(CASES))]
+
+
 def read_board(path: Path) -> Board:
     """Read a leaderboard and the files beside it.
 

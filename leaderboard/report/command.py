@@ -10,8 +10,9 @@ from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
+from leaderboard.outputs import keep_apart
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
-from leaderboard.report import BANNER, DEFAULT_TITLE, SYNTHETIC
+from leaderboard.report import BANNER, DEFAULT_TITLE, PAGE, SYNTHETIC
 from leaderboard.report.published import PUBLISHED
 from leaderboard.scoring.arguments import add_grid
 
@@ -66,6 +67,7 @@ def run_report(arguments: argparse.Namespace) -> int:
     from leaderboard.report.page import render_page, write_page
     from leaderboard.report.published import read_published
 
+    keep_apart(arguments.fail, [("--out", arguments.out / PAGE)], arguments.cases)
     options = ranking_options(arguments)
     if arguments.partition and not arguments.cohort:
         arguments.fail("--partition needs --cohort: it says which of a cohort's partitions was scored")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError, listed, printable
+from leaderboard.outputs import keep_apart, prepare_output
 from leaderboard.report.differences import Difference
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_verify(parser: Parser) -> None:
         "--cases", type=Path, nargs="+", default=[], metavar="CASES.csv", help="rank these instead of FOLDER/cases.csv"
     )
     _add_files(parser)
-    parser.set_defaults(command=run_verify)
+    parser.set_defaults(command=run_verify, fail=parser.error)
 
 
 def add_diff(parser: Parser) -> None:
@@ -47,7 +48,7 @@ def add_diff(parser: Parser) -> None:
     parser.add_argument("first", type=Path, metavar="A", help="a leaderboard.csv, or the folder that holds it")
     parser.add_argument("second", type=Path, metavar="B", help="another")
     _add_files(parser)
-    parser.set_defaults(command=run_diff)
+    parser.set_defaults(command=run_diff, fail=parser.error)
 
 
 def _add_files(parser: Parser) -> None:
@@ -63,6 +64,8 @@ def run_verify(arguments: argparse.Namespace) -> int:
     """
     from leaderboard.report.rebuild import find_results, verify
 
+    header = ("file", "row", "column", "published", "rebuilt")
+    _prepare(arguments, header, arguments.cases, [arguments.folder])
     folders = find_results(arguments.folder)
     if arguments.cases and len(folders) > 1:
         raise InputError(f"--cases: {arguments.folder} holds {len(folders)} leaderboards: give the folder of one")
@@ -78,7 +81,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
         for verdict in verdicts
         for found in verdict.differences
     ]
-    _write(arguments, ("file", "row", "column", "published", "rebuilt"), rows)
+    _write(arguments, header, rows)
     try:
         print_verdicts(verdicts)
     except InputError as error:
@@ -135,9 +138,13 @@ def run_diff(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: one of them is at fault.
     """
-    from leaderboard.report.changes import changes, read_board
+    from leaderboard.report.changes import changes, files_of, read_board
     from leaderboard.report.leaderboard_files import counted
 
+    header = ("kind", "row", "column", "a", "b")
+    given = [arguments.first, arguments.second]
+    tables = [path for path in given if not path.is_dir()]
+    _prepare(arguments, header, files_of(tables), [path for path in given if path.is_dir()])
     boards: list[Board] = []
     problems: list[str] = []
     for path in (arguments.first, arguments.second):
@@ -149,7 +156,7 @@ def run_diff(arguments: argparse.Namespace) -> int:
         raise InputError(problems)
     found = changes(*boards)
     rows = [(change.file, change.row, change.column, change.first, change.second) for change in found]
-    _write(arguments, ("kind", "row", "column", "a", "b"), rows)
+    _write(arguments, header, rows)
     for name, board in zip("AB", boards, strict=True):
         print(printable(f"{name}: {board.path} ({counted(len(board.sheet.rows), 'method')})"))
     for what, file, without in (
@@ -193,6 +200,17 @@ def _shown(value: str | None) -> str:
     """A value as shown in a line: empty ones by name, long ones cut."""
     text = value or ""
     return "(empty)" if not text else text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
+
+
+def _prepare(
+    arguments: argparse.Namespace, header: Sequence[str], files: Sequence[Path], folders: Sequence[Path]
+) -> None:
+    """Refuse outputs that would replace what is examined, or anything else than an earlier list of differences."""
+    keep_apart(arguments.fail, [("--csv", arguments.csv), ("--json", arguments.json)], files, folders)
+    if arguments.csv:
+        prepare_output(arguments.csv, begins=",".join(header))
+    if arguments.json:
+        prepare_output(arguments.json, begins="[")
 
 
 def _write(arguments: argparse.Namespace, header: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:

@@ -174,6 +174,13 @@ def write_leaderboard(
     _write_all(texts | {path.with_suffix(".json"): origin_json(origin)})
 
 
+def written_files(path: Path, *, latex: bool = False, by: str = "") -> list[Path]:
+    """The files that `write_leaderboard` writes: the leaderboard.csv first."""
+    endings = (".md", *([".tex"] if latex else []), ".json")
+    strata = path.with_name(f"{path.stem}_by_{by}.csv")
+    return [path, *map(path.with_suffix, endings), *([strata, strata.with_suffix(".md")] if by else [])]
+
+
 def leaderboard_texts(
     path: Path,
     table: pd.DataFrame,

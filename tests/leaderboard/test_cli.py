@@ -556,3 +556,54 @@ def test_patients_of_5000_digits_are_taken_or_refused_in_a_line(cohort, predicti
     rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--resamples", "30"]
     assert main(rank) == 0
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--folds", "--patients"])
+def test_no_table_that_score_reads_is_replaced(cohort, predictions, tmp_path, capsys, option):
+    given = tmp_path / "given.csv"
+    given.write_text("case,patient,fold\n1,a,0\n2,a,0\n3,b,1\n")
+    before = given.read_bytes()
+    with pytest.raises(SystemExit):
+        score(cohort, predictions, given, "me", option, str(given))
+    assert "is a file that this command reads" in complaints(capsys)[0]
+    assert score(cohort, predictions, given) == 1
+    assert complaints(capsys) == [
+        f"{given}: is there already and is no table of scores: choose another --out, or remove it"
+    ]
+    assert given.read_bytes() == before
+
+
+def test_the_scores_of_another_method_are_not_replaced(cohort, predictions, tmp_path, capsys):
+    out = tmp_path / "mine.csv"
+    assert score(cohort, predictions, out, "b") == 0
+    before = out.read_bytes()
+    capsys.readouterr()
+    assert score(cohort, predictions, out, "a") == 1
+    assert complaints(capsys) == [
+        f"{out}: holds the scores of 'b', which 'a' would replace: choose another --out, or remove it"
+    ]
+    assert out.read_bytes() == before
+    assert score(cohort, predictions, out, "b") == 0
+
+
+@pytest.mark.parametrize("name", ["board_by_size.csv", "board.md", "board.json"])
+def test_no_file_beside_the_leaderboard_is_one_of_the_tables_to_rank(cohort, predictions, tmp_path, capsys, name):
+    assert score(cohort, predictions, tmp_path / "a.csv") == 0
+    (tmp_path / "a.csv").rename(tmp_path / name)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["rank", str(tmp_path / name), "--out", str(tmp_path / "board.csv"), "--by", "size"])
+    assert "is a file that this command reads" in complaints(capsys)[0]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.csv"])
+def test_ranking_replaces_nothing_but_a_leaderboard(cohort, predictions, tmp_path, capsys, name):
+    assert score(cohort, predictions, tmp_path / "a.csv") == 0
+    (tmp_path / name).write_text("mine")
+    capsys.readouterr()
+    rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "README.csv"), "--resamples", "0"]
+    assert main(rank) == 1
+    assert "holds something else than this command writes" in complaints(capsys)[0]
+    assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+    assert [main(rank), main(rank)] == [0, 0]

@@ -231,3 +231,51 @@ def test_control_characters_of_a_table_reach_no_terminal(results, capsys):
         found = capsys.readouterr()
         assert "\x1b" not in found.out + found.err
         assert "b\\x1b[2J" in found.out + found.err
+
+
+def refused(capsys, *arguments):
+    """The one line of a command that ends as wrong usage."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+@pytest.mark.parametrize("name", ["cases.csv", "leaderboard.csv", "leaderboard.md", "leaderboard.json", "new.csv"])
+def test_no_output_lies_among_the_files_that_are_examined(results, capsys, option, name):
+    folder = results / "one"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    place = folder / ".." / "one" / name
+    for examined in ((folder,), (results,)):
+        assert "is examined and left as it is" in refused(capsys, "verify", *examined, option, place)
+    assert "is examined" in refused(capsys, "diff", results / "two", folder, option, place)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_table_that_is_compared_is_no_output_nor_is_what_stands_beside_it(results, capsys):
+    tables = [results / name / "leaderboard.csv" for name in ("one", "two")]
+    for name in ("leaderboard.csv", "leaderboard.json", "cases.csv"):
+        assert "is a file that this command reads" in refused(capsys, "diff", *tables, "--csv", results / "one" / name)
+    other = results / "scores.csv"
+    (results / "two" / "cases.csv").rename(other)
+    assert "this command reads" in refused(capsys, "verify", results / "two", "--cases", other, "--csv", other)
+    same = results.parent / "d"
+    assert "is named twice" in refused(capsys, "diff", *tables, "--csv", same, "--json", same)
+
+
+def test_only_an_earlier_list_of_differences_is_replaced(results, tmp_path, capsys):
+    pair = [results / "one", results / "two"]
+    for option, other in (("--csv", results / "one" / "cases.csv"), ("--json", results / "one" / "leaderboard.json")):
+        place = tmp_path / other.name
+        place.write_bytes(other.read_bytes())
+        status, _, complaints = run(capsys, "diff", *pair, option, place)
+        assert (status, place.read_bytes()) == (1, other.read_bytes())
+        assert complaints == [
+            f"{place}: holds something else than this command writes, and is left as it is: choose another name, or "
+            "remove it"
+        ]
+        place.unlink()
+        assert [run(capsys, "diff", *pair, option, place)[0] for _ in range(2)] == [0, 0]
