@@ -19,6 +19,7 @@ from leaderboard.columns import (
     DATA,
     FURTHER_COLUMNS,
     LARGEST,
+    METRICS,
     NUMBERS,
     STATUSES,
     SYNTHETIC_DATA,
@@ -27,6 +28,8 @@ from leaderboard.columns import (
 from leaderboard.errors import InputError, listed
 from leaderboard.io.tables import name_fault, read_table, shortened, shown
 
+#: What a case without a prediction does not have.
+_OF_A_PREDICTION = (*METRICS, "predicted_ml", "predicted_lesions")
 _NAMED = ("method", "case", "patient")
 
 
@@ -197,6 +200,13 @@ def _faults(raw: pd.DataFrame) -> list[str]:
         faults += [
             f"{label}: {name} is {shown(text[label])}: it must be {column.expected}" for label in raw.index[wrong_rows]
         ]
+    if "status" in raw.columns:
+        missing = raw["status"] == "missing"
+        for name in [name for name in _OF_A_PREDICTION if name in raw.columns]:
+            faults += [
+                f"{label}: has the status missing, but {name} is {shown(raw[name][label])}: correct one of the two"
+                for label in raw.index[missing & (raw[name] != "")]
+            ]
     if "reference_ml" in raw.columns:
         empty = raw.index[raw["reference_ml"] == ""]
         faults += [f"{label}: reference_ml is empty: fill it in" for label in empty]

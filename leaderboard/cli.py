@@ -16,7 +16,7 @@ from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError, listed
-from leaderboard.shell import run_command
+from leaderboard.shell import progress_lines, run_command
 
 _PROGRAM = "leaderboard"
 
@@ -142,8 +142,10 @@ def _score(arguments: argparse.Namespace) -> int:
     from leaderboard.scoring.references import (
         check_folds,
         find_references,
+        mixed_patients,
         partition_of,
         read_case_folds,
+        scored_against_themselves,
         with_patients,
     )
 
@@ -159,6 +161,9 @@ def _score(arguments: argparse.Namespace) -> int:
     if arguments.patients:
         cases, beyond = with_patients(cases, arguments.patients)
         notes += beyond
+    else:
+        notes += mixed_patients(arguments.cohort, cases)
+    notes += scored_against_themselves(cases, arguments.predictions)
     missing: list[list[str]] = []
     with _progress("scoring") as progress, _own_journal(journal_of(arguments.out)) as journal:
         frame = score_cases(
@@ -203,11 +208,11 @@ def _own_journal(journal: Path) -> Iterator[Path]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from leaderboard.scoring.references import find_cases, partition_of
+    from leaderboard.scoring.references import find_cases, mixed_patients, partition_of, scored_against_themselves
     from leaderboard.scoring.submission import check_predictions
 
     cases = find_cases(arguments.cohort, arguments.predictions, arguments.partition, arguments.format, arguments.grid)
-    notes: list[str] = []
+    notes = mixed_patients(arguments.cohort, cases) + scored_against_themselves(cases, arguments.predictions)
     with _progress("checking") as progress:
         absent = check_predictions(
             cases,
@@ -232,7 +237,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.ranking.arguments import ranking_options
     from leaderboard.ranking.ranks import rank_methods
     from leaderboard.ranking.reading import left_out, without_patient
-    from leaderboard.ranking.strata import rank_strata
+    from leaderboard.ranking.strata import rank_strata, split
     from leaderboard.report.leaderboard_files import write_leaderboard, written_files
     from leaderboard.report.published import read_published
     from leaderboard.report.terminal import print_leaderboard, print_strata
@@ -243,14 +248,16 @@ def _rank(arguments: argparse.Namespace) -> int:
     prepare_output(arguments.out, begins="rank,")
     prepare_output(arguments.out.with_suffix(".md"), begins="# Leaderboard")
     cases = read_cases(arguments.cases)
+    if arguments.by:
+        split(cases, arguments.by)  # what it refuses, before the work
     with _progress("ranking") as progress:
         table = rank_methods(cases, options, progress)
+        strata = rank_strata(cases, arguments.by, options, progress) if arguments.by else {}
     for note in left_out(cases, options):
         _complain(f"note: {note}")
     unknown = without_patient(cases)
     if unknown and options.unit == "patient" and options.resamples:
         _complain(f"note: {_patientless(unknown)}: score with --patients CSV where cases share a patient")
-    strata = rank_strata(cases, arguments.by, options) if arguments.by else {}
     published = read_published(arguments.published) if arguments.published else None
     write_leaderboard(
         arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or ""
@@ -262,10 +269,10 @@ def _rank(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _progress(task: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on a terminal's stderr, nothing elsewhere."""
+def _progress(task: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal's stderr, elsewhere a line now and then of what takes long."""
     if not sys.stderr.isatty():
-        yield None
+        yield progress_lines(lambda text: _complain(f"{task}: {text}"))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -17,6 +17,8 @@ STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing"
 DATA, SYNTHETIC_DATA = "data", "synthetic"
 #: The columns that hold text.
 TEXT = ("method", "case", "patient", "status", DATA)
+#: The columns that say which row one is, and nothing about a prediction.
+IDENTITY = ("method", "case", "patient", "fold", "status", DATA)
 #: No number in a table may be larger, so that no sum or square overflows.
 LARGEST = 1e15
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from leaderboard.errors import InputError, nearest, printable
+from leaderboard.errors import InputError, cut, nearest, printable
 
 #: What argparse takes for an option: neither a number below 0, nor with a space.
 _LIKE_OPTION = re.compile(r"-(?![\d.])\S+")
@@ -133,9 +133,9 @@ def _checked(name: str, kind: Callable[[str], Any], choices: Iterable[Any] | Non
         except argparse.ArgumentTypeError as error:
             raise InputError(f"{name}: {error}") from None
         except (TypeError, ValueError):
-            raise InputError(f"{name}: {text!r} is not {_KINDS.get(kind, 'valid')}: correct it") from None
+            raise InputError(f"{name}: {cut(text)!r} is not {_KINDS.get(kind, 'valid')}: correct it") from None
         if choices is not None and value not in choices:
-            raise InputError(f"{name}: {text!r} is unknown: {nearest(text, choices)}choose {', '.join(choices)}")
+            raise InputError(f"{name}: {cut(text)!r} is unknown: {nearest(text, choices)}choose {', '.join(choices)}")
         return value
 
     return value_of

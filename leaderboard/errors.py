@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+#: Comparing longer words takes long, and nothing is named so.
+_MOST_COMPARED = 200
+
 
 class InputError(Exception):
     """The input is at fault; every problem names the file, the fault and the remedy.
@@ -24,6 +27,11 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
 
 
+def cut(text: str, most: int = 60) -> str:
+    """A name for a message, its end left out where it is long."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def printable(text: str) -> str:
     """A text on one line, with control characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -32,5 +40,5 @@ def printable(text: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean dice? `` if one of the known names is close to the given one, otherwise nothing."""
     names = {word.lower(): word for word in known}
-    close = get_close_matches(name.lower(), names, n=1)
+    close = get_close_matches(cut(name.lower(), _MOST_COMPARED), names, n=1)
     return f"did you mean {names[close[0]]}? " if close else ""

@@ -34,7 +34,8 @@ def run_tasks(
     Args:
         work: a module's function, so that another process can find it.
         tasks: its arguments, one for each call.
-        jobs: processes; None begins in this process and uses all cores once the rest of the work would pay for that.
+        jobs: processes, no more than there are cores; None begins in this process and uses all cores once the rest of
+            the work would pay for that.
         progress: called with (done, total) after each.
 
     Yields:
@@ -44,7 +45,7 @@ def run_tasks(
         InputError: a process died.
     """
     report = progress or (lambda done, total: None)
-    processes = cores() if jobs is None else jobs
+    processes = min(cores(), jobs or cores())
     done = 0
     if jobs is None or jobs == 1:
         started = time.perf_counter()

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -60,6 +61,41 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
             for problem in _problems(error):
                 complain(problem)
         return 1
+
+
+def progress_lines(
+    say: Callable[[str], object], *, every: float = 10.0, clock: Callable[[], float] = time.monotonic
+) -> Callable[[int, int], None]:
+    """What to call with (done, total) of long work whose progress is told in lines, as in a file or a pipe.
+
+    Args:
+        say: takes a line such as ``3 of 12, about 90 s left``.
+        every: seconds from the beginning to the first line, and between two; what ends earlier says nothing.
+        clock: the time in seconds.
+    """
+    began = told = clock()
+    before, since = 0, 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal began, told, before, since
+        now = clock()
+        if done < before:  # another task
+            began, since = now, done
+        before = done
+        if now - told >= every and since < done < total:
+            told = now
+            left = (now - began) / (done - since) * (total - done)
+            say(f"{done} of {total}, about {_rough(left)} left")
+
+    return progress
+
+
+def _rough(seconds: float) -> str:
+    """A duration as ``45 s``, ``12 min`` or ``3 h``."""
+    for unit, length in (("s", 1), ("min", 60)):
+        if seconds < 90 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 3600:.0f} h"
 
 
 def _start_safely() -> None:

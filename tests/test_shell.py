@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from leaderboard.shell import progress_lines
+
 CASES = next(Path(__file__).parents[1].glob("leaderboard/results/*/cases.csv"))
 ENVIRONMENT = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
 
@@ -350,3 +352,29 @@ def test_a_process_that_a_command_starts_executes_nothing_from_the_working_direc
     assert not (tmp_path / "executed").exists()
     assert run("-c", "import colorsys", cwd=tmp_path).returncode == 3  # the payload works
     assert (tmp_path / "executed").exists()
+
+
+def test_long_work_tells_its_progress_in_lines_with_the_time_left():
+    now, lines = [0.0], []
+    progress = progress_lines(lines.append, clock=lambda: now[0])
+    for second in range(1, 41):
+        now[0] = float(second)
+        progress(second, 400)
+    assert lines == [
+        f"{done} of 400, about {left} left"
+        for done, left in ((10, "6 min"), (20, "6 min"), (30, "6 min"), (40, "6 min"))
+    ]
+    now[0] = 100.0  # the next task of the same work
+    progress(1, 3)
+    now[0] = 120.0
+    progress(2, 3)
+    assert lines[-1] == "2 of 3, about 20 s left"
+
+
+def test_short_work_tells_no_progress():
+    now, lines = [0.0], []
+    progress = progress_lines(lines.append, clock=lambda: now[0])
+    for done in range(1, 10):
+        now[0] += 1
+        progress(done, 9)
+    assert lines == []

@@ -11,7 +11,7 @@ from typing import IO
 
 from leaderboard.cohort.names import name_in_table
 from leaderboard.errors import InputError
-from leaderboard.io.tables import read_table, shown
+from leaderboard.io.tables import name_fault, read_table, shortened, shown
 
 _PARTITIONS = {"train": "training", "test": "testing"}
 
@@ -37,7 +37,8 @@ def read_patients(folders: Iterable[Path]) -> dict[str, str]:
     Cases may be written as in the tree (``case_7``, ``training_7``) or as a number.
 
     Raises:
-        InputError: a file is no CSV (`io.tables.read_table`), lacks a value, or gives a case to two patients.
+        InputError: a file is no CSV (`io.tables.read_table`), lacks a value, holds a name that is not allowed
+            (`io.tables.name_fault`), or gives a case to two patients.
     """
     files = [folder / "patients.csv" for folder in folders]
     return {case: patient for file in files if file.is_file() for case, patient in read_patient_file(file).items()}
@@ -69,7 +70,16 @@ def read_patient_file(path: Path) -> dict[str, str]:
         raise InputError(f"{path}: is no file: give a CSV with the columns case and patient")
     table = read_table(path, "case", "patient")
     patients: dict[str, str] = {}
-    for row, (case, patient) in enumerate(table.fields("case", "patient")):
+    fields = table.fields("case", "patient")
+    problems = [
+        f"{table.where(row)}: the {kind} {shown(name)} {fault}"
+        for row, names in enumerate(fields)
+        for kind, name in zip(("case", "patient"), names, strict=True)
+        if (fault := name_fault(name))
+    ]
+    if problems:
+        raise InputError(shortened(path, problems))
+    for row, (case, patient) in enumerate(fields):
         if not (case and patient):
             raise InputError(f"{table.where(row)}: case or patient is empty: fill it in")
         name = name_in_table(case)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leaderboard.errors import InputError, nearest
+from leaderboard.errors import InputError, cut, nearest
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
@@ -14,6 +14,8 @@ from leaderboard.ranking.schemes import SCHEMES
 STRATA = ("size", "fold")
 #: A million resamples of 63 patients take 120 MB, and add nothing over 100,000.
 MOST_RESAMPLES = 1_000_000
+#: More than there are, and few enough to name what is wrong with each.
+MOST_METRICS = 100
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class RankingOptions:
 
     def __post_init__(self) -> None:
         problems = [
-            f"the {name} {chosen} is unknown: {nearest(chosen, known)}choose {', '.join(known)}"
+            f"the {name} {cut(chosen)} is unknown: {nearest(chosen, known)}choose {', '.join(known)}"
             for name, chosen, known in (
                 ("scheme", self.scheme, SCHEMES),
                 ("policy", self.policy, POLICIES),
@@ -48,6 +50,10 @@ class RankingOptions:
         if self.resamples > MOST_RESAMPLES:
             problems.append(
                 f"{self.resamples} resamples are more than the {MOST_RESAMPLES} that are allowed: take fewer"
+            )
+        if len(self.metrics) > MOST_METRICS:
+            problems.append(
+                f"{len(self.metrics)} metrics are more than the {MOST_METRICS} that are allowed: take fewer"
             )
         if isinstance(self.metrics, str) or not all(isinstance(metric, str) for metric in self.metrics):
             problems.append("metrics must be a list of names: correct it")

@@ -9,8 +9,8 @@ import pandas as pd
 
 from leaderboard.cases import complete, sort_cases
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CORE_METRICS, LARGEST, METRICS, TEXT
-from leaderboard.errors import InputError, listed, nearest
+from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS
+from leaderboard.errors import InputError, cut, listed, nearest
 from leaderboard.io.tables import shown as quoted
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
@@ -49,7 +49,7 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     directions = chosen_metrics(options.metrics or [name for name in CORE_METRICS if name in present], cases.columns)
     check_comparable(cases)
     if not directions:
-        others = [str(name) for name in cases.columns if name not in METRICS and name not in TEXT]
+        others = [str(name) for name in cases.columns if name not in METRICS and name not in IDENTITY]
         raise InputError(
             f"the tables have none of the metrics {', '.join(CORE_METRICS)} (but {listed(others) or 'nothing else'}): "
             "name a column of numbers with its direction, as in --metrics seconds:lower"
@@ -126,29 +126,37 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
     Raises:
         InputError: a metric is unknown, has no direction or is there twice.
     """
-    numbers = [name for name in columns if name not in METRICS and name not in TEXT]
+    numbers = [name for name in columns if name not in METRICS and name not in IDENTITY]
     usable = [name for name, metric in METRICS.items() if metric.higher_is_better is not None]
     chosen: dict[str, bool] = {}
     problems = []
     for metric in metrics:
         name, _, direction = metric.partition(":")
         name = name if name in columns else _WITHOUT_UNIT.get(name, name)
-        close = nearest(name, [*usable, *numbers])
+        close, said = nearest(name, [*usable, *numbers]), cut(metric)
         own = METRICS[name].higher_is_better if name in METRICS else None
         if name in chosen:
-            problems.append(f"{name} is there twice among the metrics: name it once")
+            problems.append(f"{cut(name)} is there twice among the metrics: name it once")
         elif not direction and name in usable:
             chosen[name] = bool(METRICS[name].higher_is_better)
         elif own is not None and _DIRECTIONS.get(direction, own) is not own:
-            problems.append(f"{metric} would rank backwards ({METRICS[name].direction}): write {name}")
+            problems.append(f"{said} would rank backwards ({METRICS[name].direction}): write {name}")
+        elif name in IDENTITY:
+            problems.append(f"{said} is not a metric to rank by, but says which row one is: name a column of measures")
         elif direction in _DIRECTIONS and (name in METRICS or name in columns):
             chosen[name] = _DIRECTIONS[direction]
         elif direction in _DIRECTIONS:
             others = f", or from the other columns: {listed(numbers)}" if numbers else ""
-            problems.append(f"{name} is not a column of the tables: {close}choose from {', '.join(usable)}{others}")
+            problems.append(
+                f"{cut(name)} is not a column of the tables: {close}choose from {', '.join(usable)}{others}"
+            )
+        elif own is not None:
+            problems.append(f"{said} has a direction that is none: write {name} ({METRICS[name].direction})")
+        elif name in METRICS or name in columns:
+            problems.append(f"{said} lacks a direction: give {name} one, as in {name}:lower (or {name}:higher)")
         else:
             problems.append(
-                f"{metric} is not a metric to rank by: {close}choose from {', '.join(usable)}, "
+                f"{said} is not a metric to rank by: {close}choose from {', '.join(usable)}, "
                 "or give another column its direction, as in seconds:lower"
             )
     if problems:

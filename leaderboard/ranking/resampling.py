@@ -44,6 +44,11 @@ class Resamples:
         """Upper bound for the number of cases in a resample."""
         return int(self.sizes.max()) * self.units
 
+    def distinct(self) -> tuple[Resamples, np.ndarray]:
+        """The different draws among them, and which of these each is, shape (resamples,): few units have few."""
+        counts, place = np.unique(self.counts, axis=0, return_inverse=True)
+        return Resamples(counts, self.unit_of_case), place.reshape(-1)
+
     def chunks(self, width: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Slices of the resamples with their counts as floats, small enough for arrays of `width` columns."""
         step = max(_CHUNK // max(width, self.units), 1)

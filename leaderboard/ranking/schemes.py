@@ -20,6 +20,9 @@ ALPHA = 0.05
 # Chunks of the signed-rank tests are smaller by this factor, so that they stay in a processor's cache.
 _IN_CACHE = 16
 
+#: Called with (done, total).
+Progress = Callable[[int, int], None] | None
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -33,8 +36,8 @@ class Scheme:
     #: the methods alike; None if there is none; the standard errors then come from `resampled`
     by_case: Callable[[Matrices], np.ndarray | None]
     #: the score in each resample, turned so that more is better, shape (methods, resamples); equal scores are equal
-    #: floats
-    resampled: Callable[[Matrices, Resamples], np.ndarray]
+    #: floats. May be given a third argument, called with (done, total) by a scheme that takes long.
+    resampled: Callable[..., np.ndarray]
     metric: str | None = None  #: the only metric that it uses, whatever was chosen; None: it uses those chosen
 
     def ranks(self, matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +65,7 @@ def only_metric(matrices: Matrices) -> np.ndarray | None:
     return matrices.signed()[0] if len(matrices.higher_is_better) == 1 else None
 
 
-def resampled_mean_ranks(matrices: Matrices, resamples: Resamples) -> np.ndarray:
+def resampled_mean_ranks(matrices: Matrices, resamples: Resamples, _: Progress = None) -> np.ndarray:
     """The negated `mean_ranks` of each resample; the mean itself if there is only one metric."""
     metrics = matrices.signed()
     if len(metrics) == 1:
@@ -98,7 +101,7 @@ def tests_won(matrices: Matrices) -> np.ndarray:
     return np.asarray(sum(won) / _tests(matrices))
 
 
-def resampled_tests_won(matrices: Matrices, resamples: Resamples) -> np.ndarray:
+def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Progress = None) -> np.ndarray:
     """`tests_won` in each resample.
 
     The tests use the normal approximation with its correction for ties: drawing with replacement makes ties, for which
@@ -109,8 +112,10 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples) -> np.ndarray:
     count, cases = matrices.missing.shape
     won = np.zeros((count, len(resamples.counts)))
     limit = float(-ndtri(ALPHA))
+    of_each, total = count * len(matrices.higher_is_better), len(resamples.counts)
     for part, counts in resamples.chunks(_IN_CACHE * cases):
         weights = counts.T[resamples.unit_of_case]
+        done = 0
         for values in matrices.signed():
             for first in range(count):
                 differences = rounded_differences(values[first], values)
@@ -118,6 +123,9 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples) -> np.ndarray:
                     z = signed_rank_z(differences[second], weights)
                     won[first, part] += z > limit
                     won[second, part] += z < -limit
+                done += 1
+                if progress:
+                    progress(part.start * of_each + len(counts) * done, total * of_each)
     return won / _tests(matrices)
 
 
@@ -135,7 +143,7 @@ SCHEMES: dict[str, Scheme] = {
             score=lambda matrices: means(dice(matrices)),
             higher_is_better=True,
             by_case=dice,
-            resampled=lambda matrices, resamples: resampled_means(dice(matrices), resamples),
+            resampled=lambda matrices, resamples, _=None: resampled_means(dice(matrices), resamples),
             metric="dice",
         ),
         Scheme(
@@ -153,7 +161,7 @@ SCHEMES: dict[str, Scheme] = {
             score=lambda matrices: means(case_rank_sums(matrices)) / len(matrices.higher_is_better),
             higher_is_better=False,
             by_case=lambda matrices: -case_rank_sums(matrices),
-            resampled=lambda matrices, resamples: resampled_means(-case_rank_sums(matrices), resamples),
+            resampled=lambda matrices, resamples, _=None: resampled_means(-case_rank_sums(matrices), resamples),
         ),
         # the third scheme of Wiesenfarth et al., Scientific Reports 11:2369, 2021
         Scheme(

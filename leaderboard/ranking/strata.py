@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,18 +19,24 @@ SIZE_LIMITS_ML = (5.0, 20.0, 70.0)
 SIZE_NAMES = ("below 5 mL", "5 to 20 mL", "20 to 70 mL", "70 mL and more")
 
 
-def rank_strata(cases: pd.DataFrame, by: str, options: RankingOptions = DEFAULTS) -> dict[str, pd.DataFrame]:
+def rank_strata(
+    cases: pd.DataFrame,
+    by: str,
+    options: RankingOptions = DEFAULTS,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, pd.DataFrame]:
     """The leaderboard of each stratum that has cases, from small to large or by fold.
 
     Args:
         cases: one row for each (method, case), as `cases.read_cases` gives them.
         by: one of `STRATA`.
         options: how to rank.
+        progress: called with (done, total), anew for each stratum.
 
     Raises:
         InputError: the rows cannot be compared, or methods disagree on the fold of a case.
     """
-    return {name: rank_methods(rows, options) for name, rows in split(cases, by).items()}
+    return {name: rank_methods(rows, options, progress) for name, rows in split(cases, by).items()}
 
 
 def split(cases: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:

@@ -93,15 +93,19 @@ def quantify(
     Args:
         matrices: what is ranked.
         options: the scheme, and at least one resample.
-        progress: called with (done, total) while the pairs of methods are compared.
+        progress: called with (done, total) while pairs of methods are compared.
     """
     scheme = SCHEMES[options.scheme]
     drawn = draw(matrices, unit=options.unit, resamples=options.resamples, seed=options.seed)
     score, rank = scheme.ranks(matrices)
-    resampled = scheme.resampled(matrices, drawn)
-    comparison = _comparison(matrices, scheme, score, resampled, drawn, progress)
+    distinct, place = drawn.distinct()
+    stages = 3 if scheme.by_case(matrices) is None else 2
+    found = scheme.resampled(matrices, distinct, _stage(progress, 0, stages, len(rank)) if stages == 3 else None)
+    resampled = found[:, place]
+    comparison = _comparison(matrices, scheme, score, resampled, drawn, _stage(progress, stages - 2, stages, len(rank)))
     low, high = confidence_sets(comparison)
-    ranks = descending_ranks(resampled)
+    distinct_ranks = descending_ranks(found)
+    ranks = distinct_ranks[:, place]
     count = len(rank)
     frequency = np.array([np.bincount(row, minlength=count + 1)[1:] for row in ranks]) / options.resamples
     boot = np.quantile(ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1, method="inverted_cdf").astype(int)
@@ -121,7 +125,7 @@ def quantify(
         separated=separated,
         tie_groups=tuple(tuple(matrices.methods[order[row]] for row in group) for group in groups),
         tie_labels=tuple(labels[row] for row in range(count)),
-        kendall_tau=kendall_taus(ranks, rank),
+        kendall_tau=kendall_taus(distinct_ranks, rank, _stage(progress, stages - 1, stages, count))[place],
         tells_nothing=comparison.tells_nothing,
     )
 
@@ -164,12 +168,24 @@ def _comparison(
     )
 
 
-def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _stage(
+    progress: Callable[[int, int], None] | None, number: int, stages: int, length: int
+) -> Callable[[int, int], None] | None:
+    """The progress of a stage, counted from 0, as that of the whole; every stage counts as `length` steps."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * length + length * done // total, stages * length)
+
+
+def kendall_taus(
+    ranks: np.ndarray, reference: np.ndarray, progress: Callable[[int, int], None] | None = None
+) -> np.ndarray:
     """Kendall's tau-b (SciPy's default) of many rankings with a reference.
 
     Args:
         ranks: whole numbers from 1, equal ones sharing the smallest (1, 2, 2, 4), shape (methods, rankings).
         reference: shape (methods,).
+        progress: called with (done, total).
 
     Returns:
         Shape (rankings,); NaN where all methods tie.
@@ -188,6 +204,8 @@ def kendall_taus(ranks: np.ndarray, reference: np.ndarray) -> np.ndarray:
         for method, below in enumerate(behind.tolist()):
             agreeing[part] += _counts(own[below:] > own[method])
             tied_in_both[part] += _counts(own[method + 1 : below] == own[method])
+        if progress:
+            progress(min(start + _RANKINGS, rankings), rankings)
     untied = count * (count - 1) // 2 - tied
     # among the pairs without a tie in the reference: those in its order minus those in the other order
     difference = 2 * agreeing + (tied - tied_in_both) - apart

@@ -105,14 +105,18 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> int:
     problems = []
     for verdict in verdicts:
         count = len(verdict.differences)
-        found = f"{count} {'difference' if count == 1 else 'differences'}" if count else "agrees with its cases.csv"
+        found = (
+            f"{count} {'difference' if count == 1 else 'differences'}" if count else f"agrees with {_scores(verdict)}"
+        )
         parts = [f"{found} ({', '.join(verdict.compared)}: {verdict.cells} cells; {verdict.origin.words})"]
         if verdict.origin.version not in ("", own_version()):
             parts.append(f"made by version {verdict.origin.version}, compared by {own_version() or 'an unknown one'}")
         if verdict.others:
             parts.append(f"not made from scores, and not compared: {listed(verdict.others, 10)}")
         print(printable(f"{verdict.folder}: {'; '.join(parts)}"))
-        problems += [f"{verdict.folder}/{_published(found)}" for found in verdict.differences[:MOST_LINES]]
+        problems += [
+            f"{verdict.folder}/{_published(found, _scores(verdict))}" for found in verdict.differences[:MOST_LINES]
+        ]
         if count > MOST_LINES:
             problems.append(f"{verdict.folder}: {count - MOST_LINES} more: leaderboard verify --csv FILE lists all")
     if problems:
@@ -120,15 +124,20 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> int:
     return 0
 
 
-def _published(found: Difference) -> str:
-    """A difference between what was published and what was made again."""
+def _scores(verdict: Verdict) -> str:
+    return "the given tables" if verdict.given else "its cases.csv"
+
+
+def _published(found: Difference, scores: str) -> str:
+    """A difference between what was published and what was made again from some scores."""
     whole = not found.row and not found.column
     if found.second is None:
         fault = "is surplus: the settings name no such file" if whole else f"surplus: {_shown(found.first)}"
     elif found.first is None:
         fault = "is missing" if whole else f"missing: {_shown(found.second)}"
     else:
-        fault = f"published {_shown(found.first)}, its cases.csv gives {_shown(found.second)}"
+        gives = f"{scores} {'gives' if scores.endswith('.csv') else 'give'}"
+        fault = f"published {_shown(found.first)}, {gives} {_shown(found.second)}"
     return f"{found.place}: {fault}"
 
 

@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, cut
+from leaderboard.io.tables import shortened
 from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 from leaderboard.report.published import PUBLISHED
 
@@ -57,13 +58,13 @@ def read_origin(path: Path) -> Origin:
         InputError: it is not a JSON object, or holds something that is not a setting.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         raise InputError(f"{path}: is not a JSON file: correct it") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: is not a JSON object: write settings by name")
     problems = [
-        f"{path}: {name} is not a setting, or of the wrong type: choose {', '.join(_TYPES)}"
+        f"{path}: {cut(name)} is not a setting, or of the wrong type: choose {', '.join(_TYPES)}"
         for name, value in content.items()
         if type(value) is not _TYPES.get(name)
     ]
@@ -74,12 +75,12 @@ def read_origin(path: Path) -> Origin:
     ]
     if not problems:
         problems = [
-            f"{path}: {name} is {content[name]}: choose {', '.join(known)}, or leave it out"
+            f"{path}: {name} is {cut(content[name])}: choose {', '.join(known)}, or leave it out"
             for name, known in (("published", PUBLISHED), ("by", STRATA))
             if content.get(name) and content[name] not in known
         ]
     if problems:
-        raise InputError(problems)
+        raise InputError(shortened(path, problems))
     further = {name: content.pop(name) for name in _FURTHER if name in content}
     try:
         return Origin(RankingOptions(**content), **further)

@@ -31,6 +31,7 @@ class Verdict:
     cells: int  #: how many cells they have
     differences: list[Difference]  #: the published value first, the one made again second
     others: list[str]  #: files of the folder that are not made from scores and were not compared
+    given: bool = False  #: whether other tables than the folder's own cases.csv were ranked
 
 
 def find_results(root: Path) -> list[Path]:
@@ -125,7 +126,7 @@ def verify(folder: Path, tables: Sequence[Path] = ()) -> Verdict:
     surplus = [name for name in others if name.startswith(stem) and Path(name).suffix in (".csv", ".md", ".tex")]
     differences += [Difference(name, "", "", "there", None) for name in surplus]
     others = [name for name in others if name not in surplus]
-    return Verdict(folder, origin, list(texts), cells, differences, others)
+    return Verdict(folder, origin, list(texts), cells, differences, others, bool(tables))
 
 
 def _published(path: Path) -> str | None:

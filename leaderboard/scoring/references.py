@@ -193,16 +193,49 @@ def with_patients(cases: Sequence[Case], path: Path) -> tuple[list[Case], list[s
     """The cases with the patients of a CSV (columns ``case`` and ``patient``), and a line about further cases in it.
 
     Raises:
-        InputError: the file is missing or not such a table, or a case has no patient in it.
+        InputError: the file is missing or not such a table, or a case is not in it: two namings of the patients would
+            mix, and their number be wrong.
     """
     patients = read_patient_file(path)
-    found = [replace(case, patient=patients.get(case.name, case.patient)) for case in cases]
-    lacking = [case.name for case in found if case.patient is None]
+    lacking = [case.name for case in cases if case.name not in patients]
     if lacking:
         raise InputError(
             f"{path}: gives no patient to {listed(lacking, 10)}: add {'it' if len(lacking) == 1 else 'them'}"
         )
-    return found, _beyond(patients, cases, path)
+    return [replace(case, patient=patients[case.name]) for case in cases], _beyond(patients, cases, path)
+
+
+def mixed_patients(root: Path, cases: Sequence[Case]) -> list[str]:
+    """A line about cases that a cohort's own ``patients.csv`` leaves out and whose patient is known otherwise.
+
+    Args:
+        root: what `find_cases` was given.
+        cases: what it found.
+    """
+    top = root.resolve().parent
+    folders = {folder for case in cases for folder in case.grid_file.resolve().parents if folder.is_relative_to(top)}
+    notes = []
+    for path in sorted(folder / "patients.csv" for folder in folders):
+        given = read_patient_file(path) if path.is_file() else {}
+        if not any(given.get(case.name) == case.patient for case in cases if case.patient):
+            continue  # it speaks for others
+        kept = {case.name: case.patient for case in cases if case.name not in given and case.patient}
+        if kept:
+            verb, noun, pronoun = ("is", "patient", "it") if len(kept) == 1 else ("are", "patients", "them")
+            notes.append(
+                f"{path}: {listed([*kept])} {verb} not in it and {'keeps' if len(kept) == 1 else 'keep'} {noun} "
+                f"{listed([*kept.values()])}: add {pronoun} if that mixes two namings"
+            )
+    return notes
+
+
+def scored_against_themselves(cases: Sequence[Case], predictions: Path) -> list[str]:
+    """A line about predictions in a folder that are the references themselves."""
+    masks = mask_files(predictions) if predictions.is_dir() else []
+    identities = {(found.st_dev, found.st_ino) for found in (path.stat() for path in masks)}
+    references = {case.name: case.reference.stat() for case in cases if case.reference}
+    own = [name for name, found in references.items() if (found.st_dev, found.st_ino) in identities]
+    return [f"{predictions}: holds the references of {listed(own)}: they are compared with themselves"] if own else []
 
 
 def _beyond(given: Mapping[str, object], cases: Sequence[Case], path: Path) -> list[str]:

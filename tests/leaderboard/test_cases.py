@@ -211,3 +211,16 @@ def test_the_mark_of_synthetic_rows_is_a_last_column_of_tables_that_have_any(tmp
     assert synthetic_rows(both).tolist() == [True, False, False, False]
     write_cases(tmp_path / "again.csv", read_cases(tmp_path / "twin.csv"))
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "twin.csv").read_bytes()
+
+
+@pytest.mark.parametrize(("column", "value"), [("dice", 0.9), ("hd95_mm", 3.0), ("predicted_ml", 2.0)])
+def test_a_missing_prediction_has_no_scores(tmp_path, build, column, value):
+    path = tmp_path / "cases.csv"
+    cases = build({"a": [{}, {"status": "missing"}]})
+    cases.loc[cases["status"] == "missing", column] = value
+    write_cases(path, cases)
+    with pytest.raises(InputError) as caught:
+        read_cases(path)
+    assert caught.value.problems == [
+        f"{path}:3: has the status missing, but {column} is '{value}': correct one of the two"
+    ]

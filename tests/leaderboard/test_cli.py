@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from leaderboard.ranking.arguments import ranking_options
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.scoring.references import mixed_patients
 
 SHAPE = (8, 9, 2)
 
@@ -472,7 +474,8 @@ def test_folds_must_cover_the_cases_and_may_hold_more(cohort, predictions, tmp_p
 
 def test_patients_may_be_given_and_are_missed_where_they_are_unknown(predictions, tmp_path, capsys):
     unknown = "3 cases have no known patient, each counts as a patient of its own"
-    assert score(predictions, predictions, tmp_path / "a.csv") == 0
+    references = shutil.copytree(predictions, tmp_path / "references")
+    assert score(references, predictions, tmp_path / "a.csv") == 0
     found = capsys.readouterr()
     assert found.err == f"leaderboard: note: {unknown}: give --patients CSV where cases share a patient\n"
     assert "a.csv: 3 cases of me" in found.out
@@ -480,18 +483,60 @@ def test_patients_may_be_given_and_are_missed_where_they_are_unknown(predictions
     assert complaints(capsys) == [f"note: {unknown}: score with --patients CSV where cases share a patient"]
     patients = tmp_path / "p.csv"
     patients.write_text("case,patient\ncase_1,A\n2,A\n")
-    assert score(predictions, predictions, tmp_path / "a.csv", "me", "--patients", str(patients)) == 1
+    assert score(references, predictions, tmp_path / "a.csv", "me", "--patients", str(patients)) == 1
     assert complaints(capsys) == [f"{patients}: gives no patient to case_3: add it"]
     patients.write_text("case,patient\ncase_1,A\n2,A\n3,B\n")
-    assert score(predictions, predictions, tmp_path / "a.csv", "me", "--patients", str(patients)) == 0
+    assert score(references, predictions, tmp_path / "a.csv", "me", "--patients", str(patients)) == 0
     assert complaints(capsys) == []
     assert [line.split(",")[2] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]] == ["A", "A", "B"]
 
 
 def test_patients_that_are_given_come_before_those_of_the_cohort(cohort, predictions, tmp_path):
-    (tmp_path / "p.csv").write_text("case,patient\ncase_1,new\n")
+    (tmp_path / "p.csv").write_text("case,patient\ncase_1,new\ncase_2,b\ncase_3,b\n")
     assert score(cohort, predictions, tmp_path / "a.csv", "me", "--patients", str(tmp_path / "p.csv")) == 0
-    assert [line.split(",")[2] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]] == ["new", "P1", "P2"]
+    assert [line.split(",")[2] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]] == ["new", "b", "b"]
+
+
+def test_patients_that_are_given_for_some_cases_do_not_mix_with_those_of_the_cohort(
+    cohort, predictions, tmp_path, capsys
+):
+    patients = tmp_path / "p.csv"
+    patients.write_text("case,patient\ncase_1,new\n")
+    assert score(cohort, predictions, tmp_path / "a.csv", "me", "--patients", str(patients)) == 1
+    assert complaints(capsys) == [f"{patients}: gives no patient to case_2, case_3: add them"]
+
+
+def test_cases_that_the_patients_of_the_cohort_leave_out_are_told(tmp_path, capsys):
+    """Cases of the public data have patients of their own, which the cohort's table overrides case by case."""
+    from leaderboard.cohort.case import Case
+
+    mask = tmp_path / "TRAINING" / "case_1" / "OT.nii"
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\n1,A\n2,A\n")
+    cases = [Case(f"case_{n}", n, "training", p, {}, mask) for n, p in ((1, "A"), (2, "A"), (3, "2"))]
+    assert mixed_patients(tmp_path, cases) == [
+        f"{table}: case_3 is not in it and keeps patient 2: add it if that mixes two namings"
+    ]
+    assert mixed_patients(tmp_path, cases[:2]) == []
+    others = [replace(case, patient="9") for case in cases]  # the table speaks for another partition
+    assert mixed_patients(tmp_path, others) == []
+
+
+def test_a_folder_that_is_scored_against_itself_is_told(cohort, predictions, tmp_path, capsys):
+    assert score(predictions, predictions, tmp_path / "a.csv") == 0
+    assert complaints(capsys)[0] == (
+        f"note: {predictions}: holds the references of case_1, case_2, case_3: they are compared with themselves"
+    )
+    assert main(["check", "--cohort", str(predictions), "--predictions", str(predictions)]) == 0
+    assert "compared with themselves" in complaints(capsys)[0]
+
+
+def test_strata_by_fold_without_folds_are_refused_at_once(cohort, predictions, tmp_path, capsys, monkeypatch):
+    assert score(cohort, predictions, tmp_path / "a.csv") == 0
+    capsys.readouterr()
+    monkeypatch.setattr("leaderboard.ranking.ranks.rank_methods", lambda *_: pytest.fail("ranked first"))
+    assert main(["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--by", "fold"]) == 1
+    assert complaints(capsys) == ["no case has a fold: score with --folds CSV to rank by fold"]
 
 
 def test_lenient_says_what_was_refused_and_what_was_absent(cohort, predictions, tmp_path, capsys):
@@ -528,7 +573,7 @@ def test_metrics_that_no_table_has_are_said_to_be_none(cohort, predictions, tmp_
     rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--scheme", "mean-then-rank"]
     for metric, said in [
         ("seconds:lower", "seconds is not a column of the tables: choose from dice, "),
-        ("status:lower", "status holds no number in any row (but 'ok'): rank by a column of numbers"),
+        ("status:lower", "status:lower is not a metric to rank by, but says which row one is: name a column of "),
     ]:
         assert main([*rank, "--metrics", metric]) == 1
         (problem,) = complaints(capsys)
@@ -551,7 +596,7 @@ def test_scores_of_a_twin_carry_the_word_synthetic_to_every_table(cohort, predic
 def test_patients_of_5000_digits_are_taken_or_refused_in_a_line(cohort, predictions, tmp_path, capsys):
     number = "9" * 5000
     table = tmp_path / "p.csv"
-    table.write_text(f"case,patient\ncase_1,{number}\ncase_2,{number}\n{number},1\n")
+    table.write_text(f"case,patient\ncase_1,{number}\ncase_2,{number}\ncase_3,1\n{number},1\n")
     assert score(cohort, predictions, tmp_path / "a.csv", "me", "--patients", str(table)) == 0
     rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--resamples", "30"]
     assert main(rank) == 0

@@ -1,5 +1,6 @@
 """The same work, with processes and without."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -88,3 +89,18 @@ def test_no_process_sees_an_interrupt_from_its_very_start():
 def test_a_process_that_dies_is_an_input_error():
     with pytest.raises(InputError, match="a process died"):
         list(run_tasks(die, range(3), jobs=2))
+
+
+def test_no_more_processes_start_than_there_are_cores(monkeypatch):
+    asked = []
+    monkeypatch.setattr(pool, "cores", lambda: 2)
+    monkeypatch.setattr(pool, "workers", lambda processes: asked.append(processes) or nothing())
+
+    @contextlib.contextmanager
+    def nothing():
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_tasks(process_and_square, range(100), jobs=5000))
+    assert asked == [2]

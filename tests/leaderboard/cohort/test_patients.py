@@ -6,7 +6,7 @@ import pytest
 
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.cohort.formats.isles2018 import case_table
-from leaderboard.cohort.patients import known_patient
+from leaderboard.cohort.patients import known_patient, read_patients
 from leaderboard.errors import InputError
 
 KINDS_2018 = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax", "OT")
@@ -123,3 +123,13 @@ def test_packaged_table_is_plain_csv_without_gaps_in_training():
     assert all(all(row.values()) for row in rows if row["partition"] == "train")
     ids = [row[key] for row in rows for key in row if key.startswith("id_") and row[key]]
     assert len(ids) == len(set(ids))
+
+
+def test_a_name_that_is_not_allowed_is_told_with_file_line_and_kind(tmp_path):
+    path = tmp_path / "patients.csv"
+    path.write_text("case,patient\n1,a\n2,=cmd\n@3,b\n")
+    with pytest.raises(InputError) as caught:
+        read_patients([tmp_path])
+    assert [problem.partition(" begins ")[0] for problem in caught.value.problems] == [
+        f"{path}:3: the patient '=cmd'", f"{path}:4: the case '@3'"
+    ]  # fmt: skip

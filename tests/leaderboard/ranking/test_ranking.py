@@ -231,10 +231,42 @@ def test_a_metric_without_its_column_is_refused(build):
         rank_methods(cases[cases.columns[:12]], RankingOptions(scheme="mean-then-rank", metrics=["lesion_f1"]))
 
 
-@pytest.mark.parametrize("metric", ["volume_difference_ml", "nothing"])
-def test_a_metric_without_direction_is_refused(build, metric):
-    with pytest.raises(InputError, match=f"{metric} is not a metric to rank by"):
-        rank_methods(build({"a": [{}]}), RankingOptions(scheme="mean-then-rank", metrics=[metric]))
+def rank_by(cases, *metrics):
+    return rank_methods(cases, RankingOptions(scheme="mean-then-rank", metrics=metrics, resamples=0))
+
+
+@pytest.mark.parametrize("metric", ["volume_difference_ml", "seconds", "seconds:up", "seconds:"])
+def test_a_column_without_direction_is_told_how_to_give_it_one(build, metric):
+    cases = build({"a": [{}]}).assign(seconds=1.0)
+    name = metric.partition(":")[0]
+    with pytest.raises(InputError, match=f"^{metric} lacks a direction: give {name} one, as in {name}:lower"):
+        rank_by(cases, metric)
+
+
+def test_an_unknown_metric_is_refused(build):
+    with pytest.raises(InputError, match="nothing is not a metric to rank by"):
+        rank_by(build({"a": [{}]}), "nothing")
+
+
+@pytest.mark.parametrize("column", ["method", "case", "patient", "fold", "status", "data"])
+@pytest.mark.parametrize("direction", ["", ":lower", ":higher"])
+def test_what_says_which_row_one_is_is_no_metric(build, column, direction):
+    cases = build({"a": [{"fold": 1, "patient": "3"}], "b": [{"fold": 1, "patient": "3"}]}).assign(data="1")
+    with pytest.raises(InputError, match=f"^{column}{direction} is not a metric to rank by, but says which row"):
+        rank_by(cases, column + direction)
+
+
+def test_names_in_messages_are_cut(build):
+    with pytest.raises(InputError) as caught:
+        rank_by(build({"a": [{}]}), "x" * 5000)
+    assert "x" * 60 + "…" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_far_too_many_metrics_are_one_line():
+    with pytest.raises(InputError) as caught:
+        RankingOptions(metrics=[f"m{number}" for number in range(100_000)])
+    assert caught.value.problems == ["100000 metrics are more than the 100 that are allowed: take fewer"]
 
 
 def test_a_case_that_is_there_twice_is_refused(build):
@@ -342,15 +374,15 @@ def test_an_undefined_value_without_a_policy_takes_the_last_rank_and_counts_as_t
     ("metrics", "problem"),
     [
         (["dice", "dice"], "dice is there twice"),
-        (["dice:up"], "dice:up is not a metric"),
+        (["dice:up"], r"dice:up has a direction that is none: write dice \(higher is better\)"),
         (["fold"], "fold is not a metric"),
         (["words:lower"], "row 0: words is not a number"),
-        (["fold:lower"], "fold is empty in every row"),
+        (["seconds:lower"], "seconds is empty in every row"),
     ],
 )
 def test_metrics_that_cannot_be_ranked_by_are_refused(build, metrics, problem):
     cases = build({"a": [{}, {}]})
-    cases["words"] = ["many", "1"]
+    cases["words"], cases["seconds"] = ["many", "1"], None
     with pytest.raises(InputError, match=problem):
         rank_methods(cases, RankingOptions(scheme="rank-then-mean", metrics=metrics))
 

@@ -1,10 +1,13 @@
 """What resampling tells: hand-computed, against SciPy, and the same to the byte."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from leaderboard.ranking.options import RankingOptions
+from leaderboard.ranking.resampling import Resamples
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.ranking.uncertainty import kendall_taus, quantify, scheme_agreement, significance
 from leaderboard.ranking.wilcoxon import holm
@@ -209,3 +212,33 @@ def test_schemes_agree_with_themselves_and_kendall(matrices_of):
     tied = scheme_agreement(matrices_of(np.ones((3, 5))))
     assert tied.ranks.tolist() == [[1, 1, 1]] * 4
     assert np.isnan(tied.tau).all()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_resamples_that_are_the_same_are_ranked_once_with_the_same_result(monkeypatch, matrices_of, scheme):
+    """Three patients have ten different resamples."""
+    matrices = matrices_of(np.random.default_rng(8).integers(0, 5, (5, 6)) / 4, [0, 0, 1, 1, 2, 2])
+    options = RankingOptions(scheme=scheme, resamples=400)
+    once = quantify(matrices, options)
+    monkeypatch.setattr(Resamples, "distinct", lambda drawn: (drawn, np.arange(400)))
+    assert same(once, quantify(matrices, options))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_progress_grows_and_ends_at_its_total(matrices_of, scheme):
+    told = []
+    matrices = matrices_of(np.random.default_rng(9).random((4, 12)))
+    quantify(matrices, RankingOptions(scheme=scheme, resamples=2000), lambda *progress: told.append(progress))
+    assert len({total for _, total in told}) == 1
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+    assert len(told) > len(matrices.methods)
+
+
+def test_three_thousand_methods_with_one_case_are_ranked_in_seconds(matrices_of):
+    matrices = matrices_of(np.arange(3000)[:, None] / 3000)
+    began = time.process_time()
+    found = quantify(matrices)
+    assert time.process_time() - began < 20
+    assert found.tells_nothing
+    assert found.kendall_tau == pytest.approx(1)

@@ -279,3 +279,30 @@ def test_only_an_earlier_list_of_differences_is_replaced(results, tmp_path, caps
         ]
         place.unlink()
         assert [run(capsys, "diff", *pair, option, place)[0] for _ in range(2)] == [0, 0]
+
+
+def test_tables_that_are_given_are_named_in_place_of_the_folders_own(results, tmp_path, capsys):
+    scores = tmp_path / "scores.csv"
+    (results / "one" / "cases.csv").rename(scores)
+    status, out, _ = run(capsys, "verify", results / "one", "--cases", scores)
+    assert status == 0
+    assert "agrees with the given tables (" in out
+    replace(results / "one" / "leaderboard.csv", "1,a,3,0,0.533333", "1,a,3,0,0.633333")
+    _, _, complaints = run(capsys, "verify", results / "one", "--cases", scores)
+    assert complaints[0].endswith("published 0.633333, the given tables give 0.533333")
+
+
+def test_settings_may_begin_with_a_byte_order_mark(results, capsys):
+    path = results / "one" / "leaderboard.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert run(capsys, "verify", results / "one")[0] == 0
+
+
+def test_a_hundred_thousand_metrics_in_the_settings_are_one_line(results, capsys):
+    path = results / "two" / "leaderboard.json"
+    for names in (["dice"] * 100_000, [f"m{number}" for number in range(100_000)]):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"metrics": names}))
+        status, _, complaints = run(capsys, "verify", results / "two")
+        assert (status, complaints) == (
+            1, [f"{path}: 100000 metrics are more than the 100 that are allowed: take fewer"]
+        )  # fmt: skip
