@@ -19,6 +19,7 @@ from leaderboard.errors import InputError, listed
 #: So many problems of a file are told one by one.
 MOST_PROBLEMS = 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ZIP = b"PK\x03\x04"
 _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 # A cell that begins so is a formula to a spreadsheet; one that splits at semicolons begins a cell there too.
 _FORMULA = re.compile(r"(?:^|;)\s*[=+\-@]")
@@ -81,7 +82,8 @@ def read_table(path: Path, *needed: str, comments: bool = False) -> Table:
     problems = [
         f"{path}:{lines[0]}: the column {shown(name)} {fault}" for name in columns if (fault := name_fault(name))
     ]
-    problems += _ragged(path, rows, lines)
+    if set(needed) <= set(columns):  # otherwise it is another kind of file
+        problems += _ragged(path, rows, lines)
     columns = _without_nameless(path, columns, rows)
     twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if twice:
@@ -113,11 +115,13 @@ def name_fault(name: str) -> str | None:
     """What forbids this name in a table, and what to do; None where nothing does.
 
     The rule for the name of everything: methods, cases, patients, columns. A name is one line of characters that can
-    be seen, and no spreadsheet that opens the table takes it for a formula. What else it holds is escaped by whoever
-    writes Markdown, LaTeX or HTML.
+    be seen, without spaces at its ends, and no spreadsheet that opens the table takes it for a formula. What else it
+    holds is escaped by whoever writes Markdown, LaTeX or HTML.
     """
     if not name.isprintable():
         return "has a line break or another character that cannot be seen: name it without"
+    if name != name.strip():
+        return "begins or ends with a space: name it without"
     if _FORMULA.search(name):
         return "begins a spreadsheet's formula (with =, +, - or @): name it otherwise"
     return None
@@ -129,6 +133,8 @@ def _read_rows(path: Path, comments: bool) -> tuple[list[list[str]], list[int]]:
     lines: list[int] = []
     with path.open("rb") as file:
         head = file.peek(4)[:4]
+        if head.startswith(_ZIP):
+            raise InputError(f"{path}: is a spreadsheet file or another archive: save it as CSV in UTF-8")
         if head.startswith(_UTF16) or head[1:2] == b"\0":
             raise InputError(f"{path}: is not a text file in UTF-8, but in UTF-16: save it as CSV in UTF-8")
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")

@@ -1,6 +1,7 @@
 """The reader of CSV files: what is taken whole, and what is refused by name of the cause."""
 
 import codecs
+import zipfile
 
 import pytest
 
@@ -99,3 +100,24 @@ def test_names_that_break_a_table_or_run_in_a_spreadsheet_are_refused(name):
 @pytest.mark.parametrize("name", ["residual_unet", "a-b", "3D (a = 1)", "<b>x</b>", "Müller & Söhne", "a|[b]", "x, y"])
 def test_other_names_are_taken(name):
     assert name_fault(name) is None
+
+
+def test_a_workbook_is_told(tmp_path):
+    path = tmp_path / "t.xlsx"
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr("xl/workbook.xml", "")
+    with pytest.raises(InputError, match="is a spreadsheet file or another archive: save it as CSV"):
+        read_table(path)
+
+
+def test_another_kind_of_text_is_one_line(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("cases:\n  - a, b\n  - c, d\n  - e, f\n")
+    with pytest.raises(InputError) as caught:
+        read_table(path, "case", "patient")
+    assert caught.value.problems == [f"{path}: lacks the columns case, patient (it has cases:): add them"]
+
+
+@pytest.mark.parametrize("name", [" a", "a ", "  "])
+def test_a_name_has_no_spaces_at_its_ends(name):
+    assert name_fault(name) == "begins or ends with a space: name it without"
