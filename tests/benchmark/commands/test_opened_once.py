@@ -16,7 +16,7 @@ from benchmark.cli import main
 from benchmark.cohort import folds
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.state import State, read_state, write_state
-from leaderboard.cohort import trees
+from leaderboard.cohort import formats
 
 JOB = "toy/fold0"
 
@@ -41,7 +41,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return call
 
-    monkeypatch.setattr(trees, "scan_cohort", counted(trees.scan_cohort, lambda *_: "cohort"))
+    monkeypatch.setattr(formats, "scan_cohort", counted(formats.scan_cohort, lambda *_: "cohort"))
     monkeypatch.setattr(folds, "read_rows", counted(folds.read_rows, lambda *_: "folds"))
     monkeypatch.setattr(hashlib, "file_digest", counted(hashlib.file_digest, lambda file, _: str(file.name)))
     return found
