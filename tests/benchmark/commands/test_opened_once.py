@@ -67,9 +67,10 @@ def test_a_run_with_nothing_to_do_digests_every_result_once(
 ) -> None:
     assert run(tree, "--methods", "toy", "--folds", "0") == 0
     assert "1 of 1 jobs are done already" in capsys.readouterr().out
-    results = [*(suite / JOB / "checkpoints").iterdir(), *(suite / JOB / "predictions").iterdir()]
-    assert len(results) == 2 + 3
-    assert {opened[str(path)] for path in results} == {1}
+    checkpoints, masks = (list((suite / JOB / folder).iterdir()) for folder in ("checkpoints", "predictions"))
+    assert (len(checkpoints), len(masks)) == (2, 3)
+    assert {opened[str(path)] for path in checkpoints} == {1}
+    assert {opened[str(path)] for path in masks} == {2}  # and once more when they are scored
     assert (opened["cohort"], opened["folds"]) == (1, 1)
 
 
