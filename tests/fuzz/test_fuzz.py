@@ -27,7 +27,7 @@ from leaderboard.io.images import read_geometry, read_volume
 from leaderboard.io.masks import binary_mask
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
-from leaderboard.regenerate import read_settings
+from leaderboard.report.origin import Origin, origin_json, read_origin
 from leaderboard.scoring.submission import open_submission
 
 pytestmark = pytest.mark.slow
@@ -219,10 +219,8 @@ def test_cases_csv(tmp_path: Path) -> None:
 
 
 def test_settings_of_a_committed_result(tmp_path: Path) -> None:
-    sound = (
-        "scheme: dice\npolicy: isles2018\nmetrics: [dice, avd_ml]\nresamples: 100\nseed: 0\nunit: patient\ntitle: a\n"
-    )
-    hold(tmp_path, "leaderboard.yaml", lambda rng: rewritten(sound, rng), read_settings)
+    sound = origin_json(Origin(RankingOptions(metrics=("dice", "avd_ml"), resamples=100), notes={"suite": "a"}))
+    hold(tmp_path, "leaderboard.json", lambda rng: rewritten(sound, rng), read_origin)
 
 
 def test_suites_yaml(tmp_path: Path) -> None:

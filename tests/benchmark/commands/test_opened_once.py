@@ -16,7 +16,7 @@ from benchmark.cli import main
 from benchmark.cohort import folds
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.state import State, read_state, write_state
-from leaderboard.cohort import trees
+from leaderboard.cohort import formats
 
 JOB = "toy/fold0"
 
@@ -41,7 +41,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return call
 
-    monkeypatch.setattr(trees, "scan_cohort", counted(trees.scan_cohort, lambda *_: "cohort"))
+    monkeypatch.setattr(formats, "scan_cohort", counted(formats.scan_cohort, lambda *_: "cohort"))
     monkeypatch.setattr(folds, "read_rows", counted(folds.read_rows, lambda *_: "folds"))
     monkeypatch.setattr(hashlib, "file_digest", counted(hashlib.file_digest, lambda file, _: str(file.name)))
     return found
@@ -67,9 +67,10 @@ def test_a_run_with_nothing_to_do_digests_every_result_once(
 ) -> None:
     assert run(tree, "--methods", "toy", "--folds", "0") == 0
     assert "1 of 1 jobs are done already" in capsys.readouterr().out
-    results = [*(suite / JOB / "checkpoints").iterdir(), *(suite / JOB / "predictions").iterdir()]
-    assert len(results) == 2 + 3
-    assert {opened[str(path)] for path in results} == {1}
+    checkpoints, masks = (list((suite / JOB / folder).iterdir()) for folder in ("checkpoints", "predictions"))
+    assert (len(checkpoints), len(masks)) == (2, 3)
+    assert {opened[str(path)] for path in checkpoints} == {1}
+    assert {opened[str(path)] for path in masks} == {2}  # and once more when they are scored
     assert (opened["cohort"], opened["folds"]) == (1, 1)
 
 

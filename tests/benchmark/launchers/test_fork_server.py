@@ -22,6 +22,7 @@ from benchmark.rundir.state import State, read_state, write_state
 from benchmark.suite.config import SuiteConfig
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job
+from benchmark.training.job import INTERRUPTED
 
 pytestmark = pytest.mark.skipif(not local.FORKS, reason="elsewhere each job is started the plain way")
 
@@ -31,8 +32,7 @@ import __main__, json, keeps, os, pathlib, signal, sys, threading, time, torch
 print(json.dumps({
     "environment": dict(os.environ), "arguments": sys.argv, "main": __main__.__spec__.name,
     "input": sys.stdin.read(), "threads": torch.get_num_threads(), "python_threads": threading.active_count(),
-    "handlers": [signal.getsignal(signal.SIGINT) is signal.default_int_handler,
-                 signal.getsignal(signal.SIGTERM) is signal.SIG_DFL],
+    "handlers": [signal.getsignal(number).__module__ for number in (signal.SIGINT, signal.SIGTERM)],
     "tunables": "GLIBC_TUNABLES=" in pathlib.Path("/proc/self/environ").read_text(errors="replace"),
     "cuda": torch.cuda.is_initialized(), "temporary": keeps.FOLDER.name, "there": os.path.isdir(keeps.FOLDER.name),
 }), flush=True)
@@ -54,12 +54,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def on_path(folder: Path) -> str:
+    """``PYTHONPATH`` with a folder in front: the working directory of a process is not on its path."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[ForkServer]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
         patch.delenv("GLIBC_TUNABLES", raising=False)
-        server = ForkServer(dict(os.environ) | {"PYTHONUNBUFFERED": "1"}, ["keeps", "no_such_module"])
+        environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": on_path(folder)}
+        server = ForkServer(environment, ["keeps", "no_such_module"])
     yield server
     server.close()
 
@@ -108,7 +113,7 @@ def test_a_forked_job_has_its_own_environment_arguments_log_and_signals(server: 
     assert found["input"] == ""
     assert found["threads"] == 1
     assert found["python_threads"] == 1
-    assert found["handlers"] == [True, True]
+    assert found["handlers"] == ["leaderboard.shell"] * 2  # those of every command, not the server's
     assert found["tunables"]  # of the program's start, since later ones do not count
     assert found["cuda"] is False
     state = read_state(run)
@@ -127,7 +132,8 @@ def test_jobs_run_side_by_side_and_how_each_ended_is_told(server: ForkServer, fo
     said(runs[2])
     assert waits.poll() is None
     asked.terminate()
-    assert asked.wait(60) == -signal.SIGTERM
+    assert asked.wait(60) == 1
+    assert read_state(runs[2]).reason == INTERRUPTED
     with pytest.raises(subprocess.TimeoutExpired):
         waits.wait(0.1)
     (folder / "end").touch()
@@ -190,7 +196,7 @@ def test_an_interrupt_amid_a_question_comes_after_its_answer(
 
 def test_jobs_outlive_their_server_and_the_launcher_sees_their_end(folder: Path, run: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.setenv("PYTHONPATH", on_path(folder))
         server = ForkServer(os.environ)
         process = server.start([run], environment(SPY="wait"), run / "log.txt")
         said(run)
@@ -244,7 +250,9 @@ print(server._process.pid, process.pid, flush=True)
 time.sleep(60)
 """
     launcher = subprocess.Popen(
-        [sys.executable, "-c", work], cwd=folder, env=dict(os.environ) | {"SPY": "wait"}, stdout=subprocess.PIPE
+        [sys.executable, "-c", work],
+        env=dict(os.environ) | {"SPY": "wait", "PYTHONPATH": on_path(folder)},
+        stdout=subprocess.PIPE,
     )
     assert launcher.stdout is not None
     server, job = map(int, launcher.stdout.readline().split())
