@@ -86,6 +86,15 @@ def isles2024(root: Path, numbers=(1, 14)) -> Path:
     return root
 
 
+def isles2026(root: Path, names=("R009/sub-r009s001", "SOOP/sub-soop0910")) -> Path:
+    """ISLES 2026 as released."""
+    for number, name in enumerate(names):
+        stem = root / "ATLAS3_Training_Raw" / name / "ses-1/anat" / f"{Path(name).name}_ses-1_space-orig"
+        write(stem.with_name(f"{stem.name}_desc-brain_T1w.nii.gz"), brain(number))
+        write(stem.with_name(f"{stem.name}_label-lesion_desc-T1lesion_mask.nii.gz"), lesion())
+    return root
+
+
 def nnunet(root: Path, names=("a_1", "a_2"), channels=("DWI", "ADC")) -> Path:
     """A raw dataset of nnU-Net."""
     import json

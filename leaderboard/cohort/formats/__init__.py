@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from leaderboard.cohort.case import PARTITIONS, Partition
-from leaderboard.cohort.formats import isles2017, isles2018, isles2022, isles2024, manifest, nnunet
+from leaderboard.cohort.formats import isles2017, isles2018, isles2022, isles2024, isles2026, manifest, nnunet
 from leaderboard.cohort.formats.interface import Cohort, Format
 from leaderboard.errors import InputError
 
 __all__ = ["FORMATS", "Cohort", "Format", "find_format", "read_cohort", "scan_cohort"]
 
+_MODULES = (manifest, nnunet, isles2026, isles2024, isles2022, isles2017, isles2018)
 #: By name, in the order in which a folder is compared with them.
-FORMATS: dict[str, Format] = {
-    module.FORMAT.name: module.FORMAT for module in (manifest, nnunet, isles2024, isles2022, isles2017, isles2018)
-}
+FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _MODULES}
 
 
 def find_format(root: Path, name: str | None = None) -> tuple[Format, dict[Partition, Path]]:

@@ -113,7 +113,7 @@ def test_labels_are_whole_numbers_and_lie_where_their_references_do(tmp_path: Pa
         assert np.allclose(nib.load(label).affine, trees.affine())
 
 
-@pytest.mark.parametrize("name", ["isles2022", "isles2024", "nnunet", "manifest"])
+@pytest.mark.parametrize("name", ["isles2022", "isles2024", "isles2026", "nnunet", "manifest"])
 def test_images_of_any_format_lie_on_the_references_grid_in_the_files_own_order_of_axes(
     tmp_path: Path, name: str
 ) -> None:

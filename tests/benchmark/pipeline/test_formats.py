@@ -43,7 +43,7 @@ def test_how_a_files_axes_run_changes_nothing_in_the_arrays(tmp_path, codes):
 
 
 @pytest.mark.parametrize("codes", ORDERS)
-@pytest.mark.parametrize("name", ["isles2022", "isles2024", "nnunet", "manifest"])
+@pytest.mark.parametrize("name", ["isles2022", "isles2024", "isles2026", "nnunet", "manifest"])
 def test_a_prediction_equal_to_the_reference_scores_1_on_the_cases_own_grid(tmp_path, name, codes):
     root = getattr(trees, name)(tmp_path / "cohort")
     for case in read_cohort(root).cases:

@@ -11,7 +11,7 @@ from leaderboard.cohort.formats import FORMATS, find_format, read_cohort, scan_c
 from leaderboard.cohort.kinds import adc_factor, shown_by
 from leaderboard.errors import InputError
 
-WRITERS = {name: getattr(trees, name) for name in ("isles2022", "isles2024", "nnunet", "manifest")}
+WRITERS = {name: getattr(trees, name) for name in ("isles2022", "isles2024", "isles2026", "nnunet", "manifest")}
 
 
 def test_every_format_but_those_of_smir_is_tried_here():
@@ -41,7 +41,7 @@ def test_every_case_has_its_images_its_reference_and_a_grid(tmp_path, name):
 def test_a_missing_image_is_told_with_its_case(tmp_path, name):
     root = WRITERS[name](tmp_path)
     case = read_cohort(root).cases[1]
-    kind, path = list(case.images.items())[1]
+    kind, path = list(case.images.items())[-1]
     path.unlink()
     problems = scan_cohort(root).problems
     assert {problem.case for problem in problems} == {case.name}
@@ -153,6 +153,19 @@ def test_isles2024_has_its_centre_from_the_tables_of_its_patients(tmp_path, endi
             book.active.append(row)
         book.save(table)
     assert [case.centre for case in read_cohort(root).cases] == ["Zurich", None]
+
+
+# ISLES 2026
+
+
+def test_the_site_of_isles2026_is_the_centre(tmp_path):
+    cases = read_cohort(trees.isles2026(tmp_path)).cases
+    assert [(case.name, case.centre) for case in cases] == [("sub-r009s001", "R009"), ("sub-soop0910", "SOOP")]
+
+
+def test_isles2026_is_found_from_either_folder(tmp_path):
+    root = trees.isles2026(tmp_path)
+    assert read_cohort(root / "ATLAS3_Training_Raw").channels == read_cohort(root).channels == ("T1w",)
 
 
 # nnU-Net
