@@ -17,9 +17,9 @@ from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, file_digest, is_inside, read_provenance
 from benchmark.rundir.locks import hold
 from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, is_plain_name, row_folder
-from benchmark.rundir.trust import received_config
+from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
-from benchmark.training.checkpoints import is_loadable
+from benchmark.training.checkpoints import damage_of
 from benchmark.training.loading import load, quiet_lightning, use_threads
 from benchmark.training.provenance import git_state, hardware, versions
 from leaderboard.errors import InputError
@@ -54,8 +54,10 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
             f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k> (published tables are "
             "for leaderboard verify)"
         )
-    if not is_loadable(run / LAST):
-        raise InputError(f"{run}: its {LAST} is missing or damaged: benchmark run makes it again")
+    if not trust:
+        require_plain_files(run)
+    if damage := damage_of(run / LAST):
+        raise InputError(f"{run}: its {LAST} {damage}: benchmark run makes it again")
 
     def busy(owner: str) -> None:
         raise InputError(f"{run}: {owner} works in it: wait for its end")
@@ -82,10 +84,10 @@ def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Ver
             f"--predictions.folder={again / PREDICTIONS}", f"--trainer.default_root_dir={again}",
             "--trainer.devices=1", "--trainer.num_nodes=1",
         )  # fmt: skip
-        cli = load(path, {"logger": False}, *changes)
+        cli = load(path, {"logger": False}, *changes, named=run / CONFIG)
         _check_inputs(run, cli.datamodule, provenance)
         if retrain:
-            _train_again(config, again)
+            _train_again(run, config, again)
         else:
             cli.trainer.predict(
                 cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST, weights_only=True
@@ -116,7 +118,7 @@ def _check_inputs(run: Path, data: StrokeData, provenance: dict[str, Any]) -> No
         raise InputError(problems)
 
 
-def _train_again(config: dict[str, Any], again: Path) -> None:
+def _train_again(run: Path, config: dict[str, Any], again: Path) -> None:
     """Run the same job in another folder, in a separate process and without W&B."""
     changed = config | {
         "predictions": {"folder": str(again / PREDICTIONS)},
@@ -129,7 +131,7 @@ def _train_again(config: dict[str, Any], again: Path) -> None:
     )  # fmt: skip
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{again}: training again failed: {last}")
+        raise InputError(f"{run}: training again failed: {last.replace(str(again), str(run))}")
 
 
 def _remarks(damaged: list[str], provenance: dict[str, Any]) -> list[str]:

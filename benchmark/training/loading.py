@@ -37,16 +37,22 @@ _ANYWHERE = (
 )  # fmt: skip
 
 
-def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
+def load(config: Path, trainer: dict[str, Any], *changes: str, named: Path | None = None) -> SuiteCLI:
     """Trainer, method and data of a config, with further arguments of the command line.
+
+    Args:
+        config: the file.
+        trainer: arguments of the trainer beneath what the config says.
+        changes: arguments of the command line.
+        named: the file that messages name, where `config` is a copy of it.
 
     Raises:
         InputError: the config does not fit the classes that it names, or a requirement of the method is not installed.
     """
-    content = read_yaml(config)
+    content, place = read_yaml(config), named or config
     if missing := lacking(content):
-        raise InputError(f"{config}: its method needs {', '.join(missing)}")
-    _require_method(config, content)
+        raise InputError(f"{place}: its method needs {', '.join(missing)}")
+    require_method(place, content)
     # torch would fill new memory before an operation writes it; our operations read nothing before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     complaint = io.StringIO()
@@ -59,17 +65,17 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         if not complaint.getvalue():  # raised by a signal
             raise
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
-        raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
+        raise InputError(f"{place}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
     except MisconfigurationException as error:
-        raise InputError(f"{config}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
+        raise InputError(f"{place}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
     except ValueError as error:  # jsonargparse lists the types that it tried around the method's own error
         if isinstance(error.__cause__, InputError):
-            raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
+            raise InputError(f"{place}: {problem}" for problem in error.__cause__.problems) from None
         cause = error.__cause__ or error
         if own := next((each for each in _chain(error) if place_of(each)), None):
-            raise InputError(f"{config}: {told(own)}") from None
+            raise InputError(f"{place}: {told(own)}") from None
         kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
-        raise InputError(f"{config}: {kind}{cause}: {_REMEDY}") from None
+        raise InputError(f"{place}: {kind}{cause}: {_REMEDY}") from None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -79,7 +85,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     yield error
 
 
-def _require_method(config: Path, content: Mapping[str, Any]) -> None:
+def require_method(config: Path, content: Mapping[str, Any]) -> None:
     """Import the method that a config names here, where a fault can be explained better than the parser would.
 
     Raises:
