@@ -509,6 +509,7 @@ def _cost(options: argparse.Namespace) -> int:
             size=options.size,
             settings=merge(*options.settings),
             progress=progress,
+            tell=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
     print_costs(table, console)
     if options.out:

@@ -31,7 +31,7 @@ from torch import Tensor
 from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
 from benchmark.methods.base import Method, RuleMethod
-from benchmark.methods.faults import place_of, told
+from benchmark.methods.faults import exits_told, place_of, told
 from benchmark.pipeline.datasets import Batch
 from benchmark.suite.config import method_config
 from benchmark.suite.config_files import merge
@@ -156,7 +156,8 @@ def fit(
     if isinstance(cli.model, RuleMethod):
         raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
     try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+        with exits_told():
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     except InputError:
         raise
     except Exception as error:

@@ -137,7 +137,7 @@ def is_loadable(checkpoint: Path) -> bool:
 
 
 def damage_of(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint, in words; empty for a sound one. Torch does not check its archive's checksums."""
+    """What is wrong with a checkpoint; empty for a sound one. Torch does not check its archive's checksums."""
     if not checkpoint.exists():
         return "is missing"
     try:

@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from benchmark.machine.environment import without_slurm
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.methods.contract import contract_faults
-from benchmark.methods.faults import definition_of, find_named, place_of, told
+from benchmark.methods.faults import definition_of, exits_told, find_named, place_of, told
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.suite.config import lacking
 from benchmark.suite.config_files import merge, read_yaml
@@ -161,9 +161,10 @@ def config_faults(config: Mapping[str, Any]) -> list[str]:
         path.write_text(yaml.safe_dump(merge(config, places), sort_keys=False), encoding="utf-8")
         precision = ("--trainer.precision=32-true",) if "precision" in config.get("trainer", {}) else ()
         try:
-            cli = load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision)
-            faults = contract_faults(cli.model)
-            require_training(cli)
+            with exits_told():
+                cli = load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision)
+                faults = contract_faults(cli.model)
+                require_training(cli)
         except InputError as error:
             return [problem.removeprefix(f"{path}: ") for problem in error.problems]
         except Exception as error:  # a user's method may raise anything
