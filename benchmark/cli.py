@@ -297,7 +297,7 @@ def _console() -> Any:
 
 def _lightning(options: argparse.Namespace) -> int:
     _compute_here(f"benchmark {options.arguments[0]}")
-    from benchmark.training.lightning_cli import main as lightning
+    from benchmark.training.by_hand import main as lightning
 
     return lightning(options.arguments)
 
@@ -396,6 +396,13 @@ def _add_trust(parser: Parser) -> None:
 
 
 def _predict_cohort(options: argparse.Namespace) -> int:
+    from benchmark.commands.first_checks import require_file_name, require_finished, require_free
+    from leaderboard.cohort.formats import find_format
+
+    require_file_name(options.name)
+    require_finished(options.run)
+    find_format(options.cohort, options.format)
+    require_free(options.out)
     _compute_here("benchmark predict-cohort")
     from benchmark.commands.predict_cohort import predict_cohort
 
@@ -418,6 +425,9 @@ def _predict_cohort(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from benchmark.commands.first_checks import require_finished
+
+    require_finished(options.run, " (published tables are for leaderboard verify)")
     _compute_here("benchmark verify")
     from benchmark.commands.verify import verify
 
@@ -437,6 +447,7 @@ def _sanity(options: argparse.Namespace) -> int:
         raise InputError("--epochs and --minutes must be greater than 0")
     if options.steps == 1 or options.steps < 0:
         raise InputError("--steps must be 0, or 2 at least")
+    _require_sound(options.config, options.method, options.cohort, options.format)
     _compute_here("benchmark sanity")
     from benchmark.commands.progress import counted
     from benchmark.commands.sanity import Check, check_method
@@ -487,6 +498,18 @@ def _sanity(options: argparse.Namespace) -> int:
                 )
         tell([check])
     return 0 if passed else 1
+
+
+def _require_sound(suite: str, method: str, cohort: Path | None, format_name: str | None) -> None:
+    """Refuse an unknown suite, method or cohort."""
+    from benchmark.commands.suites import open_suite
+    from benchmark.suite.config import method_config
+    from leaderboard.cohort.formats import find_format
+
+    read = open_suite(suite)
+    method_config(read, method, {})
+    if cohort is not None:
+        find_format(cohort, format_name or read.format)
 
 
 def _cost(options: argparse.Namespace) -> int:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cohort.folds import read_fold_file
+from benchmark.commands.first_checks import require_file_name, require_finished, require_free
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import CONFIG, LAST, PROVENANCE, is_plain_name, row_folder, row_name
+from benchmark.rundir.names import CONFIG, LAST, row_folder, row_name
 from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import damage_of
@@ -61,11 +62,9 @@ def predict_cohort(
     Raises:
         InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
     """
-    if name is not None and not is_plain_name(name):
-        raise InputError(f"--name {name!r}: is part of file names: give one without /")
+    require_file_name(name)
+    require_finished(run)
     config = run / CONFIG
-    if not config.is_file() or not (run / PROVENANCE).is_file():
-        raise InputError(f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k>")
     if not trust:
         require_plain_files(run)
     if damage := damage_of(run / LAST):
@@ -107,7 +106,7 @@ def _predict(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out.parent}: cannot be created ({error.strerror or error}): give another --out") from None
-    _require_free(out)
+    require_free(out)
     quiet_lightning()
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         written = Path(scratch) / "masks"
@@ -146,18 +145,6 @@ def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[s
     fold_of = read_fold_file(Path(data["folds"]), allow_leaky=True).fold_of
     known = provenance["cohort"].get("cases", {})
     return {case.get("sha256") for name, case in known.items() if fold_of.get(name) != data["fold"]}
-
-
-def _require_free(out: Path) -> None:
-    """Refuse an `out` that cannot take the predictions, before an hour is spent on them."""
-    if out.suffix == ".zip":
-        if out.is_dir():
-            raise InputError(f"{out}: is a folder: give another --out")
-        return
-    if out.suffix in (".gz", ".tgz", ".tar", ".7z", ".rar"):
-        raise InputError(f"{out}: an archive must be a .zip: give another --out")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file: give another --out, a folder or a .zip")
 
 
 def _deliver(masks: Path, out: Path) -> None:

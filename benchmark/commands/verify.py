@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
+from benchmark.commands.first_checks import require_finished
 from benchmark.pipeline.cache import changed_cases
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, file_digest, is_inside, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, is_plain_name, row_folder
+from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, is_plain_name, row_folder
 from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import damage_of
@@ -49,11 +50,7 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
     Raises:
         InputError: `run` is not a finished job, a process works in it, or its cohort or folds have changed.
     """
-    if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
-        raise InputError(
-            f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k> (published tables are "
-            "for leaderboard verify)"
-        )
+    require_finished(run)
     if not trust:
         require_plain_files(run)
     if damage := damage_of(run / LAST):

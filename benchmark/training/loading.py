@@ -189,6 +189,27 @@ def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"{', '.join(faulty)}: {fault}" for fault, faulty in names.items()]
 
 
+def blamed(fault: str, settings: Mapping[str, Any]) -> str:
+    """A fault, whose remedy is to correct ``--set`` if it is about a setting that comes from there.
+
+    Args:
+        fault: one line.
+        settings: of the command line.
+    """
+    named = next((key for key in _dotted(settings, "") if re.search(rf"\b{re.escape(key)}\b", fault)), None)
+    if named is None:
+        return fault
+    return f"{re.sub(r': correct [^:]*$', '', fault)}: correct --set {named}"
+
+
+def _dotted(settings: Mapping[str, Any], above: str) -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _dotted(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
+
+
 @contextlib.contextmanager
 def _like_a_job() -> Iterator[None]:
     """Hide SLURM's allocation from Lightning."""
