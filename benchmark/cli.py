@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import os
 import sys
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         exits with 2 on wrong usage).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # At its end Python looks for garbage in everything that was imported, which takes seconds on a busy machine.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     os.environ.setdefault(*_WITHOUT_AMX)  # before torch is imported, here and in all processes that we start
     return run_command("benchmark", lambda: _parsed(arguments))
 

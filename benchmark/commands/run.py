@@ -137,11 +137,12 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
     print_leaderboard(table, console)
     if suite.note:
         _say(suite.note, console, style=_NOTE)
-    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
-    if suite.wandb:
+    if suite.wandb and os.environ.get("WANDB_MODE") != "disabled":
         from benchmark.training.wandb_sink import log_leaderboard
 
+        _say(f"W&B: logging the leaderboard ({os.environ.get('WANDB_MODE', 'offline')})", console)
         log_leaderboard(suite.name, folder, folder.parent)
+    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
 
 
 def _say(line: str, console: Console, style: str | None = None) -> None:

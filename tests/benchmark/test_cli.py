@@ -101,6 +101,16 @@ def test_input_at_fault_is_one_line_and_status_1(
     assert words in text
 
 
+def test_the_end_looks_for_no_garbage_in_what_was_imported() -> None:
+    script = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())));"
+        "from benchmark.cli import main; main(['verify', 'nowhere'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    frozen, left = map(int, done.stdout.split())
+    assert frozen > 100 * left
+
+
 #: Wrong paths and names, which are found in the blink of an eye.
 AT_ONCE = (
     ["verify", "nowhere"],
