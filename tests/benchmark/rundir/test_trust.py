@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,17 @@ Path("executed").write_text("code of a stranger")
 """
 
 
-@pytest.mark.parametrize("command", [["verify"], ["predict-cohort", "--cohort", ".", "--out", "out", "--run"]])
+@pytest.mark.parametrize("command", [["verify"], ["predict-cohort", "--cohort", "cohort", "--out", "out", "--run"]])
 def test_commands_refuse_before_they_import_what_a_run_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    isles_tree: Callable[[], Path],
+    command: list[str],
 ) -> None:
     import torch
 
+    isles_tree()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "stranger.py").write_text(PAYLOAD)
@@ -169,7 +175,7 @@ def refused(run: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -
     return capsys.readouterr().err
 
 
-COMMANDS = (["verify"], ["predict-cohort", "--cohort", ".", "--out", "out", "--run"])
+COMMANDS = (["verify"], ["predict-cohort", "--cohort", "cohort", "--out", "out", "--run"])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -177,8 +183,15 @@ COMMANDS = (["verify"], ["predict-cohort", "--cohort", ".", "--out", "out", "--r
     "name", ["config.yaml", "provenance.json", "state.json", "checkpoints/last.ckpt", "predictions"]
 )
 def test_a_link_in_a_run_is_refused_and_nothing_of_its_target_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], name: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    isles_tree: Callable[[], Path],
+    command: list[str],
+    name: str,
 ) -> None:
+    isles_tree()
+    monkeypatch.chdir(tmp_path)
     secret = tmp_path / "shadow"
     secret.write_text("root: $6$abc\nhost: secret\n")
     run = finished(tmp_path)
