@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import os
 import sys
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         exits with 2 on wrong usage).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # At its end Python looks for garbage in everything that was imported, which takes seconds on a busy machine.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     os.environ.setdefault(*_WITHOUT_AMX)  # before torch is imported, here and in all processes that we start
     return run_command("benchmark", lambda: _parsed(arguments))
 
@@ -297,7 +301,7 @@ def _console() -> Any:
 
 def _lightning(options: argparse.Namespace) -> int:
     _compute_here(f"benchmark {options.arguments[0]}")
-    from benchmark.training.lightning_cli import main as lightning
+    from benchmark.training.by_hand import main as lightning
 
     return lightning(options.arguments)
 
@@ -396,6 +400,13 @@ def _add_trust(parser: Parser) -> None:
 
 
 def _predict_cohort(options: argparse.Namespace) -> int:
+    from benchmark.commands.first_checks import require_file_name, require_finished, require_free
+    from leaderboard.cohort.formats import find_format
+
+    require_file_name(options.name)
+    require_finished(options.run)
+    find_format(options.cohort, options.format)
+    require_free(options.out)
     _compute_here("benchmark predict-cohort")
     from benchmark.commands.predict_cohort import predict_cohort
 
@@ -418,6 +429,9 @@ def _predict_cohort(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from benchmark.commands.first_checks import require_finished
+
+    require_finished(options.run, " (published tables are for leaderboard verify)")
     _compute_here("benchmark verify")
     from benchmark.commands.verify import verify
 
@@ -437,6 +451,7 @@ def _sanity(options: argparse.Namespace) -> int:
         raise InputError("--epochs and --minutes must be greater than 0")
     if options.steps == 1 or options.steps < 0:
         raise InputError("--steps must be 0, or 2 at least")
+    _require_sound(options.config, options.method, options.cohort, options.format)
     _compute_here("benchmark sanity")
     from benchmark.commands.progress import counted
     from benchmark.commands.sanity import Check, check_method
@@ -489,6 +504,18 @@ def _sanity(options: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
+def _require_sound(suite: str, method: str, cohort: Path | None, format_name: str | None) -> None:
+    """Refuse an unknown suite, method or cohort."""
+    from benchmark.commands.suites import open_suite
+    from benchmark.suite.config import method_config
+    from leaderboard.cohort.formats import find_format
+
+    read = open_suite(suite)
+    method_config(read, method, {})
+    if cohort is not None:
+        find_format(cohort, format_name or read.format)
+
+
 def _cost(options: argparse.Namespace) -> int:
     _compute_here("benchmark cost")
     from benchmark.commands.cost import measure_costs
@@ -509,6 +536,7 @@ def _cost(options: argparse.Namespace) -> int:
             size=options.size,
             settings=merge(*options.settings),
             progress=progress,
+            tell=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
     print_costs(table, console)
     if options.out:

@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from leaderboard.errors import InputError, cut, nearest, printable
@@ -128,6 +129,8 @@ def _checked(name: str, kind: Callable[[str], Any], choices: Iterable[Any] | Non
     """A type of argparse's that says what is wrong with a value as an `InputError`."""
 
     def value_of(text: str) -> Any:
+        if kind is Path and not text:  # would be the working directory
+            raise InputError(f"{name}: is empty: give a path")
         try:
             value = kind(text)
         except argparse.ArgumentTypeError as error:

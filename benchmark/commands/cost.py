@@ -6,11 +6,13 @@ and everything from the case's NIfTI files to the written mask. Weights are rand
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from benchmark.commands.cost_table import Cost
+from benchmark.commands.cost_table import RUNS, Cost
 from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
 from benchmark.suite.config import lacking, method_config, unshown
@@ -38,6 +40,7 @@ def measure_costs(
     size: int,
     settings: dict[str, Any],
     progress: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Measure methods one after the other.
 
@@ -49,6 +52,7 @@ def measure_costs(
         size: pixels a side of the synthetic case.
         settings: override all configs. Unless they name a precision, it is the one that the machine is fast in (auto).
         progress: called with (done, all).
+        tell: called with a line about what is done, and about each method once it is measured.
 
     Returns:
         One row per method, see `Cost`, and one line for each that could not be measured.
@@ -91,13 +95,17 @@ def measure_costs(
                 "cache": str(scratch / "cache"),
             }
             (scratch / "config.yaml").write_text(yaml.safe_dump(config))
-        for done, (name, outcome) in enumerate(_measured(scratches), start=1):
-            if isinstance(outcome, Cost):
-                rows.append(asdict(outcome))
-            else:
-                problems.append(f"{name}: cannot be measured: {outcome}")
-            if progress:
-                progress(done, len(configs))
+        tell(f"measuring {len(configs)} methods, {RUNS + 1} times each")
+        with contextlib.closing(_measured(scratches)) as measured:
+            for done, (name, outcome) in enumerate(measured, start=1):
+                if isinstance(outcome, Cost):
+                    rows.append(asdict(outcome))
+                    tell(f"{name}: {outcome.case_seconds:.2f} s a case")
+                else:
+                    problems.append(f"{name}: cannot be measured: {outcome}")
+                    tell(problems[-1])
+                if progress:
+                    progress(done, len(configs))
     if not rows:
         raise InputError(problems)
     return pd.DataFrame(rows), problems
@@ -110,7 +118,7 @@ def _one_case(folder: Path, size: int) -> Path:
     return folder
 
 
-def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]:
+def _measured(scratches: Mapping[str, Path]) -> Generator[tuple[str, Cost | str], None, None]:
     """Yields each method with its cost or its error.
 
     One process imports once and measures them in turn; if it dies, a new one goes on with the next method.
@@ -133,21 +141,25 @@ def _measured(scratches: Mapping[str, Path]) -> Iterator[tuple[str, Cost | str]]
                     yield method, f"its process ended with {process.exitcode}"
                     break
         finally:
-            receiver.close()
-            process.terminate()
+            process.kill()  # before the pipe is closed, in which it would complain; it has nothing to tidy
             process.join()
+            receiver.close()
 
 
 def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:
     """Measure methods in this process; sends a `Cost` or an error for each."""
     from benchmark.commands.cost_meter import measure
-    from benchmark.methods.faults import place_of, told
+    from benchmark.methods.faults import exits_told, place_of, told
     from benchmark.training.loading import quiet_lightning
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the parent, which ends this process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     quiet_lightning()
     for method, scratch in scratches.items():
         try:
-            sender.send(measure(method, scratch))
+            with exits_told():
+                cost = measure(method, scratch)
+            sender.send(cost)
         except InputError as error:  # the config is a temporary file, which nobody can correct
             sender.send("; ".join(error.problems).replace(f"{scratch / 'config.yaml'}: ", ""))
         except Exception as error:

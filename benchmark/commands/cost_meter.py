@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 
-from benchmark.commands.cost_table import Cost
+from benchmark.commands.cost_table import RUNS, Cost
 from benchmark.machine.memory import reset_peak_memory
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.pipeline.cache import build_cache, open_entry
@@ -25,9 +25,6 @@ from benchmark.training.job import peak_memory_mb_of
 from benchmark.training.loading import load
 from benchmark.training.multiplications import count_gmac
 from leaderboard.cohort.formats import Cohort
-
-#: Times are medians of this many runs, after a warm-up.
-RUNS = 3
 
 
 def measure(method: str, scratch: Path) -> Cost:

@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+#: Times are medians of this many runs, after a warm-up.
+RUNS = 3
+
 
 @dataclass(frozen=True)
 class Cost:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cohort.folds import read_fold_file
+from benchmark.commands.first_checks import require_file_name, require_finished, require_free
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import CONFIG, LAST, PROVENANCE, is_plain_name, row_folder, row_name
-from benchmark.rundir.trust import received_config
+from benchmark.rundir.names import CONFIG, LAST, row_folder, row_name
+from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
-from benchmark.training.checkpoints import is_loadable
+from benchmark.training.checkpoints import damage_of
 from benchmark.training.lightning_cli import SuiteCLI
 from benchmark.training.loading import load, quiet_lightning, use_threads
 from leaderboard.cohort.case import Partition
@@ -61,11 +62,13 @@ def predict_cohort(
     Raises:
         InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
     """
-    if name is not None and not is_plain_name(name):
-        raise InputError(f"--name {name!r}: is part of file names: give one without /")
+    require_file_name(name)
+    require_finished(run)
     config = run / CONFIG
-    if not config.is_file() or not (run / PROVENANCE).is_file() or not is_loadable(run / LAST):
-        raise InputError(f"{run}: holds no finished job ({CONFIG}, {LAST}): give .../<method>/fold<k>")
+    if not trust:
+        require_plain_files(run)
+    if damage := damage_of(run / LAST):
+        raise InputError(f"{run}: its {LAST} {damage}: benchmark run makes it again")
     settings, provenance = read_yaml(config), read_provenance(run, "cohort.format")
     with tempfile.TemporaryDirectory() as own:
         if not trust:
@@ -78,7 +81,7 @@ def predict_cohort(
                 f"{cohort}: is a cohort of {found.name}, but {run} was trained on {trained_on}: give one of that format"
             )
         partition = partition or ("testing" if "testing" in partitions else "training")
-        cli = _predict(config, run / LAST, found.name, cohort, out, partition, name or method)
+        cli = _predict(run, config, found.name, cohort, out, partition, name or method)
     data, trained = cli.datamodule, _training_digests(settings["data"], provenance)
     return Predicted(
         [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
@@ -86,13 +89,13 @@ def predict_cohort(
 
 
 def _predict(
-    config: Path, weights: Path, format_name: str, cohort: Path, out: Path, partition: Partition, name: str
+    run: Path, config: Path, format_name: str, cohort: Path, out: Path, partition: Partition, name: str
 ) -> SuiteCLI:
     """Predict and deliver; what did it.
 
     Args:
-        config: of the job.
-        weights: its checkpoint.
+        run: run directory of the job.
+        config: the job's, or what is taken of it.
         format_name: of the cohort.
         cohort: see `predict_cohort`.
         out: see `predict_cohort`.
@@ -103,7 +106,7 @@ def _predict(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out.parent}: cannot be created ({error.strerror or error}): give another --out") from None
-    _require_free(out)
+    require_free(out)
     quiet_lightning()
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         written = Path(scratch) / "masks"
@@ -118,9 +121,11 @@ def _predict(
             "trainer.devices": 1,
             "trainer.num_nodes": 1,
         }
-        cli = load(config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()))
+        cli = load(
+            config, {"logger": False}, *(f"--{key}={value}" for key, value in changes.items()), named=run / CONFIG
+        )
         cli.trainer.predict(
-            cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=weights, weights_only=True
+            cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST, weights_only=True
         )
         if cli.trainer.is_global_zero:
             for row in ("", *cli.model.ablations):
@@ -140,18 +145,6 @@ def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[s
     fold_of = read_fold_file(Path(data["folds"]), allow_leaky=True).fold_of
     known = provenance["cohort"].get("cases", {})
     return {case.get("sha256") for name, case in known.items() if fold_of.get(name) != data["fold"]}
-
-
-def _require_free(out: Path) -> None:
-    """Refuse an `out` that cannot take the predictions, before an hour is spent on them."""
-    if out.suffix == ".zip":
-        if out.is_dir():
-            raise InputError(f"{out}: is a folder: give another --out")
-        return
-    if out.suffix in (".gz", ".tgz", ".tar", ".7z", ".rar"):
-        raise InputError(f"{out}: an archive must be a .zip: give another --out")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file: give another --out, a folder or a .zip")
 
 
 def _deliver(masks: Path, out: Path) -> None:

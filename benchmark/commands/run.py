@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmark.commands.forecast import forecast, in_words, to_time
 from benchmark.commands.progress import counted
-from benchmark.commands.run_plan import Plan, Request, check_request, make_plan, prepare
+from benchmark.commands.run_plan import Plan, Request, check_places, check_request, make_plan, prepare
 from benchmark.commands.suites import open_suite, suite_folder
 from benchmark.rundir.locks import owner
 from benchmark.rundir.names import LOG
@@ -32,6 +32,7 @@ def run(request: Request, console: Console) -> int:
         InputError: nothing can be run.
     """
     suite = open_suite(request.config)
+    check_places(request, suite)
     if suite.wandb:
         from benchmark.training.wandb_sink import settle
 
@@ -131,16 +132,17 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
     from leaderboard.report.terminal import print_leaderboard
 
     suite, folder = plan.suite, plan.leaderboard
-    with counted("scoring", console, then="ranking, writing the page") as progress:
+    with counted("scoring", console, "masks", then="ranking, writing the page") as progress:
         table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent, suite.note)
     print_leaderboard(table, console)
     if suite.note:
         _say(suite.note, console, style=_NOTE)
-    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
-    if suite.wandb:
+    if suite.wandb and os.environ.get("WANDB_MODE") != "disabled":
         from benchmark.training.wandb_sink import log_leaderboard
 
+        _say(f"W&B: logging the leaderboard ({os.environ.get('WANDB_MODE', 'offline')})", console)
         log_leaderboard(suite.name, folder, folder.parent)
+    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
 
 
 def _say(line: str, console: Console, style: str | None = None) -> None:

@@ -19,6 +19,7 @@ from benchmark.cohort.folds import (
     measure_cohort,
     read_fold_file,
 )
+from benchmark.commands.first_checks import require_folder
 from benchmark.commands.progress import counted
 from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
@@ -37,7 +38,7 @@ from benchmark.suite.config import (
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import Job, plan_jobs
 from benchmark.suite.resume import has_begun, is_done, prepare_runs, unusable_runs
-from leaderboard.cohort.formats import Cohort, read_cohort
+from leaderboard.cohort.formats import Cohort, find_format, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes
 
@@ -86,6 +87,29 @@ class Plan:
         return self.root / f"leaderboard{part}"
 
 
+def check_places(request: Request, suite: SuiteConfig) -> None:
+    """Check what needs no torch: paths and names.
+
+    Args:
+        request: what the command line asks for.
+        suite: read from its config.
+
+    Raises:
+        InputError: there is no cohort, a method is unknown, ``--set`` has a wrong form, or a file is in --out's place.
+    """
+    if request.cohort is None and suite.twin is None:
+        raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds the cases")
+    if request.cohort is None and request.format:
+        raise InputError(f"--format {request.format}: is of a cohort that is given: give --cohort DIR too")
+    if request.cohort is not None:
+        find_format(request.cohort, request.format or suite.format)
+    require_folder(request.out / suite.name)
+    if faults := command_line_faults(request.settings):
+        raise InputError(f"--set {fault}" for fault in faults)
+    for method in request.methods or suite.methods:
+        method_config(suite, method, request.settings)
+
+
 def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Launcher, list[str]]:
     """Check all that can be checked before anything is made: whether jobs can run as asked, their settings, the folds.
 
@@ -100,10 +124,6 @@ def check_request(request: Request, suite: SuiteConfig, root: Path) -> tuple[Lau
     Raises:
         InputError: nothing can be run.
     """
-    if request.cohort is None and suite.twin is None:
-        raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds the cases")
-    if request.cohort is None and request.format:
-        raise InputError(f"--format {request.format}: is of a cohort that is given: give --cohort DIR too")
     launcher = make_launcher(request.launcher, suite, root.resolve())
     launcher.check()
     configs = _checked_configs(suite, request.methods or suite.methods, request.settings)
@@ -209,14 +229,12 @@ def _checked_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[
     Raises:
         InputError: with every fault, once.
     """
-    from benchmark.training.loading import check_configs, quiet_lightning
+    from benchmark.training.loading import blamed, check_configs, quiet_lightning
 
     quiet_lightning()
-    if faults := command_line_faults(settings):
-        raise InputError(f"--set {fault}" for fault in faults)
     configs = {method: method_config(suite, method, settings) for method in methods}
     if problems := check_configs({method: config for method, config in configs.items() if not lacking(config)}):
-        raise InputError(problems)
+        raise InputError(blamed(problem, settings) for problem in problems)
     return configs
 
 

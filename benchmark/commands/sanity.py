@@ -31,9 +31,9 @@ from torch import Tensor
 from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
 from benchmark.methods.base import Method, RuleMethod
-from benchmark.methods.faults import place_of, told
+from benchmark.methods.faults import exits_told, place_of, told
 from benchmark.pipeline.datasets import Batch
-from benchmark.suite.config import method_config
+from benchmark.suite.config import is_rule, method_config
 from benchmark.suite.config_files import merge
 from benchmark.training.loading import config_faults, load, quiet_lightning
 from leaderboard.cohort.case import Case
@@ -105,6 +105,8 @@ def check_method(
     config = method_config(read, method, settings or {})
     if line := slow_precision(config):
         print(line, file=sys.stderr)
+    if is_rule(config):
+        raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
     watch = _Watch(minutes, progress)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -156,7 +158,8 @@ def fit(
     if isinstance(cli.model, RuleMethod):
         raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
     try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+        with exits_told():
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     except InputError:
         raise
     except Exception as error:

@@ -12,14 +12,15 @@ from typing import Any
 
 import yaml
 
+from benchmark.commands.first_checks import require_finished
 from benchmark.pipeline.cache import changed_cases
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, file_digest, is_inside, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, PROVENANCE, is_plain_name, row_folder
-from benchmark.rundir.trust import received_config
+from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, is_plain_name, row_folder
+from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
-from benchmark.training.checkpoints import is_loadable
+from benchmark.training.checkpoints import damage_of
 from benchmark.training.loading import load, quiet_lightning, use_threads
 from benchmark.training.provenance import git_state, hardware, versions
 from leaderboard.errors import InputError
@@ -49,13 +50,11 @@ def verify(run: Path, *, retrain: bool = False, trust: bool = False) -> Verdict:
     Raises:
         InputError: `run` is not a finished job, a process works in it, or its cohort or folds have changed.
     """
-    if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
-        raise InputError(
-            f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k> (published tables are "
-            "for leaderboard verify)"
-        )
-    if not is_loadable(run / LAST):
-        raise InputError(f"{run}: its {LAST} is missing or damaged: benchmark run makes it again")
+    require_finished(run)
+    if not trust:
+        require_plain_files(run)
+    if damage := damage_of(run / LAST):
+        raise InputError(f"{run}: its {LAST} {damage}: benchmark run makes it again")
 
     def busy(owner: str) -> None:
         raise InputError(f"{run}: {owner} works in it: wait for its end")
@@ -82,10 +81,10 @@ def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Ver
             f"--predictions.folder={again / PREDICTIONS}", f"--trainer.default_root_dir={again}",
             "--trainer.devices=1", "--trainer.num_nodes=1",
         )  # fmt: skip
-        cli = load(path, {"logger": False}, *changes)
+        cli = load(path, {"logger": False}, *changes, named=run / CONFIG)
         _check_inputs(run, cli.datamodule, provenance)
         if retrain:
-            _train_again(config, again)
+            _train_again(run, config, again)
         else:
             cli.trainer.predict(
                 cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST, weights_only=True
@@ -116,7 +115,7 @@ def _check_inputs(run: Path, data: StrokeData, provenance: dict[str, Any]) -> No
         raise InputError(problems)
 
 
-def _train_again(config: dict[str, Any], again: Path) -> None:
+def _train_again(run: Path, config: dict[str, Any], again: Path) -> None:
     """Run the same job in another folder, in a separate process and without W&B."""
     changed = config | {
         "predictions": {"folder": str(again / PREDICTIONS)},
@@ -129,7 +128,7 @@ def _train_again(config: dict[str, Any], again: Path) -> None:
     )  # fmt: skip
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"{again}: training again failed: {last}")
+        raise InputError(f"{run}: training again failed: {last.replace(str(again), str(run))}")
 
 
 def _remarks(damaged: list[str], provenance: dict[str, Any]) -> list[str]:

@@ -135,7 +135,13 @@ class Method(pl.LightningModule):
     def configure_model(self) -> None:
         """Build the network once the number of input images is known."""
         if not hasattr(self, "network"):
-            self.network = self.configure_network(self.data.channels)
+            network = self.configure_network(self.data.channels)
+            if not isinstance(network, nn.Module):
+                raise InputError(
+                    f"{definition_of(self.configure_network)}: {type(self).__name__}.configure_network gives a "
+                    f"{type(network).__name__}: return the network, a torch.nn.Module"
+                )
+            self.network = network
             if self.view == "slices":
                 self.network.to(memory_format=self._memory_format())  # type: ignore[call-overload]
 
@@ -248,11 +254,22 @@ class Method(pl.LightningModule):
 
     def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         """``case`` (its place among the held-out cases) and ``masks`` (D, H, W) on the case's own grid by row."""
-        masks = self.postprocess(self.predict_case(batch), batch)
+        return {"case": batch["case"], "masks": self.masks_of(batch)}
+
+    def masks_of(self, batch: Batch) -> dict[str, Tensor]:
+        """The result of `postprocess` for one case, checked.
+
+        Raises:
+            InputError: it is not what `postprocess` must return.
+        """
+        probability = self.predict_case(batch)
+        with noted(lambda: f"the probability is {tuple(probability.shape)}"):
+            masks = self.postprocess(probability, batch)
         wanted, shape = {"", *self.ablations}, batch["brain"].shape
         if (
             not isinstance(masks, dict)
             or masks.keys() != wanted
+            or not all(isinstance(mask, Tensor) for mask in masks.values())
             or any(mask.shape != shape or mask.dtype != torch.bool for mask in masks.values())
         ):
             rows = ", ".join(f'"{row}"' for row in sorted(wanted))
@@ -260,7 +277,7 @@ class Method(pl.LightningModule):
                 f"{definition_of(self.postprocess)}: {type(self).__name__}.postprocess must give a dictionary with one "
                 f"bool mask {tuple(shape)} for each of {rows}: the method's own mask and those of its `ablations`"
             )
-        return {"case": batch["case"], "masks": masks}
+        return masks
 
     def predict_case(self, batch: Batch) -> Tensor:
         """Lesion probability (D, H, W) of one case on its own grid."""

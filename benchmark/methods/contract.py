@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.methods.faults import definition_of, unlike
 from benchmark.pipeline.preparation import Preparation
+from benchmark.rundir.names import is_plain_name
+from leaderboard.io.tables import name_fault
 
 #: What is called, and with which arguments.
 HOOKS = {
@@ -55,7 +59,24 @@ def contract_faults(method: Method) -> list[str]:
         for name, base in needed.items()
         if getattr(kind, name) is getattr(base, name)
     ]
+    faults += [
+        f"{place}.{name} is {getattr(method, name)!r}: write {name}({', '.join(('self', *HOOKS[name]))})"
+        for name in HOOKS
+        if hasattr(method, name) and not callable(getattr(method, name))
+    ]
+    faults += [f"{place}.ablations: {fault}" for fault in _ablation_faults(method.ablations)]
     for owner, hooks in ((method, HOOKS), (method.preparation, PREPARATION)):
         called = {name: getattr(owner, name, None) for name in hooks}
-        faults += [fault for name, hook in called.items() if hook and (fault := unlike(hook, *hooks[name]))]
+        faults += [fault for name, hook in called.items() if callable(hook) and (fault := unlike(hook, *hooks[name]))]
+    return faults
+
+
+def _ablation_faults(names: Any) -> list[str]:
+    """What is wrong with the names of a method's ablation rows: they are parts of names of rows and folders."""
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+        return [f"is {names!r}: give a tuple of names"]
+    faults = [f"{name!r} {fault}" for name in names if (fault := name_fault(name))]
+    faults += [f"{name!r} is part of a folder's name: give one without /" for name in names if not is_plain_name(name)]
+    if len(set(names)) < len(names):
+        faults.append("names one twice: remove one")
     return faults

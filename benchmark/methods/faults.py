@@ -82,6 +82,27 @@ def noted(note: Callable[[], str]) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def exits_told() -> Iterator[None]:
+    """A user's own code that ends the process (``sys.exit``) within this context fails like any other fault of it.
+
+    Signals end the process by the same exception, raised by this package or by Lightning; those pass.
+
+    Raises:
+        InputError: the user's code has ended the process, with its file and line.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        frames = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+        ours = [file for file in frames if not _is_standard(file)]  # exit() is a function of Python's own
+        if ours and _is_users(ours[-1]):
+            raise InputError(
+                f"{place_of(error)}: ends the process (sys.exit): raise an exception in its place"
+            ) from None
+        raise
+
+
 def find_named(class_path: str) -> Any:
     """What a class path names.
 
@@ -122,6 +143,14 @@ def unlike(called: Callable[..., Any], *arguments: str) -> str:
 
 def _is_users(file: Path) -> bool:
     return not any(file.is_relative_to(folder) for folder in (*_OURS, *_SHARED))
+
+
+def _is_standard(file: Path) -> bool:
+    """Whether a file belongs to Python itself, frozen modules included."""
+    standard = Path(sysconfig.get_path("stdlib"))
+    return not file.is_file() or (
+        file.is_relative_to(standard) and not {"site-packages", "dist-packages"} & set(file.parts)
+    )
 
 
 def _is_foreign(file: Path) -> bool:

@@ -129,15 +129,22 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def is_loadable(checkpoint: Path) -> bool:
-    """Whether a checkpoint is there and undamaged; torch itself does not check its archive's checksums."""
-    if not checkpoint.exists():
+    """Whether a checkpoint is there and undamaged; a damaged one is named on stderr."""
+    if checkpoint.exists() and (damage := damage_of(checkpoint)):
+        print(f"{checkpoint}: {damage}: not used", file=sys.stderr)
         return False
+    return checkpoint.exists()
+
+
+def damage_of(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint; empty for a sound one. Torch does not check its archive's checksums."""
+    if not checkpoint.exists():
+        return "is missing"
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(damaged)
         torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises half a dozen types for a damaged archive
-        print(f"{checkpoint}: is damaged ({type(error).__name__}): not used", file=sys.stderr)
-        return False
-    return True
+        return f"is damaged ({type(error).__name__})"
+    return ""

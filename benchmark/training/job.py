@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
 from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
-from benchmark.methods.faults import told
+from benchmark.methods.faults import exits_told, told
 from benchmark.pipeline.cache import cohort_digest
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, needs_training, read_provenance
@@ -73,7 +73,8 @@ def run_job(run: Path, started: float | None = None) -> int:
 def _outcome(run: Path, started: float) -> tuple[int, str]:
     """Fit and predict; returns the exit status, and one line about what went wrong."""
     try:
-        _fit_and_predict(run, started)
+        with exits_told():
+            _fit_and_predict(run, started)
         return 0, ""
     except InputError as error:
         reason = "; ".join(error.problems)

@@ -1,4 +1,4 @@
-"""``benchmark fit`` and ``benchmark predict``: LightningCLI, and the same parser for the suite's jobs."""
+"""LightningCLI for methods and cohorts: one parser for jobs and for ``benchmark fit`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -79,10 +79,3 @@ def trainer_defaults() -> dict[str, Any]:
         "log_every_n_steps": 10,
         "plugins": [AtomicCheckpoints()],
     }
-
-
-def main(arguments: list[str]) -> int:
-    """Run ``fit`` or ``predict`` with LightningCLI's arguments."""
-    shown = {"enable_progress_bar": True, "enable_model_summary": True}
-    SuiteCLI(args=arguments, trainer_defaults=trainer_defaults() | shown)
-    return 0

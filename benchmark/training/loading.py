@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from benchmark.machine.environment import without_slurm
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.methods.contract import contract_faults
-from benchmark.methods.faults import definition_of, find_named, place_of, told
+from benchmark.methods.faults import definition_of, exits_told, find_named, place_of, told
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.suite.config import lacking
 from benchmark.suite.config_files import merge, read_yaml
@@ -37,16 +37,22 @@ _ANYWHERE = (
 )  # fmt: skip
 
 
-def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
+def load(config: Path, trainer: dict[str, Any], *changes: str, named: Path | None = None) -> SuiteCLI:
     """Trainer, method and data of a config, with further arguments of the command line.
+
+    Args:
+        config: the file.
+        trainer: arguments of the trainer beneath what the config says.
+        changes: arguments of the command line.
+        named: the file that messages name, where `config` is a copy of it.
 
     Raises:
         InputError: the config does not fit the classes that it names, or a requirement of the method is not installed.
     """
-    content = read_yaml(config)
+    content, place = read_yaml(config), named or config
     if missing := lacking(content):
-        raise InputError(f"{config}: its method needs {', '.join(missing)}")
-    _require_method(config, content)
+        raise InputError(f"{place}: its method needs {', '.join(missing)}")
+    require_method(place, content)
     # torch would fill new memory before an operation writes it; our operations read nothing before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     complaint = io.StringIO()
@@ -59,17 +65,17 @@ def load(config: Path, trainer: dict[str, Any], *changes: str) -> SuiteCLI:
         if not complaint.getvalue():  # raised by a signal
             raise
         fault = " ".join(complaint.getvalue().rpartition("error: ")[2].split())
-        raise InputError(f"{config}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
+        raise InputError(f"{place}: {in_short(fault) or 'is not a valid config'}: {_REMEDY}") from None
     except MisconfigurationException as error:
-        raise InputError(f"{config}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
+        raise InputError(f"{place}: trainer: {str(error).rstrip('.')}: {_REMEDY}") from None
     except ValueError as error:  # jsonargparse lists the types that it tried around the method's own error
         if isinstance(error.__cause__, InputError):
-            raise InputError(f"{config}: {problem}" for problem in error.__cause__.problems) from None
+            raise InputError(f"{place}: {problem}" for problem in error.__cause__.problems) from None
         cause = error.__cause__ or error
         if own := next((each for each in _chain(error) if place_of(each)), None):
-            raise InputError(f"{config}: {told(own)}") from None
+            raise InputError(f"{place}: {told(own)}") from None
         kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
-        raise InputError(f"{config}: {kind}{cause}: {_REMEDY}") from None
+        raise InputError(f"{place}: {kind}{cause}: {_REMEDY}") from None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -79,7 +85,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     yield error
 
 
-def _require_method(config: Path, content: Mapping[str, Any]) -> None:
+def require_method(config: Path, content: Mapping[str, Any]) -> None:
     """Import the method that a config names here, where a fault can be explained better than the parser would.
 
     Raises:
@@ -155,9 +161,10 @@ def config_faults(config: Mapping[str, Any]) -> list[str]:
         path.write_text(yaml.safe_dump(merge(config, places), sort_keys=False), encoding="utf-8")
         precision = ("--trainer.precision=32-true",) if "precision" in config.get("trainer", {}) else ()
         try:
-            cli = load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision)
-            faults = contract_faults(cli.model)
-            require_training(cli)
+            with exits_told():
+                cli = load(path, {"logger": False, "default_root_dir": folder}, *_ANYWHERE, *precision)
+                faults = contract_faults(cli.model)
+                require_training(cli)
         except InputError as error:
             return [problem.removeprefix(f"{path}: ") for problem in error.problems]
         except Exception as error:  # a user's method may raise anything
@@ -180,6 +187,27 @@ def check_configs(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
             for fault in config_faults(config):
                 names.setdefault(fault, []).append(name)
     return [f"{', '.join(faulty)}: {fault}" for fault, faulty in names.items()]
+
+
+def blamed(fault: str, settings: Mapping[str, Any]) -> str:
+    """A fault, whose remedy is to correct ``--set`` if it is about a setting that comes from there.
+
+    Args:
+        fault: one line.
+        settings: of the command line.
+    """
+    named = next((key for key in _dotted(settings, "") if re.search(rf"\b{re.escape(key)}\b", fault)), None)
+    if named is None:
+        return fault
+    return f"{re.sub(r': correct [^:]*$', '', fault)}: correct --set {named}"
+
+
+def _dotted(settings: Mapping[str, Any], above: str) -> Iterator[str]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _dotted(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}"
 
 
 @contextlib.contextmanager

@@ -32,6 +32,29 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["run", "--config", "nothing"], "no such config"),
         (["run", "--config", "twin", "--cohort", "nowhere"], "does not exist"),
         (["run", "--config", "twin", "--cohort", "."], "holds no cases (in any format"),
+        (["run", "--config", "twin", "--out", ""], "--out: is empty: give a path"),
+        (["run", "--config", "twin", "--out", "my.yaml"], "my.yaml: is a file: give another --out"),
+        (
+            ["run", "--config", "twin", "--methods", "strokenet", "--set", "data.batch_size=-3"],
+            "data.batch_size must be at least 1: correct --set data.batch_size",
+        ),
+        (
+            ["predict-cohort", "--run", ".", "--cohort", ".", "--out", "out", "--name", "a/../../b"],
+            "--name 'a/../../b'",
+        ),
+        (["verify", "my.yaml"], "my.yaml: holds no finished job"),
+        (["sanity", "perfusion_t38"], "perfusion_t38: is a rule without weights"),
+        (["sanity", "strokenet", "--cohort", "nowhere"], "nowhere: does not exist"),
+        (
+            ["fit", "--config", "method.yaml", "--data.cohort", "."],
+            "method.yaml: model.class_path: my_method.Mine: there is no module my_method: put the folder",
+        ),
+        (["fit", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (
+            ["fit", "--trainer.max_epochs", "many", "--data.cohort", "."],
+            "benchmark fit: trainer.max_epochs: Expected an",
+        ),
+        (["fit", "--no_such_option"], "benchmark fit: "),
         (["check", "nowhere"], "does not exist"),
         (["check", "."], "holds no cases (in any format"),
         (["twin", "out", "--cases", "0", "--size", "64"], "cases"),
@@ -69,11 +92,46 @@ def test_input_at_fault_is_one_line_and_status_1(
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("my.yaml").touch()
+    Path("method.yaml").write_text("model: {class_path: my_method.Mine}")
     status, text = call(capsys, *arguments)
     assert status == 1
     assert len(text.splitlines()) == 1
     assert text.startswith("benchmark: ")
     assert words in text
+
+
+def test_the_end_looks_for_no_garbage_in_what_was_imported() -> None:
+    script = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())));"
+        "from benchmark.cli import main; main(['verify', 'nowhere'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    frozen, left = map(int, done.stdout.split())
+    assert frozen > 100 * left
+
+
+#: Wrong paths and names, which are found in the blink of an eye.
+AT_ONCE = (
+    ["verify", "nowhere"],
+    ["predict-cohort", "--run", "nowhere", "--cohort", ".", "--out", "out"],
+    ["predict-cohort", "--run", "nowhere", "--cohort", ".", "--out", "out", "--name", "a/../../b"],
+    ["run", "--config", "twin", "--cohort", "nowhere"],
+    ["run", "--config", "twin", "--out", __file__],
+    ["run", "--config", "twin", "--methods", "nothing"],
+    ["sanity", "nothing"],
+    ["sanity", "strokenet", "--cohort", "nowhere"],
+)
+
+
+def test_wrong_paths_and_names_are_told_before_torch_is_imported() -> None:
+    script = (
+        f"import sys; from benchmark.cli import main; print([main(arguments) for arguments in {AT_ONCE!r}]);"
+        "print({'torch', 'wandb', 'pytorch_lightning'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str([1] * len(AT_ONCE)), "set()"]
+    assert len(done.stderr.splitlines()) == len(AT_ONCE)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +259,7 @@ def test_output_that_is_a_file_is_one_line(capsys: pytest.CaptureFixture[str], t
     (tmp_path / "runs").write_text("")
     status, text = call(capsys, "run", "--config", "twin", "--cohort", str(tree), "--out", str(tmp_path / "runs"))
     assert status == 1
-    assert "cannot be created" in text
+    assert f"{tmp_path / 'runs'}: is a file: give another --out" in text
 
 
 def test_a_leaky_fold_file_is_refused_unless_allowed(

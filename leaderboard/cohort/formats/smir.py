@@ -88,7 +88,13 @@ class SmirFormat:
         """See `Format`."""
         folder_of_all = self.find(root)[partition]
         patient_of = patients.read_patients(_patient_folders(root, folder_of_all))
-        problems: list[Problem] = []
+        problems = [
+            Problem(
+                None,
+                f"{folder}: holds a case's images, and its name is no case's: name it case_<k>, or move it elsewhere",
+            )
+            for folder in _misnamed_folders(folder_of_all)
+        ]
         cases: list[Case] = []
         seen: dict[int, Path] = {}
         for (number, _), folder in sorted(_case_folders(folder_of_all).items()):
@@ -170,12 +176,23 @@ def _patient_folders(root: Path, partition_folder: Path) -> list[Path]:
 
 
 def _case_folders(folder: Path) -> dict[tuple[int, str], Path]:
-    """Case folders by (number, name); everything else in the folder is ignored."""
+    """Case folders by (number, name); everything else in the folder is left out (see `_misnamed_folders`)."""
     return {
         (number, path.name): path
         for path in folder.iterdir()
         if (number := number_of_folder(path.name)) is not None and path.is_dir()
     }
+
+
+def _misnamed_folders(folder: Path) -> list[Path]:
+    """Folders that are no case folders by their names, and hold images as those do."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if number_of_folder(path.name) is None
+        and path.is_dir()
+        and any(_IMAGE_NAME.fullmatch(entry.name) for entry in path.iterdir())
+    )
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmark.cli import main
+from benchmark.commands.cost import _measured
 from benchmark.machine.precision import multiplies_bf16
 
 
@@ -19,7 +21,11 @@ def test_weights_and_multiplications_are_those_of_the_methods_readme(
     out = tmp_path / "costs.csv"
     arguments = ["--methods", "all_background,residual_unet", "--size", "64", "--set", "trainer.accelerator=cpu"]
     assert main(["cost", *arguments, "--set", "trainer.precision=32-true", "--out", str(out)]) == 0
-    assert "8,114,914" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "8,114,914" in said
+    assert re.match(
+        r"measuring 2 methods, 4 times each\nall_background: \S+ s a case\nresidual_unet: \S+ s a case\n", said
+    )
     table = pd.read_csv(out).set_index("method")
     assert table.loc["residual_unet", "parameters"] == 8_114_914
     # The README has 12.8 GMAC for a slice of 256 x 256; this case has eight of a sixteenth of the size.
@@ -88,6 +94,16 @@ class Bad(Method):
     table = pd.read_csv("costs.csv").set_index("method")
     assert table.index.tolist() == ["all_background", "toy"]
     assert table["parameters"].tolist() == [0, 3 * 5 * 9 * 4 + 4 + 4 + 1]
+
+
+def test_an_end_in_the_middle_leaves_neither_a_process_nor_a_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    measured = _measured({str(number): tmp_path / "no_config" for number in range(2000)})
+    next(measured)  # the other process goes on, and sends one fault after the other
+    measured.close()
+    assert not multiprocessing.active_children()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts a process's peak anew")

@@ -165,8 +165,8 @@ def test_a_probability_of_another_size_is_told_with_both() -> None:
 @pytest.mark.parametrize(
     "masks",
     [lambda mask: mask, lambda mask: {}, lambda mask: {"": mask.float()}, lambda mask: {"": mask[0]},
-     lambda mask: {"": mask, "other": mask}],
-    ids=["tensor", "empty", "float", "shape", "another row"],
+     lambda mask: {"": mask, "other": mask}, lambda mask: {"": mask.tolist()}],
+    ids=["tensor", "empty", "float", "shape", "another row", "no tensor"],
 )  # fmt: skip
 def test_what_a_postprocessing_gives_is_looked_at(masks: Any) -> None:
     class Own(Noted):
@@ -176,6 +176,31 @@ def test_what_a_postprocessing_gives_is_looked_at(masks: Any) -> None:
 
     with pytest.raises(InputError, match=r"test_base\.py:\d+: Own\.postprocess must give a dictionary with one bool"):
         in_training(Own()).predict_step(CASE, 0)
+
+
+def test_a_picture_of_a_slice_looks_at_a_postprocessing_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmark.training import wandb_sink
+
+    class Own(Noted):
+        def postprocess(self, probability: torch.Tensor, batch: Batch) -> Any:
+            return probability > 0.5
+
+    monkeypatch.setattr(wandb_sink, "_wandb_of", lambda trainer: object())
+    trainer: Any = SimpleNamespace(is_global_zero=True)
+    with pytest.raises(InputError, match=r"Own\.postprocess must give a dictionary"):
+        wandb_sink.SlicePicture().on_validation_batch_end(trainer, in_training(Own()), None, CASE, 0)
+
+
+def test_a_network_that_is_not_returned_is_told() -> None:
+    class Own(Noted):
+        def configure_network(self, channels: int) -> Any:
+            pass
+
+    method = in_training(Own())
+    method.data.channels = 5  # type: ignore[misc]
+    del method.network
+    with pytest.raises(InputError, match=r"test_base\.py:\d+: Own\.configure_network gives a NoneType: return"):
+        method.configure_model()
 
 
 def test_dropout_follows_from_seed_step_and_process_alone() -> None:

@@ -53,6 +53,15 @@ FAULTS = {
     "constructor": ("self.width = width", "self.width = width.size", ":15, in __init__: AttributeError: 'int' object"),
     "no base": ("        super().__init__()\n", "", ":10: Mine is half made: call super().__init__"),
     "no method": ("class Mine(Method)", "class Mine(nn.Module)", ":10) is not a benchmark.methods.base.Method: derive"),
+    "loss is none": ("def loss(self, logits, batch):\n        return {\"loss\": logits.mean()}", "loss = None",
+                     ":10: Mine.loss is None: write loss(self, logits, batch)"),
+    "ablations elsewhere": ('view = "slices"', 'ablations = ("a/../../x",)',
+                            ":10: Mine.ablations: 'a/../../x' is part"),
+    "ablations of one word": ('view = "slices"', 'ablations = "plain"',
+                              ":10: Mine.ablations: is 'plain': give a tuple"),
+    "exit at import": ("from torch import nn\n", "from torch import nn\nraise SystemExit(0)\n", ":3: SystemExit: 0"),
+    "exit in the constructor": ("self.width = width", "raise SystemExit(0)",
+                                ":15, in __init__: ends the process (sys.exit): raise an exception"),
     "missing import": ("from torch import nn\n", "from torch import nn\nimport monay\n", ":3: ModuleNotFoundError: No"),
 }  # fmt: skip
 NUMBERS = itertools.count()

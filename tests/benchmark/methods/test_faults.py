@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.methods.faults import definition_of, find_named, noted, place_of, told, unlike
+from benchmark.methods.faults import definition_of, exits_told, find_named, noted, place_of, told, unlike
 from leaderboard.errors import InputError
 
 Write = Callable[[str, str], ModuleType]
@@ -55,6 +55,25 @@ def test_a_library_is_never_the_users(write: Write, library: str, call: Callable
     error = raised(users.work, call)
     # This test is a user's file as well, and the last that was there.
     assert place_of(error).startswith(f"{Path(__file__)}:")
+
+
+@pytest.mark.parametrize(
+    "words", ["sys.exit(0)", "raise SystemExit", "exit(3)", "argparse.ArgumentParser().error('x')"]
+)
+def test_code_of_the_users_that_ends_the_process_is_a_fault_of_theirs(write: Write, words: str) -> None:
+    with pytest.raises(InputError, match=r"users_exit_\d+\.py:4, in call: ends the process"), exits_told():
+        write(f"users_exit_{len(words)}", f"import argparse, sys\n\ndef call():\n    {words}\n").call()
+
+
+def test_a_signal_that_comes_within_the_users_code_still_ends_the_process(write: Write) -> None:
+    module = write("users_signal", "def call(work):\n    work()\n")
+
+    def handler() -> None:
+        raise SystemExit(143)
+
+    handler.__code__ = handler.__code__.replace(co_filename=str(Path(torch.__file__)))  # as Lightning's and ours
+    with pytest.raises(SystemExit), exits_told():
+        module.call(handler)
 
 
 def test_a_fault_within_this_package_is_no_users() -> None:

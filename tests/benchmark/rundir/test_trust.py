@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from benchmark.cli import main
 from benchmark.rundir.digests import damaged_results, file_digest, write_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.trust import received_config, require_harmless
+from benchmark.rundir.trust import received_config, require_harmless, require_plain_files
 from benchmark.suite.config import lacking, method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
 from benchmark.training.loading import load
@@ -54,6 +55,12 @@ HOSTILE: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model": {"init_args": {"kernels": [[{"class_path": "os.system"}]]}}}, "init_args.kernels[0][0]"),
     ({"model": {"class_path": "benchmark.methods.Any"}}, "model.class_path"),
     ({"model": {"class_path": "benchmark.methods.any_network.AnyNetwork"}}, "model.class_path"),
+    # Modules of this package hold more names than methods.
+    ({"model": {"class_path": "benchmark.methods.base.torch.os.system"}}, "model.class_path"),
+    ({"model": {"class_path": "benchmark.methods.residual_unet.module.torch.os.system"}}, "model.class_path"),
+    ({"model": {"class_path": "benchmark.methods.residual_unet.module.Method"}}, "model.class_path"),
+    ({"model": {"class_path": "benchmark.methods.residual_unet.network.ResidualUNet"}}, "model.class_path"),
+    ({"model": {"class_path": "benchmark.methods.no_such.Method"}}, "model.class_path"),
     # A text is as good as a mapping to the parser.
     (
         {
@@ -126,12 +133,17 @@ Path("executed").write_text("code of a stranger")
 """
 
 
-@pytest.mark.parametrize("command", [["verify"], ["predict-cohort", "--cohort", ".", "--out", "out", "--run"]])
+@pytest.mark.parametrize("command", [["verify"], ["predict-cohort", "--cohort", "cohort", "--out", "out", "--run"]])
 def test_commands_refuse_before_they_import_what_a_run_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    isles_tree: Callable[[], Path],
+    command: list[str],
 ) -> None:
     import torch
 
+    isles_tree()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "stranger.py").write_text(PAYLOAD)
@@ -143,6 +155,104 @@ def test_commands_refuse_before_they_import_what_a_run_names(
     assert main([*command, str(run)]) == 1
     assert "is not a method of this package: give --trust" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
+
+
+def finished(folder: Path, **changes: Any) -> Path:
+    """A run directory that looks like a finished job's."""
+    import torch
+
+    run, config = received(folder, **changes)
+    for name in ("checkpoints", "predictions"):
+        (run / name).mkdir(parents=True)
+    torch.save({}, run / "checkpoints" / "last.ckpt")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    write_provenance(run, {"outputs": {}, "ablations": [], "cohort": {"format": "isles2018", "partition": "training"}})
+    return run
+
+
+def refused(run: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([*command, str(run)]) == 1
+    return capsys.readouterr().err
+
+
+COMMANDS = (["verify"], ["predict-cohort", "--cohort", "cohort", "--out", "out", "--run"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "provenance.json", "state.json", "checkpoints/last.ckpt", "predictions"]
+)
+def test_a_link_in_a_run_is_refused_and_nothing_of_its_target_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    isles_tree: Callable[[], Path],
+    command: list[str],
+    name: str,
+) -> None:
+    isles_tree()
+    monkeypatch.chdir(tmp_path)
+    secret = tmp_path / "shadow"
+    secret.write_text("root: $6$abc\nhost: secret\n")
+    run = finished(tmp_path)
+    target = run / name
+    if target.is_dir():
+        target.rmdir()
+    target.unlink(missing_ok=True)
+    target.symlink_to(tmp_path if name == "predictions" else secret)
+    said = refused(run, command, capsys)
+    assert name in said
+    assert "secret" not in said
+    assert "$6$" not in said
+
+
+def test_special_files_in_a_run_are_refused_and_the_links_of_wandb_are_not(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    (run / "wandb" / "offline-run").mkdir(parents=True)
+    (run / "wandb" / "latest-run").symlink_to("offline-run")
+    require_plain_files(run)
+    (run / "wandb" / "elsewhere").symlink_to("/etc")
+    os.mkfifo(run / "predictions" / "case_1.nii.gz")
+    with pytest.raises(InputError) as refused:
+        require_plain_files(run)
+    assert [problem.partition(": ")[0] for problem in refused.value.problems] == [
+        str(run / "predictions" / "case_1.nii.gz"), str(run / "wandb" / "elsewhere")
+    ]  # fmt: skip
+
+
+def test_keys_of_a_file_that_is_no_config_are_counted_and_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished(tmp_path)
+    (run / "config.yaml").write_text("root: $6$abc\ndaemon: $6$def\n")
+    said = refused(run, ["verify"], capsys)
+    assert "unknown sections: 2" in said
+    assert "root:" not in said
+    assert "daemon" not in said
+
+
+def test_folds_are_read_in_the_suites_folder_alone(tmp_path: Path) -> None:
+    secret = tmp_path / "passwd"
+    secret.write_text("case,patient,fold\n")
+    run, config = received(tmp_path, data={"folds": str(secret)})
+    run.mkdir(parents=True)
+    (tmp_path / "own").mkdir()
+    _, kept = received_config(run, config, tmp_path / "own")
+    assert kept["data"]["folds"] == str(run.parents[1] / "folds.csv")
+    (run.parents[1] / "folds.csv").symlink_to(secret)
+    with pytest.raises(InputError, match=r"folds\.csv: is a link"):
+        received_config(run, config, tmp_path / "own")
+
+
+def test_messages_name_the_file_in_the_run_and_no_temporary_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished(tmp_path, model={"init_args": {"no_such_argument": 1}})
+    provenance = {"outputs": {}, "ablations": [], "packages": {}, "hardware": {}, "git": None, "folds": None}
+    write_provenance(run, provenance | {"cohort": {"format": "isles2018", "partition": "training", "cases": {}}})
+    said = refused(run, ["verify"], capsys)
+    assert said.startswith(f"benchmark: {run / 'config.yaml'}: ")
+    assert "no_such_argument" in said
 
 
 class _Payload:
@@ -162,7 +272,7 @@ def test_weights_that_are_code_are_refused(
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     write_provenance(run, {"outputs": {}, "ablations": [], "cohort": {"format": "isles2018", "partition": "training"}})
     assert main(["verify", str(run)]) == 1
-    assert "last.ckpt is missing or damaged" in capsys.readouterr().err
+    assert "last.ckpt is damaged (UnpicklingError)" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
 
 

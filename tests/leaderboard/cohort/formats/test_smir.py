@@ -177,3 +177,17 @@ def test_isles2017_tree(isles_tree):
     assert [(case.name, case.patient) for case in cohort.cases] == [("case_1", "1"), ("case_12", "12")]
     assert tuple(cohort.cases[0].images) == (*cohort.channels, "MR_4DPWI")
     assert dict(cohort.cases[0].ids) == ids
+
+
+def test_a_misnamed_case_folder_is_a_problem_of_the_cohort(isles_tree):
+    root = isles_tree([1, 2, 3])
+    (root / "TRAINING" / "case_2").rename(root / "TRAINING" / "case_zwei")
+    (root / "TRAINING" / "notes" / "deeper").mkdir(parents=True)  # holds no images: nobody's business
+    (root / "TRAINING" / "__MACOSX" / "case_1").mkdir(parents=True)
+    cohort = scan_cohort(root)
+    assert [case.name for case in cohort.cases] == ["case_1", "case_3"]
+    (problem,) = cohort.problems
+    assert problem.case is None
+    assert problem.text.startswith(f"{root / 'TRAINING' / 'case_zwei'}: ")
+    with pytest.raises(InputError, match="case_zwei: holds a case's images"):
+        read_cohort(root)
