@@ -111,7 +111,10 @@ def find_named(class_path: str) -> Any:
     """
     module, _, name = class_path.rpartition(".")
     try:
-        found = importlib.import_module(module) if module else None
+        with exits_told():
+            found = importlib.import_module(module) if module else None
+    except InputError as error:
+        raise InputError(f"{class_path}: cannot be imported: {error}") from None
     except ModuleNotFoundError as error:
         if error.name and f"{module}.".startswith(f"{error.name}."):
             raise InputError(
@@ -119,7 +122,7 @@ def find_named(class_path: str) -> Any:
                 "install it"
             ) from None
         raise InputError(f"{class_path}: cannot be imported: {told(error)}") from None
-    except (Exception, SystemExit) as error:  # a user's module may do what it likes
+    except Exception as error:  # a user's module may do what it likes
         raise InputError(f"{class_path}: cannot be imported: {told(error)}") from None
     if not hasattr(found, name):
         raise InputError(f"{class_path}: {module or 'a name without a module'} has no {name}: correct the class path")
