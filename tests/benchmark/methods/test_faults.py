@@ -103,7 +103,7 @@ IMPORTS = {
     "name": ("from torch import NoSuch\n", ":1: ImportError: cannot import name 'NoSuch'"),
     "syntax": ("x = 1\ndef loss(self)\n    pass\n", ":2: SyntaxError: expected ':': correct it"),
     "raises": ("x = 1\ny = 1 / 0\n", ":2: ZeroDivisionError: division by zero"),
-    "exits": ("import sys\nsys.exit(3)\n", ":2: SystemExit: 3"),
+    "exits": ("import sys\nsys.exit(3)\n", ":2: ends the process (sys.exit)"),
 }
 
 
