@@ -38,7 +38,11 @@ def test_every_format_is_run() -> None:
     assert set(COHORTS) == set(FORMATS)
 
 
-@pytest.fixture(params=COHORTS)
+#: The others take half a minute each and differ from these in their trees alone.
+QUICK = ("isles2022", "manifest")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in COHORTS])
 def done(
     request: pytest.FixtureRequest, tmp_path: Path, project: Path, isles_tree: Any, capfd: pytest.CaptureFixture[str]
 ) -> SimpleNamespace:

@@ -38,7 +38,8 @@ def test_readers_that_leave_names_that_look_like_markup_and_wandb_end_no_suite_a
     )
     assert (heard.returncode, heard.stderr) == (0, "")
     told = [line for line in heard.stdout.splitlines() if line.startswith("W&B:")]
-    assert [line.partition(" is ")[0] for line in told] == ["W&B: WANDB_PROJECT=team/isles"]
+    assert told[0].startswith("W&B: WANDB_PROJECT=team/isles is ")
+    assert told[1:] == ["W&B: logging the leaderboard (offline)"]
     written = Path("x[/b]") / "a [b] suite" / "leaderboard-fold0"
     assert f"Written to {written} " in heard.stdout  # as it is called
     suite = project / written.parent
