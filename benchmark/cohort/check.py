@@ -21,7 +21,7 @@ from rich.text import Text
 from leaderboard.cohort.case import PARTITIONS, Case, ImageKind, Partition
 from leaderboard.cohort.formats import Cohort, find_format, scan_cohort
 from leaderboard.cohort.kinds import ADC_UNITS
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.io.grids import Grid, affine_of, turn_between, voxel_fault
 from leaderboard.io.images import Volume, read_volume
 from leaderboard.io.masks import binary_mask
@@ -121,8 +121,8 @@ def check_cohort(
         InputError: there is no such folder or partition, or its ``patients.csv`` cannot be used.
     """
     found, folders = find_format(root, format_name)
-    names = [partition] if partition else [name for name in PARTITIONS if name in folders]
-    cohorts = [scan_cohort(root, name, format_name) for name in names]
+    everything = [scan_cohort(root, name, format_name) for name in PARTITIONS if name in folders]
+    cohorts = [scan_cohort(root, partition, format_name)] if partition else everything
     tasks = [
         _Task(
             case,
@@ -140,6 +140,7 @@ def check_cohort(
     cases = tuple(reports[number] for number in sorted(reports))
     general = tuple(problem.text for cohort in cohorts for problem in cohort.problems if problem.case is None)
     remarks = [remark for cohort in cohorts for remark in _missing_cases(cohort)]
+    remarks += _strangers(everything)
     return CheckReport(root, cases, general, (*remarks, *_mixed_units(cohorts, cases)))
 
 
@@ -149,6 +150,12 @@ def _missing_cases(cohort: Cohort) -> list[str]:
     if released is None or found == released:
         return []
     return [f"{cohort.root}: holds {found} of the {released} {cohort.partition} cases of {cohort.format.title}"]
+
+
+def _strangers(cohorts: Sequence[Cohort]) -> list[str]:
+    """Which rows of ``patients.csv`` name a case of no partition."""
+    names = [name for name in cohorts[0].strangers if all(name in cohort.strangers for cohort in cohorts)]
+    return [f"{cohorts[0].root}: patients.csv names {listed(names, 10)}, which is no case: correct it"] if names else []
 
 
 def _mixed_units(cohorts: Sequence[Cohort], cases: Sequence[CaseReport]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 from leaderboard.io import ENDINGS
 
@@ -30,6 +31,26 @@ def name_in_table(text: str) -> str:
     """The name of a case that a table writes as in a tree (``case_007``, ``training_7``) or as a number."""
     match = _IN_TABLE.fullmatch(text)
     return case_name(int(match["number"])) if match else text
+
+
+def case_finder(names: Iterable[str]) -> Callable[[str], str | None]:
+    """From what a table calls a case to the name of that case; None where it names none, or may mean several.
+
+    Args:
+        names: of all cases. One that is written exactly so comes first; then numbers and masks' names are understood.
+    """
+    exact = set(names)
+    alike: dict[str, list[str]] = {}
+    for name in exact:
+        alike.setdefault(name_in_table(name), []).append(name)
+
+    def find(text: str) -> str | None:
+        if text in exact:
+            return text
+        found = alike.get(name_in_table(mask_stem(text)), [])
+        return found[0] if len(found) == 1 else None
+
+    return find
 
 
 def is_mask_file(name: str) -> bool:

@@ -93,7 +93,7 @@ def cohort_of(
         background: see `Cohort`.
         remedy: what to do where an image is missing.
     """
-    patient_of = patients.read_patients([root])
+    patient_of, beyond = patients.read_patients([root], [subject.name for subject in subjects])
     cases: list[Case] = []
     problems: list[Problem] = []
     for subject in subjects:
@@ -123,4 +123,4 @@ def cohort_of(
                 centre=subject.centre,
             )
         )
-    return Cohort(root, form, partition, images, tuple(cases), tuple(problems), background)
+    return Cohort(root, form, partition, images, tuple(cases), tuple(problems), background, tuple(beyond))

@@ -308,6 +308,12 @@ def test_the_image_that_lies_elsewhere_is_named_and_not_the_others(tmp_path):
     assert "first voxel at 20, -15, 7 mm" in problem
 
 
+def test_rows_of_patients_csv_that_name_no_case_are_told(tmp_path):
+    root = trees.nnunet(tmp_path)
+    (root / "patients.csv").write_text("case,patient\na_1,anna\na_3,anna\n")
+    assert check_cohort(root).notes == (f"{root}: patients.csv names a_3, which is no case: correct it",)
+
+
 def test_a_part_of_a_release_is_told_by_number_and_is_no_problem(tmp_path):
     report = check_cohort(trees.isles2022(tmp_path))
     assert f"{tmp_path}: holds 2 of the 250 training cases of ISLES 2022" in report.notes

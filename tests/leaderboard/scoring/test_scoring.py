@@ -376,10 +376,16 @@ def test_a_folder_without_anything_is_refused(tmp_path):
         find_references(tmp_path, tmp_path)
 
 
+def test_folds_of_names_with_leading_zeros_are_found(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("case,fold\ncase_001,1\n3,0\n")
+    assert read_case_folds(path, ["case_001", "003"]) == {"case_001": 1, "003": 0}
+
+
 def test_folds_are_read_by_case_name_or_number(tmp_path):
     path = tmp_path / "folds.csv"
     path.write_text("# seed 0\ncase,patient,fold\ncase_1,1,0\n2,1,0\ncase_03,2,1\n")
-    assert read_case_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
+    assert read_case_folds(path, ["case_1", "case_2", "case_3"]) == {"case_1": 0, "case_2": 0, "case_3": 1}
 
 
 @pytest.mark.parametrize(
@@ -399,7 +405,7 @@ def test_a_fold_that_makes_no_sense_is_told_by_its_line(tmp_path, lines, said):
     path = tmp_path / "folds.csv"
     path.write_text(f"# seed 0\ncase,fold\n{lines}\n2,0\n")
     with pytest.raises(InputError) as caught:
-        read_case_folds(path)
+        read_case_folds(path, ["case_1", "case_2"])
     (problem,) = caught.value.problems
     assert problem.startswith(f"{path}{said}")
 
@@ -417,6 +423,6 @@ def test_a_folds_file_that_is_none_is_refused(tmp_path, content, said):
     path = tmp_path / "folds.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=said):
-        read_case_folds(path)
+        read_case_folds(path, ["case_1", "case_2"])
     with pytest.raises(InputError, match="does not exist"):
-        read_case_folds(tmp_path / "nothing.csv")
+        read_case_folds(tmp_path / "nothing.csv", [])

@@ -67,6 +67,29 @@ def test_patients_csv_says_whose_a_case_is(tmp_path, isles_tree, name):
         assert read_cohort(root).cases[0].patient == "anna b"
 
 
+@pytest.mark.parametrize("name", ["nnunet", "manifest"])
+@pytest.mark.parametrize(("case", "written"), [("case_001", "case_001"), ("003", "003"), ("003", "3")])
+def test_patients_csv_is_heeded_for_names_with_leading_zeros(tmp_path, name, case, written):
+    root = WRITERS[name](tmp_path, names=(case, "other_2"))
+    if name == "manifest":
+        text = (root / "cohort.csv").read_text()
+        (root / "cohort.csv").write_text(text.replace("p-", "").replace(f"{case},{case},", f"{case},,"))
+    (root / "patients.csv").write_text(f"case,patient\n{written},anna\n")
+    assert read_cohort(root).cases[0].patient == "anna"
+
+
+def test_an_exact_name_comes_before_one_that_is_alike(tmp_path):
+    root = trees.nnunet(tmp_path, names=("1", "01"))
+    (root / "patients.csv").write_text("case,patient\n01,anna\n1,bert\n")
+    assert {case.name: case.patient for case in read_cohort(root).cases} == {"01": "anna", "1": "bert"}
+
+
+def test_rows_of_patients_csv_that_name_no_case_are_known(tmp_path):
+    root = trees.nnunet(tmp_path, names=("a_1", "a_2"))
+    (root / "patients.csv").write_text("case,patient\na_1,anna\na_3,anna\n")
+    assert read_cohort(root).strangers == ("a_3",)
+
+
 # ISLES 2022
 
 
