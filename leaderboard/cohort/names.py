@@ -33,6 +33,18 @@ def name_in_table(text: str) -> str:
     return case_name(int(match["number"])) if match else text
 
 
+def of_one_case(named: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """From names to the case that each means, without those names that mean several.
+
+    Args:
+        named: a name and the case that it means, in any order.
+    """
+    meant: dict[str, set[str]] = {}
+    for name, case in named:
+        meant.setdefault(name, set()).add(case)
+    return {name: next(iter(cases)) for name, cases in meant.items() if len(cases) == 1}
+
+
 def case_finder(names: Iterable[str]) -> Callable[[str], str | None]:
     """From what a table calls a case to the name of that case; None where it names none, or may mean several.
 
@@ -58,10 +70,15 @@ def is_mask_file(name: str) -> bool:
     return bool(_MASK.fullmatch(name))
 
 
+def bare_stem(name: str) -> str:
+    """A mask file's name without its ending."""
+    match = _MASK.fullmatch(name)
+    return match["stem"] if match else name
+
+
 def mask_stem(name: str) -> str:
     """A mask file's name without its ending; of ``case_007.nii`` the natural form ``case_7``."""
-    match = _MASK.fullmatch(name)
-    bare = match["stem"] if match else name
+    bare = bare_stem(name)
     case = _STEM.fullmatch(bare)
     return case_name(case["number"]) if case else bare
 
