@@ -90,6 +90,12 @@ def test_rows_of_patients_csv_that_name_no_case_are_known(tmp_path):
     assert read_cohort(root).strangers == ("a_3",)
 
 
+def test_cases_with_the_same_number_in_their_names_have_numbers_of_their_own(tmp_path):
+    cases = read_cohort(trees.nnunet(tmp_path, names=("anna_1", "bert_1", "carl_2"))).cases
+    assert len({case.number for case in cases}) == 3
+    assert cases[2].number == 2
+
+
 # ISLES 2022
 
 
