@@ -187,6 +187,17 @@ def test_what_was_refused_is_read_again(tmp_path, cases, isles_tree):
     assert list(score_cases(cases[:3], folder, "me", journal=tmp_path / "j")["status"]) == ["ok"] * 3
 
 
+def test_a_result_of_files_that_could_not_be_digested_is_not_kept(tmp_path, cases, monkeypatch):
+    folder = predict(tmp_path / "p", cases[:2])
+
+    def unreadable(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("leaderboard.scoring.one_case._file_digest", unreadable)
+    assert list(score_cases(cases[:2], folder, "me", jobs=1, journal=tmp_path / "j")["status"]) == ["ok"] * 2
+    assert (tmp_path / "j").read_text() == ""
+
+
 def test_metaimages_and_nrrds_are_predictions_and_references(tmp_path, cases):
     expected = score_cases(cases[:3], predict(tmp_path / "p", cases[:3], lambda mask: np.roll(mask, 1, axis=1)), "me")
     for kind, source in (("references", [case.reference for case in cases[:3]]), ("masks", tmp_path / "p")):
