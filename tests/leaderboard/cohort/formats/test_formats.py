@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -135,6 +136,38 @@ def test_a_damaged_workbook_is_refused_by_name(tmp_path):
         read_cohort(root)
 
 
+def test_a_workbook_that_unpacks_to_too_much_is_refused_unread(tmp_path):
+    root = trees.isles2022(tmp_path / "cohort")
+    with zipfile.ZipFile(root / "center_ids.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", bytes(17 << 20))
+    with pytest.raises(InputError, match=r"center_ids.xlsx: unpacks to more than 16 MiB"):
+        read_cohort(root)
+
+
+@pytest.mark.parametrize("place", [(10_001, 1), (1, 201)])
+def test_a_workbook_of_too_many_rows_or_columns_is_refused(tmp_path, place):
+    import openpyxl
+
+    root = trees.isles2022(tmp_path / "cohort")
+    book = openpyxl.Workbook()
+    book.active.cell(*place, "x")
+    book.save(root / "center_ids.xlsx")
+    with pytest.raises(InputError, match=r"center_ids.xlsx: has more than 10000 rows or 200 columns"):
+        read_cohort(root)
+
+
+def test_a_sheet_that_claims_millions_of_rows_is_read_no_further_than_the_limit(tmp_path):
+    import openpyxl
+
+    root = trees.isles2022(tmp_path / "cohort")
+    book = openpyxl.Workbook()
+    for row in (["Case", "Center ID"], ["sub-strokecase0001", 1]):
+        book.active.append(row)
+    book.active.cell(1_048_576, 16_384, "x")
+    book.save(root / "center_ids.xlsx")
+    assert [case.centre for case in read_cohort(root).cases] == ["1", None]
+
+
 def test_isles2022_without_references_is_for_testing(tmp_path):
     root = trees.isles2022(tmp_path)
     shutil.rmtree(root / "ISLES-2022" / "derivatives")
@@ -215,6 +248,13 @@ def test_a_dataset_json_that_cannot_be_used_is_refused(tmp_path, change, fault):
     path = root / "dataset.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError, match=rf"dataset.json: .*{fault}"):
+        read_cohort(root)
+
+
+def test_a_dataset_json_of_no_sensible_length_is_refused_unread(tmp_path):
+    root = trees.nnunet(tmp_path)
+    (root / "dataset.json").write_bytes(b" " * (17 << 20))
+    with pytest.raises(InputError, match=r"dataset.json: is larger than the 16 MiB that are read"):
         read_cohort(root)
 
 
