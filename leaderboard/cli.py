@@ -90,8 +90,8 @@ def _add_submission(parser: Parser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder or zip of masks (.nii, .nii.gz, .mha, .nrrd) named case_<k>, SMIR.<name>.<MTT id> or like the "
-        "reference",
+        help="folder or zip of masks (.nii, .nii.gz, .mha, .nrrd) named like their cases (case_<k>), "
+        "SMIR.<name>.<MTT id> or like the reference",
     )
     parser.add_argument(
         "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that names and grids fit)"
