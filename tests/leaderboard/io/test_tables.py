@@ -67,7 +67,7 @@ def test_utf16_is_told_with_and_without_a_byte_order_mark(tmp_path, encoding):
 @pytest.mark.parametrize("formula", ["=HYPERLINK(0)", " +1+1", "@SUM(1)", "-a", "a;=1", "=1;=2"])
 def test_a_formula_is_written_so_that_no_spreadsheet_executes_it(formula):
     assert name_fault(formula)
-    assert name_fault(inert(formula)) is None
+    assert name_fault(inert(formula).strip()) is None
     assert inert(formula).replace("'", "") == formula
 
 
