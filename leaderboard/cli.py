@@ -90,8 +90,8 @@ def _add_submission(parser: Parser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder or zip of masks (.nii, .nii.gz, .mha, .nrrd) named case_<k>, SMIR.<name>.<MTT id> or like the "
-        "reference",
+        help="folder or zip of masks (.nii, .nii.gz, .mha, .nrrd) named like their cases (case_<k>), "
+        "SMIR.<name>.<MTT id> or like the reference",
     )
     parser.add_argument(
         "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that names and grids fit)"
@@ -153,10 +153,10 @@ def _score(arguments: argparse.Namespace) -> int:
     keep_apart(arguments.fail, [("--out", out)], [arguments.folds, arguments.patients, arguments.predictions])
     refuse_other_method(out, arguments.method)
     prepare_output(out)
-    folds = read_case_folds(arguments.folds) if arguments.folds else None
     cases = find_references(
         arguments.cohort, arguments.predictions, arguments.partition, arguments.format, arguments.grid
     )
+    folds = read_case_folds(arguments.folds, [case.name for case in cases]) if arguments.folds else None
     notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
     if arguments.patients:
         cases, beyond = with_patients(cases, arguments.patients)

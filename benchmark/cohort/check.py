@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from rich import box
@@ -22,16 +21,14 @@ from rich.text import Text
 from leaderboard.cohort.case import PARTITIONS, Case, ImageKind, Partition
 from leaderboard.cohort.formats import Cohort, find_format, scan_cohort
 from leaderboard.cohort.kinds import ADC_UNITS
-from leaderboard.errors import InputError
-from leaderboard.io.grids import affine_of, voxel_fault
+from leaderboard.errors import InputError, listed
+from leaderboard.io.grids import Grid, affine_of, turn_between, voxel_fault
 from leaderboard.io.images import Volume, read_volume
 from leaderboard.io.masks import binary_mask
 from leaderboard.parallel import run_tasks
 
 #: Voxel sizes are stored in single precision and were rounded by whoever wrote the maps.
 _SPACING_TOLERANCE = 1e-3
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -124,8 +121,8 @@ def check_cohort(
         InputError: there is no such folder or partition, or its ``patients.csv`` cannot be used.
     """
     found, folders = find_format(root, format_name)
-    names = [partition] if partition else [name for name in PARTITIONS if name in folders]
-    cohorts = [scan_cohort(root, name, format_name) for name in names]
+    everything = [scan_cohort(root, name, format_name) for name in PARTITIONS if name in folders]
+    cohorts = [scan_cohort(root, partition, format_name)] if partition else everything
     tasks = [
         _Task(
             case,
@@ -143,6 +140,7 @@ def check_cohort(
     cases = tuple(reports[number] for number in sorted(reports))
     general = tuple(problem.text for cohort in cohorts for problem in cohort.problems if problem.case is None)
     remarks = [remark for cohort in cohorts for remark in _missing_cases(cohort)]
+    remarks += _strangers(everything)
     return CheckReport(root, cases, general, (*remarks, *_mixed_units(cohorts, cases)))
 
 
@@ -152,6 +150,12 @@ def _missing_cases(cohort: Cohort) -> list[str]:
     if released is None or found == released:
         return []
     return [f"{cohort.root}: holds {found} of the {released} {cohort.partition} cases of {cohort.format.title}"]
+
+
+def _strangers(cohorts: Sequence[Cohort]) -> list[str]:
+    """Which rows of ``patients.csv`` name a case of no partition."""
+    names = [name for name in cohorts[0].strangers if all(name in cohort.strangers for cohort in cohorts)]
+    return [f"{cohorts[0].root}: patients.csv names {listed(names, 10)}, which is no case: correct it"] if names else []
 
 
 def _mixed_units(cohorts: Sequence[Cohort], cases: Sequence[CaseReport]) -> list[str]:
@@ -172,7 +176,7 @@ def check_case(task: _Task) -> CaseReport:
         problems.append(
             f"{task.patients_file}: patient of {case.name} is unknown: name it there (columns case,patient)"
         )
-    geometry: dict[Path, tuple[tuple[int, ...], tuple[float, float, float]]] = {}
+    grids: dict[Path, Grid] = {}
     lesion_ml, factors = None, {}
     kinds = {kind.name: kind for kind in task.images}
     for name, path in [*case.images.items(), *([("", case.reference)] if case.reference else [])]:
@@ -188,8 +192,9 @@ def check_case(task: _Task) -> CaseReport:
             problems.append(f"{path}: has {found} where {axes} are needed: replace the file")
             continue
         # An image that may lie elsewhere is resampled by its affine, if it has one.
-        if not (kind and kind.own_grid and affine_of(volume.header, volume.spacing_mm) is not None):
-            geometry[path] = (volume.data.shape[:3], volume.spacing_mm)
+        affine = affine_of(volume.header, volume.spacing_mm)
+        if not (kind and kind.own_grid and affine is not None):
+            grids[path] = Grid(volume.data.shape[:3], volume.spacing_mm, affine)
         fault, note = _values(volume.data, path, kind, is_reference=is_reference, lesion=task.lesion_expected)
         faults_of_file = [text for text in (voxel_fault(volume.spacing_mm), fault) if text]
         problems += [f"{path}: {text}" for text in faults_of_file]
@@ -198,10 +203,10 @@ def check_case(task: _Task) -> CaseReport:
             lesion_ml = None if faults_of_file else lesion_volume_ml(volume)
         elif kind and kind.to_unit and not fault:
             factors[name] = kind.to_unit(volume.data)
-    shape = _most_common([shape for shape, _ in geometry.values()])
-    spacing_mm = _most_common([spacing for _, spacing in geometry.values()])
-    for path, (own_shape, own_spacing) in geometry.items():
-        problems += [f"{path}: {fault}" for fault in _geometry_faults(own_shape, own_spacing, shape, spacing_mm)]
+    grid = _of_most(list(grids.values()))
+    for path, own in grids.items():
+        problems += [f"{path}: {fault}" for fault in _grid_faults(own, grid or own)]
+    shape, spacing_mm = (grid.shape, grid.spacing_mm) if grid else (None, None)
     return CaseReport(
         case.partition, case.name, case.patient, shape, spacing_mm, lesion_ml, tuple(problems), tuple(notes),
         case.centre, factors,
@@ -287,25 +292,25 @@ def _values(
     return "", "is empty: its case is without lesion"
 
 
-def _geometry_faults(
-    shape: tuple[int, ...],
-    spacing_mm: tuple[float, float, float],
-    case_shape: tuple[int, ...] | None,
-    case_spacing_mm: tuple[float, float, float] | None,
-) -> list[str]:
-    """How an image's grid differs from that of its case."""
+def _grid_faults(own: Grid, of_case: Grid) -> list[str]:
+    """How an image's grid differs from that of its case; another order of axes is no difference."""
+    both = own.affine is not None and of_case.affine is not None
+    if own.affine is not None and turn_between(own.affine, own.shape, of_case) is not None:
+        return []
     faults = []
-    if case_shape and shape != case_shape:
-        faults.append(f"has the shape {_by(shape)} where its case has {_by(case_shape)}: replace the file")
-    if case_spacing_mm and not np.allclose(spacing_mm, case_spacing_mm, rtol=_SPACING_TOLERANCE, atol=0):
-        own, others = (_by(f"{size:.6g}" for size in sizes) for sizes in (spacing_mm, case_spacing_mm))
-        faults.append(f"has the spacing {own} mm where its case has {others} mm: correct pixdim in its header")
+    if own.shape != of_case.shape:
+        faults.append(f"has the shape {_by(own.shape)} where its case has {_by(of_case.shape)}: replace the file")
+    if not np.allclose(own.spacing_mm, of_case.spacing_mm, rtol=_SPACING_TOLERANCE, atol=0):
+        own_mm, case_mm = (_by(f"{size:.6g}" for size in grid.spacing_mm) for grid in (own, of_case))
+        faults.append(f"has the spacing {own_mm} mm where its case has {case_mm} mm: correct pixdim in its header")
+    if both and not faults:
+        faults.append(f"lies elsewhere ({own}) than its case ({of_case}): resample it onto that grid")
     return faults
 
 
-def _most_common(values: Sequence[T]) -> T | None:
-    """The most frequent value; the first of equals."""
-    return Counter(values).most_common(1)[0][0] if values else None
+def _of_most(grids: Sequence[Grid]) -> Grid | None:
+    """The grid that most agree with; the first of equals."""
+    return max(grids, key=lambda grid: sum(not _grid_faults(other, grid) for other in grids), default=None)
 
 
 def _by(sizes: Iterable[object], sign: str = " x ") -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark.cohort.folds import Folds, read_fold_file, require_whole_patients
 from leaderboard.cohort.formats import Cohort
-from leaderboard.cohort.names import mask_stem
+from leaderboard.cohort.names import mask_stem, of_one_case
 from leaderboard.errors import InputError, listed
 
 #: What nnU-Net calls its file; a JSON file of another name is a datalist.
@@ -140,9 +140,11 @@ def _of_datalist(path: Path, content: Any) -> list[tuple[list[str], int]]:
 
 
 def _names(cohort: Cohort) -> dict[str, str]:
-    """The case that each name means: its own, or that of one of its files."""
-    names: dict[str, str] = {}
-    for case in cohort.cases:
-        files = [*([case.reference] if case.reference else []), *case.images.values()]
-        names |= dict.fromkeys([mask_stem(file.name) for file in files], case.name)
-    return names | {case.name: case.name for case in cohort.cases}
+    """The case that each name means: its own, or that of a file of that one case."""
+    files = (
+        (mask_stem(file.name), case.name)
+        for case in cohort.cases
+        for file in (case.reference, *case.images.values())
+        if file
+    )
+    return of_one_case(files) | {case.name: case.name for case in cohort.cases}

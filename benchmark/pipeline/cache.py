@@ -2,9 +2,9 @@
 
 An entry is a folder ``<cache>/<key>/`` with ``image.npy`` (D, C, H, W; float32; physical units), ``brain.npy`` and
 ``reference.npy`` (D, H, W; uint8), and ``meta.json`` with the spacing, the statistics of each map inside the brain, the
-head's midline and the checksums of the arrays. The key is a digest of the content of the case's files, so an entry is
-never stale. An entry is built in a temporary folder and renamed; of two processes that build the same one, the second
-discards its own.
+head's midline and the checksums of the arrays. The key is a digest of the content of the case's files and of how their
+format has them read, so an entry is never stale. An entry is built in a temporary folder and renamed; of two processes
+that build the same one, the second discards its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from leaderboard.io.grids import Grid, canonical_spacing, to_canonical
 from leaderboard.io.masks import read_mask
 
 #: Part of every key: raise it when what is stored changes.
-_LAYOUT = "3"
+_LAYOUT = "4"
 _ARRAYS = ("image", "brain", "reference")
 
 
@@ -155,16 +155,18 @@ def open_entry(case: Case, entry: Path) -> CachedCase:
 
 
 def case_digest(case: Case, kinds: Sequence[ImageKind], cache: Path | None = None) -> str:
-    """SHA-256 over the content of the images that the suite reads, and of the reference.
+    """SHA-256 over the images that the suite reads, the reference, and how the format says that they are read.
 
     Args:
         case: the case.
         kinds: the images that the suite reads.
         cache: where digests of files are remembered by path, size and time of change; None reads every file.
     """
-    digest = hashlib.sha256(_LAYOUT.encode())
+    digest = hashlib.sha256(f"{_LAYOUT}:{case.grid};".encode())
     for kind in kinds:
-        digest.update(f"{kind.name}:{_file_digest(case.images[kind.name], cache)};".encode())
+        unit = kind.to_unit and kind.to_unit.__qualname__
+        treated = json.dumps([kind.name, kind.tissue, kind.window, kind.own_grid, kind.repaired, unit])
+        digest.update(f"{treated}:{_file_digest(case.images[kind.name], cache)};".encode())
     if case.reference is not None:
         digest.update(f"OT:{_file_digest(case.reference, cache)};".encode())
     return digest.hexdigest()

@@ -8,7 +8,7 @@ import numpy as np
 
 from leaderboard.cohort.case import Case, ImageKind
 from leaderboard.errors import InputError
-from leaderboard.io.grids import affine_of, resampled, same_grid
+from leaderboard.io.grids import Grid, affine_of, resampled, turn_between, turned
 from leaderboard.io.images import Volume, read_volume
 
 
@@ -53,9 +53,16 @@ def _on_grid(case: Case, kind: ImageKind, volume: Volume, grid: Volume, affine: 
         data = np.nan_to_num(data.astype(np.float32), posinf=0, neginf=0).clip(*kind.repaired)
     own = affine_of(volume.header, volume.spacing_mm)
     problems = []
-    if kind.own_grid and data.ndim == 3 and affine is not None and own is not None:
-        if not same_grid(data.shape, own, grid.data.shape, affine):
+    if data.ndim == 3 and affine is not None and own is not None:
+        onto = Grid(grid.data.shape, grid.spacing_mm, affine)
+        turn = turn_between(own, data.shape, onto)
+        if turn is not None:
+            data = turned(data, turn)
+        elif kind.own_grid:
             data = resampled(data, own, grid.data.shape, affine)
+        elif sorted(data.shape) == sorted(grid.data.shape):
+            here = Grid(data.shape, volume.spacing_mm, own)
+            problems.append(f"{path}: lies elsewhere ({here}) than {case.grid} ({onto}): resample it onto that grid")
     elif not np.allclose(volume.spacing_mm, grid.spacing_mm, atol=1e-3):
         problems.append(f"{path}: spacing {volume.spacing_mm} mm where {case.grid} has {grid.spacing_mm} mm")
     if data.shape != grid.data.shape or data.ndim != 3:

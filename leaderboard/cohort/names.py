@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 from leaderboard.io import ENDINGS
 
@@ -32,15 +33,52 @@ def name_in_table(text: str) -> str:
     return case_name(int(match["number"])) if match else text
 
 
+def of_one_case(named: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """From names to the case that each means, without those names that mean several.
+
+    Args:
+        named: a name and the case that it means, in any order.
+    """
+    meant: dict[str, set[str]] = {}
+    for name, case in named:
+        meant.setdefault(name, set()).add(case)
+    return {name: next(iter(cases)) for name, cases in meant.items() if len(cases) == 1}
+
+
+def case_finder(names: Iterable[str]) -> Callable[[str], str | None]:
+    """From what a table calls a case to the name of that case; None where it names none, or may mean several.
+
+    Args:
+        names: of all cases. One that is written exactly so comes first; then numbers and masks' names are understood.
+    """
+    exact = set(names)
+    alike: dict[str, list[str]] = {}
+    for name in exact:
+        alike.setdefault(name_in_table(name), []).append(name)
+
+    def find(text: str) -> str | None:
+        if text in exact:
+            return text
+        found = alike.get(name_in_table(mask_stem(text)), [])
+        return found[0] if len(found) == 1 else None
+
+    return find
+
+
 def is_mask_file(name: str) -> bool:
     """Whether a file's name has an ending that is read."""
     return bool(_MASK.fullmatch(name))
 
 
+def bare_stem(name: str) -> str:
+    """A mask file's name without its ending."""
+    match = _MASK.fullmatch(name)
+    return match["stem"] if match else name
+
+
 def mask_stem(name: str) -> str:
     """A mask file's name without its ending; of ``case_007.nii`` the natural form ``case_7``."""
-    match = _MASK.fullmatch(name)
-    bare = match["stem"] if match else name
+    bare = bare_stem(name)
     case = _STEM.fullmatch(bare)
     return case_name(case["number"]) if case else bare
 

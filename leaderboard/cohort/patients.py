@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import IO
 
-from leaderboard.cohort.names import name_in_table
+from leaderboard.cohort.names import case_finder
 from leaderboard.errors import InputError
 from leaderboard.io.tables import name_fault, read_table, shortened, shown
 
@@ -31,17 +31,31 @@ def known_patient(partition: str, number: int, ids: frozenset[int]) -> str | Non
     return patient if ids & known_ids else None
 
 
-def read_patients(folders: Iterable[Path]) -> dict[str, str]:
+def read_patients(folders: Iterable[Path], names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """Patient by case name, from the ``patients.csv`` of each folder that has one; a later folder overrides.
 
-    Cases may be written as in the tree (``case_7``, ``training_7``) or as a number.
+    Cases may be written by their names, as in a tree (``case_7``, ``training_7``) or as a number.
+
+    Args:
+        folders: where the files may be.
+        names: of the cases.
+
+    Returns:
+        The patients, and what the files say beyond: the names in them that are no case's.
 
     Raises:
         InputError: a file is no CSV (`io.tables.read_table`), lacks a value, holds a name that is not allowed
             (`io.tables.name_fault`), or gives a case to two patients.
     """
-    files = [folder / "patients.csv" for folder in folders]
-    return {case: patient for file in files if file.is_file() for case, patient in read_patient_file(file).items()}
+    names = list(names)
+    patients: dict[str, str] = {}
+    beyond: list[str] = []
+    for file in (folder / "patients.csv" for folder in folders):
+        if file.is_file():
+            found, others = read_patient_file(file, names)
+            patients |= found
+            beyond += others
+    return patients, beyond
 
 
 def open_case_table() -> IO[str]:
@@ -60,8 +74,8 @@ def _patient_map() -> dict[tuple[str, int], tuple[str, frozenset[int]]]:
     return found
 
 
-def read_patient_file(path: Path) -> dict[str, str]:
-    """Patient by case name, from one CSV with the columns ``case`` and ``patient``.
+def read_patient_file(path: Path, names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """As `read_patients`, from one CSV with the columns ``case`` and ``patient``.
 
     Raises:
         InputError: as `read_patients`, and where there is no such file.
@@ -69,12 +83,14 @@ def read_patient_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"{path}: is no file: give a CSV with the columns case and patient")
     table = read_table(path, "case", "patient")
+    find = case_finder(names)
     patients: dict[str, str] = {}
+    beyond: dict[str, str] = {}
     fields = table.fields("case", "patient")
     problems = [
         f"{table.where(row)}: the {kind} {shown(name)} {fault}"
-        for row, names in enumerate(fields)
-        for kind, name in zip(("case", "patient"), names, strict=True)
+        for row, given in enumerate(fields)
+        for kind, name in zip(("case", "patient"), given, strict=True)
         if (fault := name_fault(name))
     ]
     if problems:
@@ -82,10 +98,11 @@ def read_patient_file(path: Path) -> dict[str, str]:
     for row, (case, patient) in enumerate(fields):
         if not (case and patient):
             raise InputError(f"{table.where(row)}: case or patient is empty: fill it in")
-        name = name_in_table(case)
-        if patients.setdefault(name, patient) != patient:
+        name = find(case)
+        known, name = (beyond, case) if name is None else (patients, name)
+        if known.setdefault(name, patient) != patient:
             raise InputError(
                 f"{table.where(row)}: gives {shown(name)} to patient {shown(patient)}, an earlier line to patient "
-                f"{shown(patients[name])}: keep one"
+                f"{shown(known[name])}: keep one"
             )
-    return patients
+    return patients, list(beyond)

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from leaderboard.errors import InputError, listed
 MOST_PROBLEMS = 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ZIP = b"PK\x03\x04"
+#: Which of the first three bytes are 0 where text in Latin letters is UTF-16 without a mark.
+_UNMARKED_UTF16 = ([False, True, False], [True, False, True])
 _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
 # A cell that begins so is a formula to a spreadsheet; one that splits at semicolons begins a cell there too.
 _FORMULA = re.compile(r"(?:^|;)\s*[=+\-@]")
@@ -127,6 +129,15 @@ def name_fault(name: str) -> str | None:
     return None
 
 
+def inert(cell: str) -> str:
+    """A cell of someone else's file as no spreadsheet executes it: an apostrophe before each sign of a formula."""
+    try:
+        float(cell)
+    except ValueError:
+        return _FORMULA.sub(lambda found: f"{found[0][:-1]}'{found[0][-1]}", cell)
+    return cell
+
+
 def _read_rows(path: Path, comments: bool) -> tuple[list[list[str]], list[int]]:
     """All rows that are not blank, the header among them, and the line in which each begins."""
     rows: list[list[str]] = []
@@ -135,14 +146,22 @@ def _read_rows(path: Path, comments: bool) -> tuple[list[list[str]], list[int]]:
         head = file.peek(4)[:4]
         if head.startswith(_ZIP):
             raise InputError(f"{path}: is a spreadsheet file or another archive: save it as CSV in UTF-8")
-        if head.startswith(_UTF16) or head[1:2] == b"\0":
+        if head.startswith(_UTF16) or [byte == 0 for byte in head[:3]] in _UNMARKED_UTF16:
             raise InputError(f"{path}: is not a text file in UTF-8, but in UTF-16: save it as CSV in UTF-8")
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        source = ("\n" if line.startswith("#") else line for line in text) if comments else text
-        reader = csv.reader(source, strict=True)
+        between_rows = True
+
+        def without_comments() -> Iterator[str]:
+            nonlocal between_rows
+            for line in text:
+                comment, between_rows = between_rows and line.startswith("#"), False
+                yield "\n" if comment else line
+
+        reader = csv.reader(without_comments() if comments else text, strict=True)
         begin = 1
         try:
             for row in reader:
+                between_rows = True
                 if any(field.strip() for field in row):
                     rows.append(row)
                     lines.append(begin)

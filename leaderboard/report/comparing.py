@@ -225,10 +225,13 @@ def _prepare(
 def _write(arguments: argparse.Namespace, header: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
     """Write the files that were asked for."""
     from leaderboard.io.images import write_text
+    from leaderboard.io.tables import inert
 
     if arguments.csv:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([header, *rows])
+        csv.writer(text, lineterminator="\n").writerows(
+            [header, *([None if cell is None else inert(cell) for cell in row] for row in rows)]
+        )
         write_text(arguments.csv, text.getvalue())
     if arguments.json:
         content = [dict(zip(header, row, strict=True)) for row in rows]

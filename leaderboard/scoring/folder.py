@@ -160,7 +160,7 @@ def _results(
         journal = stack.enter_context(Journal(journal_path)) if journal_path else None
         if journal and journal.holds_any:
             for number, digest in run_tasks(functools.partial(content_digest, rule=grid), pairs, jobs=jobs):
-                measures = journal.find(digest)
+                measures = journal.find(digest) if digest else None
                 if measures is not None:
                     kept = {name: value for name, value in measures.items() if name != _TURNED}
                     results[number] = CaseResult(kept, [], [], digest, _TURNED in measures)
@@ -172,6 +172,6 @@ def _results(
         score = functools.partial(score_files, rule=grid)
         for place, result in run_tasks(score, [pairs[number] for number in unknown], jobs=jobs, progress=report):
             results[unknown[place]] = result
-            if journal and not result.reference_faults and not result.prediction_faults:
+            if journal and result.digest and not result.reference_faults and not result.prediction_faults:
                 journal.add(result.digest, result.measures | ({_TURNED: True} if result.was_turned else {}))
     return [results[number] for number in range(len(pairs))]

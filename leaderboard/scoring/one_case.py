@@ -23,7 +23,8 @@ class CaseResult:
     measures: dict[str, float | str]  #: status and metrics; empty if the reference cannot be read
     reference_faults: list[str]  #: of the reference
     prediction_faults: list[str]  #: of the prediction, which then counts as missing
-    digest: str  #: of the bytes of both files, taken before they were read, and of how grids are compared
+    #: of the bytes of both files, taken before they were read, and of how grids are compared; None: one cannot be read
+    digest: str | None
     was_turned: bool = False  #: the prediction is stored in another order of axes than its reference
 
 
@@ -73,22 +74,22 @@ def score_files(files: tuple[Path, Path | None], rule: GridRule = "auto") -> Cas
     return CaseResult(measures, [], faults, digest, bool(prediction and prediction.was_turned))
 
 
-def content_digest(files: tuple[Path, Path | None], rule: GridRule = "auto") -> str:
+def content_digest(files: tuple[Path, Path | None], rule: GridRule = "auto") -> str | None:
     """Digest of a reference and a prediction: of their bytes, the formats that their names tell, and the grid rule.
 
-    A file that cannot be read, or that is far larger than an image, gets a unique digest.
+    None where a file cannot be read, or is far larger than an image.
     """
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{_file_digest(path) if path else 'none'}\n".encode())
+        try:
+            digest.update(f"{_file_digest(path) if path else 'none'}\n".encode())
+        except (OSError, InputError):
+            return None
     digest.update(rule.encode())
     return digest.hexdigest()
 
 
 def _file_digest(path: Path) -> str:
-    try:
-        refuse_spare_bytes(path)
-        with path.open("rb") as file:
-            return f"{path.suffix.lower()} {hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except (OSError, InputError):
-        return "unreadable"
+    refuse_spare_bytes(path)
+    with path.open("rb") as file:
+        return f"{path.suffix.lower()} {hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from leaderboard.cohort.case import PARTITIONS, Case, Partition
 from leaderboard.cohort.formats import find_format, read_cohort, scan_cohort
-from leaderboard.cohort.names import mask_stem, name_in_table, natural_key
+from leaderboard.cohort.names import case_finder, mask_stem, natural_key
 from leaderboard.cohort.patients import read_patient_file, read_patients
 from leaderboard.errors import InputError, listed
 from leaderboard.io import GridRule
@@ -139,7 +139,7 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
         tree = {case.name: case for case in scan_cohort(folder.parent, partition).cases}
     except InputError:
         tree = {}
-    patients = read_patients([folder])
+    patients, _ = read_patients([folder], [mask_stem(path.name) for path in files])
     cases: dict[str, Case] = {}
     problems = []
     for path in files:
@@ -154,13 +154,18 @@ def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
     return sorted(cases.values(), key=lambda case: natural_key(case.name))
 
 
-def read_case_folds(path: Path) -> dict[str, int]:
+def read_case_folds(path: Path, names: Iterable[str]) -> dict[str, int]:
     """The fold of each case from a CSV with the columns ``case`` and ``fold``; lines that begin with # are comments.
+
+    Args:
+        path: the file.
+        names: of the cases; what else it names is kept as it is written.
 
     Raises:
         InputError: the file is missing or not such a table, a fold is not a whole number, or a case is in two.
     """
     table = read_table(path, "case", "fold", comments=True)
+    find = case_finder(names)
     folds: dict[str, int] = {}
     problems = []
     for row, (case, fold) in enumerate(table.fields("case", "fold")):
@@ -168,7 +173,7 @@ def read_case_folds(path: Path) -> dict[str, int]:
             problems.append(f"{table.where(row)}: case is empty: fill it in")
         elif not (fold.isascii() and fold.isdecimal() and len(fold) < len(str(_MOST_FOLDS))):
             problems.append(f"{table.where(row)}: fold is {shown(fold)}: it must be a whole number of at least 0")
-        elif folds.setdefault(name := name_in_table(mask_stem(case)), int(fold)) != int(fold):
+        elif folds.setdefault(name := find(case) or case, int(fold)) != int(fold):
             problems.append(
                 f"{table.where(row)}: puts {shown(name)} into fold {fold}, an earlier line into {folds[name]}: keep one"
             )
@@ -196,13 +201,13 @@ def with_patients(cases: Sequence[Case], path: Path) -> tuple[list[Case], list[s
         InputError: the file is missing or not such a table, or a case is not in it: two namings of the patients would
             mix, and their number be wrong.
     """
-    patients = read_patient_file(path)
+    patients, beyond = read_patient_file(path, [case.name for case in cases])
     lacking = [case.name for case in cases if case.name not in patients]
     if lacking:
         raise InputError(
             f"{path}: gives no patient to {listed(lacking, 10)}: add {'it' if len(lacking) == 1 else 'them'}"
         )
-    return [replace(case, patient=patients[case.name]) for case in cases], _beyond(patients, cases, path)
+    return [replace(case, patient=patients[case.name]) for case in cases], _beyond([*patients, *beyond], cases, path)
 
 
 def mixed_patients(root: Path, cases: Sequence[Case]) -> list[str]:
@@ -216,7 +221,7 @@ def mixed_patients(root: Path, cases: Sequence[Case]) -> list[str]:
     folders = {folder for case in cases for folder in case.grid_file.resolve().parents if folder.is_relative_to(top)}
     notes = []
     for path in sorted(folder / "patients.csv" for folder in folders):
-        given = read_patient_file(path) if path.is_file() else {}
+        given = read_patient_file(path, [case.name for case in cases])[0] if path.is_file() else {}
         if not any(given.get(case.name) == case.patient for case in cases if case.patient):
             continue  # it speaks for others
         kept = {case.name: case.patient for case in cases if case.name not in given and case.patient}
@@ -238,7 +243,7 @@ def scored_against_themselves(cases: Sequence[Case], predictions: Path) -> list[
     return [f"{predictions}: holds the references of {listed(own)}: they are compared with themselves"] if own else []
 
 
-def _beyond(given: Mapping[str, object], cases: Sequence[Case], path: Path) -> list[str]:
+def _beyond(given: Iterable[str], cases: Sequence[Case], path: Path) -> list[str]:
     names = {case.name for case in cases}
     others = [name for name in sorted(given, key=natural_key) if name not in names]
     if not others:

@@ -1,10 +1,10 @@
 """Predictions as files, in a folder or a zip: which file is whose, and would each be accepted?
 
-A prediction is named ``SMIR.<free name>.<id of the case's CT_MTT>.nii``, ``case_<k>.nii`` or like the reference, and
-ends in ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``. In a folder the masks lie side by side or in a folder per case; in
-a zip they may lie in any folders. A mask with a name of its own belongs to the case that its folder is named after.
-What else lies there, such as the files that nnU-Net writes beside its masks, is told and left aside. Problems are
-collected, never raised one by one.
+A prediction is named like its case (``case_<k>.nii``), ``SMIR.<free name>.<id of the case's CT_MTT>.nii``, or like a
+reference or image whose name no other case's has; it ends in ``.nii``, ``.nii.gz``, ``.mha`` or ``.nrrd``. In a folder
+the masks lie side by side or in a folder per case; in a zip they may lie in any folders. A folder that is named like a
+case says whose masks with other names are. What else lies there, such as the files that nnU-Net writes beside its
+masks, is told and left aside. Problems are collected, never raised one by one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from pathlib import Path
 
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.names import (
+    bare_stem,
     is_mask_file,
     mask_stem,
     natural_key,
     number_of_folder,
+    of_one_case,
+    prediction_file,
     submitted_file,
     submitted_id,
 )
@@ -233,15 +236,17 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
         files: the predictions.
         cases: the cases that are scored.
     """
-    names, ids, foreign = _owners(cases)
+    own, aliases = _names(cases)
+    ids, foreign = _ids(cases)
     found: dict[str, list[Path]] = {}
     matches = Matches()
     for path in files:
         stem = mask_stem(path.name)
         image_id = submitted_id(stem)
-        case = names.get(stem) or (ids.get(image_id) if image_id else None)
+        case = own.get(bare_stem(path.name)) or own.get(stem) or (ids.get(image_id) if image_id else None)
         if case is None and image_id is None and number_of_folder(stem) is None:
-            case = names.get(mask_stem(path.parent.name))  # case_1/mask.nii.gz
+            case = own.get(path.parent.name) or own.get(mask_stem(path.parent.name))  # case_1/mask.nii.gz
+        case = case or aliases.get(stem)
         if case:
             found.setdefault(case, []).append(path)
         elif image_id in foreign:
@@ -250,10 +255,7 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
                 f"{path}: carries the id of the {kind} of {owner}: name it {submitted_file('<name>', right)}"
             )
         else:
-            matches.problems.append(
-                f"{path}: belongs to no case of the cohort: remove it, or name it case_<k>.nii.gz or "
-                "SMIR.<name>.<id of the case's MTT>.nii"
-            )
+            matches.problems.append(f"{path}: belongs to no case of the cohort: remove it, or {_remedy(cases)}")
     for case, paths in found.items():
         if len(paths) > 1:
             # whole paths where names alone would not tell them apart
@@ -266,23 +268,39 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
     return matches
 
 
-def _owners(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str, int]]]:
-    """Accepted names -> case; accepted ids -> case; ids of other images -> (case, kind, the id that is right)."""
-    names: dict[str, str] = {}
+def _names(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str]]:
+    """The case of each name of its own, and of each other name that is accepted; none that several cases have."""
+    exact = {case.name: case.name for case in cases}
+    own = of_one_case((mask_stem(case.name), case.name) for case in cases) | exact
+    aliases = of_one_case(
+        (mask_stem(name), case.name)
+        for case in cases
+        for name in (*([case.reference.name] if case.reference else []), *case.other_names)
+    )
+    return own, aliases
+
+
+def _ids(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, tuple[str, str, int]]]:
+    """Accepted ids -> case; ids of other images -> (case, kind, the id that is right)."""
     ids: dict[str, str] = {}
     foreign: dict[str, tuple[str, str, int]] = {}
     for case in cases:
-        names[mask_stem(case.name)] = case.name
-        if case.reference:
-            names[mask_stem(case.reference.name)] = case.name
-        names |= {mask_stem(name): case.name for name in case.other_names}
         right = case.ids.get(case.grid)
         for kind, number in case.ids.items():
             if kind == case.grid:
                 ids[str(number)] = case.name
             elif right is not None:
                 foreign[str(number)] = (case.name, kind, right)
-    return names, ids, foreign
+    return ids, foreign
+
+
+def _remedy(cases: Sequence[Case]) -> str:
+    """How a mask is to be named."""
+    if not cases:
+        return "give a cohort with cases"
+    first = cases[0]
+    remedy = f"name it like its case, such as {prediction_file(first.name)}"
+    return f"{remedy} or SMIR.<name>.<id of the case's {first.grid}>.nii" if first.grid in first.ids else remedy
 
 
 def check_predictions(

@@ -68,6 +68,7 @@ class Cohort:
         cases: its cases.
         problems: what is wrong with the tree (empty for a cohort from `read_cohort`).
         background: the kind of image that pictures show below the outlines.
+        strangers: what ``patients.csv`` names beside these cases.
     """
 
     root: Path
@@ -77,6 +78,7 @@ class Cohort:
     cases: tuple[Case, ...]
     problems: tuple[Problem, ...] = field(default=())
     background: str = ""
+    strangers: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 from leaderboard.cohort.case import Case, ImageKind, Partition
 from leaderboard.cohort.formats.interface import Cohort
 from leaderboard.cohort.formats.subjects import Subject, cohort_of
+from leaderboard.cohort.formats.tables import refuse_large
 from leaderboard.cohort.kinds import kind_named
 from leaderboard.cohort.names import natural_key
 from leaderboard.errors import InputError
@@ -77,9 +78,11 @@ def _described(path: Path) -> tuple[tuple[ImageKind, ...], str]:
     """The kinds of image and the file ending that a ``dataset.json`` tells.
 
     Raises:
-        InputError: it cannot be read, names no channels, or its labels are others than background and one lesion.
+        InputError: it cannot be read or is too large, names no channels, or has other labels than background and one
+            lesion.
     """
     try:
+        refuse_large(path)
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         raise InputError(f"{path}: is no JSON file: write it again") from None

@@ -87,7 +87,9 @@ class SmirFormat:
     def scan(self, root: Path, partition: Partition) -> Cohort:
         """See `Format`."""
         folder_of_all = self.find(root)[partition]
-        patient_of = patients.read_patients(_patient_folders(root, folder_of_all))
+        folders = _case_folders(folder_of_all)
+        names = [case_name(number) for number, _ in folders]
+        patient_of, beyond = patients.read_patients(_patient_folders(root, folder_of_all), names)
         problems = [
             Problem(
                 None,
@@ -97,7 +99,7 @@ class SmirFormat:
         ]
         cases: list[Case] = []
         seen: dict[int, Path] = {}
-        for (number, _), folder in sorted(_case_folders(folder_of_all).items()):
+        for (number, _), folder in sorted(folders.items()):
             if number in seen:
                 problems.append(
                     Problem(case_name(number), f"{folder}: same case number as {seen[number].name}: keep one of them")
@@ -107,7 +109,7 @@ class SmirFormat:
             case, faults = self._scan_case(folder, number, partition, patient_of)
             cases.append(case)
             problems += [Problem(case.name, fault) for fault in faults]
-        return Cohort(root, self, partition, self.images, tuple(cases), tuple(problems), self.background)
+        return Cohort(root, self, partition, self.images, tuple(cases), tuple(problems), self.background, tuple(beyond))
 
     def submitted_file(self, case: Case, free_name: str) -> str:
         """``SMIR.<free name>.<id of the image that the grid is of>.nii``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +65,15 @@ def subject_folders(folder: Path, pattern: str) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
-def case_number(name: str) -> int:
-    """A number for a case of that name: the one in it, if there is one alone, else a checksum of the name."""
-    numbers = re.findall(r"\d+", name)
-    return int(numbers[0]) if len(numbers) == 1 and len(numbers[0]) < 10 else zlib.crc32(name.encode())
+def case_numbers(names: Sequence[str]) -> dict[str, int]:
+    """A number for each name of a cohort: the one in it, if it has one alone that no other has, else a checksum."""
+    numbers = {name: re.findall(r"\d+", name) for name in names}
+    single = {name: int(found[0]) for name, found in numbers.items() if len(found) == 1 and len(found[0]) < 10}
+    count = Counter(single.values())
+    return {
+        name: single[name] if name in single and count[single[name]] == 1 else zlib.crc32(name.encode())
+        for name in names
+    }
 
 
 def cohort_of(
@@ -93,7 +99,8 @@ def cohort_of(
         background: see `Cohort`.
         remedy: what to do where an image is missing.
     """
-    patient_of = patients.read_patients([root])
+    patient_of, beyond = patients.read_patients([root], [subject.name for subject in subjects])
+    numbers = case_numbers([subject.name for subject in subjects])
     cases: list[Case] = []
     problems: list[Problem] = []
     for subject in subjects:
@@ -113,7 +120,7 @@ def cohort_of(
         cases.append(
             Case(
                 subject.name,
-                case_number(subject.name),
+                numbers[subject.name],
                 partition,
                 patient_of.get(subject.name, subject.name),
                 paths,
@@ -123,4 +130,4 @@ def cohort_of(
                 centre=subject.centre,
             )
         )
-    return Cohort(root, form, partition, images, tuple(cases), tuple(problems), background)
+    return Cohort(root, form, partition, images, tuple(cases), tuple(problems), background, tuple(beyond))

@@ -293,6 +293,27 @@ def test_an_image_on_a_grid_of_its_own_is_a_problem_elsewhere(tmp_path):
     assert problem == f"{adc}: has the shape 9 x 12 x 6 where its case has 10 x 12 x 6: replace the file"
 
 
+def test_an_image_in_another_order_of_axes_is_no_problem(tmp_path):
+    root = trees.isles2022(tmp_path)
+    trees.turn(read_cohort(root).cases[0].images["ADC"], "PSL")
+    assert check_cohort(root).problems == ()
+
+
+def test_the_image_that_lies_elsewhere_is_named_and_not_the_others(tmp_path):
+    root = trees.isles2022(tmp_path)
+    dwi = read_cohort(root).cases[0].images["DWI"]
+    trees.write(dwi, trees.brain(1), trees.affine(origin=(20.0, -15.0, 7.0)))
+    (problem,) = check_cohort(root).problems
+    assert problem.startswith(f"{dwi}: lies elsewhere (")
+    assert "first voxel at 20, -15, 7 mm" in problem
+
+
+def test_rows_of_patients_csv_that_name_no_case_are_told(tmp_path):
+    root = trees.nnunet(tmp_path)
+    (root / "patients.csv").write_text("case,patient\na_1,anna\na_3,anna\n")
+    assert check_cohort(root).notes == (f"{root}: patients.csv names a_3, which is no case: correct it",)
+
+
 def test_a_part_of_a_release_is_told_by_number_and_is_no_problem(tmp_path):
     report = check_cohort(trees.isles2022(tmp_path))
     assert f"{tmp_path}: holds 2 of the 250 training cases of ISLES 2022" in report.notes

@@ -139,6 +139,25 @@ def test_images_of_any_format_lie_on_the_references_grid_in_the_files_own_order_
     )
 
 
+def test_all_files_of_a_case_share_shape_and_affine_and_are_finite_whatever_the_release_holds(tmp_path: Path) -> None:
+    cohort = read_cohort(trees.isles2024(tmp_path / "cohort"))
+    case = cohort.cases[0]
+    tmax = trees.brain(1)
+    tmax[1, 1, 1] = np.nan
+    trees.turn(trees.write(case.images["Tmax"], tmax), "PSL")
+    assert case.reference is not None
+    trees.turn(case.reference, "ARI")
+    folds = tmp_path / "folds.csv"
+    write_fold_file(folds, make_folds(measure_cohort(cohort), 2, 0))
+    export_nnunet(cohort, read_fold_file(folds), tmp_path / "out")
+    files = [nib.load(path) for path in (tmp_path / "out").rglob(f"{case.name}*.nii.gz")]
+    assert len(files) == len(cohort.images) + 1
+    for file in files:
+        assert file.shape == trees.SHAPE
+        assert np.allclose(file.affine, trees.affine(), atol=1e-5)
+        assert np.isfinite(file.get_fdata()).all()
+
+
 def test_images_are_exported_as_our_methods_see_them(tmp_path: Path) -> None:
     root = trees.isles2022(tmp_path / "cohort")
     case = read_cohort(root).cases[0]

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from benchmark.pipeline.cache import CachedCase, _is_sound, build_cache, open_entry
+from benchmark.pipeline.cache import CachedCase, _is_sound, build_cache, case_digest, open_entry
 from benchmark.pipeline.midline import estimate_midline
 from leaderboard.cohort.formats import Cohort, read_cohort
+from leaderboard.cohort.kinds import adc_factor
 from leaderboard.errors import InputError
 
 
@@ -55,6 +56,22 @@ def change_image(isles_tree: Any, path: Path, change: Callable[[np.ndarray], np.
     """Write an image anew with other voxels or another spacing."""
     image = nib.load(path)
     isles_tree.image(path, change(np.array(np.asanyarray(image.dataobj))), spacing or image.header.get_zooms())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tissue": False}, {"window": (0.0, 3.0)}, {"own_grid": True}, {"repaired": (0.0, 9.0)}, {"to_unit": adc_factor}
+    ],
+)  # fmt: skip
+def test_a_change_of_how_a_format_has_an_image_read_makes_another_key(cohort: Cohort, change: dict[str, Any]) -> None:
+    changed = [*cohort.images[:-1], replace(cohort.images[-1], **change)]
+    assert case_digest(cohort.cases[0], changed) != case_digest(cohort.cases[0], cohort.images)
+
+
+def test_another_image_that_gives_the_grid_makes_another_key(cohort: Cohort) -> None:
+    other = replace(cohort.cases[0], grid="CT")
+    assert case_digest(other, cohort.images) != case_digest(cohort.cases[0], cohort.images)
 
 
 def with_nan(data: np.ndarray) -> np.ndarray:

@@ -104,6 +104,25 @@ def test_an_image_that_may_not_lie_elsewhere_is_refused(tmp_path):
         preprocessed(root, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("codes", ORDERS[::3])
+@pytest.mark.parametrize(("name", "kind"), [("isles2022", "ADC"), ("isles2024", "Tmax"), ("nnunet", "ADC")])
+def test_one_channel_in_another_order_of_axes_gives_the_same_arrays(tmp_path, name, kind, codes):
+    _, plain = preprocessed(getattr(trees, name)(tmp_path / "plain"), tmp_path / "cache")
+    root = getattr(trees, name)(tmp_path / "turned")
+    trees.turn(read_cohort(root).cases[0].images[kind], codes)
+    _, turned = preprocessed(root, tmp_path / "cache")
+    assert (turned.image == plain.image).all()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("isles2022", "ADC"), ("isles2024", "Tmax"), ("nnunet", "ADC")])
+def test_a_channel_that_lies_40_mm_off_is_refused_with_both_grids(tmp_path, name, kind):
+    root = getattr(trees, name)(tmp_path / "cohort")
+    trees.write(read_cohort(root).cases[0].images[kind], trees.brain(1), trees.affine(origin=(20.0, -15.0, 7.0)))
+    fault = r"lies elsewhere \(.*first voxel at 20, -15, 7 mm\) than .*first voxel at -20, -15, 7 mm\): resample"
+    with pytest.raises(InputError, match=fault):
+        preprocessed(root, tmp_path / "cache")
+
+
 def test_values_that_a_release_is_known_to_hold_are_repaired(tmp_path):
     root = trees.isles2024(tmp_path / "cohort")
     case = read_cohort(root).cases[0]

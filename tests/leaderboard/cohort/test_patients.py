@@ -129,7 +129,7 @@ def test_a_name_that_is_not_allowed_is_told_with_file_line_and_kind(tmp_path):
     path = tmp_path / "patients.csv"
     path.write_text("case,patient\n1,a\n2,=cmd\n@3,b\n")
     with pytest.raises(InputError) as caught:
-        read_patients([tmp_path])
+        read_patients([tmp_path], [])
     assert [problem.partition(" begins ")[0] for problem in caught.value.problems] == [
         f"{path}:3: the patient '=cmd'", f"{path}:4: the case '@3'"
     ]  # fmt: skip

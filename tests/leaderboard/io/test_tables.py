@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from leaderboard.errors import InputError
-from leaderboard.io.tables import name_fault, read_table
+from leaderboard.io.tables import inert, name_fault, read_table
 
 
 def read(tmp_path, content, *needed, **options):
@@ -51,6 +51,29 @@ def test_columns_at_the_end_without_name_and_content_are_left_out(tmp_path):
 def test_comments_are_left_out_where_they_are_allowed(tmp_path):
     table = read(tmp_path, "# made by hand\ncase,fold\n#a,1\nb,2\n", comments=True)
     assert (table.rows, table.lines) == ([["b", "2"]], [4])
+
+
+def test_a_number_sign_within_quotation_marks_is_no_comment(tmp_path):
+    table = read(tmp_path, '# made by hand\ncase,note\na,"x\n# y"\n# z\nb,#\n', comments=True)
+    assert (table.rows, table.lines) == ([["a", "x\n# y"], ["b", "#"]], [3, 6])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_told_with_and_without_a_byte_order_mark(tmp_path, encoding):
+    (problem,) = refusal(tmp_path, "case,fold\na,1\n".encode(encoding))
+    assert "but in UTF-16: save it as CSV in UTF-8" in problem
+
+
+@pytest.mark.parametrize("formula", ["=HYPERLINK(0)", " +1+1", "@SUM(1)", "-a", "a;=1", "=1;=2"])
+def test_a_formula_is_written_so_that_no_spreadsheet_executes_it(formula):
+    assert name_fault(formula)
+    assert name_fault(inert(formula).strip()) is None
+    assert inert(formula).replace("'", "") == formula
+
+
+@pytest.mark.parametrize("cell", ["", "a", "-1.5", "+2", "1e-3", "-inf", "a-b", "case_1"])
+def test_numbers_and_other_cells_are_written_as_they_are(cell):
+    assert inert(cell) == cell
 
 
 @pytest.mark.parametrize(

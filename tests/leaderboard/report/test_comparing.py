@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -115,6 +116,18 @@ def test_every_difference_goes_to_csv_and_json(results, capsys, tmp_path):
     with files[0].open(newline="") as file:
         assert list(csv.DictReader(file)) == expected
     assert json.loads(files[1].read_text()) == expected
+
+
+@pytest.mark.parametrize("command", ["verify", "diff"])
+def test_no_cell_of_a_stranger_is_a_formula_in_what_is_written(results, capsys, tmp_path, command):
+    shutil.copytree(results / "one", results / "three")
+    replace(results / "one" / "leaderboard.csv", "1,a,3,0,0.533333", "1,a,3,0,=HYPERLINK(0)")
+    folders = [results] if command == "verify" else [results / "one", results / "three"]
+    run(capsys, command, *folders, "--csv", tmp_path / "d.csv")
+    with (tmp_path / "d.csv").open(newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert "'=HYPERLINK(0)" in cells
+    assert not [cell for cell in cells if cell.startswith("=")]
 
 
 def test_a_table_of_many_differences_is_told_in_part_and_written_whole(results, capsys, tmp_path):

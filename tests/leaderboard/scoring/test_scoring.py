@@ -187,6 +187,17 @@ def test_what_was_refused_is_read_again(tmp_path, cases, isles_tree):
     assert list(score_cases(cases[:3], folder, "me", journal=tmp_path / "j")["status"]) == ["ok"] * 3
 
 
+def test_a_result_of_files_that_could_not_be_digested_is_not_kept(tmp_path, cases, monkeypatch):
+    folder = predict(tmp_path / "p", cases[:2])
+
+    def unreadable(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("leaderboard.scoring.one_case._file_digest", unreadable)
+    assert list(score_cases(cases[:2], folder, "me", jobs=1, journal=tmp_path / "j")["status"]) == ["ok"] * 2
+    assert (tmp_path / "j").read_text() == ""
+
+
 def test_metaimages_and_nrrds_are_predictions_and_references(tmp_path, cases):
     expected = score_cases(cases[:3], predict(tmp_path / "p", cases[:3], lambda mask: np.roll(mask, 1, axis=1)), "me")
     for kind, source in (("references", [case.reference for case in cases[:3]]), ("masks", tmp_path / "p")):
@@ -376,10 +387,16 @@ def test_a_folder_without_anything_is_refused(tmp_path):
         find_references(tmp_path, tmp_path)
 
 
+def test_folds_of_names_with_leading_zeros_are_found(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("case,fold\ncase_001,1\n3,0\n")
+    assert read_case_folds(path, ["case_001", "003"]) == {"case_001": 1, "003": 0}
+
+
 def test_folds_are_read_by_case_name_or_number(tmp_path):
     path = tmp_path / "folds.csv"
     path.write_text("# seed 0\ncase,patient,fold\ncase_1,1,0\n2,1,0\ncase_03,2,1\n")
-    assert read_case_folds(path) == {"case_1": 0, "case_2": 0, "case_3": 1}
+    assert read_case_folds(path, ["case_1", "case_2", "case_3"]) == {"case_1": 0, "case_2": 0, "case_3": 1}
 
 
 @pytest.mark.parametrize(
@@ -399,7 +416,7 @@ def test_a_fold_that_makes_no_sense_is_told_by_its_line(tmp_path, lines, said):
     path = tmp_path / "folds.csv"
     path.write_text(f"# seed 0\ncase,fold\n{lines}\n2,0\n")
     with pytest.raises(InputError) as caught:
-        read_case_folds(path)
+        read_case_folds(path, ["case_1", "case_2"])
     (problem,) = caught.value.problems
     assert problem.startswith(f"{path}{said}")
 
@@ -417,6 +434,6 @@ def test_a_folds_file_that_is_none_is_refused(tmp_path, content, said):
     path = tmp_path / "folds.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=said):
-        read_case_folds(path)
+        read_case_folds(path, ["case_1", "case_2"])
     with pytest.raises(InputError, match="does not exist"):
-        read_case_folds(tmp_path / "nothing.csv")
+        read_case_folds(tmp_path / "nothing.csv", [])

@@ -86,6 +86,43 @@ def test_a_doubled_case_has_no_prediction_and_a_problem(cases):
     assert found.doubled == {"case_1": [Path("SMIR.x.201.nii"), Path("case_1.nii")]}
 
 
+def folder_cases():
+    """Cases whose references and images have one name, in folders per case."""
+    return [
+        Case(name, place, "training", None, {}, Path(name) / "mask.nii.gz", other_names=("dwi",))
+        for place, name in enumerate(["anna", "bert"])
+    ]
+
+
+@pytest.mark.parametrize("file", ["mask.nii.gz", "dwi.nii.gz"])
+def test_a_name_that_several_cases_have_means_none_of_them(file):
+    found = match(folder_cases(), file)
+    assert not found.files
+    assert found.problems == [
+        f"{file}: belongs to no case of the cohort: remove it, or name it like its case, such as anna.nii.gz"
+    ]
+
+
+def test_a_folder_named_like_a_case_decides_before_the_name_of_another_cases_file():
+    assert match(folder_cases(), "anna/mask.nii.gz").files == {"anna": Path("anna/mask.nii.gz")}
+    bert = Case("bert", 2, "training", None, {}, Path("lesion.nii.gz"))
+    found = match([folder_cases()[0], bert], "anna/lesion.nii.gz", "bert/lesion.nii.gz")
+    assert found.files == {"anna": Path("anna/lesion.nii.gz"), "bert": Path("bert/lesion.nii.gz")}
+
+
+def test_names_that_differ_by_zeros_alone_are_told_apart():
+    cases = [Case(name, 1, "training", None, {}, None) for name in ("case_1", "case_01")]
+    assert match(cases, "case_01.nii", "case_1.nii").files == {
+        "case_1": Path("case_1.nii"),
+        "case_01": Path("case_01.nii"),
+    }
+
+
+def test_an_id_is_advised_where_cases_have_ids(cases):
+    (problem,) = match(cases, "mask.nii").problems
+    assert problem.endswith("such as case_1.nii.gz or SMIR.<name>.<id of the case's CT_MTT>.nii")
+
+
 def test_stem_drops_the_ending_and_leading_zeros():
     assert [mask_stem(name) for name in ("case_007.nii.gz", "a.b.nii", "case_0.nii")] == ["case_7", "a.b", "case_0"]
 

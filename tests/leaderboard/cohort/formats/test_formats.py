@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -67,6 +68,35 @@ def test_patients_csv_says_whose_a_case_is(tmp_path, isles_tree, name):
         assert read_cohort(root).cases[0].patient == "anna b"
 
 
+@pytest.mark.parametrize("name", ["nnunet", "manifest"])
+@pytest.mark.parametrize(("case", "written"), [("case_001", "case_001"), ("003", "003"), ("003", "3")])
+def test_patients_csv_is_heeded_for_names_with_leading_zeros(tmp_path, name, case, written):
+    root = WRITERS[name](tmp_path, names=(case, "other_2"))
+    if name == "manifest":
+        text = (root / "cohort.csv").read_text()
+        (root / "cohort.csv").write_text(text.replace("p-", "").replace(f"{case},{case},", f"{case},,"))
+    (root / "patients.csv").write_text(f"case,patient\n{written},anna\n")
+    assert read_cohort(root).cases[0].patient == "anna"
+
+
+def test_an_exact_name_comes_before_one_that_is_alike(tmp_path):
+    root = trees.nnunet(tmp_path, names=("1", "01"))
+    (root / "patients.csv").write_text("case,patient\n01,anna\n1,bert\n")
+    assert {case.name: case.patient for case in read_cohort(root).cases} == {"01": "anna", "1": "bert"}
+
+
+def test_rows_of_patients_csv_that_name_no_case_are_known(tmp_path):
+    root = trees.nnunet(tmp_path, names=("a_1", "a_2"))
+    (root / "patients.csv").write_text("case,patient\na_1,anna\na_3,anna\n")
+    assert read_cohort(root).strangers == ("a_3",)
+
+
+def test_cases_with_the_same_number_in_their_names_have_numbers_of_their_own(tmp_path):
+    cases = read_cohort(trees.nnunet(tmp_path, names=("anna_1", "bert_1", "carl_2"))).cases
+    assert len({case.number for case in cases}) == 3
+    assert cases[2].number == 2
+
+
 # ISLES 2022
 
 
@@ -104,6 +134,38 @@ def test_a_damaged_workbook_is_refused_by_name(tmp_path):
     (root / "center_ids.xlsx").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"center_ids.xlsx: cannot be read as a workbook"):
         read_cohort(root)
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_refused_unread(tmp_path):
+    root = trees.isles2022(tmp_path / "cohort")
+    with zipfile.ZipFile(root / "center_ids.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", bytes(17 << 20))
+    with pytest.raises(InputError, match=r"center_ids.xlsx: unpacks to more than 16 MiB"):
+        read_cohort(root)
+
+
+@pytest.mark.parametrize("place", [(10_001, 1), (1, 201)])
+def test_a_workbook_of_too_many_rows_or_columns_is_refused(tmp_path, place):
+    import openpyxl
+
+    root = trees.isles2022(tmp_path / "cohort")
+    book = openpyxl.Workbook()
+    book.active.cell(*place, "x")
+    book.save(root / "center_ids.xlsx")
+    with pytest.raises(InputError, match=r"center_ids.xlsx: has more than 10000 rows or 200 columns"):
+        read_cohort(root)
+
+
+def test_a_sheet_that_claims_millions_of_rows_is_read_no_further_than_the_limit(tmp_path):
+    import openpyxl
+
+    root = trees.isles2022(tmp_path / "cohort")
+    book = openpyxl.Workbook()
+    for row in (["Case", "Center ID"], ["sub-strokecase0001", 1]):
+        book.active.append(row)
+    book.active.cell(1_048_576, 16_384, "x")
+    book.save(root / "center_ids.xlsx")
+    assert [case.centre for case in read_cohort(root).cases] == ["1", None]
 
 
 def test_isles2022_without_references_is_for_testing(tmp_path):
@@ -186,6 +248,13 @@ def test_a_dataset_json_that_cannot_be_used_is_refused(tmp_path, change, fault):
     path = root / "dataset.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError, match=rf"dataset.json: .*{fault}"):
+        read_cohort(root)
+
+
+def test_a_dataset_json_of_no_sensible_length_is_refused_unread(tmp_path):
+    root = trees.nnunet(tmp_path)
+    (root / "dataset.json").write_bytes(b" " * (17 << 20))
+    with pytest.raises(InputError, match=r"dataset.json: is larger than the 16 MiB that are read"):
         read_cohort(root)
 
 
