@@ -80,7 +80,7 @@ WORK = [
     ),
     (main, ["cost", "--config", "twin", "--methods", "plain_unet"], "benchmark.commands.cost._one_case"),
     (main, ["sanity", "plain_unet", "--steps", "0"], "benchmark.commands.sanity.fit"),
-    (main, ["export-nnunet", "TREE", "out", "--folds", "folds.csv"], "benchmark.cohort.folds.read_fold_file"),
+    (main, ["export-nnunet", "TREE", "out", "--folds", "folds.csv"], "leaderboard.cohort.formats.read_cohort"),
     (main, ["cancel", "--config", "suite.yaml"], "benchmark.commands.cancel.open_suite"),
     (main, ["fit", "--config", "methods/toy.yaml", "--data.cohort=TREE"], "benchmark.pipeline.datamodule.read_cohort"),
     (
