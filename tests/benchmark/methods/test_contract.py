@@ -59,7 +59,7 @@ FAULTS = {
                             ":10: Mine.ablations: 'a/../../x' is part"),
     "ablations of one word": ('view = "slices"', 'ablations = "plain"',
                               ":10: Mine.ablations: is 'plain': give a tuple"),
-    "exit at import": ("from torch import nn\n", "from torch import nn\nraise SystemExit(0)\n", ":3: SystemExit: 0"),
+    "exit at import": ("from torch import nn\n", "from torch import nn\nraise SystemExit(0)\n", ":3: ends the process (sys.exit)"),
     "exit in the constructor": ("self.width = width", "raise SystemExit(0)",
                                 ":15, in __init__: ends the process (sys.exit): raise an exception"),
     "missing import": ("from torch import nn\n", "from torch import nn\nimport monay\n", ":3: ModuleNotFoundError: No"),
