@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -120,7 +121,11 @@ def test_with_a_methods_folder_deleted_the_rest_works(tmp_path: Path) -> None:
         "try: find_method('strokenet', find_config('isles2018'))\n"
         "except InputError as error: print(json.dumps([benchmark.__file__, str(error)]))\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     where, message = json.loads(result.stdout)
     assert where.startswith(str(tmp_path))
     assert "unknown method" in message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +146,15 @@ def test_a_definition_has_a_file_and_a_line_or_a_name(write: Write) -> None:
     assert definition_of(users.A().f) == "users_definition.py:3"
     assert definition_of(len) == "len"
     assert definition_of(SimpleNamespace()) == "SimpleNamespace"
+
+
+def test_an_exit_through_the_hook_that_wandb_puts_in_the_place_of_sys_exit_is_told_too(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wandb.sdk.lib.exit_hooks import ExitHooks
+
+    for name in ("exit", "excepthook"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))  # put back afterwards
+    ExitHooks().hook()
+    with pytest.raises(InputError, match=r"users_hooked\.py:4, in call: ends the process"), exits_told():
+        write("users_hooked", "import sys\n\ndef call():\n    sys.exit(0)\n").call()
