@@ -7,12 +7,11 @@ and everything from the case's NIfTI files to the written mask. Weights are rand
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,13 +21,13 @@ import pandas as pd
 import yaml
 
 from benchmark.commands.cost_table import RUNS, Cost
+from benchmark.commands.in_turn import in_turn
 from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
 from benchmark.suite.config import lacking, method_config, unshown
 from benchmark.suite.config_files import merge
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
-from leaderboard.parallel import uninterrupted
 
 
 def measure_costs(
@@ -96,7 +95,7 @@ def measure_costs(
             }
             (scratch / "config.yaml").write_text(yaml.safe_dump(config))
         tell(f"measuring {len(configs)} methods, {RUNS + 1} times each")
-        with contextlib.closing(_measured(scratches)) as measured:
+        with contextlib.closing(in_turn(_measure, scratches)) as measured:
             for done, (name, outcome) in enumerate(measured, start=1):
                 if isinstance(outcome, Cost):
                     rows.append(asdict(outcome))
@@ -116,34 +115,6 @@ def _one_case(folder: Path, size: int) -> Path:
 
     write_twin(folder, cases=1, size=size, seed=0, jobs=1)
     return folder
-
-
-def _measured(scratches: Mapping[str, Path]) -> Generator[tuple[str, Cost | str], None, None]:
-    """Yields each method with its cost or its error.
-
-    One process imports once and measures them in turn; if it dies, a new one goes on with the next method.
-    """
-    context = multiprocessing.get_context("spawn")
-    waiting = dict(scratches)
-    while waiting:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_measure, args=(dict(waiting), sender), daemon=True)
-        with uninterrupted():  # Ctrl-C is for this process, which then ends the other one
-            process.start()
-        sender.close()
-        try:
-            for method in list(waiting):
-                del waiting[method]
-                try:
-                    yield method, receiver.recv()
-                except EOFError:
-                    process.join()
-                    yield method, f"its process ended with {process.exitcode}"
-                    break
-        finally:
-            process.kill()  # before the pipe is closed, in which it would complain; it has nothing to tidy
-            process.join()
-            receiver.close()
 
 
 def _measure(scratches: Mapping[str, Path], sender: Connection) -> None:

@@ -6,14 +6,15 @@ steps. Small suites are not timed: their jobs tell their pace within seconds.
 
 from __future__ import annotations
 
+import contextlib
 import math
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmark.commands.in_turn import in_turn
 from benchmark.rundir.names import CONFIG
 from benchmark.suite.config import is_rule
 from benchmark.suite.overview import rough_duration
@@ -51,24 +52,15 @@ def forecast(runs: Mapping[str, Path], progress: Callable[[int, int], None] | No
         runs: run directory of a job by method, with its config.
         progress: called with (done, all).
     """
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_time_all, args=(dict(runs), sender), daemon=True)
-    process.start()
-    sender.close()
     found = {}
-    try:
-        for done, method in enumerate(runs, start=1):
-            if (seconds := receiver.recv()) is not None:
+    with contextlib.closing(in_turn(_time_all, runs)) as timed:
+        for done, (method, seconds) in enumerate(timed, start=1):
+            if isinstance(seconds, str):  # the process was killed: too little memory
+                break
+            if seconds is not None:
                 found[method] = float(seconds)
             if progress:
                 progress(done, len(runs))
-    except EOFError:  # it was killed: too little memory
-        pass
-    finally:
-        receiver.close()
-        process.terminate()
-        process.join()
     return found
 
 

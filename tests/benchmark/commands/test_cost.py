@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from benchmark.cli import main
-from benchmark.commands.cost import _measured
+from benchmark.commands.cost import _measure
+from benchmark.commands.in_turn import in_turn
 from benchmark.machine.precision import multiplies_bf16
 
 
@@ -99,7 +100,7 @@ class Bad(Method):
 def test_an_end_in_the_middle_leaves_neither_a_process_nor_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    measured = _measured({str(number): tmp_path / "no_config" for number in range(2000)})
+    measured = in_turn(_measure, {str(number): tmp_path / "no_config" for number in range(2000)})
     next(measured)  # the other process goes on, and sends one fault after the other
     measured.close()
     assert not multiprocessing.active_children()
