@@ -12,13 +12,19 @@ where it lies beside the cases.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from leaderboard.cohort.case import Case, Partition
 from leaderboard.cohort.formats.interface import Cohort
-from leaderboard.cohort.formats.subjects import Subject, cohort_of, ending_in, nifti_files, subject_folders
+from leaderboard.cohort.formats.subjects import (
+    NO_LESION,
+    NamedFormat,
+    Subject,
+    cohort_of,
+    ending_in,
+    nifti_files,
+    subject_folders,
+)
 from leaderboard.cohort.formats.tables import find_table, read_rows
 from leaderboard.cohort.kinds import kind_named
 
@@ -29,15 +35,8 @@ _BASES = (".", "ISLES-2022", "rawdata", "ISLES-2022/rawdata")
 LESION_FREE = frozenset({"sub-strokecase0150", "sub-strokecase0151", "sub-strokecase0170"})
 
 
-@dataclass(frozen=True)
-class Isles2022:
+class Isles2022(NamedFormat):
     """See `Format`."""
-
-    name: str = "isles2022"
-    title: str = "ISLES 2022"
-    tree: str = "sub-strokecase<NNNN>/ses-0001 beside derivatives"
-    lesion_in_every_case: bool = False
-    released: Mapping[Partition, int] = field(default_factory=lambda: {"training": 250})
 
     def find(self, root: Path) -> dict[Partition, Path]:
         """See `Format`; cases without any reference are a testing partition."""
@@ -63,12 +62,14 @@ class Isles2022:
         """Named like the case's DWI image, as the challenge's own references are."""
         return case.images["DWI"].name
 
-    def known_faults(self, case: Case) -> Sequence[str]:
-        """Empty references are right."""
-        return ("its reference is empty in the release: no lesion was found",) if case.name in LESION_FREE else ()
 
-
-FORMAT = Isles2022()
+FORMAT = Isles2022(
+    name="isles2022",
+    title="ISLES 2022",
+    tree="sub-strokecase<NNNN>/ses-0001 beside derivatives",
+    released={"training": 250},
+    known=dict.fromkeys(LESION_FREE, NO_LESION),
+)
 
 
 def _base(root: Path) -> Path | None:

@@ -12,13 +12,18 @@ versions and workbooks in later ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaderboard.cohort.case import Case, Partition
+from leaderboard.cohort.case import Partition
 from leaderboard.cohort.formats.interface import Cohort
-from leaderboard.cohort.formats.subjects import Subject, cohort_of, ending_in, nifti_files, subject_folders
+from leaderboard.cohort.formats.subjects import (
+    NamedFormat,
+    Subject,
+    cohort_of,
+    ending_in,
+    nifti_files,
+    subject_folders,
+)
 from leaderboard.cohort.formats.tables import find_table, read_rows
 from leaderboard.cohort.kinds import kind_named
 
@@ -41,15 +46,8 @@ _KNOWN = {
 }
 
 
-@dataclass(frozen=True)
-class Isles2024:
+class Isles2024(NamedFormat):
     """See `Format`."""
-
-    name: str = "isles2024"
-    title: str = "ISLES 2024"
-    tree: str = "raw_data/sub-stroke<NNNN>/ses-01 beside derivatives"
-    lesion_in_every_case: bool = False
-    released: Mapping[Partition, int] = field(default_factory=lambda: {"training": 149})
 
     def find(self, root: Path) -> dict[Partition, Path]:
         """See `Format`; cases without any reference are a testing partition."""
@@ -75,16 +73,14 @@ class Isles2024:
             subjects.append(Subject(folder.name, folder, images, references, _centre(base, folder.name)))
         return cohort_of(self, root, partition, subjects, _IMAGES, grid="NCCT", background="Tmax")
 
-    def submitted_file(self, case: Case, free_name: str) -> str:
-        """Named like the case; the platform renames what a container writes."""
-        return f"{case.name}.nii.gz"
 
-    def known_faults(self, case: Case) -> Sequence[str]:
-        """See `Format`."""
-        return (_KNOWN[case.name],) if case.name in _KNOWN else ()
-
-
-FORMAT = Isles2024()
+FORMAT = Isles2024(
+    name="isles2024",
+    title="ISLES 2024",
+    tree="raw_data/sub-stroke<NNNN>/ses-01 beside derivatives",
+    released={"training": 149},
+    known=_KNOWN,
+)
 
 
 def _centre(base: Path, subject: str) -> str | None:

@@ -7,13 +7,19 @@ and masks are stored in six types, with values that round to 0 and 1. The site i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from leaderboard.cohort.case import Case, Partition
+from leaderboard.cohort.case import Partition
 from leaderboard.cohort.formats.interface import Cohort
-from leaderboard.cohort.formats.subjects import Subject, cohort_of, ending_in, nifti_files, subject_folders
+from leaderboard.cohort.formats.subjects import (
+    NO_LESION,
+    NamedFormat,
+    Subject,
+    cohort_of,
+    ending_in,
+    nifti_files,
+    subject_folders,
+)
 from leaderboard.cohort.kinds import kind_named
 from leaderboard.cohort.names import natural_key
 
@@ -24,15 +30,8 @@ _IMAGES = (kind_named("T1w"),)
 LESION_FREE = frozenset({"sub-r041s108", "sub-r053s016", "sub-r065s002", "sub-soop0910", "sub-soop0961"})
 
 
-@dataclass(frozen=True)
-class Isles2026:
+class Isles2026(NamedFormat):
     """See `Format`."""
-
-    name: str = "isles2026"
-    title: str = "ISLES 2026"
-    tree: str = "<SITE>/sub-<id>/ses-1/anat"
-    lesion_in_every_case: bool = False
-    released: Mapping[Partition, int] = field(default_factory=lambda: {"training": 1453})
 
     def find(self, root: Path) -> dict[Partition, Path]:
         """See `Format`; cases without any reference are a testing partition."""
@@ -51,16 +50,14 @@ class Isles2026:
             subjects.append(Subject(folder.name, folder, images, ending_in(files, _MASK), folder.parent.name))
         return cohort_of(self, root, partition, subjects, _IMAGES, grid="T1w", background="T1w")
 
-    def submitted_file(self, case: Case, free_name: str) -> str:
-        """Named like the case; the platform renames what a container writes."""
-        return f"{case.name}.nii.gz"
 
-    def known_faults(self, case: Case) -> Sequence[str]:
-        """Empty references are right."""
-        return ("its reference is empty in the release: no lesion was found",) if case.name in LESION_FREE else ()
-
-
-FORMAT = Isles2026()
+FORMAT = Isles2026(
+    name="isles2026",
+    title="ISLES 2026",
+    tree="<SITE>/sub-<id>/ses-1/anat",
+    released={"training": 1453},
+    known=dict.fromkeys(LESION_FREE, NO_LESION),
+)
 
 
 def _subjects(base: Path) -> list[Path]:

@@ -9,13 +9,17 @@ says what the image shows; of others it is assumed that they are 0 outside the b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from leaderboard.cohort.case import PARTITIONS, Case, Partition, Problem
+from leaderboard.cohort.case import PARTITIONS, Partition, Problem
 from leaderboard.cohort.formats.interface import Cohort
-from leaderboard.cohort.formats.subjects import Subject, cohort_of
+from leaderboard.cohort.formats.subjects import (
+    NamedFormat,
+    Subject,
+    cohort_of,
+)
 from leaderboard.cohort.formats.tables import read_rows
 from leaderboard.cohort.kinds import kind_named
 from leaderboard.cohort.names import natural_key
@@ -25,15 +29,8 @@ FILE = "cohort.csv"
 _KNOWN = ("case", "patient", "centre", "reference")
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedFormat):
     """See `Format`."""
-
-    name: str = "manifest"
-    title: str = "a cohort of your own"
-    tree: str = FILE
-    lesion_in_every_case: bool = False
-    released: Mapping[Partition, int] = field(default_factory=dict)
 
     def find(self, root: Path) -> dict[Partition, Path]:
         """See `Format`; cases with a reference are for training, the others for testing.
@@ -81,16 +78,12 @@ class Manifest:
         cases = tuple(replace(case, patient=patient_of.get(case.name, case.patient)) for case in cohort.cases)
         return replace(cohort, cases=cases, problems=(*cohort.problems, *problems))
 
-    def submitted_file(self, case: Case, free_name: str) -> str:
-        """Named like the case."""
-        return f"{case.name}.nii.gz"
 
-    def known_faults(self, case: Case) -> Sequence[str]:
-        """There is no release."""
-        return ()
-
-
-FORMAT = Manifest()
+FORMAT = Manifest(
+    name="manifest",
+    title="a cohort of your own",
+    tree=FILE,
+)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

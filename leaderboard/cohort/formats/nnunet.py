@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from leaderboard.cohort.case import Case, ImageKind, Partition
+from leaderboard.cohort.case import ImageKind, Partition
 from leaderboard.cohort.formats.interface import Cohort
-from leaderboard.cohort.formats.subjects import Subject, cohort_of
+from leaderboard.cohort.formats.subjects import (
+    NamedFormat,
+    Subject,
+    cohort_of,
+)
 from leaderboard.cohort.formats.tables import refuse_large
 from leaderboard.cohort.kinds import kind_named
 from leaderboard.cohort.names import natural_key
@@ -25,15 +27,8 @@ from leaderboard.errors import InputError
 _FOLDERS: dict[Partition, tuple[str, str]] = {"training": ("imagesTr", "labelsTr"), "testing": ("imagesTs", "labelsTs")}
 
 
-@dataclass(frozen=True)
-class NnUNet:
+class NnUNet(NamedFormat):
     """See `Format`."""
-
-    name: str = "nnunet"
-    title: str = "an nnU-Net dataset"
-    tree: str = "dataset.json with imagesTr and labelsTr"
-    lesion_in_every_case: bool = False
-    released: Mapping[Partition, int] = field(default_factory=dict)
 
     def find(self, root: Path) -> dict[Partition, Path]:
         """See `Format`."""
@@ -62,16 +57,12 @@ class NnUNet:
         grid = channels[0].name
         return cohort_of(self, root, partition, subjects, channels, grid=grid, background=grid, remedy="add it")
 
-    def submitted_file(self, case: Case, free_name: str) -> str:
-        """Named like the label would be."""
-        return f"{case.name}.nii.gz"
 
-    def known_faults(self, case: Case) -> Sequence[str]:
-        """There is no release."""
-        return ()
-
-
-FORMAT = NnUNet()
+FORMAT = NnUNet(
+    name="nnunet",
+    title="an nnU-Net dataset",
+    tree="dataset.json with imagesTr and labelsTr",
+)
 
 
 def _described(path: Path) -> tuple[tuple[ImageKind, ...], str]:

@@ -6,13 +6,37 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from leaderboard.cohort import patients
 from leaderboard.cohort.case import Case, ImageKind, Partition, Problem
 from leaderboard.cohort.formats.interface import Cohort, Format
 from leaderboard.cohort.names import mask_stem, natural_key
+
+
+@dataclass(frozen=True)
+class NamedFormat:
+    """What formats have in common whose predictions are named like their cases; see `Format`."""
+
+    name: str
+    title: str
+    tree: str
+    lesion_in_every_case: bool = False
+    released: Mapping[Partition, int] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)  #: what is known to be wrong with a case, by its name
+
+    def submitted_file(self, case: Case, free_name: str) -> str:
+        """Named like the case; platforms rename what a container writes."""
+        return f"{case.name}.nii.gz"
+
+    def known_faults(self, case: Case) -> Sequence[str]:
+        """See `Format`."""
+        return (self.known[case.name],) if case.name in self.known else ()
+
+
+#: Said of a reference that is empty and right.
+NO_LESION = "its reference is empty in the release: no lesion was found"
 
 
 @dataclass(frozen=True)
