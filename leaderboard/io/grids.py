@@ -35,7 +35,7 @@ class Grid:
     affine: np.ndarray | None = None  #: 4 x 4; None where the header tells none, see `affine_of`
 
     def __str__(self) -> str:
-        parts = [f"{_times(self.shape)} voxels of {_times(self.spacing_mm)} mm"]
+        parts = [f"{times(self.shape)} voxels of {times(self.spacing_mm)} mm"]
         if self.affine is not None:
             parts.append(f"axes {order_of(self.affine)}, first voxel at {_listed(self.affine[:3, 3].tolist())} mm")
         return ", ".join(parts)
@@ -57,7 +57,7 @@ def voxel_fault(spacing_mm: Sequence[float]) -> str | None:
     if low <= min(spacing_mm) and max(spacing_mm) <= high:
         return None
     return (
-        f"has voxels of {_times(spacing_mm)} mm where {low:g} to {high:g} mm are possible: correct the voxel size, "
+        f"has voxels of {times(spacing_mm)} mm where {low:g} to {high:g} mm are possible: correct the voxel size, "
         "or the unit of length (xyzt_units), in its header"
     )
 
@@ -173,7 +173,8 @@ def resampled(data: np.ndarray, affine: np.ndarray, shape: Sequence[int], onto: 
     return np.asarray(sitk.GetArrayFromImage(moved)).transpose()
 
 
-def _times(numbers: Sequence[float]) -> str:
+def times(numbers: Sequence[float]) -> str:
+    """Numbers along axes, for messages: ``0.9 x 0.9 x 6``."""
     return " x ".join(f"{number:.6g}" for number in numbers)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from leaderboard.errors import InputError
 from leaderboard.io import GridRule
-from leaderboard.io.grids import Grid, is_turned, read_grid, turn_between, turned, voxel_fault
+from leaderboard.io.grids import Grid, is_turned, read_grid, times, turn_between, turned, voxel_fault
 from leaderboard.io.images import read_volume
 
 #: Voxel sizes that differ by more than this are different grids.
@@ -35,12 +34,12 @@ class Mask:
     """A binary mask."""
 
     voxels: np.ndarray  #: boolean, shape (X, Y, Z); in the order of axes of the case where it was read for one
-    grid: Grid  #: as stored
-    was_turned: bool = False  #: its axes are stored in another order than the case's, or run the other way
+    grid: Grid  #: of these voxels
+    was_turned: bool = False  #: the file stores its axes in another order than the case's, or the other way round
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Size of a voxel along X, Y and Z as stored."""
+        """Size of a voxel along the axes of `voxels`."""
         return self.grid.spacing_mm
 
 
@@ -70,9 +69,9 @@ def read_mask(path: Path, case: Grid | None = None, rule: GridRule = "auto") -> 
     if problems:
         raise InputError(problems)
     voxels = voxels.reshape(grid.shape)
-    if turn is None or not is_turned(turn):
+    if case is None or turn is None or not is_turned(turn):
         return Mask(voxels, grid)
-    return Mask(turned(voxels, turn), grid, was_turned=True)
+    return Mask(turned(voxels, turn), _of_volume(case), was_turned=True)
 
 
 def fits(own: Grid, case: Grid, rule: GridRule = "auto") -> bool:
@@ -88,7 +87,7 @@ def _of_volume(grid: Grid) -> Grid:
 def _own_faults(grid: Grid) -> list[str]:
     """What is wrong with the grid of a reference."""
     if len(grid.shape) != 3:
-        return [f"has the shape {_times(grid.shape)} where a mask has three axes: write one 3-D volume"]
+        return [f"has the shape {times(grid.shape)} where a mask has three axes: write one 3-D volume"]
     return [fault] if (fault := voxel_fault(grid.spacing_mm)) else []
 
 
@@ -96,9 +95,7 @@ def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, l
     """How a mask is turned onto the grid of its case (None: as it is), and what is wrong with its grid."""
     case = Grid(case.shape[:3], case.spacing_mm, case.affine)
     if len(own.shape) != 3:
-        return None, [
-            f"has the shape {_times(own.shape)} where the case has {_times(case.shape)}: write one 3-D volume"
-        ]
+        return None, [f"has the shape {times(own.shape)} where the case has {times(case.shape)}: write one 3-D volume"]
     if rule == "index":
         return None, _shape_faults(own, case)
     if own.affine is not None and case.affine is not None:
@@ -113,7 +110,7 @@ def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, l
     faults = _shape_faults(own, case)
     if not np.allclose(own.spacing_mm, case.spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
         faults.append(
-            f"has the voxel size {_times(own.spacing_mm)} mm where the case has {_times(case.spacing_mm)} mm: "
+            f"has the voxel size {times(own.spacing_mm)} mm where the case has {times(case.spacing_mm)} mm: "
             f"{HEADER_REMEDY}{'' if faults else INDEX_REMEDY}"
         )
     return None, faults
@@ -133,7 +130,7 @@ def _shape_faults(own: Grid, case: Grid) -> list[str]:
     if own.shape == case.shape:
         return []
     return [
-        f"has the shape {_times(own.shape)} where the case has {_times(case.shape)}: resample the mask to the case's "
+        f"has the shape {times(own.shape)} where the case has {times(case.shape)}: resample the mask to the case's "
         "own grid"
     ]
 
@@ -161,7 +158,3 @@ def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
         remedy = "threshold the probabilities" if probable else "write 1 for lesion and 0 elsewhere"
         raise InputError(f"{path}: holds the values {shown}, a mask holds 0 and 1 alone: {remedy}")
     return np.asarray(lesion)
-
-
-def _times(numbers: Sequence[float]) -> str:
-    return " x ".join(f"{number:.6g}" for number in numbers)

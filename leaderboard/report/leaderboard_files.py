@@ -177,8 +177,13 @@ def write_leaderboard(
 def written_files(path: Path, *, latex: bool = False, by: str = "") -> list[Path]:
     """The files that `write_leaderboard` writes: the leaderboard.csv first."""
     endings = (".md", *([".tex"] if latex else []), ".json")
-    strata = path.with_name(f"{path.stem}_by_{by}.csv")
-    return [path, *map(path.with_suffix, endings), *([strata, strata.with_suffix(".md")] if by else [])]
+    return [path, *map(path.with_suffix, endings), *(_strata_files(path, by) if by else [])]
+
+
+def _strata_files(path: Path, by: str) -> tuple[Path, Path]:
+    """Where the tables within strata go, as CSV and as Markdown."""
+    table = path.with_name(f"{path.stem}_by_{by}.csv")
+    return table, table.with_suffix(".md")
 
 
 def leaderboard_texts(
@@ -207,8 +212,8 @@ def leaderboard_texts(
 
 
 def _strata_texts(path: Path, tables: Mapping[str, pd.DataFrame], by: str) -> dict[Path, str]:
-    path = path.with_name(f"{path.stem}_by_{by}.csv")
-    return {path: strata_csv(tables), path.with_suffix(".md"): strata_markdown(tables, by)}
+    table, text = _strata_files(path, by)
+    return {table: strata_csv(tables), text: strata_markdown(tables, by)}
 
 
 def _write_all(texts: Mapping[Path, str]) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of commands share: a project whose job is done."""
+"""What the tests of commands share."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ def finished(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         project = make_project(tmp_path_factory.mktemp("finished"), patch)
         assert run(tree, "--methods", "toy", "--folds", "0") == 0
     return project
+
+
+@pytest.fixture
+def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers on loopback are asked directly."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)

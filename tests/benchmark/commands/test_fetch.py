@@ -28,6 +28,8 @@ from leaderboard.cohort.formats import FORMATS, scan_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.archive import leads_out
 
+pytestmark = pytest.mark.usefixtures("without_proxy")
+
 TABLE = b"case,centre\nsub-strokecase0001,Munich\n"
 ZIP = "ISLES-2022.zip"
 
@@ -41,13 +43,6 @@ def zipped(folder: Path, *others: tuple[str, bytes]) -> bytes:
         for name, data in others:
             archive.writestr(name, data)
     return content.getvalue()
-
-
-@pytest.fixture(autouse=True)
-def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture

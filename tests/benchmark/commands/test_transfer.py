@@ -14,15 +14,10 @@ from benchmark.commands import transfer
 from benchmark.commands.transfer import RemoteFile, fetch_file, read_record
 from leaderboard.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("without_proxy")
+
 CONTENT = random.Random(0).randbytes(3_000_000)
 NAME = "release.zip"
-
-
-@pytest.fixture(autouse=True)
-def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture
