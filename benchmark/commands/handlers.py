@@ -195,12 +195,11 @@ def sanity_command(options: argparse.Namespace) -> int:
         raise InputError("--epochs and --minutes must be greater than 0")
     if options.steps == 1 or options.steps < 0:
         raise InputError("--steps must be 0, or 2 at least")
-    _require_sound(options.config, options.method, options.cohort, options.format)
+    named = _cohort_format(options)
     _compute_here("benchmark sanity")
     from benchmark.commands.progress import counted
     from benchmark.commands.sanity import Check, check_method
     from benchmark.commands.steadiness import check_steadiness, write_suite_twin
-    from benchmark.commands.suites import open_suite
     from benchmark.suite.config_files import merge
 
     console = _console()
@@ -209,19 +208,18 @@ def sanity_command(options: argparse.Namespace) -> int:
     def tell(checks: Sequence[Check]) -> None:
         nonlocal passed
         for check in checks:
-            console.print(f"{check.outcome}  {check.name}: {check.seen}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{check.outcome}  {check.name}: {check.seen}", highlight=False, soft_wrap=True)
             if check.advice:
-                console.print(f"        {check.advice}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"        {check.advice}", highlight=False, soft_wrap=True)
         passed = passed and all(check.passed for check in checks)
 
     cohort, settings = options.cohort, merge(*options.settings)
-    named = (options.format or open_suite(options.config).format) if cohort else None
     with counted("learning by heart", console, "epochs") as progress:
         checks = check_method(
             options.method,
             suite=options.config,
             cohort=cohort,
-            format_name=options.format,
+            format_name=named,
             settings=settings,
             epochs=options.epochs,
             minutes=options.minutes,
@@ -248,16 +246,19 @@ def sanity_command(options: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
-def _require_sound(suite: str, method: str, cohort: Path | None, format_name: str | None) -> None:
-    """Refuse an unknown suite, method or cohort."""
+def _cohort_format(options: argparse.Namespace) -> str | None:
+    """The format of the cohort that is given, if a name is; refuses an unknown suite, method or cohort."""
     from benchmark.commands.suites import open_suite
     from benchmark.suite.config import method_config
     from leaderboard.cohort.formats import find_format
 
-    read = open_suite(suite)
-    method_config(read, method, {})
-    if cohort is not None:
-        find_format(cohort, format_name or read.format)
+    read = open_suite(options.config)
+    method_config(read, options.method, {})
+    if options.cohort is None:
+        return None
+    named: str | None = options.format or read.format
+    find_format(options.cohort, named)
+    return named
 
 
 def cost_command(options: argparse.Namespace) -> int:

@@ -142,7 +142,7 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
 
         _say(f"W&B: logging the leaderboard ({os.environ.get('WANDB_MODE', 'offline')})", console)
         log_leaderboard(suite.name, folder, folder.parent)
-    console.print(f"Written to {folder} (index.html is the page)", soft_wrap=True, highlight=False, markup=False)
+    _say(f"Written to {folder} (index.html is the page)", console)
 
 
 def _say(line: str, console: Console, style: str | None = None) -> None:
