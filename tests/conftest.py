@@ -7,6 +7,7 @@ Use the fixture `isles_tree`: ``root = isles_tree()`` writes a sound ISLES 2018 
 from __future__ import annotations
 
 import gzip
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -101,6 +102,13 @@ class IslesTree:
         content = cls.content(data, spacing)
         path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
         return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """Ctrl-C is heard, also where a shell started the tests in the background, which ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
