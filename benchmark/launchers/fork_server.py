@@ -69,9 +69,8 @@ class ForkServer:
         """
         if not self._ready:
             self._ready = bool(self._answer())
-        request = {
-            "runs": [str(run) for run in runs], "environment": dict(environment), "log": str(log), "folder": os.getcwd()
-        }  # fmt: skip
+        request = {"runs": [str(run) for run in runs], "environment": dict(environment), "log": str(log)}
+        request |= {"folder": str(Path.cwd())}
         return ForkedProcess(self, int(self.ask(request)))
 
     def ask(self, request: object) -> Any:
