@@ -67,7 +67,7 @@ def report(plan: Plan, console: Console) -> None:
     for job in plan.todo:
         if job.run not in plan.queued and (who := owner(job.run)):
             _say(
-                f"{job.method} fold {job.fold}: still running from an earlier call ({who}): waiting for it",
+                f"{job.title}: still running from an earlier call ({who}): waiting for it",
                 console,
             )
 
@@ -109,7 +109,7 @@ def finish(plan: Plan, spent: Mapping[str, float], console: Console) -> int:
     asked = {job.method for job in plan.wanted}
     failed = [job for job in undone if job.method in asked]
     for job in failed:
-        _say(f"failed: {job.method} fold {job.fold}: {_reason(job, plan)}", console, style="red")
+        _say(f"failed: {job.title}: {_reason(job, plan)}", console, style="red")
     incomplete = {job.method for job in undone}
     complete = [job for job in plan.jobs if job.method not in incomplete]
     if complete:
