@@ -54,15 +54,7 @@ def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_i
 
     # One seed keeps the paths of a suite without seeds, and its folds are those of `seed`.
     write_suite(project, SEVERAL | {"seeds": [4]})
-    assert run(tree, *one_fold) == 1
-    said = capsys.readouterr().err
-    assert f"{suite / 'toy' / 'fold0'}: holds trainings from when the suite had several seeds (seed0, seed4)" in said
-    assert {seed: bytes_of(folder) for seed, folder in trainings.items()} == found
     assert run(tree, *one_fold, out="alone") == 0
     assert bytes_of(project / "alone" / "small" / "toy" / "fold0") == found[4]
     header = (project / "alone" / "small" / "leaderboard-fold0" / "cases.csv").read_text().splitlines()[0]
     assert "seed" not in header.split(",")
-    write_suite(project, SEVERAL)
-    assert run(tree, *one_fold, out="alone") == 1
-    assert "fold0: holds a training from when the suite had one seed, and is left as it is" in capsys.readouterr().err
-    assert [path.name for path in (project / "alone" / "small" / "toy").iterdir()] == ["fold0"]

@@ -6,6 +6,7 @@ import pytest
 from plans import suite_file
 
 from benchmark.suite.config import read_suite
+from benchmark.suite.config_files import shipped_configs
 from leaderboard.errors import InputError
 
 
@@ -77,3 +78,22 @@ def test_trainings_take_the_suites_seed_where_it_names_no_seeds(tmp_path: Path) 
     suites = [read_suite(suite_file(tmp_path, **settings)) for settings in given]
     assert [suite.training_seeds for suite in suites] == [(0,), (4,), (2,), (2, 1)]
     assert [suite.has_seeds for suite in suites] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["twin-seeds", "tuning"])
+def test_suites_of_several_seeds_hold_the_default_suites_recipes(name: str) -> None:
+    default, other = (read_suite(shipped_configs() / f"{suite}.yaml") for suite in ("twin", name))
+    assert other.has_seeds
+    assert (other.defaults, other.threads, other.folds_number) == (
+        default.defaults, default.threads, default.folds_number
+    )  # fmt: skip
+    assert set(other.methods) <= set(default.methods)
+    assert other.overrides == {method: default.overrides[method] for method in other.overrides}
+    assert set(other.methods) & set(default.overrides) <= set(other.overrides)
+
+
+def test_recipes_are_chosen_on_patients_of_no_suite_that_is_reported() -> None:
+    suites = [read_suite(path) for path in shipped_configs().glob("*.yaml")]
+    seeds = {suite.name: suite.twin.get("seed", 0) for suite in suites if suite.twin}
+    assert len(seeds) > 4
+    assert [name for name, seed in seeds.items() if seed == seeds["tuning"]] == ["tuning"]

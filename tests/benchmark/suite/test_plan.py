@@ -6,7 +6,7 @@ import pytest
 import yaml
 from plans import FOLDS, jobs_of, suite_file
 
-from benchmark.suite.config import read_suite
+from benchmark.suite.config import is_rule, method_config, read_suite
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import inputs_digest, plan_jobs
 from leaderboard.errors import InputError
@@ -83,7 +83,8 @@ def test_every_shipped_suite_can_be_planned(tmp_path: Path, name: str) -> None:
         cohort_digest="", folds_path=tmp_path, folds=FOLDS, root=tmp_path, cache=tmp_path,
         methods=suite.methods, chosen_folds=[0, 1], settings={},
     )  # fmt: skip
-    assert len(jobs) == 2 * len(suite.methods)
+    rules = sum(is_rule(method_config(suite, method, {})) for method in suite.methods)
+    assert len(jobs) == 2 * (rules + (len(suite.methods) - rules) * len(suite.training_seeds))
 
 
 def test_how_many_jobs_share_a_gpu_decides_no_result(tmp_path: Path) -> None:
