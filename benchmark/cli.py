@@ -84,7 +84,7 @@ def _parser() -> Parser:
         help="where jobs run (default: local, this machine); docs/slurm.md",
     )
     _add_settings(run, "change a setting of every job: --set trainer.max_epochs=1")
-    run.add_argument("--allow-leaky-folds", action="store_true", help="accept a fold file that splits a patient")
+    run.add_argument("--allow-leaky-folds", action="store_true", help="accept folds that split a patient")
     run.add_argument("--restart-changed", action="store_true", help="do jobs again whose inputs changed")
     run.set_defaults(command=handlers.run_command)
 

@@ -128,15 +128,15 @@ def _reason(job: Job, plan: Plan) -> str:
 
 def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console: Console) -> None:
     """Score, rank and print finished jobs; then tell W&B."""
-    from benchmark.suite.results import write_results
+    from benchmark.suite.results import leaky_note, write_results
     from leaderboard.report.terminal import print_leaderboard
 
     suite, folder = plan.suite, plan.leaderboard
     with counted("scoring", console, "masks", then="ranking, writing the page") as progress:
         table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent, suite.note)
     print_leaderboard(table, console)
-    if suite.note:
-        _say(suite.note, console, style=_NOTE)
+    for note in filter(None, (leaky_note(plan.folds), suite.note)):
+        _say(note, console, style=_NOTE)
     if suite.wandb and os.environ.get("WANDB_MODE") != "disabled":
         from benchmark.training.wandb_sink import log_leaderboard
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmark.cohort.fold_json import is_json, read_folds
 from benchmark.cohort.folds import (
     Folds,
+    case_folds,
     centre_folds,
     folds_bytes,
     folds_within,
@@ -55,7 +56,7 @@ class Request:
     folds: tuple[int, ...] | None = None  #: only these; None takes all
     seeds: tuple[int, ...] | None = None  #: only these of the suite's training seeds; None takes all
     settings: dict[str, Any] = field(default_factory=dict)  #: override all configs
-    allow_leaky_folds: bool = False  #: accept a fold file that splits patients
+    allow_leaky_folds: bool = False  #: accept folds that split patients
     restart_changed: bool = False  #: repeat jobs whose config, cohort or folds have changed
     launcher: str = "local"  #: where jobs run, one of `benchmark.launchers.LAUNCHERS`
 
@@ -99,8 +100,8 @@ def check_places(request: Request, suite: SuiteConfig) -> None:
         suite: read from its config.
 
     Raises:
-        InputError: there is no cohort, a method or a seed is unknown, ``--set`` has a wrong form, or a file is in
-            --out's place.
+        InputError: there is no cohort, a method or a seed is unknown, ``--set`` has a wrong form, a file is in --out's
+            place, or folds by case were not allowed.
     """
     if request.cohort is None and suite.twin is None:
         raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds the cases")
@@ -111,6 +112,11 @@ def check_places(request: Request, suite: SuiteConfig) -> None:
     require_folder(request.out / suite.name)
     if faults := command_line_faults(request.settings):
         raise InputError(f"--set {fault}" for fault in faults)
+    if suite.folds_by == "case" and not request.allow_leaky_folds:
+        raise InputError(
+            f"{suite.path}: folds.by is case, which has cases of one patient in training and in validation: remove it, "
+            "or pass --allow-leaky-folds to show what that does to scores"
+        )
     _chosen_seeds(suite, request.seeds)
     for method in request.methods or suite.methods:
         method_config(suite, method, request.settings)
@@ -290,8 +296,9 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
         content = folds_bytes(folds) if is_json(source) else source.read_bytes()
     else:
         measured = measure_cohort(cohort)
+        make = case_folds if suite.folds_by == "case" else make_folds
         by_centre = suite.folds_by == "centre"
-        folds = centre_folds(measured) if by_centre else make_folds(measured, suite.folds_number, suite.seed)
+        folds = centre_folds(measured) if by_centre else make(measured, suite.folds_number, suite.seed)
         content = folds_bytes(folds)
         if path.exists():
             known = read_fold_file(path, allow_leaky=leaky)
@@ -320,7 +327,7 @@ def _named_fold_file(suite: SuiteConfig) -> Path | None:
 def _possible_folds(suite: SuiteConfig, leaky: bool) -> list[int] | None:
     """The folds that there may be, whatever the cohort; None where the cohort decides."""
     if (source := _named_fold_file(suite)) is None:
-        return None if suite.folds_by else list(range(suite.folds_number))
+        return None if suite.folds_by == "centre" else list(range(suite.folds_number))
     if is_json(source):
         return None
     return sorted(set(read_fold_file(source, allow_leaky=leaky).fold_of.values()))

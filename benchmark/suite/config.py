@@ -52,7 +52,8 @@ class SuiteConfig:
         format: of the cohort that is given, one of `FORMATS`; None recognises it.
         folds_file: fold file, relative to the config's folder; None where folds are made.
         folds_number: how many folds are made.
-        folds_by: ``centre`` makes each centre a fold; None makes `folds_number` of them.
+        folds_by: ``centre`` makes each centre a fold; ``case`` deals cases whoever their patients are, which leaks;
+            None deals patients.
         methods: their names, in order.
         defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
         overrides: further config by method.
@@ -135,10 +136,13 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
     if isinstance(twin, dict) and "format" in twin:
         faults += _format_faults(twin["format"])
-    if len(sections["folds"]) > 1 or not set(sections["folds"]) <= {"file", "number", "by"}:
-        faults.append("folds takes one of file, number and by: correct it")
-    if sections["folds"].get("by", "centre") != "centre":
-        faults.append("folds.by must be centre: correct it")
+    by = sections["folds"].get("by")
+    if not set(sections["folds"]) <= {"file", "number", "by"} or (
+        len(sections["folds"]) > 1 and (by != "case" or "file" in sections["folds"])
+    ):
+        faults.append("folds takes one of file, number and by (number beside by: case too): correct it")
+    if by not in (None, "centre", "case"):
+        faults.append("folds.by must be centre, or case: correct it")
     layers = {"defaults": sections["defaults"]}
     layers |= {f"overrides.{method}": settings for method, settings in sections["overrides"].items()}
     for name_of, settings in layers.items():

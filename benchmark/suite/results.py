@@ -46,14 +46,14 @@ def write_results(
         suite: its name.
         progress: called with (scored, all).
         spent: seconds of the suite by activity besides its jobs, for the page.
-        note: text for the top of the page, besides that about a twin.
+        note: text for the top of the page, besides those about a twin and about folds that leak.
 
     Returns:
         The leaderboard.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    banner = mark_tables(cohort, folder, note)
+    banner = mark_tables(cohort, folder, " ".join(filter(None, (leaky_note(folds), note))))
     synthetic = banner.startswith(SYNTHETIC)
     frames = []
     predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
@@ -100,6 +100,16 @@ def mark_tables(cohort: Cohort, folder: Path, note: str = "") -> str:
     if banner:
         write_text(folder / BANNER, banner + "\n")
     return banner
+
+
+def leaky_note(folds: Folds) -> str:
+    """What must be said of results on folds that split patients; nothing of others."""
+    if not (split := len(folds.split_patients)):
+        return ""
+    return (
+        f"LEAKY FOLDS: {split} of {len(set(folds.patient_of.values()))} patients have cases in training and in "
+        "validation. The scores are not those of new patients."
+    )
 
 
 #: The rows that any training must beat, of which a cohort's images allow one or none: on perfusion maps a threshold

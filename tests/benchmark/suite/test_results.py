@@ -7,6 +7,7 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
+from benchmark.cohort.folds import Folds
 from benchmark.rundir.digests import write_provenance
 from benchmark.suite import results
 from benchmark.suite.plan import Job
@@ -17,6 +18,7 @@ from benchmark.suite.results import (
     cost_section,
     costs,
     facts,
+    leaky_note,
     mark_tables,
     notes,
     seed_note,
@@ -96,7 +98,7 @@ def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
     if twin:
         (tmp_path / "twin.json").write_text("{}")
     cohort = cast(Cohort, SimpleNamespace(root=tmp_path / "TRAINING", cases=()))
-    job, folds = SimpleNamespace(fold=0, seed=None), SimpleNamespace(fold_of={})
+    job, folds = SimpleNamespace(fold=0, seed=None), SimpleNamespace(fold_of={}, split_patients={})
     with pytest.raises(Scored):
         results.write_results([job], cohort, folds, tmp_path / "out", "suite")  # type: ignore[list-item,arg-type]
     assert marked == [twin]
@@ -157,3 +159,12 @@ def test_costs_are_a_row_for_each_seed_in_the_table_and_one_for_a_method_on_the_
     alone = [job for job in jobs if job.method == "rule"]
     assert "seed" not in costs(alone, by_seed=True).columns
     assert seed_note(alone) == {}
+
+
+def test_folds_that_split_patients_are_said_to_leak_and_others_are_not() -> None:
+    patient_of = {"a": "p", "b": "p", "c": "q"}
+    assert leaky_note(Folds({"a": 0, "b": 1, "c": 1}, patient_of)) == (
+        "LEAKY FOLDS: 1 of 2 patients have cases in training and in validation. "
+        "The scores are not those of new patients."
+    )
+    assert leaky_note(Folds({"a": 0, "b": 0, "c": 1}, patient_of)) == ""
