@@ -76,6 +76,7 @@ def _parser() -> Parser:
     run.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
     run.add_argument("--methods", type=_names, help="only these methods: a,b")
     run.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
+    run.add_argument("--seeds", type=_numbers, help="only these of the suite's training seeds: 0,1")
     run.add_argument(
         "--launcher",
         choices=LAUNCHERS,
@@ -83,7 +84,7 @@ def _parser() -> Parser:
         help="where jobs run (default: local, this machine); docs/slurm.md",
     )
     _add_settings(run, "change a setting of every job: --set trainer.max_epochs=1")
-    run.add_argument("--allow-leaky-folds", action="store_true", help="accept a fold file that splits a patient")
+    run.add_argument("--allow-leaky-folds", action="store_true", help="accept folds that split a patient")
     run.add_argument("--restart-changed", action="store_true", help="do jobs again whose inputs changed")
     run.set_defaults(command=handlers.run_command)
 
@@ -92,6 +93,7 @@ def _parser() -> Parser:
     cancel.add_argument("--out", type=Path, default=Path("runs"), help="folder above the suite's (default: runs)")
     cancel.add_argument("--methods", type=_names, help="only these methods: a,b")
     cancel.add_argument("--folds", type=_numbers, help="only these folds: 0,1")
+    cancel.add_argument("--seeds", type=_numbers, help="only these training seeds: 0,1")
     cancel.set_defaults(command=handlers.cancel_command)
 
     twin = commands.add_parser("twin", help="write a synthetic cohort in the tree of ISLES 2018, 2022 or 2024")
@@ -126,7 +128,7 @@ def _parser() -> Parser:
 
     predict = commands.add_parser("predict-cohort", help="predictions for new cases, named for submission")
     predict.add_argument(
-        "--run", type=Path, required=True, help="run directory of a finished job: .../<method>/fold<k>"
+        "--run", type=Path, required=True, help="run directory of a finished job: .../<method>/fold<k>[/seed<s>]"
     )
     predict.add_argument("--cohort", type=Path, required=True, help="folder of the cases")
     _add_format(predict)
@@ -138,7 +140,10 @@ def _parser() -> Parser:
 
     verify = commands.add_parser("verify", help="does a finished job give the same bytes again?")
     verify.add_argument(
-        "run", type=Path, metavar="RUN", help="(or --run RUN) run directory of a finished job: .../<method>/fold<k>"
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="(or --run RUN) run directory of a finished job: .../<method>/fold<k>[/seed<s>]",
     )
     verify.first = ("--run",)
     verify.add_argument("--retrain", action="store_true", help="train again too, instead of predicting alone")
@@ -238,7 +243,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of fold numbers: give some, as in 0,1") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers: give some, as in 0,1") from None
 
 
 def _setting(text: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@
     python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark"
 
 Replaces what stands between the markers at the end of ``benchmark/methods/<folder>/README.md`` and draws
-``docs/methods/<method>.png``: loss and held-out Dice by epoch, one line a fold. Methods of one folder share its README.
+``docs/methods/<method>.png``: loss and held-out Dice by epoch, one line a training. Methods of one folder share its
+README.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import row_name
+from benchmark.rundir.names import METRICS, method_folder, row_name, runs_of_method
 from benchmark.suite.config_files import find_method, read_yaml
 from benchmark.suite.results import bar_of
 from leaderboard.io.images import write_text
@@ -40,11 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--command", required=True, help="command that made the suite's run")
     options = parser.parse_args(argv)
     costs = pd.read_csv(options.costs).set_index("method")
-    spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").set_index("method")
+    spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").groupby("method", sort=False).max()  # over seeds
     table = pd.read_csv(options.suite / "leaderboard" / "leaderboard.csv").set_index("method")
     folders: dict[Path, list[str]] = defaultdict(list)
     for method in spent.index:
-        config = read_yaml(options.suite / method / "fold0" / "config.yaml")
+        config = read_yaml(runs_of_method(options.suite / method)[0] / "config.yaml")
         folders[ROOT / Path(*config["model"]["class_path"].split(".")[:-1])].append(method)
     for folder, methods in folders.items():
         parts = [text_of(method, options.suite, costs, spent, table, options.command) for method in methods]
@@ -65,7 +66,9 @@ def text_of(
             f"{cost['gmac']:.0f} GMAC, {cost['network_seconds']:.2f} s for the network, {cost['case_seconds']:.2f} s "
             f"from the case's files to its mask, {cost['peak_memory_mb']} MB at most.\n"
         )
-    ablations = [row_name(method, ablation) for ablation in read_provenance(suite / method / "fold0")["ablations"]]
+    ablations = [
+        row_name(method, ablation) for ablation in read_provenance(runs_of_method(suite / method)[0])["ablations"]
+    ]
     cohort = "a synthetic cohort, no ISLES result" if (suite / "leaderboard" / MANIFEST).exists() else "not a twin"
     lines.append(f"**Result of {method}** (`{command}`; {cohort}):\n")
     lines += ["| row | rank | Dice | precision | recall | AVD [mL] |", "|---|---:|---:|---:|---:|---:|"]
@@ -80,14 +83,16 @@ def text_of(
         lines.append(f"\n{recipe_of(method, suite)} {compared(method, table)}".rstrip())
         lines.append(f"\nA training needed {spent['peak_memory_mb'].loc[method]} MB at most.")
         picture = ROOT / "docs" / "methods" / f"{method}.png"
-        draw(sorted((suite / method).glob("fold*/metrics.csv")), picture)
+        draw(runs_of_method(suite / method), picture)
         lines.append(f"\n![Loss and held-out Dice by epoch](../../../docs/methods/{picture.name})")
     return "\n".join(lines)
 
 
 def recipe_of(method: str, suite: Path) -> str:
     """What the run changed in the method's own config, in words."""
-    ran, own = (read_yaml(path) for path in (suite / method / "fold0" / "config.yaml", find_method(method, suite)))
+    ran, own = (
+        read_yaml(path) for path in (runs_of_method(suite / method)[0] / "config.yaml", find_method(method, suite))
+    )
     changes = [
         f"{name} {value} in place of {own['model']['init_args'].get(name, 'the default')}"
         for name, value in ran["model"].get("init_args", {}).items()
@@ -108,15 +113,15 @@ def compared(method: str, table: pd.DataFrame) -> str:
     return f"Its mean Dice is {abs(difference):.2f} {'above' if difference > 0 else 'BELOW'} that of `{bar}`."
 
 
-def draw(files: Sequence[Path], picture: Path) -> None:
-    """Loss and held-out Dice by epoch, one line a fold."""
+def draw(runs: Sequence[Path], picture: Path) -> None:
+    """Loss and held-out Dice by epoch, one line a training."""
     figure, axes = plt.subplots(1, 2, sharex=True, figsize=(8, 2.8), layout="constrained")
-    for file in files:
-        metrics = pd.read_csv(file)
+    for run in runs:
+        metrics = pd.read_csv(run / METRICS)
         metrics = metrics.reindex(columns=["epoch", "train/loss", "val/dice"])  # a short training validates never
         dice = metrics.dropna(subset=["val/dice"])
-        axes[0].plot(metrics["epoch"], metrics["train/loss"], label=file.parent.name)
-        axes[1].plot(dice["epoch"], dice["val/dice"], marker="o", label=file.parent.name)
+        axes[0].plot(metrics["epoch"], metrics["train/loss"], label=run.relative_to(method_folder(run)).as_posix())
+        axes[1].plot(dice["epoch"], dice["val/dice"], marker="o", label=run.relative_to(method_folder(run)).as_posix())
     for axis, label in zip(axes, ("training loss", "Dice of held-out cases"), strict=True):
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

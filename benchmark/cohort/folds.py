@@ -151,6 +151,22 @@ def centre_folds(cases: Iterable[FoldCase]) -> Folds:
     return folds
 
 
+def case_folds(cases: Iterable[FoldCase], folds: int, seed: int) -> Folds:
+    """Assign cases to folds as if each were of a patient of its own, which leaks where a patient has several.
+
+    Args:
+        cases: in any order.
+        folds: how many, at least 2.
+        seed: shuffles cases of like size.
+
+    Raises:
+        InputError: fewer than two folds, fewer cases than folds, or a case twice.
+    """
+    items = list(cases)
+    dealt = make_folds([item._replace(patient=item.case) for item in items], folds, seed)
+    return replace(dealt, patient_of={item.case: item.patient for item in items})
+
+
 def _folds_of(items: Iterable[FoldCase], fold_of: Mapping[str, int]) -> Folds:
     """The folds of measured cases."""
     items = list(items)

@@ -19,7 +19,8 @@ def require_finished(run: Path, hint: str = "") -> None:
         InputError: it lacks the files that a finished job has.
     """
     if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
-        raise InputError(f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): give .../<method>/fold<k>{hint}")
+        place = "give .../<method>/fold<k>, or .../<method>/fold<k>/seed<s>"
+        raise InputError(f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): {place}{hint}")
 
 
 def require_file_name(name: str | None) -> None:

@@ -67,6 +67,7 @@ def run_command(options: argparse.Namespace) -> int:
         out=options.out,
         methods=options.methods,
         folds=options.folds,
+        seeds=options.seeds,
         settings=merge(*options.settings),
         allow_leaky_folds=options.allow_leaky_folds,
         restart_changed=options.restart_changed,
@@ -79,7 +80,7 @@ def cancel_command(options: argparse.Namespace) -> int:
     """``benchmark cancel``."""
     from benchmark.commands.cancel import cancel
 
-    ended = cancel(options.config, options.out, options.methods, options.folds)
+    ended = cancel(options.config, options.out, options.methods, options.folds, options.seeds)
     for run in ended:
         print(f"ended: {run}")
     print(f"{len(ended)} jobs ended" if ended else "none of the suite's jobs is queued or runs elsewhere")

@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.cohort.folds import read_fold_file
 from benchmark.commands.first_checks import require_file_name, require_finished, require_free
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import CONFIG, LAST, row_folder, row_name
+from benchmark.rundir.names import CONFIG, LAST, method_folder, row_folder, row_name
 from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import damage_of
@@ -74,7 +74,7 @@ def predict_cohort(
         if not trust:
             config, settings = received_config(run, settings, Path(own))
         use_threads(settings)
-        method = (settings.get("suite") or {}).get("method", run.parent.name)
+        method = (settings.get("suite") or {}).get("method", method_folder(run).name)
         found, partitions = find_format(cohort, format_name)
         if found.name != (trained_on := provenance["cohort"]["format"]):
             raise InputError(

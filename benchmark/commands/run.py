@@ -67,7 +67,7 @@ def report(plan: Plan, console: Console) -> None:
     for job in plan.todo:
         if job.run not in plan.queued and (who := owner(job.run)):
             _say(
-                f"{job.method} fold {job.fold}: still running from an earlier call ({who}): waiting for it",
+                f"{job.title}: still running from an earlier call ({who}): waiting for it",
                 console,
             )
 
@@ -109,7 +109,7 @@ def finish(plan: Plan, spent: Mapping[str, float], console: Console) -> int:
     asked = {job.method for job in plan.wanted}
     failed = [job for job in undone if job.method in asked]
     for job in failed:
-        _say(f"failed: {job.method} fold {job.fold}: {_reason(job, plan)}", console, style="red")
+        _say(f"failed: {job.title}: {_reason(job, plan)}", console, style="red")
     incomplete = {job.method for job in undone}
     complete = [job for job in plan.jobs if job.method not in incomplete]
     if complete:
@@ -128,15 +128,15 @@ def _reason(job: Job, plan: Plan) -> str:
 
 def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console: Console) -> None:
     """Score, rank and print finished jobs; then tell W&B."""
-    from benchmark.suite.results import write_results
+    from benchmark.suite.results import leaky_note, write_results
     from leaderboard.report.terminal import print_leaderboard
 
     suite, folder = plan.suite, plan.leaderboard
     with counted("scoring", console, "masks", then="ranking, writing the page") as progress:
         table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent, suite.note)
     print_leaderboard(table, console)
-    if suite.note:
-        _say(suite.note, console, style=_NOTE)
+    for note in filter(None, (leaky_note(plan.folds), suite.note)):
+        _say(note, console, style=_NOTE)
     if suite.wandb and os.environ.get("WANDB_MODE") != "disabled":
         from benchmark.training.wandb_sink import log_leaderboard
 

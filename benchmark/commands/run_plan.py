@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmark.cohort.fold_json import is_json, read_folds
 from benchmark.cohort.folds import (
     Folds,
+    case_folds,
     centre_folds,
     folds_bytes,
     folds_within,
@@ -25,7 +26,7 @@ from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
 from benchmark.machine.precision import slow_precision
 from benchmark.rundir.digests import damaged_results
-from benchmark.rundir.names import FOLDS
+from benchmark.rundir.names import FOLDS, runs_of_method
 from benchmark.suite.config import (
     SuiteConfig,
     command_line_faults,
@@ -53,8 +54,9 @@ class Request:
     out: Path = Path("runs")  #: folder above the suite's
     methods: tuple[str, ...] | None = None  #: only these of the suite's methods (or others); None takes all
     folds: tuple[int, ...] | None = None  #: only these; None takes all
+    seeds: tuple[int, ...] | None = None  #: only these of the suite's training seeds; None takes all
     settings: dict[str, Any] = field(default_factory=dict)  #: override all configs
-    allow_leaky_folds: bool = False  #: accept a fold file that splits patients
+    allow_leaky_folds: bool = False  #: accept folds that split patients
     restart_changed: bool = False  #: repeat jobs whose config, cohort or folds have changed
     launcher: str = "local"  #: where jobs run, one of `benchmark.launchers.LAUNCHERS`
 
@@ -68,6 +70,7 @@ class Plan:
     cohort: Cohort  #: the cases
     folds: Folds  #: of the cases
     chosen: list[int]  #: the folds to run
+    chosen_seeds: list[int]  #: the training seeds to run
     jobs: list[Job]  #: all that may be on the leaderboard, including those of methods that were not asked for
     wanted: list[Job]  #: those that were asked for
     #: one line for methods with a requirement that is not installed, or without images that they need in the cohort
@@ -82,8 +85,10 @@ class Plan:
 
     @property
     def leaderboard(self) -> Path:
-        """Folder of the results; each selection of folds has its own."""
+        """Folder of the results; each selection of folds and seeds has its own."""
         part = "" if self.chosen == _chosen_folds(self.folds, None) else f"-fold{'-'.join(map(str, self.chosen))}"
+        if self.chosen_seeds != _chosen_seeds(self.suite, None):
+            part += f"-seed{'-'.join(map(str, self.chosen_seeds))}"
         return self.root / f"leaderboard{part}"
 
 
@@ -95,7 +100,8 @@ def check_places(request: Request, suite: SuiteConfig) -> None:
         suite: read from its config.
 
     Raises:
-        InputError: there is no cohort, a method is unknown, ``--set`` has a wrong form, or a file is in --out's place.
+        InputError: there is no cohort, a method or a seed is unknown, ``--set`` has a wrong form, a file is in --out's
+            place, or folds by case were not allowed.
     """
     if request.cohort is None and suite.twin is None:
         raise InputError(f"{suite.path}: needs a cohort: give --cohort DIR, the folder that holds the cases")
@@ -106,6 +112,12 @@ def check_places(request: Request, suite: SuiteConfig) -> None:
     require_folder(request.out / suite.name)
     if faults := command_line_faults(request.settings):
         raise InputError(f"--set {fault}" for fault in faults)
+    if suite.folds_by == "case" and not request.allow_leaky_folds:
+        raise InputError(
+            f"{suite.path}: folds.by is case, which has cases of one patient in training and in validation: remove it, "
+            "or pass --allow-leaky-folds to show what that does to scores"
+        )
+    _chosen_seeds(suite, request.seeds)
     for method in request.methods or suite.methods:
         method_config(suite, method, request.settings)
 
@@ -154,6 +166,7 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
         raise InputError(dict.fromkeys(left_out.values()))
     folds, fold_file = _folds(suite, cohort, root, request.allow_leaky_folds, console)
     chosen = _chosen_folds(folds, request.folds)
+    chosen_seeds = _chosen_seeds(suite, request.seeds)
     cache = request.out / "cache"
     jobs = plan_jobs(
         suite,
@@ -166,6 +179,7 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
         cache=cache.resolve(),
         methods=tuple(dict.fromkeys([*suite.methods, *asked])),
         chosen_folds=chosen,
+        chosen_seeds=chosen_seeds,
         settings=request.settings,
         allow_leaky_folds=request.allow_leaky_folds,
     )
@@ -175,7 +189,8 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
     damaged = {run: names for run in done if (names := damaged_results(run))}
     unusable = unusable_runs(wanted)
     return Plan(
-        suite, root, cohort, folds, chosen, jobs, wanted, list(dict.fromkeys(left_out.values())), damaged, launcher,
+        suite, root, cohort, folds, chosen, chosen_seeds, jobs, wanted, list(dict.fromkeys(left_out.values())), damaged,
+        launcher,
         queued=set(launcher.queued_elsewhere(job.run for job in wanted)),
         unusable=unusable,
         todo=[job for job in wanted if job.run not in unusable and not is_done(job)],
@@ -257,7 +272,7 @@ def _accept_precision(configs: Mapping[str, Mapping[str, Any]], settings: Mappin
         if (line := slow_precision(config)) and not is_rule(config):
             slow.setdefault(line, []).append(method)
     said = [f"{', '.join(methods)}: {line}" for line, methods in slow.items()]
-    begun = [method for method in configs if any(map(has_begun, (root / method).glob("fold*")))]
+    begun = [method for method in configs if any(map(has_begun, runs_of_method(root / method)))]
     if "precision" not in settings.get("trainer", {}) and any(set(methods) - set(begun) for methods in slow.values()):
         raise InputError(f"{line} (a precision named with --set is taken, this one too)" for line in said)
     return said
@@ -281,8 +296,9 @@ def _folds(suite: SuiteConfig, cohort: Cohort, root: Path, leaky: bool, console:
         content = folds_bytes(folds) if is_json(source) else source.read_bytes()
     else:
         measured = measure_cohort(cohort)
+        make = case_folds if suite.folds_by == "case" else make_folds
         by_centre = suite.folds_by == "centre"
-        folds = centre_folds(measured) if by_centre else make_folds(measured, suite.folds_number, suite.seed)
+        folds = centre_folds(measured) if by_centre else make(measured, suite.folds_number, suite.seed)
         content = folds_bytes(folds)
         if path.exists():
             known = read_fold_file(path, allow_leaky=leaky)
@@ -311,7 +327,7 @@ def _named_fold_file(suite: SuiteConfig) -> Path | None:
 def _possible_folds(suite: SuiteConfig, leaky: bool) -> list[int] | None:
     """The folds that there may be, whatever the cohort; None where the cohort decides."""
     if (source := _named_fold_file(suite)) is None:
-        return None if suite.folds_by else list(range(suite.folds_number))
+        return None if suite.folds_by == "centre" else list(range(suite.folds_number))
     if is_json(source):
         return None
     return sorted(set(read_fold_file(source, allow_leaky=leaky).fold_of.values()))
@@ -332,6 +348,17 @@ def _chosen_folds(folds: Folds, asked: Sequence[int] | None) -> list[int]:
     if len(filled) == 1:
         raise InputError(f"{folds.source}: all cases are in fold {filled[0]}, nothing is left to train on: add cases")
     return chosen
+
+
+def _chosen_seeds(suite: SuiteConfig, asked: Sequence[int] | None) -> list[int]:
+    """The training seeds to run, in the suite's order: those asked for, else all."""
+    known = suite.training_seeds
+    if unknown := [seed for seed in asked or () if seed not in known]:
+        raise InputError(
+            f"--seeds {','.join(map(str, unknown))}: {suite.path} does not train with it: choose among "
+            f"{', '.join(map(str, known))}, or add it to seeds there"
+        )
+    return [seed for seed in known if not asked or seed in asked]
 
 
 def _cohort_digest(cohort: Cohort, cache: Path, console: Console) -> str:

@@ -114,7 +114,7 @@ def check_method(
         cohort = cohort or _small_twin(scratch / "twin")
         cases = _two_cases(cohort, named)
         config["data"] = config.get("data", {}) | {"augmented": False, "cases": cases, "format": named}
-        trainer = fit(method, config, read.seed, cohort, scratch, watch, f"--trainer.max_epochs={epochs}")
+        trainer = fit(method, config, read.training_seeds[0], cohort, scratch, watch, f"--trainer.max_epochs={epochs}")
     return [*watch.checks, watch.by_heart(trainer)]
 
 
@@ -126,7 +126,7 @@ def fit(
     Args:
         method: its name, for what is said.
         config: its config in a suite; may change.
-        seed: the suite's.
+        seed: of the training.
         cohort: folder of the cohort.
         scratch: folder for the config and the preprocessed cases.
         watch: sees the training, and ends it.

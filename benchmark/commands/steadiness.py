@@ -67,7 +67,7 @@ def check_steadiness(
     config["data"] = config.get("data", {}) | {"format": format_name}
     watch = _Losses(steps, progress)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = fit(method, config, read.seed, cohort, Path(scratch), watch)
+        trainer = fit(method, config, read.training_seeds[0], cohort, Path(scratch), watch)
     return verdict(watch.losses, int(trainer.num_training_batches))
 
 

@@ -102,7 +102,7 @@ def draw(channels: int, *, seed: int, epoch: int, case: int, strength: float = 1
 
     Args:
         channels: how many images a case has.
-        seed: the suite's seed.
+        seed: of the training.
         epoch: counted from 0.
         case: the case's number.
         strength: factor on each transform's probability, flips excepted (they cost no detail); a curriculum may

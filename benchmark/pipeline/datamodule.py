@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,7 +17,7 @@ from benchmark.cohort.folds import Folds, folds_within, read_fold_file
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
 from benchmark.pipeline.datasets import Batch, MethodView, TrainingBatches, TrainingSamples, WholeCases
 from benchmark.pipeline.preparation import nearest_slices
-from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, volume_batches
+from benchmark.pipeline.sampling import EpochBatches, Key, case_batches, slice_batches, volume_batches
 from benchmark.pipeline.store import Store
 from leaderboard.cohort.case import Case, Partition
 from leaderboard.cohort.formats import Cohort, read_cohort
@@ -38,6 +38,8 @@ class StrokeData(pl.LightningDataModule):
         seed: decides order, augmentation and crops.
         batch_size: slices or volumes a process and step.
         lesion_fraction: least share of slices with lesion in a batch (slices only).
+        sampling: what an epoch serves equally often (slices only): ``slice``, each slice, so that a case of two slices
+            is seen a tenth as often as one of twenty; ``case``, each case.
         augmented: False leaves the suite's augmentation out (for rules and checks, not for comparisons).
         allow_leaky_folds: accept folds that split a patient.
     """
@@ -57,6 +59,7 @@ class StrokeData(pl.LightningDataModule):
         seed: int = 0,
         batch_size: int = 1,
         lesion_fraction: float = 0.0,
+        sampling: Literal["slice", "case"] = "slice",
         augmented: bool = True,
         allow_leaky_folds: bool = False,
     ) -> None:
@@ -78,6 +81,7 @@ class StrokeData(pl.LightningDataModule):
         self.seed = seed
         self.batch_size = batch_size
         self.lesion_fraction = lesion_fraction
+        self.sampling = sampling
         self.augmented = augmented
         self.allow_leaky_folds = allow_leaky_folds
         self._stores: dict[Any, Store] = {}
@@ -150,7 +154,7 @@ class StrokeData(pl.LightningDataModule):
         return (voxels - lesion) / max(lesion, 1)
 
     def train_dataloader(self) -> TrainingBatches | WholeCases:
-        """Batches of augmented samples; an epoch serves every slice or volume once."""
+        """Batches of augmented samples; an epoch serves every slice or volume once (but for ``sampling: case``)."""
         view = self._view()
         if view.raw:  # a rule takes its training cases as they are, each once
             return self._whole_cases(self.training)
@@ -197,8 +201,9 @@ class StrokeData(pl.LightningDataModule):
         if view.view == "volumes":
             depths = [len(slices) for slices in lesion]
             return functools.lru_cache(2)(lambda epoch: volume_batches(depths, batch_size, self.seed, epoch))
+        batches = case_batches if self.sampling == "case" else slice_batches
         return functools.lru_cache(2)(
-            lambda epoch: slice_batches(lesion, batch_size, self.seed, epoch, lesion_fraction=self.lesion_fraction)
+            lambda epoch: batches(lesion, batch_size, self.seed, epoch, lesion_fraction=self.lesion_fraction)
         )
 
     def _view(self) -> MethodView:

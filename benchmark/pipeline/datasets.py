@@ -76,7 +76,7 @@ class TrainingSamples:
     Args:
         store: the training cases.
         view: how the method looks at them.
-        seed: the suite's seed.
+        seed: of the training.
         augmented: False leaves the augmentation out.
     """
 

@@ -33,7 +33,7 @@ def volume_batches(depths: Sequence[int], batch_size: int, seed: int, epoch: int
     Args:
         depths: slices of each case.
         batch_size: volumes in a (global) batch.
-        seed: the suite's seed.
+        seed: of the training.
         epoch: counted from 0.
     """
     rng = np.random.default_rng([seed, epoch, 0])
@@ -62,7 +62,7 @@ def slice_batches(
     Args:
         lesion_slices: for each case, whether each of its slices holds lesion.
         batch_size: slices in a (global) batch.
-        seed: the suite's seed.
+        seed: of the training.
         epoch: counted from 0.
         lesion_fraction: least share of slices with lesion in a batch, 0 to 1.
     """
@@ -88,6 +88,55 @@ def slice_batches(
             drawn = rng.choice(len(spare), size=missing, replace=missing > len(spare))
             for place, index in zip(rng.permutation(without)[:missing], drawn, strict=True):
                 batch[place] = spare[index]
+        batches.append(_as_keys(batch, epoch))
+    return batches
+
+
+def case_batches(
+    lesion_slices: Sequence[Sequence[bool]],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    *,
+    lesion_fraction: float = 0.0,
+) -> list[list[Key]]:
+    """As many batches as `slice_batches` makes, with equally many slices of every case.
+
+    Each case is served as often as any other, or once more. A thin case repeats its slices, which are the same samples
+    within an epoch; of a thick one, each epoch draws other slices. Where a batch has too few slices with lesion, slices
+    without are exchanged for lesion slices of the same case, as far as these cases have any.
+
+    Args:
+        lesion_slices: for each case, whether each of its slices holds lesion.
+        batch_size: slices in a (global) batch.
+        seed: of the training.
+        epoch: counted from 0.
+        lesion_fraction: least share of slices with lesion in a batch, 0 to 1.
+    """
+    rng = np.random.default_rng([seed, epoch, 2])
+    count = sum(map(len, lesion_slices))
+    count += -count % batch_size
+    turns, once_more = divmod(count, len(lesion_slices))
+    served = np.full(len(lesion_slices), turns)
+    served[rng.permutation(len(lesion_slices))[:once_more]] += 1
+    chunks: list[list[tuple[int, int]]] = []
+    for case, lesion in enumerate(lesion_slices):
+        for start in range(0, int(served[case]), len(lesion)):
+            slices = rng.permutation(len(lesion))[: served[case] - start].tolist()
+            chunks += [[(case, index) for index in slices[i : i + CHUNK]] for i in range(0, len(slices), CHUNK)]
+    order = [entry for index in rng.permutation(len(chunks)) for entry in chunks[index]]
+    with_lesion = [np.flatnonzero(lesion).tolist() for lesion in lesion_slices]
+    needed = int(np.ceil(lesion_fraction * batch_size))
+    batches = []
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        missing = needed - sum(lesion_slices[case][index] for case, index in batch)
+        places = [place for place, (case, index) in enumerate(batch) if not lesion_slices[case][index]]
+        places = [place for place in places if with_lesion[batch[place][0]]]
+        for place in rng.permutation(places)[: max(missing, 0)].tolist():
+            case = batch[place][0]
+            spare = [index for index in with_lesion[case] if (case, index) not in batch] or with_lesion[case]
+            batch[place] = (case, int(rng.choice(spare)))
         batches.append(_as_keys(batch, epoch))
     return batches
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 #: In a suite's folder: its own copy of the fold file.
@@ -23,20 +24,47 @@ def fold_folder_name(fold: int) -> str:
     return f"fold{fold}"
 
 
-def run_directory(root: Path, method: str, fold: int) -> Path:
+def seed_folder_name(seed: int) -> str:
+    """Name of a training's run directory in its fold's folder, where a suite has several seeds."""
+    return f"seed{seed}"
+
+
+def run_directory(root: Path, method: str, fold: int, seed: int | None = None) -> Path:
     """The run directory of a job.
 
     Args:
         root: the suite's folder.
         method: name of the method.
         fold: the fold that it predicts.
+        seed: of its training; None where the method is trained once.
     """
-    return root / method / fold_folder_name(fold)
+    folder = root / method / fold_folder_name(fold)
+    return folder if seed is None else folder / seed_folder_name(seed)
 
 
 def run_directories(root: Path) -> list[Path]:
-    """Every run directory below a suite's folder, with method and fold as text."""
-    return sorted(root.glob("*/fold*"))
+    """Every run directory below a suite's folder."""
+    return [run for folder in sorted(root.glob("*/")) for run in runs_of_method(folder)]
+
+
+def runs_of_method(folder: Path) -> list[Path]:
+    """Every run directory in a method's folder."""
+    return [run for fold in sorted(folder.glob("fold*")) for run in seed_folders(fold) or [fold]]
+
+
+def seed_folders(fold: Path) -> list[Path]:
+    """The run directories in a fold's folder; none where the folder is itself a run directory."""
+    return sorted(fold.glob("seed*"))
+
+
+def fold_folder(run: Path) -> Path:
+    """The fold's folder that a run directory is, or lies in."""
+    return run.parent if re.fullmatch(r"seed\d+", run.name) else run
+
+
+def method_folder(run: Path) -> Path:
+    """The method's folder that a run directory lies in; the suite's is above it."""
+    return fold_folder(run).parent
 
 
 def is_plain_name(name: str) -> bool:

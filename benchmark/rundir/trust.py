@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from benchmark.rundir.names import CONFIG, FOLDS, is_plain_name
+from benchmark.rundir.names import CONFIG, FOLDS, is_plain_name, method_folder
 from leaderboard.errors import InputError
 
 _SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everything", "requires", "needs"}
@@ -112,7 +112,7 @@ def _suites_folds(run: Path) -> Path:
     Raises:
         InputError: it is a link.
     """
-    path = run.resolve().parents[1] / FOLDS
+    path = method_folder(run.resolve()).parent / FOLDS
     if path.is_symlink():
         raise InputError(f"{path}: is a link, and not read: put the file itself there, or give --trust")
     return path

@@ -18,8 +18,10 @@ from leaderboard.io.tables import name_fault, shown
 
 #: Epochs between two checkpoints.
 EVERY_EPOCHS = 1
+#: The largest seed of a training (NumPy takes 32 bits).
+_LARGEST_SEED = 2**32 - 1
 _KEYS = {
-    "name", "seed", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
+    "name", "seed", "seeds", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
     "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "note",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires", "needs")
@@ -30,7 +32,7 @@ _OWNED = {
     "folds": "name a fold file under folds in the suite's config",
     "fold": "give --folds",
     "cache": "it lies below --out",
-    "seed": "set seed in the suite's config",
+    "seed": "set seed, or seeds, in the suite's config",
     "allow_leaky_folds": "give --allow-leaky-folds",
 }
 _TWIN_KEYS = {"cases", "size", "seed", "format"}
@@ -43,12 +45,15 @@ class SuiteConfig:
     Attributes:
         path: the file.
         name: of the suite, and of its folder under the output folder.
-        seed: of the weights, the order, the augmentation and the folds.
+        seed: of the folds; without `seeds`, of the trainings too.
+        seeds: of the trainings: weights, order, augmentation and dropout. Each method is trained with each of them;
+            empty trains it once, with `seed`.
         twin: arguments of the synthetic cohort; None where the suite needs a cohort that is given.
         format: of the cohort that is given, one of `FORMATS`; None recognises it.
         folds_file: fold file, relative to the config's folder; None where folds are made.
         folds_number: how many folds are made.
-        folds_by: ``centre`` makes each centre a fold; None makes `folds_number` of them.
+        folds_by: ``centre`` makes each centre a fold; ``case`` deals cases whoever their patients are, which leaks;
+            None deals patients.
         methods: their names, in order.
         defaults: config of every job (sections ``trainer``, ``data``); a method's own config goes over it.
         overrides: further config by method.
@@ -64,6 +69,7 @@ class SuiteConfig:
     name: str
     methods: tuple[str, ...]
     seed: int = 0
+    seeds: tuple[int, ...] = ()
     twin: dict[str, Any] | None = None
     format: str | None = None
     folds_file: str | None = None
@@ -77,6 +83,16 @@ class SuiteConfig:
     jobs_per_gpu: int | None = None
     launchers: dict[str, dict[str, Any]] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """The seeds that each method is trained with."""
+        return self.seeds or (self.seed,)
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether there are several, so that run directories and results name the seed."""
+        return len(self.seeds) > 1
 
 
 def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
@@ -120,10 +136,13 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         faults.append(f"cohort.twin takes {', '.join(sorted(_TWIN_KEYS))}: correct it")
     if isinstance(twin, dict) and "format" in twin:
         faults += _format_faults(twin["format"])
-    if len(sections["folds"]) > 1 or not set(sections["folds"]) <= {"file", "number", "by"}:
-        faults.append("folds takes one of file, number and by: correct it")
-    if sections["folds"].get("by", "centre") != "centre":
-        faults.append("folds.by must be centre: correct it")
+    by = sections["folds"].get("by")
+    if not set(sections["folds"]) <= {"file", "number", "by"} or (
+        len(sections["folds"]) > 1 and (by != "case" or "file" in sections["folds"])
+    ):
+        faults.append("folds takes one of file, number and by (number beside by: case too): correct it")
+    if by not in (None, "centre", "case"):
+        faults.append("folds.by must be centre, or case: correct it")
     layers = {"defaults": sections["defaults"]}
     layers |= {f"overrides.{method}": settings for method, settings in sections["overrides"].items()}
     for name_of, settings in layers.items():
@@ -144,6 +163,7 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         for key, (value, least) in numbers.items()
         if not isinstance(value, int) or isinstance(value, bool) or value < least
     ]
+    faults += _seeds_faults(content.get("seeds", [0]))
     if not isinstance(content.get("wandb", True), bool):
         faults.append("wandb must be true or false: correct it")
     if not isinstance(content.get("note", ""), str):
@@ -155,6 +175,7 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         name=name,
         methods=tuple(methods or ()),
         seed=content.get("seed", 0),
+        seeds=tuple(content.get("seeds", ())),
         twin=twin,
         format=form,
         folds_file=sections["folds"].get("file"),
@@ -169,6 +190,14 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         launchers={name: sections[name] for name in launchers},
         note=" ".join(content.get("note", "").split()),
     )
+
+
+def _seeds_faults(seeds: Any) -> list[str]:
+    numbers = seeds if isinstance(seeds, list) else []
+    whole = all(type(seed) is int and 0 <= seed <= _LARGEST_SEED for seed in numbers)
+    if not numbers or not whole:
+        return [f"seeds must be a list of whole numbers from 0 to {_LARGEST_SEED}, as in [0, 1, 2]: correct it"]
+    return ["seeds names one twice: remove one"] if len(set(numbers)) < len(numbers) else []
 
 
 def _format_faults(name: Any) -> list[str]:

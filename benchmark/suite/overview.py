@@ -80,7 +80,7 @@ class Overview:
                 self._told[job.run] = now
                 self.console.print(self._line(job, state, now), highlight=False, soft_wrap=True, markup=False)
             if self._live and state.status == "failed" and before.status != "failed":
-                told = Text.assemble((f"{job.method} fold {job.fold} failed:", "red"), f" {state.reason}")
+                told = Text.assemble((f"{job.title} failed:", "red"), f" {state.reason}")
                 self._live.console.print(told, soft_wrap=True)
         if self._live:
             self._live.update(self._table(now))
@@ -90,13 +90,13 @@ class Overview:
         if not self._live:
             for job in self.jobs:
                 if (remark := remarks.get(job.run)) and remark != self._remarks.get(job.run):
-                    text = f"{job.method} fold {job.fold}: {remark}"
+                    text = f"{job.title}: {remark}"
                     self.console.print(text, highlight=False, soft_wrap=True, markup=False)
         self._remarks = dict(remarks)
 
     def _line(self, job: Job, state: State, now: float) -> str:
         done = sum(other.status == "done" for other in self._states.values())
-        parts = [f"[{done:>{self._width}}/{len(self.jobs)}] {job.method} fold {job.fold}: {what(state)}"]
+        parts = [f"[{done:>{self._width}}/{len(self.jobs)}] {job.title}: {what(state)}"]
         if left := self._remaining(job, now):
             parts.append(f"about {rough_duration(left)} left")
         return ", ".join(parts) + (f": {state.reason}" if state.status == "failed" else "")
@@ -106,7 +106,7 @@ class Overview:
         return state.status == "running" and now - self._told[job.run] > _LINE_SECONDS
 
     def _remaining(self, job: Job, now: float) -> float | None:
-        """Seconds until the job ends: from its own pace, or from that of its method's other folds."""
+        """Seconds until the job ends: from its own pace, or from that of its method's other trainings."""
         state, spent = self._states[job.run], now - self._started.get(job.run, now)
         if state.status not in ("pending", "running"):
             return None
@@ -135,14 +135,16 @@ class Overview:
         left = {job.run: self._remaining(job, now) for job in self.jobs}
         done = sum(status == "done" for status in states.values())
         table = Table(box=None, pad_edge=False)
-        for column in ("method", "fold", "progress", "left"):
-            right = column in ("fold", "left")
+        seeded = any(job.seed is not None for job in self.jobs)
+        for column in ("method", "fold", *(["seed"] if seeded else []), "progress", "left"):
+            right = column in ("fold", "seed", "left")
             table.add_column(column, justify="right" if right else "left", no_wrap=True)
         shown = [job for job in self.jobs if states[job.run] in ("running", "failed")]
         waiting = [job for job in self.jobs if states[job.run] == "pending"]
         for job in shown + waiting[:_WAITING]:
             seconds = left[job.run]
-            table.add_row(job.method, str(job.fold), self._progress(job), rough_duration(seconds) if seconds else "")
+            numbers = [str(job.fold), *(["" if job.seed is None else str(job.seed)] if seeded else [])]
+            table.add_row(job.method, *numbers, self._progress(job), rough_duration(seconds) if seconds else "")
         if len(waiting) > _WAITING:
             table.add_row(Text(f"and {len(waiting) - _WAITING} more wait", "dim"))
         title = f"{done} of {len(self.jobs)} jobs done"

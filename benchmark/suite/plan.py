@@ -1,9 +1,10 @@
-"""The jobs of a suite: method x fold, each with a config and a run directory of its own."""
+"""The jobs of a suite: method x fold x seed, each with a config and a run directory of its own."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from benchmark.cohort.folds import Folds
 from benchmark.rundir.names import PREDICTIONS, run_directory
 from benchmark.rundir.state import State, read_state
-from benchmark.suite.config import SuiteConfig, command_line_faults, method_config
+from benchmark.suite.config import SuiteConfig, command_line_faults, is_rule, method_config
 from benchmark.suite.config_files import find_method, merge
 from leaderboard.errors import InputError
 
@@ -24,7 +25,7 @@ _UNDECISIVE = ("cohort", "format", "folds", "cache")
 
 @dataclass(frozen=True)
 class Job:
-    """One method on one fold.
+    """One training of a method on a fold.
 
     Attributes:
         method: its name.
@@ -32,6 +33,7 @@ class Job:
         run: its run directory.
         config: its whole LightningCLI config.
         inputs: digest of everything that decides its result: config, cohort and folds, not where they lie.
+        seed: of its training, where the suite has several; None too for a rule, which is not trained.
     """
 
     method: str
@@ -39,6 +41,12 @@ class Job:
     run: Path
     config: dict[str, Any]
     inputs: str
+    seed: int | None = None
+
+    @property
+    def title(self) -> str:
+        """The job in words: ``strokenet fold 0``, ``strokenet fold 0 seed 2``."""
+        return f"{self.method} fold {self.fold}" + ("" if self.seed is None else f" seed {self.seed}")
 
     @property
     def state(self) -> State:
@@ -59,9 +67,12 @@ def plan_jobs(
     methods: Sequence[str],
     chosen_folds: Sequence[int],
     settings: dict[str, Any],
+    chosen_seeds: Sequence[int] | None = None,
     allow_leaky_folds: bool = False,
 ) -> list[Job]:
-    """The jobs of a suite, fold by fold within each method.
+    """The jobs of a suite, fold by fold within each method, and seed by seed within each fold.
+
+    Where a suite has several seeds, a rule without weights has one job a fold all the same.
 
     Args:
         suite: what to run.
@@ -75,6 +86,7 @@ def plan_jobs(
         methods: which of the suite's methods.
         chosen_folds: which folds.
         settings: config that goes over everything else (from the command line).
+        chosen_seeds: which of the suite's training seeds; None takes all.
         allow_leaky_folds: passed on to the jobs.
 
     Raises:
@@ -95,21 +107,28 @@ def plan_jobs(
         except InputError as error:
             problems += error.problems
             continue
-        for fold in chosen_folds:
-            run = run_directory(root, method, fold)
+        if suite.seeds and "seed_everything" in base:
+            problems.append(f"{method}: sets seed_everything, which the suite's seeds decide: remove one of the two")
+            continue
+        rule = bool(suite.seeds) and is_rule(base)
+        seeds = (suite.seed,) if rule else chosen_seeds or suite.training_seeds
+        for fold, seed in itertools.product(chosen_folds, seeds):
+            named = seed if suite.has_seeds and not rule else None
+            run = run_directory(root, method, fold, named)
             data = {
                 "cohort": str(cohort),
                 "format": format_name,
                 "folds": str(folds_path),
                 "fold": fold,
                 "cache": str(cache),
-                "seed": suite.seed,
+                "seed": seed,
                 "allow_leaky_folds": allow_leaky_folds,
             }
             notes = {
                 "name": suite.name,
                 "method": method,
                 "fold": fold,
+                **({} if named is None else {"seed": named}),
                 "wandb": suite.wandb,
                 "checkpoint_every_n_epochs": suite.checkpoint_every_n_epochs,
                 "threads": suite.threads,
@@ -117,13 +136,13 @@ def plan_jobs(
                 "folds_sha256": folds.digest,
             }
             config = merge(
-                {"seed_everything": suite.seed},
+                {"seed_everything": seed},
                 base,
                 {"data": data, "predictions": {"folder": str(run / PREDICTIONS)}, "suite": notes},
             )
             inputs = inputs_digest(config, cohort_digest, folds.digest)
             config["suite"]["inputs"] = inputs
-            jobs.append(Job(method, fold, run, config, inputs))
+            jobs.append(Job(method, fold, run, config, inputs, named))
     if problems:
         raise InputError(problems)
     return jobs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from benchmark.rundir.names import PREDICTIONS, row_folder, row_name
 from benchmark.suite.plan import Job
 from leaderboard.cases import write_cases
 from leaderboard.cohort.formats import Cohort
+from leaderboard.columns import SEED
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.ranking.ranks import analyse
 from leaderboard.report import BANNER, SYNTHETIC
@@ -46,21 +46,22 @@ def write_results(
         suite: its name.
         progress: called with (scored, all).
         spent: seconds of the suite by activity besides its jobs, for the page.
-        note: text for the top of the page, besides that about a twin.
+        note: text for the top of the page, besides those about a twin and about folds that leak.
 
     Returns:
         The leaderboard.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    banner = mark_tables(cohort, folder, note)
+    banner = mark_tables(cohort, folder, " ".join(filter(None, (leaky_note(folds), note))))
     synthetic = banner.startswith(SYNTHETIC)
     frames = []
     predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
     total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
     for job, name, masks in predicted:
         cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        frames.append(score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=synthetic))
+        scored = score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=synthetic)
+        frames.append(scored if job.seed is None else scored.assign(**{SEED: job.seed}))
         if progress:
             progress(sum(map(len, frames)), total)
     table = pd.concat(frames, ignore_index=True)
@@ -69,11 +70,12 @@ def write_results(
     write_leaderboard(folder / "leaderboard.csv", analysis.table, notes=facts(jobs, notes(jobs, cohort, folds, suite)))
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
-    write_text(folder / "costs.csv", spending.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "costs.csv", costs(jobs, by_seed=True).to_csv(index=False, lineterminator="\n"))
     remarks = {f"not above {bar_of(analysis.table)} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
-    for _, name, masks in predicted:
-        predictions.setdefault(name, []).append(masks)
+    for job, name, masks in predicted:
+        if job.seed is None:  # a picture's Dice is held to the table's, which is a mean over seeds
+            predictions.setdefault(name, []).append(masks)
     html = render_page(
         analysis, heading=f"Leaderboard of the suite {suite}", banner=banner,
         notes=notes(jobs, cohort, folds, suite) | remarks, images=cohort, predictions=predictions,
@@ -98,6 +100,16 @@ def mark_tables(cohort: Cohort, folder: Path, note: str = "") -> str:
     if banner:
         write_text(folder / BANNER, banner + "\n")
     return banner
+
+
+def leaky_note(folds: Folds) -> str:
+    """What must be said of results on folds that split patients; nothing of others."""
+    if not (split := len(folds.split_patients)):
+        return ""
+    return (
+        f"LEAKY FOLDS: {split} of {len(set(folds.patient_of.values()))} patients have cases in training and in "
+        "validation. The scores are not those of new patients."
+    )
 
 
 #: The rows that any training must beat, of which a cohort's images allow one or none: on perfusion maps a threshold
@@ -138,11 +150,23 @@ def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict
     return {
         "suite": suite,
         "cohort": f"{len(cohort.cases)} cases of {len({case.patient for case in cohort.cases})} patients",
+        **seed_note(jobs),
         "folds that split a patient": leaky,
         "precision": str(provenance["precision"]),
         "versions": versions,
         **commit_note(jobs),
     }
+
+
+def seeds_of(jobs: Sequence[Job]) -> list[int]:
+    """The training seeds of jobs, ascending; none where the suite has one."""
+    return sorted({job.seed for job in jobs if job.seed is not None})
+
+
+def seed_note(jobs: Sequence[Job]) -> dict[str, str]:
+    """The seeds that methods were trained with, for the page; nothing where the suite has one."""
+    seeds = seeds_of(jobs)
+    return {"training seeds": ", ".join(map(str, seeds))} if seeds else {}
 
 
 def facts(jobs: Sequence[Job], said: Mapping[str, str]) -> dict[str, str]:
@@ -169,20 +193,29 @@ def commit_note(jobs: Sequence[Job]) -> dict[str, str]:
     return {COMMIT: ", ".join(found)} if any(states) else {}
 
 
-def costs(jobs: Sequence[Job]) -> pd.DataFrame:
+def costs(jobs: Sequence[Job], by_seed: bool = False) -> pd.DataFrame:
     """What each method cost over its folds, from the jobs' provenance; timed, and therefore kept apart from the scores.
 
     ``other_seconds`` is the time before the prediction that was not training: importing, reading, checking what is
     already there.
+
+    Args:
+        jobs: finished ones.
+        by_seed: one row for the trainings of each seed, named in the column ``seed``, where the suite has several.
     """
+    by_seed = by_seed and bool(seeds_of(jobs))
+    groups: dict[tuple[str, int | None], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.method, job.seed if by_seed else None), []).append(job)
     rows = []
-    for method, group in groupby(jobs, key=lambda job: job.method):
+    for (method, seed), group in groups.items():
         spent = [read_provenance(job.run)["costs"] for job in group]
         cases = sum(cost["cases"] for cost in spent)
         rows.append(
             {
                 "method": method,
-                "folds": len(spent),
+                **({SEED: seed} if by_seed else {}),
+                "folds": len({job.fold for job in group}),
                 "parameters": max(cost["parameters"] for cost in spent),
                 "gmac_per_slice": spent[0]["gmac_per_slice"],
                 "fit_seconds": round(sum(cost["fit_seconds"] for cost in spent), 1),
@@ -191,16 +224,17 @@ def costs(jobs: Sequence[Job]) -> pd.DataFrame:
                 "peak_memory_mb": max(cost["peak_memory_mb"] for cost in spent),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.astype({SEED: "Int64"}) if by_seed else table
 
 
 #: How the page shows the columns of `costs`.
 COST_COLUMNS = {
     "parameters": Numbers("Weights"),
     "gmac_per_slice": Numbers("GMAC", "a slice", 2),
-    "fit_seconds": Numbers("Training", "s, all folds"),
+    "fit_seconds": Numbers("Training", "s, all trainings"),
     "predict_seconds_per_case": Numbers("Prediction", "s a case", 3),
-    "other_seconds": Numbers("Importing, reading", "s, all folds"),
+    "other_seconds": Numbers("Importing, reading", "s, all trainings"),
     "peak_memory_mb": Numbers("Peak memory", "MB"),
 }
 

@@ -13,7 +13,7 @@ import yaml
 
 from benchmark.rundir.digests import damaged_results, read_provenance
 from benchmark.rundir.locks import owner
-from benchmark.rundir.names import CHECKPOINTS, CONFIG, PROVENANCE
+from benchmark.rundir.names import CHECKPOINTS, CONFIG, PROVENANCE, fold_folder, seed_folders
 from benchmark.rundir.state import State, write_state
 from benchmark.suite.config_files import read_yaml
 from benchmark.suite.plan import Job, decisive
@@ -33,8 +33,10 @@ def prepare_runs(jobs: Sequence[Job], *, restart_changed: bool = False, underway
 
     Raises:
         InputError: a run directory holds work on other inputs, and `restart_changed` is not set or a process still
-            works there; all are listed.
+            works there; or trainings of another number of seeds are in its place. All are listed.
     """
+    if misplaced := list(dict.fromkeys(filter(None, map(_other_layout, jobs)))):
+        raise InputError(misplaced)
     owners = {job.run: owner(job.run) for job in jobs}
     changed = [
         job
@@ -76,6 +78,18 @@ def unusable_runs(jobs: Sequence[Job]) -> dict[Path, str]:
                 f"{job.run}: cannot be written to ({error.strerror or error}): check the folder, or give another --out"
             )
     return found
+
+
+def _other_layout(job: Job) -> str:
+    """What is said of a fold's folder that holds a training of one seed where the suite has several, or the reverse."""
+    fold = fold_folder(job.run)
+    if job.seed is not None and (fold / CONFIG).exists():
+        found = "holds a training from when the suite had one seed"
+    elif job.seed is None and (found_in := seed_folders(fold)):
+        found = f"holds trainings from when the suite had several seeds ({listed([run.name for run in found_in])})"
+    else:
+        return ""
+    return f"{fold}: {found}, and is left as it is: give another --out, or give the suite another name"
 
 
 def _change(job: Job) -> str:

@@ -59,6 +59,7 @@ def record_provenance(
         "cohort": {"format": data.cohort.format.name, "partition": data.partition, "cases": cases},
         "folds": None if data.fold_file is None else data.fold_file.digest,
         "fold": data.fold,
+        **({"split_patients": list(data.folds.split_patients)} if data.folds and data.folds.split_patients else {}),
         "seed": data.seed,
         "precision": str(trainer.precision),
         "devices": trainer.world_size,

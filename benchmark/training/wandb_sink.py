@@ -1,8 +1,9 @@
 """Logging to Weights & Biases, which no result depends on: offline by default, online with its usual variables.
 
-A job is a run (group = suite, name = method/fold, type ``job``); the suite's end is a run of type ``leaderboard`` with
-the table and the CSVs as an artifact, so that methods can be compared side by side. Offline runs of all jobs lie
-together in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; the runs of a restarted job share their id.
+A job is a run of type ``job`` (`wandb_logger` says how it is named and grouped); the suite's end is a run of type
+``leaderboard`` with the table and the CSVs as an artifact, so that methods can be compared side by side. Offline runs
+of all jobs lie together in ``runs/<suite>/wandb``, where ``wandb sync`` finds them; the runs of a restarted job share
+their id.
 
 W&B is asked once, before anything is made (`settle`). If it does not take the runs, one line says so and they are kept
 offline, or not at all. Nothing that W&B raises later ends a job or the command.
@@ -27,7 +28,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import WandbLogger
 
-from benchmark.rundir.names import CONFIG
+from benchmark.rundir.names import CONFIG, method_folder
 from benchmark.rundir.state import read_state
 from benchmark.suite.config_files import read_yaml
 
@@ -176,21 +177,29 @@ class WandbSink(WandbLogger):
 
 
 def wandb_logger(run: Path, suite: Mapping[str, Any]) -> WandbSink | None:
-    """The logger of one job, ``<suite's folder>/<method>/fold<k>``; with the job's config. None if W&B gives none.
+    """The logger of one job, with the job's config. None if W&B gives none.
 
+    The run's name is ``<method>/fold<k>`` in the suite's group; where the suite has several seeds it is
+    ``<method>/fold<k>/seed<s>``, and a method's trainings are a group of their own, ``<suite>/<method>``.
     Only the job's first process may call this.
+
+    Args:
+        run: its run directory.
+        suite: that section of its config.
     """
+    folder, seed = method_folder(run), suite.get("seed")
+    method, name = suite.get("method", folder.name), suite.get("name")
     try:
         begun = _begin(
-            name=f"{suite.get('method', run.parent.name)}/fold{suite.get('fold', run.name)}",
-            group=suite.get("name"),
+            name=f"{method}/fold{suite.get('fold', run.name)}" + ("" if seed is None else f"/seed{seed}"),
+            group=name if seed is None else f"{name}/{method}",
             job_type="job",
             id=run_id(str(run.resolve()), read_state(run).inputs),
             resume="allow",
-            dir=run.parents[1],
+            dir=folder.parent,
             config=read_yaml(run / CONFIG),
         )
-        return WandbSink(begun, run.parents[1])
+        return WandbSink(begun, folder.parent)
     except Exception as error:
         _tell(error, "this run is not logged")
         return None

@@ -74,7 +74,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["twin", "out", "--cases", "many", "--size", "64"], "--cases: 'many' is not a whole number"),
         (["twin", "out", "--cases", "2", "--size", "64", "--jobs", "0"], "--jobs: 0"),
         (["twin", "out", "--cases", "2", "--size", "64", "--seed", "-1"], "--seed: -1"),
-        (["run", "--config", "twin", "--folds", "a"], "no list of fold numbers"),
+        (["run", "--config", "twin", "--folds", "a"], "no list of whole numbers"),
         (["run", "--config", "twin", "--set", "epochs"], "is not of the form section.key=value"),
         (["run", "--config", "twin", "--launcher", "cloud"], "choose local, slurm"),
         (["check", ".", "--partition", "both"], "choose training, testing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -19,11 +20,19 @@ def suite_file(folder: Path, **settings: object) -> Path:
     return path
 
 
-def jobs_of(folder: Path, settings: dict | None = None, cohort_digest: str = "c", folds: Folds = FOLDS) -> list[Job]:
-    suite = read_suite(suite_file(folder))
+def jobs_of(
+    folder: Path,
+    settings: dict | None = None,
+    cohort_digest: str = "c",
+    folds: Folds = FOLDS,
+    seeds: Sequence[int] | None = None,
+    suite_seeds: Sequence[int] = (),
+    **suite_settings: object,
+) -> list[Job]:
+    suite = read_suite(suite_file(folder, **suite_settings, **({"seeds": suite_seeds} if suite_seeds else {})))
     return plan_jobs(
         suite, cohort=folder / "cohort", format_name="isles2018",
         cohort_digest=cohort_digest, folds_path=folder / "folds.csv", folds=folds,
         root=folder / "runs", cache=folder / "cache", methods=suite.methods, chosen_folds=[0, 2],
-        settings=settings or {},
+        settings=settings or {}, chosen_seeds=seeds,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from benchmark.cohort import folds as folds_module
 from benchmark.cohort.folds import (
     FoldCase,
     Folds,
+    case_folds,
     centre_folds,
     check_folds_against,
     folds_bytes,
@@ -105,6 +106,17 @@ def test_leaky_folds_are_read_only_on_demand_and_stay_marked(tmp_path):
     with pytest.raises(InputError, match="--allow-leaky-folds"):
         read_fold_file(tmp_path / "f.csv")
     assert read_fold_file(tmp_path / "f.csv", allow_leaky=True).split_patients == {"14": ("case_18", "case_19")}
+
+
+def test_folds_by_case_are_balanced_split_patients_and_say_so():
+    cases = [FoldCase(f"case_{number}", f"p{number // 2}", 1.0 + number) for number in range(20)]
+    folds = case_folds(cases, 2, seed=0)
+    assert sorted(folds.fold_of.values()) == [0] * 10 + [1] * 10
+    assert folds.patient_of == {case.case: case.patient for case in cases}
+    together = [patient for patient in {case.patient for case in cases} if patient not in folds.split_patients]
+    assert 0 < len(folds.split_patients) == 10 - len(together)
+    assert not make_folds(cases, 2, seed=0).split_patients
+    assert case_folds(cases[::2], 2, seed=0).split_patients == {}  # one case a patient: nothing leaks
 
 
 def test_folds_must_be_those_of_the_cohort(isles_tree):

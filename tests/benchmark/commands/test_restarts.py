@@ -172,13 +172,23 @@ def test_a_folder_that_cannot_be_used_stops_one_method_alone(
 def test_a_restarted_job_is_one_run_of_wandb_and_no_other_jobs(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = []
-    monkeypatch.setattr("wandb.init", lambda **options: ids.append(options["id"]) or MagicMock())
+    begun = []
+    monkeypatch.setattr("wandb.init", lambda **options: begun.append(options) or MagicMock())
     job = finished / "runs" / "small" / JOB
     shutil.copytree(job, tmp_path / "other" / JOB)
+    seeded = tmp_path / "small" / JOB / "seed3"
+    shutil.copytree(job, seeded)
+    notes = {"method": "toy", "fold": 0, "name": "small"}
     for run_directory in (job, job, tmp_path / "other" / JOB):
-        wandb_logger(run_directory, {"method": "toy", "fold": 0, "name": "small"})
-    assert ids[0] == ids[1] != ids[2]
+        wandb_logger(run_directory, notes)
+    wandb_logger(seeded, notes | {"seed": 3})
+    ids = [options["id"] for options in begun]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+    assert [(options["group"], options["name"], options["dir"]) for options in begun[2:]] == [
+        ("small", "toy/fold0", tmp_path / "other"),
+        ("small/toy", "toy/fold0/seed3", tmp_path / "small"),  # its trainings are a group of their own
+    ]
 
 
 #: Batches of two slices give each epoch four steps.

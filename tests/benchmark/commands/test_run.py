@@ -365,3 +365,27 @@ def test_the_real_suite_runs_on_a_full_size_tree_cut_to_a_few_cases(tmp_path: Pa
     assert main(["run", *arguments]) == 0
     table = (tmp_path / "runs" / "isles2018" / "leaderboard" / "leaderboard.csv").read_text().splitlines()
     assert len(table) == 4
+
+
+def test_a_suite_of_folds_by_case_is_refused_unless_allowed_and_then_says_that_it_leaks(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = SUITE | {"methods": ["all_background"], "folds": {"number": 2, "by": "case"}}
+    (project / "suite.yaml").write_text(yaml.safe_dump(suite))
+    assert run(tree) == 1
+    assert "suite.yaml: folds.by is case, which has cases of one patient in training and in" in capsys.readouterr().err
+    assert not (project / "runs").exists()
+    assert run(tree, "--allow-leaky-folds", "--folds", "0") == 0
+    with (project / "runs" / "small" / "folds.csv").open() as file:
+        folds: dict[str, set[str]] = {}
+        for row in csv.DictReader(file):
+            folds.setdefault(row["patient"], set()).add(row["fold"])
+    split = [patient for patient, own in folds.items() if len(own) == 2]
+    assert split
+    words = f"LEAKY FOLDS: {len(split)} of 4 patients have cases in training and in validation."
+    assert words in capsys.readouterr().out
+    folder = project / "runs" / "small" / "leaderboard-fold0"
+    assert (folder / "banner.txt").read_text().startswith(words)
+    assert words in (folder / "index.html").read_text()
+    provenance = json.loads((project / "runs" / "small" / "all_background" / "fold0" / "provenance.json").read_text())
+    assert sorted(provenance["split_patients"]) == sorted(split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,3 +117,18 @@ def test_processes_predict_each_case_once_and_validate_equally_many(cached: list
     assert sorted(predicted) == list(range(6))
     assert {len(places) for places in validated} == {-(-6 // ranks)}
     assert {place for places in validated for place in places} == set(range(6))
+
+
+def test_sampling_by_case_is_a_setting_and_by_slice_the_default(twin: Path, cache: Path) -> None:
+    served = {}
+    for sampling in ({}, {"sampling": "slice"}, {"sampling": "case"}):
+        data = StrokeData(str(twin), cache=str(cache), **sampling)
+        data.setup("fit")
+        batches = on_rank(data, 0, 1)._batches(data._view(), 2)(0)  # depths are even: no batch is filled up
+        counts = Counter(key.case for batch in batches for key in batch for _ in key.slices or ())
+        served[str(sampling)] = (batches, [counts[case] for case in range(24)])
+    (default, by_slice), (named, _), (_, by_case) = served.values()
+    assert default == named
+    assert by_slice == [case.depth for case in data.training]
+    assert max(by_case) - min(by_case) <= 1
+    assert sum(by_case) == sum(by_slice)

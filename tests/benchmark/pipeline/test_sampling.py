@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.pipeline.sampling import EpochBatches, Key, slice_batches, split_batch, volume_batches
+from benchmark.pipeline.sampling import EpochBatches, Key, case_batches, slice_batches, split_batch, volume_batches
 
 DEPTHS = st.lists(st.sampled_from([2, 4, 8, 16, 22]), min_size=1, max_size=30)
 
@@ -72,19 +73,57 @@ def test_a_cohort_without_lesion_is_served_all_the_same() -> None:
     assert len(slice_batches([[False] * 4] * 4, 8, 0, 0, lesion_fraction=0.5)) == 2
 
 
-def test_order_differs_between_epochs_and_seeds_and_repeats_otherwise() -> None:
+@settings(max_examples=50, deadline=None)
+@given(depths=DEPTHS, batch_size=st.integers(1, 16), seed=st.integers(0, 5), share=st.sampled_from([0.0, 0.3, 1.0]))
+def test_by_case_every_case_is_served_equally_often(
+    depths: list[int], batch_size: int, seed: int, share: float
+) -> None:
+    lesion = [[index % 3 == 1 for index in range(depth)] for depth in depths]
+    batches = case_batches(lesion, batch_size, seed, 0, lesion_fraction=share)
+    assert len(batches) == len(slice_batches(lesion, batch_size, seed, 0))
+    assert all(sum(len(key.slices or ()) for key in batch) == batch_size for batch in batches)
+    served = Counter(key.case for batch in batches for key in batch for _ in key.slices or ())
+    assert max(served.values()) - min(served[case] for case in range(len(depths))) <= 1
+    for batch in batches:  # every case has lesion, so every batch can have its share
+        found = sum(lesion[key.case][index] for key in batch for index in key.slices or ())
+        assert found >= share * batch_size
+
+
+def test_by_slice_thin_cases_are_a_fifth_of_what_is_seen_and_by_case_half() -> None:
+    lesion = [[True] * 2] * 10 + [[True] * 8] * 10
+    shares = []
+    for batches in (slice_batches, case_batches):
+        served = [key for batch in batches(lesion, 10, 0, 0) for key in batch]
+        shares.append(sum(len(key.slices or ()) for key in served if key.case < 10) / 100)
+    assert shares == [0.2, 0.5]
+
+
+def test_by_case_each_epoch_draws_other_slices_of_a_thick_case_and_all_of_a_thin_one() -> None:
+    lesion = [[True] * 2, [True] * 2, [True] * 20]
+    epochs = [
+        {(key.case, index) for batch in batches for key in batch for index in key.slices or ()}
+        for batches in (case_batches(lesion, 4, 0, epoch) for epoch in range(8))
+    ]
+    assert all(epoch >= {(0, 0), (0, 1), (1, 0), (1, 1)} for epoch in epochs)
+    assert all(len(epoch) == 4 + 8 for epoch in epochs)
+    assert len(set.union(*epochs)) == 24
+
+
+@pytest.mark.parametrize("make", [slice_batches, case_batches])
+def test_order_differs_between_epochs_and_seeds_and_repeats_otherwise(make: Callable[..., list[list[Key]]]) -> None:
     lesion = [[True] * 4] * 20
-    one = slice_batches(lesion, 8, 0, 0)
-    assert one == slice_batches(lesion, 8, 0, 0)
+    one = make(lesion, 8, 0, 0)
+    assert one == make(lesion, 8, 0, 0)
     strip = lambda batches: [[key[1:] for key in batch] for batch in batches]  # noqa: E731
-    assert strip(one) != strip(slice_batches(lesion, 8, 0, 1))
-    assert strip(one) != strip(slice_batches(lesion, 8, 1, 0))
+    assert strip(one) != strip(make(lesion, 8, 0, 1))
+    assert strip(one) != strip(make(lesion, 8, 1, 0))
 
 
+@pytest.mark.parametrize("make", [slice_batches, case_batches])
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_ranks_share_a_global_batch_without_overlap(ranks: int) -> None:
+def test_ranks_share_a_global_batch_without_overlap(ranks: int, make: Callable[..., list[list[Key]]]) -> None:
     lesion = [[True] * depth for depth in (2, 8, 4, 4, 16, 2)]
-    for batch in slice_batches(lesion, 8, 0, 0):
+    for batch in make(lesion, 8, 0, 0):
         parts = [split_batch(batch, rank, ranks) for rank in range(ranks)]
         together = sorted((key.case, index) for part in parts for key in part for index in key.slices or ())
         assert together == sorted((key.case, index) for key in batch for index in key.slices or ())

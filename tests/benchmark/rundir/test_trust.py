@@ -231,15 +231,17 @@ def test_keys_of_a_file_that_is_no_config_are_counted_and_not_repeated(
     assert "daemon" not in said
 
 
-def test_folds_are_read_in_the_suites_folder_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["", "seed3"])
+def test_folds_are_read_in_the_suites_folder_alone(tmp_path: Path, place: str) -> None:
     secret = tmp_path / "passwd"
     secret.write_text("case,patient,fold\n")
-    run, config = received(tmp_path, data={"folds": str(secret)})
+    fold, config = received(tmp_path, data={"folds": str(secret)})
+    run, suite = fold / place, fold.parents[1]
     run.mkdir(parents=True)
     (tmp_path / "own").mkdir()
     _, kept = received_config(run, config, tmp_path / "own")
-    assert kept["data"]["folds"] == str(run.parents[1] / "folds.csv")
-    (run.parents[1] / "folds.csv").symlink_to(secret)
+    assert kept["data"]["folds"] == str(suite / "folds.csv")
+    (suite / "folds.csv").symlink_to(secret)
     with pytest.raises(InputError, match=r"folds\.csv: is a link"):
         received_config(run, config, tmp_path / "own")
 

@@ -6,6 +6,7 @@ import pytest
 from plans import suite_file
 
 from benchmark.suite.config import read_suite
+from benchmark.suite.config_files import shipped_configs
 from leaderboard.errors import InputError
 
 
@@ -27,9 +28,16 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
         ("cohort: {twin: {cases: four, size: 64}}", "cohort.twin.cases must be"),
         ("cohort: {twin: {cases: 4, size: 64, format: isles2023}}", "no twin of 'isles2023': choose among isles2018"),
         ("cohort: {twin: {cases: 4, size: 64, format: [a]}}", "cohort.twin.format: there is no twin of ['a']"),
+        ("seeds: 3", "seeds must be a list of whole numbers from 0 to 4294967295, as in [0, 1, 2]"),
+        ("seeds: []", "seeds must be a list"),
+        ("seeds: [0, -1]", "seeds must be a list"),
+        ("seeds: [0, 4294967296]", "seeds must be a list"),
+        ("seeds: [0, true]", "seeds must be a list"),
+        ("seeds: [1, 0, 1]", "seeds names one twice"),
         ("folds: {number: 1}", "folds.number must be a whole number, at least 2"),
         ("folds: {number: 3, by: centre}", "folds takes one of file, number and by"),
-        ("folds: {by: patient}", "folds.by must be centre"),
+        ("folds: {file: a.csv, by: case}", "folds takes one of file, number and by"),
+        ("folds: {by: patient}", "folds.by must be centre, or case"),
         ("cohort: {format: isles1999}", "cohort.format: there is no format isles1999: choose among"),
         ("overrides: {x: {needs: CT}}", "overrides.x: needs must be a list"),
         ("checkpoint_every_n_epochs: 0", "at least 1"),
@@ -64,3 +72,29 @@ def test_threads_and_jobs_per_gpu_are_whole_numbers(tmp_path: Path, setting: str
         read_suite(suite_file(tmp_path, **{setting: value}))
     assert getattr(read_suite(suite_file(tmp_path, **{setting: 3})), setting) == 3
     assert getattr(read_suite(suite_file(tmp_path)), setting) is None
+
+
+def test_trainings_take_the_suites_seed_where_it_names_no_seeds(tmp_path: Path) -> None:
+    given = [{}, {"seed": 4}, {"seed": 4, "seeds": [2]}, {"seed": 4, "seeds": [2, 1]}]
+    suites = [read_suite(suite_file(tmp_path, **settings)) for settings in given]
+    assert [suite.training_seeds for suite in suites] == [(0,), (4,), (2,), (2, 1)]
+    assert [suite.has_seeds for suite in suites] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["twin-seeds", "tuning"])
+def test_suites_of_several_seeds_hold_the_default_suites_recipes(name: str) -> None:
+    default, other = (read_suite(shipped_configs() / f"{suite}.yaml") for suite in ("twin", name))
+    assert other.has_seeds
+    assert (other.defaults, other.threads, other.folds_number) == (
+        default.defaults, default.threads, default.folds_number
+    )  # fmt: skip
+    assert set(other.methods) <= set(default.methods)
+    assert other.overrides == {method: default.overrides[method] for method in other.overrides}
+    assert set(other.methods) & set(default.overrides) <= set(other.overrides)
+
+
+def test_recipes_are_chosen_on_patients_of_no_suite_that_is_reported() -> None:
+    suites = [read_suite(path) for path in shipped_configs().glob("*.yaml")]
+    seeds = {suite.name: suite.twin.get("seed", 0) for suite in suites if suite.twin}
+    assert len(seeds) > 4
+    assert [name for name, seed in seeds.items() if seed == seeds["tuning"]] == ["tuning"]

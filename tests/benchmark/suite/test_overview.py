@@ -160,3 +160,17 @@ def test_the_share_of_a_phase_counts_the_steps_of_its_epoch(state: State, share:
 @pytest.mark.parametrize(("seconds", "text"), [(4, "4 s"), (89, "89 s"), (180, "3 min"), (7500, "2 h 05 min")])
 def test_durations_read_naturally(seconds: float, text: str) -> None:
     assert rough_duration(seconds) == text
+
+
+def test_where_there_are_seeds_they_are_named(tmp_path: Path) -> None:
+    jobs = [Job("method", 0, tmp_path / f"seed{seed}", {}, "", seed) for seed in (3, 7)]
+    jobs += make_jobs(tmp_path, 1, "rule")
+    for job in jobs[:2]:
+        job.run.mkdir(parents=True)
+        write_state(job.run, State())
+    shown = Shown(jobs)
+    update_state(jobs[1].run, status="running", phase="training", total=2)
+    assert shown.lines() == ["[0/3] method fold 0 seed 7: epoch 1/2"]
+    assert [line.split()[:3] for line in shown.table()[1:]] == [
+        ["method", "fold", "seed"], ["method", "0", "7"], ["method", "0", "3"], ["rule", "0", "waits"]
+    ]  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from plans import FOLDS, jobs_of, suite_file
 
-from benchmark.suite.config import read_suite
+from benchmark.suite.config import is_rule, method_config, read_suite
 from benchmark.suite.config_files import shipped_configs
 from benchmark.suite.plan import inputs_digest, plan_jobs
 from leaderboard.errors import InputError
@@ -83,7 +83,8 @@ def test_every_shipped_suite_can_be_planned(tmp_path: Path, name: str) -> None:
         cohort_digest="", folds_path=tmp_path, folds=FOLDS, root=tmp_path, cache=tmp_path,
         methods=suite.methods, chosen_folds=[0, 1], settings={},
     )  # fmt: skip
-    assert len(jobs) == 2 * len(suite.methods)
+    rules = sum(is_rule(method_config(suite, method, {})) for method in suite.methods)
+    assert len(jobs) == 2 * (rules + (len(suite.methods) - rules) * len(suite.training_seeds))
 
 
 def test_how_many_jobs_share_a_gpu_decides_no_result(tmp_path: Path) -> None:
@@ -97,3 +98,41 @@ def test_how_many_jobs_share_a_gpu_decides_no_result(tmp_path: Path) -> None:
         )  # fmt: skip
         inputs.append([job.inputs for job in jobs])
     assert inputs[0] == inputs[1]
+
+
+def test_a_method_is_trained_with_each_seed_and_a_rule_runs_once(tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path, seed=5, suite_seeds=[3, 0])
+    assert [(job.title, job.config["data"]["seed"], job.config["seed_everything"]) for job in jobs] == [
+        ("all_background fold 0", 5, 5), ("all_background fold 2", 5, 5),
+        ("residual_unet fold 0 seed 3", 3, 3), ("residual_unet fold 0 seed 0", 0, 0),
+        ("residual_unet fold 2 seed 3", 3, 3), ("residual_unet fold 2 seed 0", 0, 0),
+    ]  # fmt: skip
+    assert jobs[0].run == tmp_path / "runs" / "all_background" / "fold0"
+    assert jobs[5].run == tmp_path / "runs" / "residual_unet" / "fold2" / "seed0"
+    assert jobs[5].config["predictions"]["folder"] == str(jobs[5].run / "predictions")
+    assert [job.title for job in jobs_of(tmp_path, suite_seeds=[0], seed=5, methods=["residual_unet"])] == [
+        "residual_unet fold 0", "residual_unet fold 2"
+    ]  # fmt: skip
+
+
+def test_a_seed_decides_the_same_result_alone_among_others_and_as_the_suites_seed(tmp_path: Path) -> None:
+    alone, as_seed, among = (
+        jobs_of(tmp_path, **settings, methods=["residual_unet"])
+        for settings in ({"seed": 5, "suite_seeds": [3]}, {"seed": 3}, {"seed": 5, "suite_seeds": [0, 3]})
+    )
+    assert [job.config for job in alone] == [job.config for job in as_seed]
+    assert [job.run for job in alone] == [job.run for job in as_seed]
+    assert [job.inputs for job in alone] == [job.inputs for job in among if job.seed == 3]
+    assert len({job.inputs for job in among}) == 4
+
+
+def test_some_of_the_seeds_are_planned_and_have_the_paths_of_all(tmp_path: Path) -> None:
+    every, some = (jobs_of(tmp_path, seeds=seeds, suite_seeds=[0, 1, 2]) for seeds in (None, [1]))
+    assert [job for job in every if job.seed in (None, 1)] == some
+
+
+def test_a_config_that_sets_the_seed_itself_beside_seeds_is_refused(tmp_path: Path) -> None:
+    own = {"overrides": {"residual_unet": {"seed_everything": 7}}}
+    assert jobs_of(tmp_path, **own)[2].config["seed_everything"] == 7
+    with pytest.raises(InputError, match="residual_unet: sets seed_everything, which the suite's seeds decide"):
+        jobs_of(tmp_path, **own, suite_seeds=[7, 8])

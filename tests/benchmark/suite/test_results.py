@@ -7,10 +7,22 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
+from benchmark.cohort.folds import Folds
 from benchmark.rundir.digests import write_provenance
 from benchmark.suite import results
 from benchmark.suite.plan import Job
-from benchmark.suite.results import bar_of, below_bar, commit_note, cost_section, facts, mark_tables, notes
+from benchmark.suite.results import (
+    bar_of,
+    below_bar,
+    commit_note,
+    cost_section,
+    costs,
+    facts,
+    leaky_note,
+    mark_tables,
+    notes,
+    seed_note,
+)
 from leaderboard.cohort.formats import FORMATS, Cohort
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.page_tables import section_rows
@@ -41,7 +53,7 @@ def test_costs_stand_with_their_units_and_what_the_call_spent_in_words() -> None
     section = cost_section(costs, {"cohort and preprocessing": 9.04, "jobs": 601.0})
     assert section.text.endswith("cohort and preprocessing 9.0 s and jobs 10 min 1 s.")
     columns, ((method, cells),) = section_rows(section)
-    assert [(column.title, column.note) for column in columns] == [("Weights", ""), ("Training", "s, all folds")]
+    assert [(column.title, column.note) for column in columns] == [("Weights", ""), ("Training", "s, all trainings")]
     assert (method, [cell.text for cell in cells]) == ("a", ["8,114,914", "181"])
 
 
@@ -86,7 +98,7 @@ def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
     if twin:
         (tmp_path / "twin.json").write_text("{}")
     cohort = cast(Cohort, SimpleNamespace(root=tmp_path / "TRAINING", cases=()))
-    job, folds = SimpleNamespace(fold=0), SimpleNamespace(fold_of={})
+    job, folds = SimpleNamespace(fold=0, seed=None), SimpleNamespace(fold_of={}, split_patients={})
     with pytest.raises(Scored):
         results.write_results([job], cohort, folds, tmp_path / "out", "suite")  # type: ignore[list-item,arg-type]
     assert marked == [twin]
@@ -120,9 +132,39 @@ def test_the_page_is_told_the_commits_that_the_jobs_recorded(
     for number, state in enumerate(states):
         (tmp_path / str(number)).mkdir()
         write_provenance(tmp_path / str(number), {"git": state, "packages": {"numpy": "2"}, "precision": "32-true"})
-        jobs.append(SimpleNamespace(run=tmp_path / str(number)))
+        jobs.append(SimpleNamespace(run=tmp_path / str(number), seed=None))
     assert commit_note(jobs) == note
     folds: Any = SimpleNamespace(split_patients=(), digest="0123", number_of_folds=2)
     told = notes(jobs, cohort_at(tmp_path), folds, "twin")
     assert {**told, **note} == told
     assert "0123" not in str(told)  # the page has the digest of the folds from the table itself
+
+
+def test_costs_are_a_row_for_each_seed_in_the_table_and_one_for_a_method_on_the_page(tmp_path: Path) -> None:
+    jobs = []
+    for method, fold, seed in [("net", 0, 1), ("net", 0, 0), ("net", 1, 1), ("net", 1, 0), ("rule", 0, None)]:
+        run = tmp_path / f"{method}{fold}{seed}"
+        run.mkdir()
+        spent = {"fit_seconds": 10.0 ** (seed or 0), "predict_seconds": 2.0, "other_seconds": 1.0, "cases": 4}
+        write_provenance(run, {"costs": spent | {"parameters": 5, "gmac_per_slice": 0.1, "peak_memory_mb": 7}})
+        jobs.append(Job(method, fold, run, {}, "", seed))
+    by_seed = costs(jobs, by_seed=True)
+    assert by_seed.to_csv(index=False).splitlines()[1:] == [
+        "net,1,2,5,0.1,20.0,0.5,2.0,7", "net,0,2,5,0.1,2.0,0.5,2.0,7", "rule,,1,5,0.1,1.0,0.5,1.0,7"
+    ]  # fmt: skip
+    assert costs(jobs).to_csv(index=False).splitlines()[1:] == [
+        "net,2,5,0.1,22.0,0.5,4.0,7", "rule,1,5,0.1,1.0,0.5,1.0,7"
+    ]  # fmt: skip
+    assert seed_note(jobs) == {"training seeds": "0, 1"}
+    alone = [job for job in jobs if job.method == "rule"]
+    assert "seed" not in costs(alone, by_seed=True).columns
+    assert seed_note(alone) == {}
+
+
+def test_folds_that_split_patients_are_said_to_leak_and_others_are_not() -> None:
+    patient_of = {"a": "p", "b": "p", "c": "q"}
+    assert leaky_note(Folds({"a": 0, "b": 1, "c": 1}, patient_of)) == (
+        "LEAKY FOLDS: 1 of 2 patients have cases in training and in validation. "
+        "The scores are not those of new patients."
+    )
+    assert leaky_note(Folds({"a": 0, "b": 0, "c": 1}, patient_of)) == ""

@@ -66,6 +66,37 @@ def test_jobs_under_way_elsewhere_are_left_as_they_are(tmp_path: Path) -> None:
     assert (jobs[0].run / "config.yaml").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "words"),
+    [
+        ([], [0, 1], "fold0: holds a training from when the suite had one seed"),
+        ([0, 1], [], "fold0: holds trainings from when the suite had several seeds (seed0, seed1)"),
+    ],
+)
+def test_trainings_of_one_seed_and_of_several_do_not_share_a_folder(
+    tmp_path: Path, first: list[int], then: list[int], words: str
+) -> None:
+    before = jobs_of(tmp_path, suite_seeds=first)
+    prepare_runs(before)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    other = jobs_of(tmp_path, suite_seeds=then)
+    for restart in (False, True):
+        with pytest.raises(InputError) as error:
+            prepare_runs(other, restart_changed=restart)
+        assert len(error.value.problems) == 2  # one a fold; the rule is the same in both
+        assert words in error.value.problems[0]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == kept
+    assert prepare_runs(jobs_of(tmp_path, suite_seeds=first)) == before
+
+
+def test_further_seeds_leave_those_that_are_done(tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path, suite_seeds=[0, 1])
+    prepare_runs(jobs)
+    finish(jobs[2])
+    more = jobs_of(tmp_path, suite_seeds=[0, 1, 2])
+    assert prepare_runs(more) == [job for job in more if job.run != jobs[2].run]
+
+
 def test_a_job_without_its_predictions_is_not_done(tmp_path: Path) -> None:
     (job, *_) = jobs_of(tmp_path)
     write_state(_made(job.run), State(status="done", inputs=job.inputs))

@@ -1,0 +1,87 @@
+"""Several trainings of a method: a suite with two seeds, in real processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from plans import FOLDS
+from toy import SUITE, run
+
+from benchmark.commands.run_plan import Plan, _chosen_seeds
+from benchmark.rundir.names import run_directories
+from benchmark.suite.config import SuiteConfig
+
+SEVERAL = SUITE | {"methods": ["toy"], "seeds": [4, 0], "threads": 1}
+
+
+def write_suite(project: Path, content: dict) -> None:
+    (project / "suite.yaml").write_text(yaml.safe_dump(content))
+
+
+def bytes_of(run_directory: Path) -> dict[str, bytes]:
+    """What a training leaves that is the same whenever it is repeated: curves, masks and weights."""
+    paths = [run_directory / "metrics.csv", *run_directory.glob("predictions/*")]
+    assert len(paths) == 4
+    weights = torch.load(run_directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return {path.name: path.read_bytes() for path in paths} | {
+        name: values.numpy().tobytes() for name, values in weights.items()
+    }
+
+
+def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_it_alone(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_suite(project, SEVERAL)
+    suite, one_fold = project / "runs" / "small", ("--folds", "0")
+    (project / "signal").write_text(f"{int(signal.SIGKILL)} step 1")
+    assert run(tree, *one_fold, "--seeds", "4") == 1
+    assert "toy fold 0 seed 4: failed" in capsys.readouterr().out
+    assert run(tree, *one_fold) == 0  # continues seed 4, trains seed 0
+    assert "toy fold 0 seed 0: done" in capsys.readouterr().out
+    trainings = {seed: suite / "toy" / "fold0" / f"seed{seed}" for seed in (0, 4)}
+    assert run_directories(suite) == list(trainings.values())
+    found = {seed: bytes_of(folder) for seed, folder in trainings.items()}
+    assert found[0].keys() == found[4].keys()
+    assert all(found[0][name] != found[4][name] for name in found[0] if name == "metrics.csv" or "weight" in name)
+
+    with (suite / "leaderboard-fold0" / "cases.csv").open() as file:
+        rows = [(row["method"], row["seed"]) for row in csv.DictReader(file)]
+    assert rows == [("toy", "0")] * 3 + [("toy", "4")] * 3
+    with (suite / "leaderboard-fold0" / "costs.csv").open() as file:
+        assert {(row["seed"], row["folds"]) for row in csv.DictReader(file)} == {("0", "1"), ("4", "1")}
+    assert json.loads((trainings[4] / "provenance.json").read_text())["seed"] == 4
+
+    assert run(tree, *one_fold, "--seeds", "0,7") == 1
+    assert "--seeds 7: suite.yaml does not train with it: choose among 4, 0" in capsys.readouterr().err
+
+    # One seed keeps the paths of a suite without seeds, and its folds are those of `seed`.
+    write_suite(project, SEVERAL | {"seeds": [4]})
+    assert run(tree, *one_fold, out="alone") == 0
+    assert bytes_of(project / "alone" / "small" / "toy" / "fold0") == found[4]
+    header = (project / "alone" / "small" / "leaderboard-fold0" / "cases.csv").read_text().splitlines()[0]
+    assert "seed" not in header.split(",")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "asked", "folder"),
+    [
+        ((), None, "leaderboard-fold0"),
+        ((), [5], "leaderboard-fold0"),
+        ((4, 0), None, "leaderboard-fold0"),
+        ((4, 0), [0, 4], "leaderboard-fold0"),
+        ((4, 0), [0], "leaderboard-fold0-seed0"),
+    ],
+)
+def test_each_selection_of_seeds_has_results_of_its_own(seeds: tuple[int, ...], asked: list[int], folder: str) -> None:
+    suite = SuiteConfig(Path("suite.yaml"), "s", ("toy",), seed=5, seeds=seeds)
+    plan: Any = SimpleNamespace(suite=suite, root=Path("runs"), chosen=[0], folds=FOLDS)
+    plan.chosen_seeds = _chosen_seeds(suite, asked)
+    assert Plan.leaderboard.fget(plan) == Path("runs") / folder  # type: ignore[attr-defined]
