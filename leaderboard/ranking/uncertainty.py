@@ -141,7 +141,8 @@ def _comparison(
     """The estimates and the standard errors of their differences."""
     values = scheme.by_case(matrices)
     if values is not None:
-        errors = cluster_errors(values, drawn)
+        # patients and trainings are independent, so their contributions stand side by side
+        errors = np.hstack([cluster_errors(values, drawn), scheme.columns(matrices)])
         noise = _NOISE * max(float(np.abs(values).max()), np.finfo(float).tiny)
         # a lead without an error is the same for every unit: use the sign test
         all_heads = np.full(len(values), 2.0**-drawn.units)
