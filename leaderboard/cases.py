@@ -1,4 +1,6 @@
-"""cases.csv: one row for each (method, case) with raw values; undefined values are empty.
+"""cases.csv: one row for each (method, seed, case) with raw values; undefined values are empty.
+
+A table whose methods were trained once has no column ``seed``.
 
 In memory it is a data frame with the same columns. If it was read from files, its index (named ``source``) holds the
 ``file:line`` of each row, so that messages can name a faulty row.
@@ -21,6 +23,7 @@ from leaderboard.columns import (
     LARGEST,
     METRICS,
     NUMBERS,
+    SEED,
     STATUSES,
     SYNTHETIC_DATA,
     TEXT,
@@ -35,16 +38,18 @@ _NAMED = ("method", "case", "patient")
 
 def cases_frame(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
     """Rows as a frame in the layout of cases.csv: columns, types and order; absent values are undefined."""
+    seeded = [SEED] if any(row.get(SEED) is not None for row in rows) else []
     marked = [DATA] if any(row.get(DATA) for row in rows) else []
-    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS, *marked]
+    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS, *seeded, *marked]
     return sort_cases(_typed(pd.DataFrame(list(rows), columns=columns)))
 
 
 def sort_cases(cases: pd.DataFrame) -> pd.DataFrame:
-    """By method, then case in natural order (``case_2`` before ``case_10``)."""
+    """By method, then seed, then case in natural order (``case_2`` before ``case_10``)."""
     keys = {case: natural_key(str(case)) for case in cases["case"].unique()}
     place = {case: number for number, case in enumerate(sorted(keys, key=lambda case: keys[case]))}
-    order = np.lexsort((cases["case"].map(place).to_numpy(), pd.factorize(cases["method"], sort=True)[0]))
+    seeds = cases[SEED].fillna(-1).to_numpy(dtype=float) if SEED in cases.columns else np.zeros(len(cases))
+    order = np.lexsort((cases["case"].map(place).to_numpy(), seeds, pd.factorize(cases["method"], sort=True)[0]))
     return cases.iloc[order]
 
 
@@ -56,7 +61,9 @@ def write_cases(path: Path, cases: pd.DataFrame) -> None:
     """
     from leaderboard.io.images import write_text
 
-    columns = [*CASE_COLUMNS, *(column for column in cases.columns if column not in CASE_COLUMNS)]
+    last = ([SEED] if has_seeds(cases) else []) + ([DATA] if DATA in cases.columns else [])
+    further = [column for column in cases.columns if column not in (*CASE_COLUMNS, SEED, DATA)]
+    columns = [*CASE_COLUMNS, *further, *last]
     # pandas writes a float with the fewest digits that read back to the same number
     write_text(path, sort_cases(_typed(cases))[columns].to_csv(index=False, lineterminator="\n"))
 
@@ -179,6 +186,43 @@ def synthetic_rows(cases: pd.DataFrame) -> pd.Series:
     if DATA not in cases.columns:
         return pd.Series(False, index=cases.index)
     return cases[DATA].astype(str).str.contains(SYNTHETIC_DATA, case=False)
+
+
+def has_seeds(cases: pd.DataFrame) -> bool:
+    """Whether some row says which training made it."""
+    return SEED in cases.columns and bool(cases[SEED].notna().any())
+
+
+def row_key(cases: pd.DataFrame) -> list[str]:
+    """The columns that no two rows may have in common: method, case and, where there is one, seed."""
+    return ["method", *([SEED] if has_seeds(cases) else []), "case"]
+
+
+def seed_faults(cases: pd.DataFrame) -> list[str]:
+    """One line for each method whose seeds cannot be compared: some rows without one, or seeds on different cases.
+
+    Args:
+        cases: from `complete`.
+    """
+    if not has_seeds(cases):
+        return []
+    faults = []
+    for method, rows in cases.groupby("method", sort=True):
+        lacking = rows[SEED].isna()
+        if lacking.any() and not lacking.all():
+            faults.append(
+                f"{method}: {int((~lacking).sum())} of its {len(rows)} rows have a seed: give each row its seed, "
+                "or rename the method in the rows that have none"
+            )
+        elif not lacking.any():
+            every = set(rows["case"])
+            for seed, own in rows.groupby(SEED, sort=True)["case"]:
+                if absent := sorted(every - set(own), key=natural_key):
+                    faults.append(
+                        f"{method}: has no row for {listed(absent)} with the seed {seed}, which its other seeds have: "
+                        "score all its seeds on the same cases"
+                    )
+    return faults
 
 
 def _faults(raw: pd.DataFrame) -> list[str]:

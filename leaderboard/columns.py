@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 STATUSES = ("ok", "empty_prediction", "empty_reference", "both_empty", "missing")
 #: The column with the kind of data of a row, if there is something to say: ``synthetic`` in every table of a twin.
 DATA, SYNTHETIC_DATA = "data", "synthetic"
+#: The column with the seed of the training that made a row; absent from a table whose methods were trained once, empty
+#: for a method without training and for a submission from outside.
+SEED = "seed"
 #: The columns that hold text.
 TEXT = ("method", "case", "patient", "status", DATA)
 #: The columns that say which row one is, and nothing about a prediction.
-IDENTITY = ("method", "case", "patient", "fold", "status", DATA)
+IDENTITY = ("method", "case", "patient", "fold", "status", SEED, DATA)
 #: No number in a table may be larger, so that no sum or square overflows.
 LARGEST = 1e15
 
@@ -131,7 +134,7 @@ FURTHER: tuple[Column, ...] = (
     Column("diagonal_mm"),
 )  # fmt: skip
 
-NUMBERS: dict[str, Column] = {column.name: column for column in (*CONTRACT, *FURTHER)}
+NUMBERS: dict[str, Column] = {column.name: column for column in (*CONTRACT, *FURTHER, Column(SEED, whole=True))}
 #: The metrics in the order of leaderboard.csv; the required ones come first.
 METRICS: dict[str, Metric] = {name: column for name, column in NUMBERS.items() if isinstance(column, Metric)}
 CORE_METRICS = tuple(column.name for column in CONTRACT if isinstance(column, Metric))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import complete, sort_cases
+from leaderboard.cases import complete, row_key, seed_faults, sort_cases
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS
 from leaderboard.errors import InputError, cut, listed, nearest
@@ -171,20 +171,23 @@ def check_comparable(cases: pd.DataFrame) -> None:
         cases: from `cases.complete`.
 
     Raises:
-        InputError: there are no rows; a (method, case) is there twice; methods were scored on different case lists; a
-            case has different reference volumes or two patients.
+        InputError: there are no rows; a (method, seed, case) is there twice; methods, or seeds of a method, were scored
+            on different case lists; a method has seeds in some rows only; a case has different reference volumes or
+            two patients.
     """
     if cases.empty:
         raise InputError("there are no cases to rank: score some predictions first")
     problems = [
-        *_doubled(cases), *_different_lists(cases), *_different_references(cases), *_different_patients(cases)
+        *_doubled(cases), *seed_faults(cases), *_different_lists(cases), *_different_references(cases),
+        *_different_patients(cases),
     ]  # fmt: skip
     if problems:
         raise InputError(problems)
 
 
 def _doubled(cases: pd.DataFrame) -> list[str]:
-    doubled = cases[cases.duplicated(["method", "case"], keep=False)]
+    key = row_key(cases)
+    doubled = cases[cases.duplicated(key, keep=False)]
     problems = []
     for method, rows in doubled.groupby("method", sort=True):
         files = list(dict.fromkeys(_file_of(label) for label in rows.index)) if cases.index.name == "source" else []
@@ -196,8 +199,8 @@ def _doubled(cases: pd.DataFrame) -> list[str]:
             )
             continue
         problems += [
-            f"{_where(own)}: {method} has {case} {len(own)} times: keep one row"
-            for case, own in rows.groupby("case", sort=True)
+            f"{_where(own)}: {method} has {own['case'].iloc[0]} {len(own)} times: keep one row"
+            for _, own in rows.groupby(key[:0:-1], sort=True, dropna=False)
         ]
     return problems
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboard.cases import read_cases, sort_cases, synthetic_rows, write_cases
+from leaderboard.cases import read_cases, seed_faults, sort_cases, synthetic_rows, write_cases
 from leaderboard.columns import CASE_COLUMNS
 from leaderboard.errors import InputError
 
@@ -211,6 +211,45 @@ def test_the_mark_of_synthetic_rows_is_a_last_column_of_tables_that_have_any(tmp
     assert synthetic_rows(both).tolist() == [True, False, False, False]
     write_cases(tmp_path / "again.csv", read_cases(tmp_path / "twin.csv"))
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "twin.csv").read_bytes()
+
+
+def test_rows_are_sorted_by_method_then_seed_then_case(tmp_path, build):
+    cases = build({"b": [{}, {}], "a": [{"seed": seed, "case": f"c{case}"} for seed in (10, 2) for case in (10, 2)]})
+    write_cases(tmp_path / "cases.csv", cases.sample(frac=1, random_state=1))
+    read = read_cases(tmp_path / "cases.csv")
+    assert list(zip(read["method"], read["seed"].fillna(-1), read["case"], strict=True)) == [
+        ("a", 2, "c2"), ("a", 2, "c10"), ("a", 10, "c2"), ("a", 10, "c10"), ("b", -1, "case_1"), ("b", -1, "case_2")
+    ]  # fmt: skip
+    assert seed_faults(read) == []
+
+
+def test_the_seed_is_a_column_of_tables_that_have_any_and_stands_before_the_mark(tmp_path, build):
+    write_cases(tmp_path / "seeds.csv", build({"a": [{"seed": 0, "data": "synthetic"}], "b": [{"data": "synthetic"}]}))
+    assert [line.split(",")[-2:] for line in (tmp_path / "seeds.csv").read_text().splitlines()] == [
+        ["seed", "data"], ["0", "synthetic"], ["", "synthetic"]
+    ]  # fmt: skip
+    (tmp_path / "none.csv").write_text(f"{HEADER},seed\n{SOUND},\n")
+    write_cases(tmp_path / "again.csv", read_cases(tmp_path / "none.csv"))
+    assert (tmp_path / "again.csv").read_text() == f"{HEADER}\n{SOUND}\n"
+
+
+@pytest.mark.parametrize("seed", ["-1", "0.5", "first"])
+def test_a_seed_is_a_whole_number_from_0(tmp_path, seed):
+    path = tmp_path / "cases.csv"
+    path.write_text(f"{HEADER},seed\n{SOUND},{seed}\n")
+    with pytest.raises(InputError, match=rf":2: seed is '{seed}': it must be a whole number"):
+        read_cases(path)
+
+
+def test_a_method_has_seeds_in_all_rows_or_in_none_and_each_on_the_same_cases(build):
+    mixed = {"a": [{"seed": 0}, {}], "b": [{}, {}]}
+    assert seed_faults(build(mixed)) == [
+        "a: 1 of its 2 rows have a seed: give each row its seed, or rename the method in the rows that have none"
+    ]
+    uneven = {"a": [{"seed": seed, "case": case} for seed, case in ((0, "c1"), (0, "c2"), (1, "c2"))]}
+    assert seed_faults(build(uneven)) == [
+        "a: has no row for c1 with the seed 1, which its other seeds have: score all its seeds on the same cases"
+    ]
 
 
 @pytest.mark.parametrize(("column", "value"), [("dice", 0.9), ("hd95_mm", 3.0), ("predicted_ml", 2.0)])

@@ -13,7 +13,7 @@ from leaderboard.ranking.exact import comparable, competition_ranks, means, stan
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.ranks import analyse, rank_methods
-from leaderboard.ranking.reading import left_out
+from leaderboard.ranking.reading import check_comparable, left_out
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.report.published import read_published
 
@@ -273,6 +273,14 @@ def test_a_case_that_is_there_twice_is_refused(build):
     cases = build({"a": [{}, {"case": "case_1"}, {}]})
     with pytest.raises(InputError, match="row 0, row 1: a has case_1 2 times"):
         rank_methods(cases)
+
+
+def test_a_case_may_be_there_once_for_each_seed(build):
+    row = {"case": "c", "patient": "P"}
+    once = [{"seed": seed, **row} for seed in (0, 1)]
+    check_comparable(build({"a": once, "b": [row]}))
+    with pytest.raises(InputError, match="row 1, row 2: a has c 2 times"):
+        check_comparable(build({"a": [*once, {"seed": 1, **row}], "b": [row]}))
 
 
 def test_methods_scored_on_different_cases_are_refused(build):
