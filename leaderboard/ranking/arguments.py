@@ -33,6 +33,9 @@ def add_ranking_options(parser: Parser) -> None:
     several = "default: %(default)s; 0: no uncertainty"
     add("--resamples", type=_resamples, default=DEFAULTS.resamples, metavar="N", help=several)
     add("--seed", type=_natural, default=DEFAULTS.seed, metavar="K", help=f"of the resamples {default}")
+    add(
+        "--simultaneous", action="store_true", help="sets of ranks that all hold at once with 95 %%, not each by itself"
+    )
 
 
 def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
@@ -50,6 +53,7 @@ def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
         unit=arguments.unit,
         resamples=arguments.resamples,
         seed=arguments.seed,
+        simultaneous=arguments.simultaneous,
     )
 
 

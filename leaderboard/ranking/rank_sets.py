@@ -19,6 +19,8 @@ still undecided (step-down, Romano and Wolf, Econometrica 73(4), 2005, over dire
 - Where scores are bounded and coarse (mean ranks, shares), all resampled errors of a leader point down: 5 % of them on
   one side are 10 % of wrong verdicts, and expanding the quantile's value comes too late where it is 0. Then the level
   itself is expanded, from 97.5 % (`expanded_level`).
+- Where methods were trained several times, Student's degrees of freedom are the fewest of any pair
+  (`trainings.freedoms`): a fold that was trained twice says little about how much trainings vary.
 - One unit separates nothing, nor do fewer resamples than the quantile needs: 19, more where the level is expanded.
 """
 
@@ -54,6 +56,7 @@ class Comparison:
     noise: float  #: differences and errors up to this are only rounding
     units: int  #: number of independent units, patients or cases
     level: float = LEVEL  #: of the quantile of the resampled errors
+    freedom: float | None = None  #: degrees of freedom of the standard errors; None: one less than there are units
     progress: Callable[[int, int], None] | None = None  #: called with (done, total) while the sets are made
 
     @cached_property
@@ -197,13 +200,16 @@ def _place(level: float, resamples: int) -> int:
     return math.ceil(level * (resamples + 1) - _NOISE)
 
 
-def expanded_level(units: int) -> float:
-    """The normal level of Student's quantile of (1 + LEVEL) / 2 for G = `units`, scaled by sqrt(G / (G - 1))."""
+def expanded_level(units: int, freedom: float | None = None) -> float:
+    """The normal level of Student's quantile of (1 + LEVEL) / 2 for G = `units`, scaled by sqrt(G / (G - 1)).
+
+    `freedom` are Student's degrees of freedom; None: G - 1.
+    """
     from scipy.special import ndtr, stdtrit
 
     if units < 2:
         return LEVEL
-    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + LEVEL) / 2)))
+    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(freedom or units - 1, (1 + LEVEL) / 2)))
 
 
 def _critical(
@@ -218,10 +224,10 @@ def _critical(
     """Critical value from the bootstrap's largest deviations; arguments as for `LargestErrors.quantile`."""
     from scipy.special import ndtr, stdtrit
 
-    units = comparison.units
+    units, freedom = comparison.units, comparison.freedom or comparison.units - 1
     place = _place(comparison.level, comparison.resampled.shape[1])
     quantile = comparison.largest.quantile(methods, up, down, bounds, place, fresh=fresh)
     normal = quantile * math.sqrt(units / (units - 1))
-    expanded = -float(stdtrit(units - 1, ndtr(-normal)))
-    single = -float(stdtrit(units - 1, (1 - LEVEL) / 2))
+    expanded = -float(stdtrit(freedom, ndtr(-normal)))
+    single = -float(stdtrit(freedom, (1 - LEVEL) / 2))
     return max(expanded, single) * (1 + _NOISE)

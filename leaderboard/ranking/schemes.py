@@ -123,8 +123,8 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Prog
     """`tests_won` in each resample.
 
     The tests use the normal approximation with its correction for ties: drawing with replacement makes ties, for which
-    the exact distribution does not hold. Where methods were trained several times, each resample draws trainings of each
-    fold, too: every case's value moves by the deviations of those drawn.
+    the exact distribution does not hold. Where methods were trained several times, each resample draws trainings of
+    each fold, too: every case's value moves by the deviations of those drawn.
     """
     from scipy.special import ndtri
 
@@ -158,7 +158,7 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Prog
 
 
 def _moved(matrices: Matrices, name: str, method: int, resamples: Resamples, part: slice) -> np.ndarray | None:
-    """What the drawn trainings add to each case of a method, more is better, shape (cases, resamples); None: nothing."""
+    """What drawn trainings add to each case of a method, more is better, shape (cases, resamples); None: nothing."""
     parts = spread(matrices, name, method)
     if not parts or resamples.trainings is None:
         return None

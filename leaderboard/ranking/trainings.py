@@ -12,6 +12,14 @@ w_k / sqrt(S (S - 1)). The squares of a method's columns sum to v; drawing S of 
 adding them up gives an error of variance v (a bootstrap of the deviations, scaled by sqrt(S / (S - 1)) because those of
 so few are too small: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
 
+Such a variance has few degrees of freedom. Satterthwaite's (Biometrics Bulletin 2(6), 1946) for a difference are
+
+    (p + sum of v_k)^2 / (p^2 / (G* - 1) + sum of v_k^2 / (S_k - 1))
+
+with p the patients' part of its variance, v_k that of each fold of either method, and G* = (sum of n^2)^2 / (sum of
+n^4) the number of patients that G patients with n cases each are worth: an error that rests on a few patients with many
+slabs varies more than one that rests on all alike.
+
 A method with one training, masks from outside or nothing to train has no columns: its score stands for these very
 networks.
 """
@@ -38,7 +46,7 @@ class Group(NamedTuple):
     @property
     def trainings(self) -> int:
         """Their number S, at least 2."""
-        return self.columns.stop - self.columns.start
+        return int(self.columns.stop - self.columns.start)
 
     @property
     def scale(self) -> float:
@@ -107,6 +115,37 @@ def spread(matrices: Matrices, name: str, method: int) -> list[tuple[Group, np.n
             values = _of(matrices).values[name][method][:, group.cases]
             parts.append((group, (values - means(values.T)) * group.scale))
     return parts
+
+
+def freedoms(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], sizes: np.ndarray) -> np.ndarray:
+    """The degrees of freedom of squared standard errors, infinite where there is no error.
+
+    Args:
+        patients: what each patient adds to each error, shape (errors, patients).
+        columns: what each training adds, shape (errors, columns).
+        found: the groups of these columns, at least one.
+        sizes: cases of each patient, shape (patients,).
+
+    Returns:
+        Shape (errors,).
+    """
+    worth = float((sizes**2.0).sum() ** 2 / (sizes**4.0).sum())
+    of_patients = (patients**2).sum(axis=1)
+    parts = np.stack([(columns[:, group.columns] ** 2).sum(axis=1) for group in found], axis=1)
+    several = np.array([group.trainings for group in found])
+    below = of_patients**2 / max(worth - 1, 1) + (parts**2 / (several - 1)).sum(axis=1)
+    above = (of_patients + parts.sum(axis=1)) ** 2
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.inf), where=below > 0))
+
+
+def fewest_freedom(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], sizes: np.ndarray) -> float:
+    """The fewest `freedoms` of any difference of two methods; arguments of shape (methods, ...)."""
+    fewest = math.inf
+    for row in range(len(patients) - 1):
+        rest = slice(row + 1, None)
+        apart = freedoms(patients[rest] - patients[row], columns[rest] - columns[row], found, sizes)
+        fewest = min(fewest, float(apart.min()))
+    return fewest
 
 
 def rank_sums(matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:

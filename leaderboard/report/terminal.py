@@ -25,6 +25,7 @@ from leaderboard.report.leaderboard_files import (
     undefined_note,
 )
 from leaderboard.report.published import OTHER_DATA, Published
+from leaderboard.report.trainings_note import training_note
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -41,7 +42,11 @@ def print_leaderboard(table: pd.DataFrame, console: Console | None = None, publi
         _say(console, f"{note}\n")
     console.print(leaderboard_table(table, wide=wide))
     _say(
-        console, "\n" + " ".join(filter(None, (caption(table), set_caption(table, groups=wide), undefined_note(table))))
+        console,
+        "\n"
+        + " ".join(
+            filter(None, (caption(table), set_caption(table, groups=wide), training_note(table), undefined_note(table)))
+        ),
     )
     if published:
         _say(console, f"\nAs published. {OTHER_DATA}\n")
@@ -55,6 +60,8 @@ def print_strata(tables: Mapping[str, pd.DataFrame], console: Console | None = N
     for name, table in tables.items():
         _say(console, f"\n{name[0].upper()}{name[1:]}: {stratum_caption(table)}\n")
         console.print(leaderboard_table(table, wide=console.width >= _WIDE))
+    for note in dict.fromkeys(map(training_note, tables.values())):
+        _say(console, f"\n{note}")
 
 
 def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
