@@ -93,8 +93,8 @@ def _draw_trainings(matrices: Matrices, resamples: int, seed: int) -> np.ndarray
     for group in found:
         several = np.uint64(group.trainings)
         drawn = (stream.random_raw(resamples * group.trainings) >> np.uint64(32)) * several >> np.uint64(32)
-        flat = drawn.astype(np.int64).reshape(resamples, -1) + group.trainings * rows
-        counts[:, group.columns] = np.bincount(flat.ravel(), minlength=resamples * group.trainings).reshape(flat.shape)
+        flat = drawn.astype(np.int64).reshape(resamples, group.trainings) + group.trainings * rows
+        counts[:, group.columns] = np.bincount(flat.ravel(), minlength=flat.size).reshape(flat.shape)
     return counts
 
 

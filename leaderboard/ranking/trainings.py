@@ -138,14 +138,11 @@ def freedoms(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], 
     return np.asarray(np.divide(above, below, out=np.full(len(above), np.inf), where=below > 0))
 
 
-def fewest_freedom(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], sizes: np.ndarray) -> float:
-    """The fewest `freedoms` of any difference of two methods; arguments of shape (methods, ...)."""
-    fewest = math.inf
-    for row in range(len(patients) - 1):
-        rest = slice(row + 1, None)
-        apart = freedoms(patients[rest] - patients[row], columns[rest] - columns[row], found, sizes)
-        fewest = min(fewest, float(apart.min()))
-    return fewest
+def pair_freedoms(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], sizes: np.ndarray) -> np.ndarray:
+    """The `freedoms` of the difference of each two methods, shape (methods, methods); arguments by method."""
+    return np.stack(
+        [freedoms(patients - patients[row], columns - columns[row], found, sizes) for row in range(len(patients))]
+    )
 
 
 def rank_sums(matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ from leaderboard.ranking.rank_sets import (
 )
 from leaderboard.ranking.resampling import Resamples, cluster_errors, draw
 from leaderboard.ranking.schemes import SCHEMES, Scheme, case_rank_sums, only_metric
-from leaderboard.ranking.trainings import fewest_freedom, groups, mean_columns
+from leaderboard.ranking.trainings import groups, mean_columns, pair_freedoms
 from leaderboard.ranking.wilcoxon import holm, wilcoxon_matrix
 
 # How many rankings are compared with one in one go, so that they stay in a processor's cache.
@@ -162,20 +162,17 @@ def _comparison(
             lambda row: all_heads,
             noise,
             drawn.units,
-            freedom=fewest_freedom(patients, trainings, found, drawn.sizes) if found else None,
+            freedom=pair_freedoms(patients, trainings, found, drawn.sizes) if found else None,
             progress=progress,
         )
     estimates = score if scheme.higher_is_better else -score
-    freedom = (
-        min(
-            fewest_freedom(
-                cluster_errors(matrices.values[name], drawn), mean_columns(matrices, name), found, drawn.sizes
-            )
+    freedom = None
+    if found:
+        parts = [
+            (cluster_errors(matrices.values[name], drawn), mean_columns(matrices, name))
             for name in matrices.higher_is_better
-        )
-        if found
-        else None
-    )
+        ]
+        freedom = np.min([pair_freedoms(*part, found, drawn.sizes) for part in parts], axis=0)
     tests = functools.cache(lambda: wilcoxon_matrix(_observations(matrices, scheme, drawn.unit_of_case)))
     return Comparison(
         estimates,
@@ -184,7 +181,7 @@ def _comparison(
         lambda row: np.where(estimates > estimates[row], tests()[:, row], tests()[row]),
         _NOISE * len(score),
         drawn.units,
-        level=expanded_level(drawn.units, freedom),
+        level=expanded_level(drawn.units, None if freedom is None else float(freedom.min())),
         freedom=freedom,
         progress=progress,
     )

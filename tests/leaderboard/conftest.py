@@ -38,6 +38,12 @@ def without_prediction(method: str, number: int, **values: object) -> dict[str, 
     } | values
 
 
+@pytest.fixture(name="row")
+def row_fixture() -> Callable[..., dict[str, object]]:
+    """`row`."""
+    return row
+
+
 @pytest.fixture
 def build() -> Builder:
     """From each method's rows, given as differences from a sound row, to a frame of cases."""
