@@ -7,6 +7,8 @@ quantile times the error, with one degree of freedom less than there are patient
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from leaderboard.columns import METRICS
@@ -54,24 +56,35 @@ def intervals(matrices: Matrices, name: str, unit: str) -> tuple[np.ndarray, np.
     return (low if least is None else np.maximum(low, least)), (high if most is None else np.minimum(high, most))
 
 
+def judged_by(matrices: Matrices, scheme: str) -> Mapping[str, bool]:
+    """The metrics that a scheme looks at, and whether more of each is better."""
+    own = SCHEMES[scheme].metric
+    return {own: True} if own else matrices.higher_is_better
+
+
 class Chances:
     """How probable it is that the next training of a method beats that of another on the next patient.
 
-    With x_asg the mean over patient g's cases of what the scheme ranks by, from training s of method a,
+    With x_asg the mean over patient g's cases of a metric (turned so that more is better), from training s of method a,
 
         P(a beats b) = 1/G sum over g of 1/(S_a S_b) sum over s, t of [x_asg > x_btg] + [x_asg = x_btg] / 2,
 
-    the probability of superiority; for schemes over several metrics the mean of it over the metrics. A method without
-    several trainings has one, these very masks. (Bouthillier et al., Accounting for Variance in Machine Learning
+    the probability of superiority; the mean of it over several metrics. A method without several trainings has one,
+    these very masks. (Bouthillier et al., Accounting for Variance in Machine Learning
     Benchmarks, MLSys 2021, call an improvement meaningful from 0.75 on.)
     """
 
-    def __init__(self, matrices: Matrices, scheme: str, unit: str) -> None:
-        """Average the values over the cases of each unit."""
-        own = SCHEMES[scheme].metric
+    def __init__(self, matrices: Matrices, metrics: Mapping[str, bool], unit: str) -> None:
+        """Average values over the cases of each unit.
+
+        Args:
+            matrices: with the metrics.
+            metrics: what the methods are judged by, and whether more of each is better.
+            unit: ``patient`` or ``case``.
+        """
         of_unit = draw(matrices, unit=unit, resamples=0, seed=0).unit_of_case
         self._values = []
-        for name, up in {own: True}.items() if own else matrices.higher_is_better.items():
+        for name, up in metrics.items():
             trained = matrices.trainings.values[name] if matrices.trainings else matrices.values[name][:, None]
             turn = 1 if up else -1
             self._values.append([turn * comparable(_over_units(values, of_unit)) for values in trained])
@@ -79,10 +92,6 @@ class Chances:
     def of(self, first: int, second: int) -> float:
         """P(first beats second), by their rows."""
         return float(means(np.array([_chances(own[first], own[second]).mean() for own in self._values])))
-
-    def by_unit(self, first: int, second: int) -> np.ndarray:
-        """The same for each unit, in the order of their first cases, shape (units,)."""
-        return np.asarray(np.mean([_chances(own[first], own[second]) for own in self._values], axis=0))
 
     def matrix(self, count: int) -> np.ndarray:
         """[a, b] is P(a beats b) among the first `count` methods; one half on the diagonal."""

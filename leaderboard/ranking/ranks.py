@@ -17,7 +17,7 @@ from leaderboard.cases import complete, sort_cases, synthetic_rows
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, DATA, METRICS, SYNTHETIC_DATA
 from leaderboard.ranking.exact import means, standard_deviations
-from leaderboard.ranking.intervals import Chances, intervals
+from leaderboard.ranking.intervals import Chances, intervals, judged_by
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES
@@ -146,7 +146,7 @@ def _precision(matrices: Matrices, options: RankingOptions, *, sets: bool) -> di
         for name in names:
             low, high = intervals(matrices, name, options.unit)
             columns |= {f"{name}_ci_low": _written(low), f"{name}_ci_high": _written(high)}
-        chances = Chances(matrices, options.scheme, options.unit)
+        chances = Chances(matrices, judged_by(matrices, options.scheme), options.unit)
         better = [chances.of(row, row + 1) for row in range(len(matrices.methods) - 1)]
         columns["p_better_than_next"] = _written(np.array([*better, np.nan]))
     if matrices.trainings:

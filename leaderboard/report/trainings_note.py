@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from leaderboard.errors import listed
@@ -20,14 +22,25 @@ def training_note(table: pd.DataFrame) -> str:
         table: as from `ranks.rank_methods`.
     """
     known = table["trainings"].fillna(1) if "trainings" in table.columns else pd.Series(1, table.index)
-    once = table.loc[known < 2, "method"].tolist()
-    sets = "tie_group" in table.columns
-    if len(once) == len(table):
-        return f"{'Scores, ranks and sets' if sets else 'Scores and ranks'} are {CONDITIONAL}: {_WHY}."
-    numbers = sorted(set(known[known > 1].astype(int)))
+    trainings = dict(zip(table["method"], known.astype(int), strict=True))
+    if "tie_group" not in table.columns:
+        return covered(trainings, "Scores and ranks", "")
+    return covered(trainings, "Scores, ranks and sets", "sets and intervals")
+
+
+def covered(trainings: Mapping[str, int], all_results: str, intervals: str) -> str:
+    """The sentence.
+
+    Args:
+        trainings: of each method, their number; 1 where none is known.
+        all_results: everything that is conditional if no method has several, in words.
+        intervals: what covers trainings where there are several, in words; empty: there is nothing of the kind.
+    """
+    once = [method for method, number in trainings.items() if number < 2]
+    numbers = sorted({number for number in trainings.values() if number > 1})
+    if not numbers:
+        return f"{all_results} are {CONDITIONAL}: {_WHY}."
     several = f"{numbers[0]} to {numbers[-1]}" if numbers[1:] else str(numbers[0])
-    covered = f"Scores are means over {several} trainings"
-    covered += ", and sets and intervals cover patients and trainings" if sets else ""
-    if not once:
-        return f"{covered}."
-    return f"{covered}; but those of {listed(once, 5)} are {CONDITIONAL}: {_WHY}."
+    text = f"Scores are means over {several} trainings"
+    text += f", and {intervals} cover patients and trainings" if intervals else ""
+    return f"{text}; but those of {listed(once)} are {CONDITIONAL}: {_WHY}." if once else f"{text}."

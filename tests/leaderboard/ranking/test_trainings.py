@@ -170,7 +170,7 @@ def test_the_chance_to_win_is_counted_over_pairs_of_trainings_and_patients(train
     patients = [0, 0, 1, 2, 2, 3, 4]
     random = np.random.default_rng(6)
     values = [random.integers(0, 3, (count, 7)) / 2 for count in (3, 2, 1)]
-    chances = Chances(trained_of({"dice": values}, FOLDS, patients), "dice", "patient")
+    chances = Chances(trained_of({"dice": values}, FOLDS, patients), {"dice": True}, "patient")
     for first, second in itertools.permutations(range(3), 2):
         won = [
             (a > b) + (a == b) / 2
@@ -188,7 +188,7 @@ def test_the_chance_to_win_is_counted_over_pairs_of_trainings_and_patients(train
 
 def test_the_chance_over_several_metrics_is_their_mean_and_lower_may_be_better(matrices_of):
     values = {"dice": np.array([[0.9, 0.8], [0.1, 0.2]]), "avd_ml": np.array([[5.0, 1.0], [2.0, 3.0]])}
-    chances = Chances(matrices_of(values, dice=True, avd_ml=False), "mean-then-rank", "patient")
+    chances = Chances(matrices_of(values, dice=True, avd_ml=False), {"dice": True, "avd_ml": False}, "patient")
     assert chances.of(0, 1) == 0.75
 
 
