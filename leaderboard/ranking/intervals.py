@@ -44,6 +44,18 @@ def margins(matrices: Matrices, name: str, unit: str, against: int | None = None
     return np.asarray(errors * stdtrit(degrees, (1 + LEVEL) / 2))
 
 
+def training_shares(matrices: Matrices, name: str, unit: str) -> np.ndarray:
+    """The trainings' share of the squared standard error of each method's mean of a metric, shape (methods,).
+
+    NaN where there is no error, or a single unit.
+    """
+    drawn = draw(matrices, unit=unit, resamples=0, seed=0)
+    of_patients = (cluster_errors(matrices.values[name], drawn) ** 2).sum(axis=1)
+    of_trainings = (mean_columns(matrices, name) ** 2).sum(axis=1)
+    whole = of_patients + of_trainings
+    return np.asarray(np.divide(of_trainings, whole, out=np.full(len(whole), np.nan), where=whole > 0))
+
+
 def intervals(matrices: Matrices, name: str, unit: str) -> tuple[np.ndarray, np.ndarray]:
     """The 95 % interval of each method's mean of a metric, within the values that the metric may have.
 

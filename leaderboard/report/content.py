@@ -113,9 +113,14 @@ class Content:
         """A row of cases.csv, as measured, of the training that pictures show."""
         return self.pictured[method].iloc[self._place_of[case]].to_dict()
 
+    def pictured_dice(self, method: str) -> np.ndarray:
+        """Dice of the training that pictures show, as the policy counts it, shape (cases,)."""
+        trainings, row = self.analysis.matrices.trainings, self.methods.index(method)
+        return np.asarray(trainings.values["dice"][row][0] if trainings else self.values(method, "dice"))
+
     def dice_of(self, method: str, case: str) -> float:
-        """Dice of a case, as the policy counts it."""
-        return float(self.values(method, "dice")[self._place_of[case]])
+        """Dice of a case in the training that pictures show, as the policy counts it."""
+        return float(self.pictured_dice(method)[self._place_of[case]])
 
     @cached_property
     def _place_of(self) -> dict[str, int]:

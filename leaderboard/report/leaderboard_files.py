@@ -413,6 +413,13 @@ def simultaneous(table: pd.DataFrame) -> bool:
     return "sets" in table.columns
 
 
+def set_note(table: pd.DataFrame) -> str:
+    """What the sets promise, for the page."""
+    if simultaneous(table):
+        return "The 95 % sets hold the true ranks of all methods at once with 95 % confidence."
+    return f"The 95 % set holds the method's true rank with 95 % confidence. {MARGINAL_NOTE}"
+
+
 def _set_text(source: str, groups: bool = True, *, simultaneous: bool = False) -> str:
     each = f"95 % set: where a method's true rank lies with 95 % confidence, from {source}. {MARGINAL_NOTE}"
     text = f"95 % set: the sets of all methods hold their true ranks at once with 95 % confidence, from {source}."
