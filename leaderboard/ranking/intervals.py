@@ -98,8 +98,9 @@ class Chances:
         self._values = []
         for name, up in metrics.items():
             trained = matrices.trainings.values[name] if matrices.trainings else matrices.values[name][:, None]
-            turn = 1 if up else -1
-            self._values.append([turn * comparable(_over_units(values, of_unit)) for values in trained])
+            ends = np.cumsum([len(values) for values in trained])[:-1]
+            together = comparable(_over_units(np.concatenate(trained), of_unit)) * (1 if up else -1)
+            self._values.append(np.split(together, ends))
 
     def of(self, first: int, second: int) -> float:
         """P(first beats second), by their rows."""

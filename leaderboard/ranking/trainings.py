@@ -131,7 +131,7 @@ def freedoms(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], 
     """
     worth = float((sizes**2.0).sum() ** 2 / (sizes**4.0).sum())
     of_patients = (patients**2).sum(axis=1)
-    parts = np.stack([(columns[:, group.columns] ** 2).sum(axis=1) for group in found], axis=1)
+    parts = np.add.reduceat(columns**2, [group.columns.start for group in found], axis=1)
     several = np.array([group.trainings for group in found])
     below = of_patients**2 / max(worth - 1, 1) + (parts**2 / (several - 1)).sum(axis=1)
     above = (of_patients + parts.sum(axis=1)) ** 2

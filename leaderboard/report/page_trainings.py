@@ -58,7 +58,7 @@ def chance_cells(chances: np.ndarray) -> list[list[tuple[str, str, str]]]:
                 cells.append((page_tables.NOTHING, "self", ""))
             else:
                 often = chance >= MEANINGFUL - 1e-9
-                text = f"{chance:.2f}".lstrip("0")
+                text = f"{chance:.2f}".removeprefix("0")
                 cells.append((text, "win" if often else "", " meaningful" if often else ""))
         rows.append(cells)
     return rows

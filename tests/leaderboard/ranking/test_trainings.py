@@ -9,12 +9,13 @@ import pytest
 from scipy import stats
 
 from leaderboard.cases import cases_frame
-from leaderboard.ranking.intervals import Chances, intervals, margins
+from leaderboard.ranking.components import variance_components
+from leaderboard.ranking.intervals import Chances, intervals, margins, training_shares
 from leaderboard.ranking.matrices import Trainings
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import analyse, rank_methods
 from leaderboard.ranking.reading import read_matrices
-from leaderboard.ranking.resampling import draw, resampled_means
+from leaderboard.ranking.resampling import cluster_errors, draw, resampled_means
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.ranking.trainings import freedoms, groups, mean_columns, pair_freedoms, rank_sums
 from leaderboard.ranking.uncertainty import quantify
@@ -190,6 +191,29 @@ def test_the_chance_over_several_metrics_is_their_mean_and_lower_may_be_better(m
     values = {"dice": np.array([[0.9, 0.8], [0.1, 0.2]]), "avd_ml": np.array([[5.0, 1.0], [2.0, 3.0]])}
     chances = Chances(matrices_of(values, dice=True, avd_ml=False), {"dice": True, "avd_ml": False}, "patient")
     assert chances.of(0, 1) == 0.75
+
+
+def test_parts_of_a_variance_that_only_adds_up_are_found_exactly(trained_of):
+    patients, trainings = np.array([0.2, 0.5, 0.9, 0.4]), np.array([[-0.1], [0.3], [0.1]])
+    matrices = trained_of({"dice": [patients + trainings, np.full((1, 4), 0.5)]}, [0] * 4)
+    found, nothing = variance_components(matrices, "dice", "patient")
+    assert (found.patients, found.trainings) == pytest.approx((patients.var(ddof=1), trainings.var(ddof=1)))
+    assert found.rest == pytest.approx(0)
+    assert sum(found.shares) == pytest.approx(1)
+    assert nothing is None
+
+
+def test_parts_of_a_variance_are_those_of_the_simulation(challenge):
+    settings = {"training_sd": 0.2, "case_training_sd": 0.1, "seeds": 4, "folds": 25, "slabs": (1,) * 1500}
+    (found,) = variance_components(challenge(np.random.default_rng(8), methods=1, **settings), "dice", "patient")
+    assert (found.patients, found.trainings, found.rest) == pytest.approx((0.09, 0.04, 0.01), rel=0.2)
+
+
+def test_the_share_of_trainings_is_that_of_the_squared_error(trained):
+    squares = (mean_columns(trained, "dice") ** 2).sum(axis=1)
+    drawn = draw(trained, unit="patient", resamples=0, seed=0)
+    whole = squares + (cluster_errors(trained.values["dice"], drawn) ** 2).sum(axis=1)
+    assert training_shares(trained, "dice", "patient") == pytest.approx(squares / whole)
 
 
 def test_simultaneous_sets_hold_what_no_pair_contradicts(challenge):
