@@ -1,4 +1,4 @@
-"""The ``leaderboard`` command: score, check, rank, report, verify and diff.
+"""The ``leaderboard`` command: score, check, rank, compare, report, verify and diff.
 
 Exit status: 0 done; 1 the input is at fault, one line per problem on stderr; 2 wrong usage; 130 interrupted. A reader
 of our output that leaves early changes nothing (`leaderboard.shell`).
@@ -36,6 +36,7 @@ def _parser(words: Sequence[str]) -> Parser:
         ("score", "score a folder or zip of masks: one row per case in cases.csv", _add_score),
         ("check", "would this submission be accepted? every problem, with the fix", _add_check),
         ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
+        ("compare", "are two methods different, by how much, and how sure is that?", _add_compare),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
         ("verify", "is a published leaderboard what its scores give? every cell that differs", _add_verify),
         ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
@@ -104,6 +105,12 @@ def _add_report(parser: Parser) -> None:
     from leaderboard.report.command import add_report
 
     add_report(parser)
+
+
+def _add_compare(parser: Parser) -> None:
+    from leaderboard.report.pair_command import add_compare
+
+    add_compare(parser)
 
 
 def _add_verify(parser: Parser) -> None:

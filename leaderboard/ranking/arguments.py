@@ -21,18 +21,33 @@ def add_ranking_options(parser: Parser) -> None:
     own = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.metric)
     chosen = f"(default: {DEFAULTS.scheme}; where --metrics names others, {_BY_METRICS})"
     add("--scheme", choices=tuple(SCHEMES), help=f"how to rank {chosen}")
-    add("--policy", choices=tuple(POLICIES), default=DEFAULTS.policy, help=f"what undefined values count {default}")
+    add_policy(parser)
     add(
         "--metrics",
-        type=_names,
+        type=names,
         metavar="A,B,...",
         help=f"what the schemes other than {own} rank by (default: those of {','.join(CORE_METRICS)} that the tables "
         "have); any other column with its direction, as in seconds:lower",
     )
-    add("--unit", choices=UNITS, default=DEFAULTS.unit, help=f"what is resampled, with all its cases {default}")
+    add_unit(parser)
     several = "default: %(default)s; 0: no uncertainty"
     add("--resamples", type=_resamples, default=DEFAULTS.resamples, metavar="N", help=several)
     add("--seed", type=_natural, default=DEFAULTS.seed, metavar="K", help=f"of the resamples {default}")
+    add(
+        "--simultaneous", action="store_true", help="sets of ranks that all hold at once with 95 %%, not each by itself"
+    )
+
+
+def add_policy(parser: Parser) -> None:
+    """Give a parser ``--policy``."""
+    text = "what undefined values count (default: %(default)s)"
+    parser.add_argument("--policy", choices=tuple(POLICIES), default=DEFAULTS.policy, help=text)
+
+
+def add_unit(parser: Parser) -> None:
+    """Give a parser ``--unit``."""
+    text = "what is resampled, with all its cases (default: %(default)s)"
+    parser.add_argument("--unit", choices=UNITS, default=DEFAULTS.unit, help=text)
 
 
 def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
@@ -50,6 +65,7 @@ def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
         unit=arguments.unit,
         resamples=arguments.resamples,
         seed=arguments.seed,
+        simultaneous=arguments.simultaneous,
     )
 
 
@@ -66,8 +82,9 @@ def _resamples(text: str) -> int:
     return number
 
 
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
+def names(text: str) -> list[str]:
+    """The names between commas."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names with commas between them: correct it")
-    return names
+    return found

@@ -34,6 +34,7 @@ class RankingOptions:
     unit: str = "patient"  #: what is resampled, ``patient`` or ``case``
     resamples: int = 10_000  #: how many, up to `MOST_RESAMPLES`; 0 leaves out everything that comes from resampling
     seed: int = 0  #: of the resamples
+    simultaneous: bool = False  #: whether all sets of ranks are to hold at once, not each by itself
 
     def __post_init__(self) -> None:
         problems = [

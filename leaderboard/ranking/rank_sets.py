@@ -19,6 +19,8 @@ still undecided (step-down, Romano and Wolf, Econometrica 73(4), 2005, over dire
 - Where scores are bounded and coarse (mean ranks, shares), all resampled errors of a leader point down: 5 % of them on
   one side are 10 % of wrong verdicts, and expanding the quantile's value comes too late where it is 0. Then the level
   itself is expanded, from 97.5 % (`expanded_level`).
+- Where methods were trained several times, each pair has degrees of freedom of its own (`trainings.freedoms`): a fold
+  that was trained twice says little about how much trainings vary.
 - One unit separates nothing, nor do fewer resamples than the quantile needs: 19, more where the level is expanded.
 """
 
@@ -54,6 +56,8 @@ class Comparison:
     noise: float  #: differences and errors up to this are only rounding
     units: int  #: number of independent units, patients or cases
     level: float = LEVEL  #: of the quantile of the resampled errors
+    #: degrees of freedom of the standard errors, shape (methods, methods); None: one less than there are units
+    freedom: np.ndarray | None = None
     progress: Callable[[int, int], None] | None = None  #: called with (done, total) while the sets are made
 
     @cached_property
@@ -116,7 +120,8 @@ def separated_pairs(comparison: Comparison) -> np.ndarray:
     while True:
         # once one direction is decided, the other is still tested
         fresh = not better.any()
-        critical = _critical(comparison, methods, once & ~better.T, once & ~better, bounds, fresh=fresh)
+        quantile = _quantile(comparison, methods, once & ~better.T, once & ~better, bounds, fresh=fresh)
+        critical = _critical(comparison, quantile, comparison.freedom)
         found = studentised & (-t > critical) & ~better
         if not found.any():
             return better
@@ -169,9 +174,10 @@ def _against_all(comparison: Comparison, method: int) -> tuple[np.ndarray, np.nd
     methods, bounds = np.array([method]), comparison.largest.bounds[[method]]
     while True:
         fresh = not (rivals & (better | worse)).any()
-        critical = _critical(
+        quantile = _quantile(
             comparison, methods, (rivals & ~better)[None], (rivals & ~worse)[None], bounds, fresh=fresh
         )
+        critical = _critical(comparison, quantile, None if comparison.freedom is None else comparison.freedom[method])
         more = rivals & (t > critical) & ~better
         less = rivals & (-t > critical) & ~worse
         if not more.any() and not less.any():
@@ -197,16 +203,19 @@ def _place(level: float, resamples: int) -> int:
     return math.ceil(level * (resamples + 1) - _NOISE)
 
 
-def expanded_level(units: int) -> float:
-    """The normal level of Student's quantile of (1 + LEVEL) / 2 for G = `units`, scaled by sqrt(G / (G - 1))."""
+def expanded_level(units: int, freedom: float | None = None) -> float:
+    """The normal level of Student's quantile of (1 + LEVEL) / 2 for G = `units`, scaled by sqrt(G / (G - 1)).
+
+    `freedom` are Student's degrees of freedom; None: G - 1.
+    """
     from scipy.special import ndtr, stdtrit
 
     if units < 2:
         return LEVEL
-    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + LEVEL) / 2)))
+    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(freedom or units - 1, (1 + LEVEL) / 2)))
 
 
-def _critical(
+def _quantile(
     comparison: Comparison,
     methods: np.ndarray,
     up: np.ndarray,
@@ -215,13 +224,17 @@ def _critical(
     *,
     fresh: bool,
 ) -> float:
-    """Critical value from the bootstrap's largest deviations; arguments as for `LargestErrors.quantile`."""
+    """Quantile of the bootstrap's largest deviations; arguments as for `LargestErrors.quantile`."""
+    place = _place(comparison.level, comparison.resampled.shape[1])
+    return comparison.largest.quantile(methods, up, down, bounds, place, fresh=fresh)
+
+
+def _critical(comparison: Comparison, quantile: float, freedom: np.ndarray | None) -> np.ndarray:
+    """Student's value of the same normal tail, at least that of a single comparison; the shape of `freedom`."""
     from scipy.special import ndtr, stdtrit
 
     units = comparison.units
-    place = _place(comparison.level, comparison.resampled.shape[1])
-    quantile = comparison.largest.quantile(methods, up, down, bounds, place, fresh=fresh)
+    degrees = np.asarray(units - 1 if freedom is None else freedom)
     normal = quantile * math.sqrt(units / (units - 1))
-    expanded = -float(stdtrit(units - 1, ndtr(-normal)))
-    single = -float(stdtrit(units - 1, (1 - LEVEL) / 2))
-    return max(expanded, single) * (1 + _NOISE)
+    expanded, single = -stdtrit(degrees, ndtr(-normal)), -stdtrit(degrees, (1 - LEVEL) / 2)
+    return np.asarray(np.maximum(expanded, single) * (1 + _NOISE))

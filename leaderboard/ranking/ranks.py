@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import synthetic_rows
+from leaderboard.cases import complete, sort_cases, synthetic_rows
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, DATA, METRICS, SYNTHETIC_DATA
 from leaderboard.ranking.exact import means, standard_deviations
+from leaderboard.ranking.intervals import Chances, intervals, judged_by
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES
-from leaderboard.ranking.reading import read_matrices
+from leaderboard.ranking.reading import first_trainings, read_matrices
 from leaderboard.ranking.schemes import SCHEMES
+from leaderboard.ranking.trainings import seed_deviations
 from leaderboard.ranking.uncertainty import SchemeAgreement, Uncertainty, quantify, scheme_agreement, significance
 
 #: Columns of `rank_methods` for tables that people read; leaderboard.csv does not have them.
@@ -39,7 +42,9 @@ class Analysis:
     """A ranking and everything about its stability; every array follows the rows of `table`."""
 
     options: RankingOptions  #: how it was ranked
-    cases: pd.DataFrame  #: the rows behind it, by method, then case in natural order
+    #: the rows behind it, by method, then case in natural order; means over the trainings where there are several
+    cases: pd.DataFrame
+    first_trainings: pd.DataFrame  #: the same rows, of the training with the lowest seed
     table: pd.DataFrame  #: the leaderboard, as `rank_methods` gives it
     matrices: Matrices  #: what was ranked
     uncertainty: Uncertainty | None  #: from resampling; None if there were no resamples
@@ -64,12 +69,17 @@ def rank_methods(
         One row for each method, by rank, then name, in the layout of leaderboard.csv: means and standard deviations
         over all cases as the policy counts them, floats rounded to 6 decimals; ``hausdorff_mm_defined_mean`` over the
         cases that have a distance and ``hausdorff_mm_undefined``, the number of the others (and the same, with
-        ``_defined_sd``, of every distance: `SHOWN_ONLY`); ``score``, which the scheme ordered by. Then come, see
-        `uncertainty.Uncertainty`, ``rank_boot_low``, ``rank_boot_high``, ``first_share`` and ``tie_group``, and the
-        settings ``patients`` (their number; empty where none is known and every case counts as a patient), ``unit``,
-        ``resamples`` and ``seed``. Last, for schemes other than ``dice``, the ``metrics`` ranked by, joined by
-        semicolons, and, where rows are marked as synthetic, ``data``, which says so. Required columns that the
-        rows lack are absent. The frame's ``attrs`` say whether the resampling ``tells_nothing``.
+        ``_defined_sd``, of every distance: `SHOWN_ONLY`); ``score``, which the scheme ordered by. Then come, of each
+        core metric and each ranked by, the ends of the 95 % interval of its mean, as ``dice_ci_low`` and
+        ``dice_ci_high`` (`intervals`), and ``p_better_than_next``, the probability that the method's next training
+        beats that of the row below on the next patient (`intervals.Chances`). Where methods were trained several times,
+        ``trainings`` has their number, and ``dice_seed_sd`` (and so on) the standard deviation of the mean over them.
+        Then, see `uncertainty.Uncertainty`, ``rank_boot_low``, ``rank_boot_high``, ``first_share`` and ``tie_group``,
+        and the settings ``patients`` (their number; empty where none is known and every case counts as a patient),
+        ``unit``, ``resamples``, ``seed`` and, if they are simultaneous, ``sets``. Last, for schemes other than
+        ``dice``, the ``metrics`` ranked by, joined by semicolons, and, where rows are marked as synthetic, ``data``,
+        which says so. Required columns that the rows lack are absent. The frame's ``attrs`` say whether the resampling
+        ``tells_nothing``.
 
     Raises:
         InputError: a metric is unknown, or the rows cannot be compared.
@@ -83,10 +93,12 @@ def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis
     Raises:
         InputError: as `rank_methods`.
     """
+    first = first_trainings(sort_cases(complete(cases)))
     cases, matrices = read_matrices(cases, options)
     table, matrices, uncertainty = _rank(cases, matrices, options)
     p_values, agreement = significance(matrices, options), scheme_agreement(matrices)
-    return Analysis(options, cases.reset_index(drop=True), table, matrices, uncertainty, p_values, agreement)
+    cases, first = cases.reset_index(drop=True), first.reset_index(drop=True)
+    return Analysis(options, cases, first, table, matrices, uncertainty, p_values, agreement)
 
 
 def _rank(
@@ -105,6 +117,8 @@ def _rank(
     table = _summary(matrices, distances, POLICIES[options.policy].ddof, uncertainty)
     table.insert(0, "rank", ranks[order])
     table["score"] = _written(score[order])
+    for name, values in _precision(matrices, options, sets=bool(uncertainty)).items():
+        table[name] = values
     table["scheme"], table["policy"] = options.scheme, options.policy
     if uncertainty:
         table["rank_boot_low"], table["rank_boot_high"] = uncertainty.boot_low, uncertainty.boot_high
@@ -113,6 +127,8 @@ def _rank(
         known = bool((cases["patient"] != "").any())
         table["patients"] = pd.array([len(set(matrices.patients)) if known else None] * len(table), dtype="Int64")
         table["unit"], table["resamples"], table["seed"] = options.unit, options.resamples, options.seed
+        if options.simultaneous:
+            table["sets"] = "simultaneous"
         table.attrs["tells_nothing"] = uncertainty.tells_nothing
     if scheme.metric is None:
         table["metrics"] = ";".join(map(_with_direction, matrices.higher_is_better.items()))
@@ -120,6 +136,25 @@ def _rank(
     if invented.any():
         table[DATA] = np.where(table["method"].isin(cases.loc[invented.to_numpy(), "method"]), SYNTHETIC_DATA, "")
     return table, matrices, uncertainty
+
+
+def _precision(matrices: Matrices, options: RankingOptions, *, sets: bool) -> dict[str, Any]:
+    """The columns about how precisely means are known; those that need units only where there are `sets`."""
+    columns: dict[str, Any] = {}
+    names = [name for name in matrices.values if name in CORE_METRICS or name in matrices.higher_is_better]
+    if sets:
+        for name in names:
+            low, high = intervals(matrices, name, options.unit)
+            columns |= {f"{name}_ci_low": _written(low), f"{name}_ci_high": _written(high)}
+        chances = Chances(matrices, judged_by(matrices, options.scheme), options.unit)
+        better = [chances.of(row, row + 1) for row in range(len(matrices.methods) - 1)]
+        columns["p_better_than_next"] = _written(np.array([*better, np.nan]))
+    if matrices.trainings:
+        counts = [len(seeds) or None for seeds in matrices.trainings.seeds]
+        columns["trainings"] = pd.array(counts, dtype="Int64")
+        for name in names:
+            columns[f"{name}_seed_sd"] = _written(np.array(seed_deviations(matrices, name)))
+    return columns
 
 
 def _distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import complete, row_key, seed_faults, sort_cases
+from leaderboard.cases import complete, has_seeds, row_key, seed_faults, sort_cases
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS
+from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS, NUMBERS, SEED, STATUSES
 from leaderboard.errors import InputError, cut, listed, nearest
 from leaderboard.io.tables import shown as quoted
-from leaderboard.ranking.matrices import Matrices
+from leaderboard.ranking.exact import means
+from leaderboard.ranking.matrices import Matrices, Trainings
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES, Policy, apply_policy, count_values, describe_row
 from leaderboard.ranking.schemes import SCHEMES
@@ -33,8 +35,8 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
         options: its policy and metrics count.
 
     Returns:
-        The sorted rows, and their matrices: the core metrics that the rows have, those to rank by, and every other
-        metric that all rows have.
+        The sorted rows, one for each (method, case) as `over_trainings` makes it, and their matrices: the core metrics
+        that the rows have, those to rank by, and every other metric that all rows have.
 
     Raises:
         InputError: a metric is unknown, the rows lack what the scheme ranks by, or cannot be compared.
@@ -63,15 +65,67 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     shown = [name for name in METRICS if name in present or name in directions]
     counted = apply_policy(cases, policy, tuple(shown))
     methods = tuple(cases["method"].unique())
-    shape = (len(methods), len(cases) // len(methods))
-    values = {name: counted[name].to_numpy(dtype=float).reshape(shape) for name in counted.columns}
+    names = tuple(cases["case"].unique())
+    blocks = partial(_blocks, cases)
+    by_training = {name: blocks(counted[name].to_numpy(dtype=float)) for name in counted.columns}
     undefined = {}
     for name in directions:
-        if name not in values:
-            values[name], undefined[name] = _other_column(cases, name, directions[name], shape)
-    names = tuple(cases["case"].iloc[: shape[1]])
-    missing = (cases["status"] == "missing").to_numpy().reshape(shape)
-    return cases, Matrices(methods, names, _patients(cases, names), values, missing, directions, undefined)
+        if name not in by_training:
+            values, holes = _other_column(cases, name, directions[name])
+            by_training[name], undefined[name] = blocks(values), blocks(holes)
+    missing = blocks((cases["status"] == "missing").to_numpy())
+    trainings = None
+    if has_seeds(cases):
+        folds = np.stack([fold[0] for fold in blocks(cases["fold"].fillna(-1).to_numpy(dtype=int))])
+        seeds = [own.dropna().unique() for _, own in cases.groupby("method", sort=True)[SEED]]
+        trainings = Trainings(tuple(tuple(map(int, own)) for own in seeds), folds, by_training, missing, undefined)
+    return over_trainings(cases), Matrices(
+        methods,
+        names,
+        _patients(cases, names),
+        {name: np.stack([_mean(block) for block in own]) for name, own in by_training.items()},
+        np.stack([block.any(axis=0) for block in missing]),
+        directions,
+        {name: np.stack([block.any(axis=0) for block in own]) for name, own in undefined.items()},
+        trainings,
+    )
+
+
+def over_trainings(cases: pd.DataFrame) -> pd.DataFrame:
+    """One row for each (method, case), the means over a method's trainings; without seeds, the rows as they are.
+
+    A number that some training lacks is undefined. The status is the worst of the trainings (the last in
+    `columns.STATUSES`).
+
+    Args:
+        cases: sorted by method, seed and case, the same cases for each.
+    """
+    if not has_seeds(cases):
+        return cases
+    found = first_trainings(cases).drop(columns=SEED)
+    for name in [name for name in NUMBERS if name in found.columns and name != "fold"]:
+        parts = _blocks(cases, cases[name].to_numpy(dtype=float, na_value=np.nan))
+        found[name] = np.concatenate([_mean(part) for part in parts])
+    status = _blocks(cases, cases["status"].map(STATUSES.index).to_numpy())
+    found["status"] = [STATUSES[number] for part in status for number in part.max(axis=0)]
+    return found
+
+
+def first_trainings(cases: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each method's training with the lowest seed; sorted rows without seeds are as they were."""
+    return cases[~cases.duplicated(["method", "case"])] if has_seeds(cases) else cases
+
+
+def _blocks(cases: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """A value of each sorted row by method, shape (trainings, cases) each."""
+    sizes = cases.groupby("method", sort=True).size().to_numpy()
+    blocks = np.split(values, np.cumsum(sizes)[:-1])
+    return tuple(block.reshape(-1, cases["case"].nunique()) for block in blocks)
+
+
+def _mean(block: np.ndarray) -> np.ndarray:
+    """The mean over the trainings; that of one is itself to the bit."""
+    return block[0] if len(block) == 1 else means(block.T)
 
 
 def lacking_metric(scheme: str, metrics: Collection[str]) -> str | None:
@@ -271,10 +325,8 @@ def _patients(cases: pd.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(known[name]) if name in known else f"of {name}" for name in names)
 
 
-def _other_column(
-    cases: pd.DataFrame, name: str, higher_is_better: bool, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """A column without a rule in any policy: its completed values, and where they were undefined."""
+def _other_column(cases: pd.DataFrame, name: str, higher_is_better: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A column without a rule in any policy: its completed values, and where they were undefined, shape (rows,)."""
     numbers = pd.to_numeric(cases[name].replace("", np.nan), errors="coerce").astype(float)
     wrong = cases.index[(numbers.isna() & cases[name].notna() & (cases[name] != "")) | (numbers.abs() > LARGEST)]
     if len(wrong) and len(wrong) == int((cases[name].notna() & (cases[name] != "")).sum()):
@@ -291,7 +343,7 @@ def _other_column(
             for label in wrong[:_LISTED]
         ]
         raise InputError(lines + more)
-    values = numbers.to_numpy().reshape(shape)
+    values = numbers.to_numpy()
     undefined = np.isnan(values)
     if undefined.all():
         raise InputError(f"{name} is empty in every row: rank by another metric")

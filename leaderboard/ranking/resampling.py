@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leaderboard.ranking.matrices import Matrices
+from leaderboard.ranking.trainings import groups, width
 
 #: The units that may be resampled.
 UNITS = ("patient", "case")
@@ -24,10 +25,11 @@ _FLOAT_BITS = 53
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each unit was drawn."""
+    """How often each unit was drawn, and each training where methods have several."""
 
     counts: np.ndarray  #: shape (resamples, units)
     unit_of_case: np.ndarray  #: the unit of each case, shape (cases,)
+    trainings: np.ndarray | None = None  #: of each column (`trainings`), shape (resamples, columns)
 
     @property
     def units(self) -> int:
@@ -46,6 +48,8 @@ class Resamples:
 
     def distinct(self) -> tuple[Resamples, np.ndarray]:
         """The different draws among them, and which of these each is, shape (resamples,): few units have few."""
+        if self.trainings is not None:
+            return self, np.arange(len(self.counts))
         counts, place = np.unique(self.counts, axis=0, return_inverse=True)
         return Resamples(counts, self.unit_of_case), place.reshape(-1)
 
@@ -75,15 +79,32 @@ def draw(matrices: Matrices, *, unit: str, resamples: int, seed: int) -> Resampl
         drawn = (high_bits * np.uint64(units) >> np.uint64(32)).astype(np.int64).reshape(rows, units)
         flat = (drawn + units * np.arange(rows)[:, None]).ravel()
         counts[start : start + rows] = np.bincount(flat, minlength=rows * units).reshape(rows, units)
-    return Resamples(counts, np.array([place[name] for name in names]))
+    return Resamples(counts, np.array([place[name] for name in names]), _draw_trainings(matrices, resamples, seed))
 
 
-def resampled_means(values: np.ndarray, resamples: Resamples) -> np.ndarray:
+def _draw_trainings(matrices: Matrices, resamples: int, seed: int) -> np.ndarray | None:
+    """Of each group of S trainings, S with replacement, from a stream of its own; None without any group."""
+    found = groups(matrices)
+    if not found:
+        return None
+    stream = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(1,)))
+    counts = np.zeros((resamples, width(found)), dtype=np.uint16)
+    rows = np.arange(resamples)[:, None]
+    for group in found:
+        several = np.uint64(group.trainings)
+        drawn = (stream.random_raw(resamples * group.trainings) >> np.uint64(32)) * several >> np.uint64(32)
+        flat = drawn.astype(np.int64).reshape(resamples, group.trainings) + group.trainings * rows
+        counts[:, group.columns] = np.bincount(flat.ravel(), minlength=flat.size).reshape(flat.shape)
+    return counts
+
+
+def resampled_means(values: np.ndarray, resamples: Resamples, columns: np.ndarray | None = None) -> np.ndarray:
     """Mean over the cases of each resample, the same to the bit on any machine.
 
     Args:
         values: shape (methods, cases).
         resamples: of these cases.
+        columns: what each training adds (`trainings.mean_columns`), shape (methods, columns); None: nothing.
 
     Returns:
         Shape (methods, resamples); equal means are equal floats.
@@ -94,7 +115,22 @@ def resampled_means(values: np.ndarray, resamples: Resamples) -> np.ndarray:
     for part, counts in resamples.chunks(len(values)):
         sums = np.round(counts @ totals.T / coarse) * coarse
         result[:, part] = (sums / (counts @ resamples.sizes)[:, None]).T
+    if columns is not None and resamples.trainings is not None:
+        result += _training_errors(columns, resamples.trainings)
     return result
+
+
+def _training_errors(columns: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The drawn columns of each resample added up, shape (methods, resamples); on a grid that makes the sums exact."""
+    largest = float(np.abs(columns).max(initial=0.0)) * columns.shape[1]
+    unit = math.ldexp(1.0, math.frexp(largest)[1] - _FLOAT_BITS + 1)
+    columns = np.round(columns / unit) * unit
+    errors = np.empty((len(columns), len(drawn)))
+    step = max(_CHUNK // columns.shape[1], 1)
+    for start in range(0, len(drawn), step):
+        part = slice(start, start + step)
+        errors[:, part] = columns @ drawn[part].T.astype(float)
+    return errors
 
 
 def unit_totals(values: np.ndarray, resamples: Resamples) -> tuple[np.ndarray, float]:

@@ -13,7 +13,8 @@ import numpy as np
 from leaderboard.ranking.exact import competition_ranks, descending_ranks, means
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.resampling import Resamples, resampled_means
-from leaderboard.ranking.wilcoxon import rounded_differences, signed_rank_z, wilcoxon_matrix
+from leaderboard.ranking.trainings import groups, mean_columns, rank_sums, spread
+from leaderboard.ranking.wilcoxon import rounded_differences, signed_rank_z, signed_rank_z_each, wilcoxon_matrix
 
 #: Level of the tests of ``test-then-rank``.
 ALPHA = 0.05
@@ -35,6 +36,8 @@ class Scheme:
     #: a score of each case, more is better, shape (methods, cases), whose mean over the cases is the score or orders
     #: the methods alike; None if there is none; the standard errors then come from `resampled`
     by_case: Callable[[Matrices], np.ndarray | None]
+    #: what each training adds to the error of that score (`trainings`), shape (methods, columns)
+    columns: Callable[[Matrices], np.ndarray]
     #: the score in each resample, turned so that more is better, shape (methods, resamples); equal scores are equal
     #: floats. May be given a third argument, called with (done, total) by a scheme that takes long.
     resampled: Callable[..., np.ndarray]
@@ -67,21 +70,30 @@ def only_metric(matrices: Matrices) -> np.ndarray | None:
 
 def resampled_mean_ranks(matrices: Matrices, resamples: Resamples, _: Progress = None) -> np.ndarray:
     """The negated `mean_ranks` of each resample; the mean itself if there is only one metric."""
-    metrics = matrices.signed()
+    metrics = dict(zip(matrices.higher_is_better, matrices.signed(), strict=True))
+    drawn = (resampled_means(values, resamples, mean_columns(matrices, name)) for name, values in metrics.items())
     if len(metrics) == 1:
-        return resampled_means(metrics[0], resamples)
+        return next(drawn)
     ranks = np.zeros((len(matrices.methods), len(resamples.counts)))
-    for values in metrics:
-        ranks += descending_ranks(resampled_means(values, resamples))
+    for values in drawn:
+        ranks += descending_ranks(values)
     return -ranks / len(metrics)
+
+
+def only_columns(matrices: Matrices) -> np.ndarray:
+    """The columns of `only_metric`."""
+    return mean_columns(matrices, next(iter(matrices.higher_is_better)))
 
 
 def case_rank_sums(matrices: Matrices) -> np.ndarray:
     """Sum over the metrics of each method's rank in each case: whole numbers, shape (methods, cases).
 
     A method without a prediction, or with an undefined value that no policy has a rule for, takes the last rank of
-    that case, behind all that have one, whatever the policy counts for it.
+    that case, behind all that have one, whatever the policy counts for it. Where methods were trained several times it
+    is the expected rank of one training (`trainings.rank_sums`).
     """
+    if groups(matrices):
+        return rank_sums(matrices)[0]
     sums = np.zeros(matrices.missing.shape)
     for name, up in matrices.higher_is_better.items():
         last = matrices.missing | matrices.undefined.get(name, False)
@@ -91,11 +103,17 @@ def case_rank_sums(matrices: Matrices) -> np.ndarray:
     return sums
 
 
+def rank_columns(matrices: Matrices) -> np.ndarray:
+    """The columns of the negated `case_rank_sums`."""
+    return -rank_sums(matrices)[1] if groups(matrices) else np.zeros((len(matrices.methods), 0))
+
+
 def tests_won(matrices: Matrices) -> np.ndarray:
     """Share of its pairwise tests that each method wins over all opponents and metrics, in [0, 1]; more is better.
 
     A test is a one-sided Wilcoxon signed-rank test over the cases at level 0.05, without correction for their number
-    (the share orders the methods and claims no significance). Without opponents the share is 0.
+    (the share orders the methods and claims no significance). Without opponents the share is 0. Where methods were
+    trained several times, the values tested are means over the trainings.
     """
     won = [(wilcoxon_matrix(values) < ALPHA).sum(axis=1) for values in matrices.signed()]
     return np.asarray(sum(won) / _tests(matrices))
@@ -105,7 +123,8 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Prog
     """`tests_won` in each resample.
 
     The tests use the normal approximation with its correction for ties: drawing with replacement makes ties, for which
-    the exact distribution does not hold.
+    the exact distribution does not hold. Where methods were trained several times, each resample draws trainings of
+    each fold, too: every case's value moves by the deviations of those drawn.
     """
     from scipy.special import ndtri
 
@@ -116,17 +135,38 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Prog
     for part, counts in resamples.chunks(_IN_CACHE * cases):
         weights = counts.T[resamples.unit_of_case]
         done = 0
-        for values in matrices.signed():
+        for name, values in zip(matrices.higher_is_better, matrices.signed(), strict=True):
             for first in range(count):
                 differences = rounded_differences(values[first], values)
+                own = _moved(matrices, name, first, resamples, part)
                 for second in range(first + 1, count):
-                    z = signed_rank_z(differences[second], weights)
+                    other = _moved(matrices, name, second, resamples, part)
+                    if own is None and other is None:
+                        z = signed_rank_z(differences[second], weights)
+                    else:
+                        moved = values[first][:, None] + (0.0 if own is None else own)
+                        z = signed_rank_z_each(
+                            rounded_differences(moved, values[second][:, None] + (0.0 if other is None else other)),
+                            weights,
+                        )
                     won[first, part] += z > limit
                     won[second, part] += z < -limit
                 done += 1
                 if progress:
                     progress(part.start * of_each + len(counts) * done, total * of_each)
     return won / _tests(matrices)
+
+
+def _moved(matrices: Matrices, name: str, method: int, resamples: Resamples, part: slice) -> np.ndarray | None:
+    """What drawn trainings add to each case of a method, more is better, shape (cases, resamples); None: nothing."""
+    parts = spread(matrices, name, method)
+    if not parts or resamples.trainings is None:
+        return None
+    drawn = resamples.trainings[part].T.astype(float)
+    moved = np.zeros((len(matrices.cases), drawn.shape[1]))
+    for group, deviations in parts:
+        moved[group.cases] = deviations.T @ drawn[group.columns]
+    return moved if matrices.higher_is_better[name] else -moved
 
 
 def _tests(matrices: Matrices) -> int:
@@ -143,7 +183,10 @@ SCHEMES: dict[str, Scheme] = {
             score=lambda matrices: means(dice(matrices)),
             higher_is_better=True,
             by_case=dice,
-            resampled=lambda matrices, resamples, _=None: resampled_means(dice(matrices), resamples),
+            columns=lambda matrices: mean_columns(matrices, "dice"),
+            resampled=lambda matrices, resamples, _=None: resampled_means(
+                dice(matrices), resamples, mean_columns(matrices, "dice")
+            ),
             metric="dice",
         ),
         Scheme(
@@ -152,6 +195,7 @@ SCHEMES: dict[str, Scheme] = {
             score=mean_ranks,
             higher_is_better=False,
             by_case=only_metric,
+            columns=only_columns,
             resampled=resampled_mean_ranks,
         ),
         # Maier et al., Medical Image Analysis 35, 2017
@@ -161,7 +205,10 @@ SCHEMES: dict[str, Scheme] = {
             score=lambda matrices: means(case_rank_sums(matrices)) / len(matrices.higher_is_better),
             higher_is_better=False,
             by_case=lambda matrices: -case_rank_sums(matrices),
-            resampled=lambda matrices, resamples, _=None: resampled_means(-case_rank_sums(matrices), resamples),
+            columns=rank_columns,
+            resampled=lambda matrices, resamples, _=None: resampled_means(
+                -case_rank_sums(matrices), resamples, rank_columns(matrices)
+            ),
         ),
         # the third scheme of Wiesenfarth et al., Scientific Reports 11:2369, 2021
         Scheme(
@@ -170,6 +217,7 @@ SCHEMES: dict[str, Scheme] = {
             score=tests_won,
             higher_is_better=True,
             by_case=lambda _: None,
+            columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
             resampled=resampled_tests_won,
         ),
     )

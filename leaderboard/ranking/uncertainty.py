@@ -29,6 +29,7 @@ from leaderboard.ranking.rank_sets import (
 )
 from leaderboard.ranking.resampling import Resamples, cluster_errors, draw
 from leaderboard.ranking.schemes import SCHEMES, Scheme, case_rank_sums, only_metric
+from leaderboard.ranking.trainings import groups, mean_columns, pair_freedoms
 from leaderboard.ranking.wilcoxon import holm, wilcoxon_matrix
 
 # How many rankings are compared with one in one go, so that they stay in a processor's cache.
@@ -43,7 +44,7 @@ class Uncertainty:
 
     units: int  #: how many patients or cases were resampled
     rank: np.ndarray  #: each method's rank, shape (J,)
-    rank_low: np.ndarray  #: lower end of its 95 % confidence set, shape (J,)
+    rank_low: np.ndarray  #: lower end of its 95 % confidence set, marginal or simultaneous, shape (J,)
     rank_high: np.ndarray  #: upper end, shape (J,)
     boot_low: np.ndarray  #: lower end of the 95 % percentile interval of its resampled ranks, shape (J,)
     boot_high: np.ndarray  #: upper end, shape (J,)
@@ -90,6 +91,11 @@ def quantify(
     their sets are approximate; in simulation they err towards being too wide. Where no resample changes a difference,
     the Wilcoxon signed-rank test of `significance`, before correction, decides; it looks at the patients.
 
+    Where methods were trained several times, trainings are resampled, too (`trainings`): a score by case is the mean
+    over the trainings (``rank-then-mean``: the expected rank of one among one of each other method), and each
+    training's deviation adds to errors and resamples. ``mean-then-rank`` ranks such resampled means, and
+    ``test-then-rank`` tests values whose trainings were drawn case by case.
+
     Args:
         matrices: what is ranked.
         options: the scheme, and at least one resample.
@@ -110,6 +116,8 @@ def quantify(
     frequency = np.array([np.bincount(row, minlength=count + 1)[1:] for row in ranks]) / options.resamples
     boot = np.quantile(ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1, method="inverted_cdf").astype(int)
     separated = separated_pairs(comparison)
+    if options.simultaneous:  # no verdict on any pair is wrong, so no set is
+        low, high = 1 + separated.sum(axis=0), count - separated.sum(axis=1)
     order = np.argsort(rank, kind="stable")
     groups = tie_groups(separated[np.ix_(order, order)])
     labels = dict(zip(order.tolist(), group_labels(groups, count), strict=True))
@@ -139,9 +147,11 @@ def _comparison(
     progress: Callable[[int, int], None] | None,
 ) -> Comparison:
     """The estimates and the standard errors of their differences."""
-    values = scheme.by_case(matrices)
+    values, found = scheme.by_case(matrices), groups(matrices)
     if values is not None:
-        errors = cluster_errors(values, drawn)
+        patients, trainings = cluster_errors(values, drawn), scheme.columns(matrices)
+        # patients and trainings are independent, so their contributions stand side by side
+        errors = np.hstack([patients, trainings])
         noise = _NOISE * max(float(np.abs(values).max()), np.finfo(float).tiny)
         # a lead without an error is the same for every unit: use the sign test
         all_heads = np.full(len(values), 2.0**-drawn.units)
@@ -152,9 +162,17 @@ def _comparison(
             lambda row: all_heads,
             noise,
             drawn.units,
+            freedom=pair_freedoms(patients, trainings, found, drawn.sizes) if found else None,
             progress=progress,
         )
     estimates = score if scheme.higher_is_better else -score
+    freedom = None
+    if found:
+        parts = [
+            (cluster_errors(matrices.values[name], drawn), mean_columns(matrices, name))
+            for name in matrices.higher_is_better
+        ]
+        freedom = np.min([pair_freedoms(*part, found, drawn.sizes) for part in parts], axis=0)
     tests = functools.cache(lambda: wilcoxon_matrix(_observations(matrices, scheme, drawn.unit_of_case)))
     return Comparison(
         estimates,
@@ -163,7 +181,8 @@ def _comparison(
         lambda row: np.where(estimates > estimates[row], tests()[:, row], tests()[row]),
         _NOISE * len(score),
         drawn.units,
-        level=expanded_level(drawn.units),
+        level=expanded_level(drawn.units, None if freedom is None else float(freedom.min())),
+        freedom=freedom,
         progress=progress,
     )
 

@@ -106,6 +106,26 @@ def signed_rank_z(differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(excess, np.sqrt(variance), out=np.zeros(len(n)), where=variance > 0))
 
 
+def signed_rank_z_each(differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`signed_rank_z` where every resample has differences of its own, shape (cases, resamples)."""
+    sizes = np.abs(differences)
+    order = np.argsort(sizes, axis=0, kind="stable")
+    sizes = np.take_along_axis(sizes, order, axis=0)
+    positive = np.take_along_axis(differences, order, axis=0) > 0
+    drawn = np.take_along_axis(weights, order, axis=0) * (sizes > 0)
+    new = np.diff(sizes, axis=0, prepend=-1.0) > 0
+    last = np.roll(new, -1, axis=0)
+    last[-1] = True
+    rank = np.cumsum(drawn, axis=0)
+    n = rank[-1].copy()
+    below = np.maximum.accumulate(np.where(new, rank - drawn, 0.0), axis=0)
+    upto = np.minimum.accumulate(np.where(last, rank, np.inf)[::-1], axis=0)[::-1]
+    excess = ((below + upto + 1) / 2 * drawn * positive).sum(axis=0) - n * (n + 1) / 4
+    ties = (drawn * (upto - below) ** 2).sum(axis=0)
+    variance = (n * (n + 1) * (2 * n + 1) - (ties - n) / 2) / 24
+    return np.asarray(np.divide(excess, np.sqrt(variance), out=np.zeros(len(n)), where=variance > 0))
+
+
 def holm(p_values: np.ndarray) -> np.ndarray:
     """P values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979), shape (tests,)."""
     count = len(p_values)

@@ -93,7 +93,7 @@ class Content:
 
     @cached_property
     def rows_by_method(self) -> dict[str, pd.DataFrame]:
-        """Each method's cases as measured, in natural order."""
+        """Each method's cases as measured, in natural order; means over its trainings if it has several."""
         return {str(method): rows for method, rows in self.cases.groupby("method", sort=False)}
 
     def values(self, method: str, metric: str) -> np.ndarray:
@@ -104,13 +104,23 @@ class Content:
             return np.where((rows["status"] == "missing").to_numpy(), np.nan, measured)
         return np.asarray(self.analysis.matrices.values[metric][self.methods.index(method)])
 
+    @cached_property
+    def pictured(self) -> dict[str, pd.DataFrame]:
+        """The rows of the trainings whose masks pictures show, those with the lowest seed; as `rows_by_method`."""
+        return {str(method): rows for method, rows in self.analysis.first_trainings.groupby("method", sort=False)}
+
     def row(self, method: str, case: str) -> dict[Hashable, Any]:
-        """A row of cases.csv, as measured."""
-        return self.rows_by_method[method].iloc[self._place_of[case]].to_dict()
+        """A row of cases.csv, as measured, of the training that pictures show."""
+        return self.pictured[method].iloc[self._place_of[case]].to_dict()
+
+    def pictured_dice(self, method: str) -> np.ndarray:
+        """Dice of the training that pictures show, as the policy counts it, shape (cases,)."""
+        trainings, row = self.analysis.matrices.trainings, self.methods.index(method)
+        return np.asarray(trainings.values["dice"][row][0] if trainings else self.values(method, "dice"))
 
     def dice_of(self, method: str, case: str) -> float:
-        """Dice of a case, as the policy counts it."""
-        return float(self.values(method, "dice")[self._place_of[case]])
+        """Dice of a case in the training that pictures show, as the policy counts it."""
+        return float(self.pictured_dice(method)[self._place_of[case]])
 
     @cached_property
     def _place_of(self) -> dict[str, int]:

@@ -39,8 +39,8 @@ class Example:
 
 def exemplary(content: Content, method: str) -> Iterator[Example]:
     """The best, the median and the worst case by Dice; equal cases in natural order."""
-    rows = content.rows_by_method[method]
-    dice = content.values(method, "dice")
+    rows = content.pictured[method]
+    dice = content.pictured_dice(method)
     order = sorted(range(len(rows)), key=lambda row: (-dice[row], row))
     roles: dict[int, list[str]] = {}
     for role, row in (("best", order[0]), ("median", order[(len(order) - 1) // 2]), ("worst", order[-1])):

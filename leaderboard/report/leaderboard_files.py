@@ -21,6 +21,7 @@ from leaderboard.ranking.ranks import SHOWN_ONLY
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.report.origin import Origin, origin_json, origin_of_rows, own_version
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, Quote, read_quotes
+from leaderboard.report.trainings_note import training_note
 
 #: The first columns of leaderboard.csv, in order.
 LEADERBOARD_COLUMNS = (
@@ -35,6 +36,11 @@ PERCENTILE_COVERAGE = (
 _PERCENTILE_NOTE = (
     "The percentile intervals of the resampled ranks (rank_boot_low, rank_boot_high in the CSV) are no confidence "
     f"intervals: {PERCENTILE_COVERAGE}."
+)
+#: What a marginal set does not promise.
+MARGINAL_NOTE = (
+    "Each set is marginal: it holds for its method alone, and that all of them hold at once is less sure "
+    "(--simultaneous makes sets that do)."
 )
 #: Why sets and groups need not agree.
 GROUP_NOTE = (
@@ -108,7 +114,8 @@ def strata_markdown(tables: Mapping[str, pd.DataFrame], by: str) -> str:
     lines = [f"# Leaderboard by {by}", "", *_mark(*tables.values())][:-1]
     for name, table in tables.items():
         lines += ["", f"## {name[0].upper()}{name[1:]}", "", _markup(stratum_caption(table)), "", *_section(table)]
-    return "\n".join([*lines, *_notes([*tables.values()], _set_text("resampling within the stratum"))]) + "\n"
+    sets = _set_text("resampling within the stratum", simultaneous=any(map(simultaneous, tables.values())))
+    return "\n".join([*lines, *_notes([*tables.values()], sets)]) + "\n"
 
 
 def leaderboard_latex(table: pd.DataFrame) -> str:
@@ -123,7 +130,13 @@ def leaderboard_latex(table: pd.DataFrame) -> str:
     lines = [
         *(
             f"% {text}"
-            for text in (synthetic_note(table), caption(table), set_caption(table), undefined_note(table))
+            for text in (
+                synthetic_note(table),
+                caption(table),
+                set_caption(table),
+                training_note(table),
+                undefined_note(table),
+            )
             if text
         ),
         rf"\begin{{tabular}}{{r{'cl' if sets else ''}lr{'r' * len(metrics)}}}",
@@ -361,7 +374,9 @@ def set_caption(table: pd.DataFrame, *, groups: bool = True) -> str:
     """The meaning of the sets, and of the groups if shown; empty if the ranks were not resampled."""
     if not has_sets(table):
         return ""
-    return _set_text(resampled(table), groups) + (f" {TOO_FEW_NOTE}" if tells_nothing(table) else "")
+    return _set_text(resampled(table), groups, simultaneous=simultaneous(table)) + (
+        f" {TOO_FEW_NOTE}" if tells_nothing(table) else ""
+    )
 
 
 def resampled(table: pd.DataFrame) -> str:
@@ -393,8 +408,22 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _set_text(source: str, groups: bool = True) -> str:
-    text = f"95 % set: where a method's true rank lies with 95 % confidence, from {source}."
+def simultaneous(table: pd.DataFrame) -> bool:
+    """Whether the sets hold all at once."""
+    return "sets" in table.columns
+
+
+def set_note(table: pd.DataFrame) -> str:
+    """What the sets promise, for the page."""
+    if simultaneous(table):
+        return "The 95 % sets hold the true ranks of all methods at once with 95 % confidence."
+    return f"The 95 % set holds the method's true rank with 95 % confidence. {MARGINAL_NOTE}"
+
+
+def _set_text(source: str, groups: bool = True, *, simultaneous: bool = False) -> str:
+    each = f"95 % set: where a method's true rank lies with 95 % confidence, from {source}. {MARGINAL_NOTE}"
+    text = f"95 % set: the sets of all methods hold their true ranks at once with 95 % confidence, from {source}."
+    text = text if simultaneous else each
     return text + (f" Group: methods that share a letter cannot be told apart ({GROUP_NOTE})." if groups else "")
 
 
@@ -425,6 +454,7 @@ def _notes(tables: Sequence[pd.DataFrame], sets: str) -> list[str]:
     """The meaning of the columns of one table, or of all strata's; `sets` is the sentence about the sets."""
     table = tables[0]
     notes = ["", f"{sets} First in: share of resamples with rank 1."] if has_sets(table) else []
+    notes += ["", _markup(training_note(table))]
     if undefined := next(filter(None, map(undefined_note, tables)), ""):
         notes += ["", undefined if tables[1:] else f"{undefined} {_markup(counted_note(table))}"]
     if "core_agreement_mean" in table.columns:

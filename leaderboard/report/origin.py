@@ -40,6 +40,7 @@ class Origin:
         """The settings of the ranking in a line: ``scheme dice, policy isles2018, 10000 resamples, seed 0``."""
         options = self.options
         drawn = f"{options.resamples} resamples of the {options.unit}s, seed {options.seed}"
+        drawn += ", simultaneous sets" if options.simultaneous else ""
         return f"scheme {options.scheme}, policy {options.policy}, {drawn if options.resamples else 'no resamples'}"
 
 
@@ -95,6 +96,7 @@ def origin_of_rows(rows: Sequence[Mapping[Any, Any]]) -> Origin:
     chosen |= {name: int(first[name]) for name in ("resamples", "seed") if first.get(name, "").isdecimal()}
     if first.get("scheme") and "resamples" not in first:
         chosen["resamples"] = 0  # without resamples there are no such columns
+    chosen["simultaneous"] = first.get("sets") == "simultaneous"
     if first.get("metrics"):
         chosen["metrics"] = tuple(first["metrics"].split(";"))
     try:

@@ -44,20 +44,21 @@ from leaderboard.report.leaderboard_files import (
     leaderboard_latex,
     ranked_by,
     ranked_by_text,
+    set_note,
     shown_metrics,
     synthetic_note,
     title,
     undefined_note,
     with_and,
 )
+from leaderboard.report.page_trainings import main_metric, trainings_values
 from leaderboard.report.pictures import Pictures, take_pictures
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, read_quotes
 from leaderboard.report.scored_masks import Predictions
 from leaderboard.report.section import Section
 from leaderboard.report.sources import number_sources
+from leaderboard.report.trainings_note import training_note
 
-#: The matrix of p values shows this many of the best methods.
-_MATRIX = 100
 _PART = re.compile(r"[_.\-/](?=[^\W_])")
 
 
@@ -133,6 +134,7 @@ def render_page(
         "sections": [(section, *page_tables.section_rows(section)) for section in sections],
         **_ranking(content),
         **_evidence(content),
+        **trainings_values(content),
         **_cases(content),
         **_pictures(pictures),
         **_published(published),
@@ -148,6 +150,9 @@ def _ranking(content: Content) -> dict[str, object]:
         "scheme_text": SCHEMES[content.options.scheme].words,
         "uncertainty": found,
         "units": content.units,
+        "training_note": training_note(table),
+        "set_note": set_note(table).replace("'", "’"),
+        "main_title": title(main_metric(content)),
         "says_nothing": bool(found and found.tells_nothing and len(content.methods) > 1),
         "too_few_note": TOO_FEW_NOTE,
         "group_note": GROUP_NOTE,
@@ -175,8 +180,10 @@ def _evidence(content: Content) -> dict[str, object]:
         "further": box_plots.box_plots(content, further) if further else None,
         "further_names": with_and([METRICS[name].title for name in further]),
         "crowded": len(content.methods) > page_ranking.CROWDED,
-        "compared": content.methods[:_MATRIX],
-        "significance": page_ranking.significance_cells(analysis.significance[:_MATRIX, :_MATRIX]),
+        "compared": content.methods[: page_tables.MATRIX],
+        "significance": page_ranking.significance_cells(
+            analysis.significance[: page_tables.MATRIX, : page_tables.MATRIX]
+        ),
         "what_schemes_rank_by": page_ranking.what_schemes_rank_by(analysis.matrices),
         "scheme_figure": stability.scheme_ranks(content) if several else None,
         "scheme_rows": list(zip(content.methods, analysis.agreement.ranks.T.tolist(), strict=True)),
@@ -227,6 +234,8 @@ def _links(values: Mapping[str, object]) -> list[tuple[str, str]]:
     links = [
         ("ranking", "Ranking", True),
         ("stability", "Stability", values["uncertainty"]),
+        ("trainings", "Trainings", values["seeds_figure"]),
+        ("chances", "Who beats whom", values["chances"]),
         ("metrics", "Metrics", True),
         ("significance", "Significance", values["scheme_figure"]),
         ("schemes", "Schemes", values["scheme_figure"]),

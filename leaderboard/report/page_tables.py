@@ -21,6 +21,8 @@ from leaderboard.report.section import Numbers, Section
 
 #: Most rows in the table of cases, those of the best methods; more would make the page too large.
 CASE_ROWS = 18_000
+#: The matrices of p values and chances show this many of the best methods.
+MATRIX = 100
 NOTHING = "–"
 STATUS_NAMES = {
     "ok": "scored",
@@ -37,11 +39,12 @@ _LISTED = 100
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, the number that it is sorted by, and a smaller addition."""
+    """A cell of a table: its text, the number that it is sorted by, and two smaller additions, a line each."""
 
     text: str
     value: str = ""
     note: str = ""
+    interval: str = ""
 
 
 def number(value: float | None, decimals: int = 2) -> str:
@@ -62,7 +65,11 @@ def sortable(value: float | None) -> str:
 
 
 def metric_cells(row: Mapping[str, object], metrics: Sequence[str] = CORE_METRICS) -> list[Cell]:
-    """Mean and standard deviation of each metric; distances over the cases that have one, with the number of others."""
+    """Mean, standard deviation and 95 % interval of each metric.
+
+    Distances are over the cases that have one, with the number of the others, and then without an interval: that in the
+    row is of the mean with undefined ones counted.
+    """
     cells = []
     for name in metrics:
         undefined = int(str(row.get(f"{name}_undefined", 0)))
@@ -70,7 +77,9 @@ def metric_cells(row: Mapping[str, object], metrics: Sequence[str] = CORE_METRIC
         mean, sd = (float(str(row[f"{name}{over}_{part}"])) for part in ("mean", "sd"))
         parts = [] if math.isnan(mean) else [f"({number(sd)})"]
         parts += [f"{undefined} undefined"] if undefined else []
-        cells.append(Cell(number(mean), sortable(mean), ", ".join(parts)))
+        ends = [float(str(row.get(f"{name}_ci_{end}", "nan"))) for end in ("low", "high")]
+        interval = "" if undefined or any(map(math.isnan, ends)) else f"{number(ends[0])} to {number(ends[1])}"
+        cells.append(Cell(number(mean), sortable(mean), ", ".join(parts), interval))
     return cells
 
 

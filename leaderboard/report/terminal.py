@@ -25,6 +25,7 @@ from leaderboard.report.leaderboard_files import (
     undefined_note,
 )
 from leaderboard.report.published import OTHER_DATA, Published
+from leaderboard.report.trainings_note import training_note
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -38,38 +39,44 @@ def print_leaderboard(table: pd.DataFrame, console: Console | None = None, publi
     console = console or Console()
     wide = console.width >= _WIDE
     if note := synthetic_note(table):
-        _say(console, f"{note}\n")
+        say(console, f"{note}\n")
     console.print(leaderboard_table(table, wide=wide))
-    _say(
-        console, "\n" + " ".join(filter(None, (caption(table), set_caption(table, groups=wide), undefined_note(table))))
+    say(
+        console,
+        "\n"
+        + " ".join(
+            filter(None, (caption(table), set_caption(table, groups=wide), training_note(table), undefined_note(table)))
+        ),
     )
     if published:
-        _say(console, f"\nAs published. {OTHER_DATA}\n")
+        say(console, f"\nAs published. {OTHER_DATA}\n")
         console.print(published_table(published, wide=wide))
-        _say(console, f"\n{published.source}. {published.data}.")
+        say(console, f"\n{published.source}. {published.data}.")
 
 
 def print_strata(tables: Mapping[str, pd.DataFrame], console: Console | None = None) -> None:
     """Print the leaderboard of each stratum."""
     console = console or Console()
     for name, table in tables.items():
-        _say(console, f"\n{name[0].upper()}{name[1:]}: {stratum_caption(table)}\n")
+        say(console, f"\n{name[0].upper()}{name[1:]}: {stratum_caption(table)}\n")
         console.print(leaderboard_table(table, wide=console.width >= _WIDE))
+    for note in dict.fromkeys(map(training_note, tables.values())):
+        say(console, f"\n{note}")
 
 
 def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
     """The table that `print_leaderboard` prints; unless `wide`, mean and standard deviation are in two lines."""
     incomplete, sets = bool((table["missing"] > 0).any()), has_sets(table)
-    shown = _empty(wide)
-    _column(shown, "#")
+    shown = empty_table(wide)
+    column(shown, "#")
     if sets:
-        _column(shown, "95 % set" if wide else "95 %\nset", "center")
+        column(shown, "95 % set" if wide else "95 %\nset", "center")
         if wide:
-            _column(shown, "Group", "left")
-            _column(shown, "First in")
+            column(shown, "Group", "left")
+            column(shown, "First in")
     shown.add_column("Method", overflow="fold")
     if incomplete:
-        _column(shown, "Missing" if wide else "Miss.")
+        column(shown, "Missing" if wide else "Miss.")
     metrics = shown_metrics(table)
     _metric_columns(shown, wide, metrics)
     for row in table.to_dict("records"):
@@ -88,8 +95,8 @@ def leaderboard_table(table: pd.DataFrame, *, wide: bool) -> Table:
 
 def published_table(published: Published, *, wide: bool) -> Table:
     """A quoted table, its digits as printed."""
-    shown = _empty(wide)
-    _column(shown, "#")
+    shown = empty_table(wide)
+    column(shown, "#")
     shown.add_column("Team", overflow="fold")
     _metric_columns(shown, wide, CORE_METRICS)
     for rank, team, *values in published.rows(CORE_METRICS):
@@ -97,18 +104,21 @@ def published_table(published: Published, *, wide: bool) -> Table:
     return shown
 
 
-def _empty(wide: bool) -> Table:
+def empty_table(wide: bool) -> Table:
+    """A table without columns."""
     return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0) if wide else 0)
 
 
-def _column(shown: Table, header: str, justify: JustifyMethod = "right") -> None:
+def column(shown: Table, header: str, justify: JustifyMethod = "right") -> None:
+    """Add a column that is never wrapped."""
     shown.add_column(Text(header), justify=justify, no_wrap=True)
 
 
 def _metric_columns(shown: Table, wide: bool, metrics: Sequence[str]) -> None:
     for name in metrics:
-        _column(shown, title(name) if wide else title(name).replace(" [", "\n[").replace("Precision", "Prec."))
+        column(shown, title(name) if wide else title(name).replace(" [", "\n[").replace("Precision", "Prec."))
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
+    """Print a text as it is."""
     console.print(text, markup=False, highlight=False)

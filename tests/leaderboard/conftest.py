@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from leaderboard.cases import cases_frame
-from leaderboard.ranking.matrices import Matrices
+from leaderboard.ranking.matrices import Matrices, Trainings
 
 NAN = float("nan")
 
@@ -35,6 +36,12 @@ def without_prediction(method: str, number: int, **values: object) -> dict[str, 
         **{name: value for name, value in row(method, number).items() if name in kept},
         "status": "missing",
     } | values
+
+
+@pytest.fixture(name="row")
+def row_fixture() -> Callable[..., dict[str, object]]:
+    """`row`."""
+    return row
 
 
 @pytest.fixture
@@ -70,6 +77,24 @@ def make_matrices(
     )
 
 
+def make_trained(
+    by_seed: dict[str, Sequence[np.ndarray]], folds: Sequence[int], patients: Sequence[object] | None = None, **up: bool
+) -> Matrices:
+    """As `make_matrices`, from each method's values of its trainings, shape (trainings, cases) each."""
+    values = {name: tuple(np.asarray(each, dtype=float) for each in methods) for name, methods in by_seed.items()}
+    matrices = make_matrices(
+        {n: np.stack([each.mean(axis=0) for each in v]) for n, v in values.items()}, patients, **up
+    )
+    first = next(iter(values.values()))
+    trainings = Trainings(
+        seeds=tuple(tuple(range(len(each))) if len(each) > 1 else () for each in first),
+        folds=np.tile(np.asarray(folds), (len(first), 1)),
+        values=values,
+        missing=tuple(np.zeros(each.shape, dtype=bool) for each in first),
+    )
+    return replace(matrices, trainings=trainings)
+
+
 def simulate(
     random: np.random.Generator,
     *,
@@ -80,6 +105,10 @@ def simulate(
     method_correlation: float = 0.7,
     slab_correlation: float = 0.0,
     metrics: Sequence[str] = ("dice",),
+    seeds: int = 1,
+    folds: int = 1,
+    training_sd: float = 0.0,
+    case_training_sd: float = 0.0,
 ) -> Matrices:
     """Method j has the true mean -j * step, so its true rank is j + 1.
 
@@ -92,6 +121,10 @@ def simulate(
         method_correlation: between two methods' scores of a case.
         slab_correlation: between two cases of a patient, of each method's own part too.
         metrics: independent of each other, higher is better.
+        seeds: trainings of each method on each fold.
+        folds: patients are dealt to them in turn.
+        training_sd: standard deviation of what a training adds to all cases of its fold.
+        case_training_sd: of what it adds to each case apart.
     """
     patient = np.repeat(np.arange(len(slabs)), slabs)
 
@@ -106,13 +139,31 @@ def simulate(
         + np.sqrt(1 - slab_correlation) * noise(len(patient))
         for name in metrics
     }
-    return make_matrices(values, patient.tolist())
+    if training_sd == case_training_sd == 0 and seeds == 1:
+        return make_matrices(values, patient.tolist())
+    fold = patient % folds
+    trained = {
+        name: [
+            row
+            + (training_sd * random.standard_normal((seeds, folds)))[:, fold]
+            + case_training_sd * random.standard_normal((seeds, len(patient)))
+            for row in matrix
+        ]
+        for name, matrix in values.items()
+    }
+    return make_trained(trained, fold.tolist(), patient.tolist())
 
 
 @pytest.fixture
 def matrices_of() -> Callable[..., Matrices]:
     """`make_matrices`."""
     return make_matrices
+
+
+@pytest.fixture
+def trained_of() -> Callable[..., Matrices]:
+    """`make_trained`."""
+    return make_trained
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ if (chooser) {
   const boxes = [...chooser.querySelectorAll("input")];
   const ofMethod = boxes.map(() => []);
   for (const item of document.querySelectorAll("[data-m]")) ofMethod[item.dataset.m].push(item);
-  const matrix = document.querySelector(".matrix");
+  const matrixRows = [...document.querySelectorAll(".matrix")].flatMap((matrix) => [...matrix.rows]);
   const grids = [...document.querySelectorAll("svg[data-grid]")].map((svg) => {
     const [columns, across, down] = svg.dataset.grid.split(" ").map(Number);
     const items = [...svg.querySelectorAll("[data-m]")];
@@ -36,7 +36,7 @@ if (chooser) {
       for (const item of items) item.toggleAttribute("hidden", !chosen(place));
     }
     for (const grid of grids) closeUp(grid, chosen);
-    for (const row of matrix ? matrix.rows : []) {
+    for (const row of matrixRows) {
       for (let place = 1; place < row.cells.length; place++) row.cells[place].hidden = !chosen(place - 1);
     }
     const text = left === boxes.length ? `all ${left}` : `${left} of ${boxes.length}`;

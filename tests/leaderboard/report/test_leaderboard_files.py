@@ -71,10 +71,12 @@ def test_markdown_has_the_printed_form_of_the_paper(table):
     )
     assert lines[7].startswith("| 2 | a\\|[b] | 1-2 | a | ")
     assert "from 100 resamples of 2 patients (seed 0)" in lines[9]
-    assert lines[11].startswith("Distances are means over the cases that have one")
-    assert "Same side of 70 mL: share of cases" in lines[13]
-    assert "no confidence intervals" in lines[15]
-    assert "about three quarters of simulated challenges" in lines[15]
+    assert "Each set is marginal" in lines[9]
+    assert "conditional on these trained networks" in lines[11]
+    assert lines[13].startswith("Distances are means over the cases that have one")
+    assert "Same side of 70 mL: share of cases" in lines[15]
+    assert "no confidence intervals" in lines[17]
+    assert "about three quarters of simulated challenges" in lines[17]
 
 
 def test_a_set_of_one_rank_is_one_number(build):
@@ -171,13 +173,14 @@ def test_the_published_table_stands_below_and_is_not_mixed_in(table):
 def test_latex_is_a_tabular_with_everything_escaped(build):
     table = rank_methods(build({"a_b & 50 %": [{"dice": 0.44}], "c\\d": [{"dice": 0.4}]}), RankingOptions(resamples=20))
     lines = leaderboard_latex(table).splitlines()
-    assert all(line.startswith("% ") for line in lines[:2])
-    assert lines[2] == r"\begin{tabular}{rcllrrrrrr}"
-    assert lines[4].startswith(r"Rank & 95\,\% set & Group & Method & Missing & Dice & Hausdorff [mm] &")
-    assert lines[6].startswith(r"1 & 1--2 & a & a\_b \& 50 \% & 0 & 0.44 (0.00) & 10.00 (0.00) &")
-    assert lines[7].startswith(r"2 & 1--2 & a & c\textbackslash{}d & 0 & ")
+    assert all(line.startswith("% ") for line in lines[:3])
+    assert "conditional on these trained networks" in lines[2]
+    assert lines[3] == r"\begin{tabular}{rcllrrrrrr}"
+    assert lines[5].startswith(r"Rank & 95\,\% set & Group & Method & Missing & Dice & Hausdorff [mm] &")
+    assert lines[7].startswith(r"1 & 1--2 & a & a\_b \& 50 \% & 0 & 0.44 (0.00) & 10.00 (0.00) &")
+    assert lines[8].startswith(r"2 & 1--2 & a & c\textbackslash{}d & 0 & ")
     assert lines[-1] == r"\end{tabular}"
-    assert all(line.endswith(r" \\") for line in (lines[4], *lines[6:8]))
+    assert all(line.endswith(r" \\") for line in (lines[5], *lines[7:9]))
 
 
 def test_latex_without_resamples_has_no_sets(build):

@@ -27,6 +27,7 @@ from leaderboard.report.content import FIGURE_METHODS, Content
 from leaderboard.report.examples import exemplary
 from leaderboard.report.page_ranking import significance_cells
 from leaderboard.report.page_tables import Cell, metric_cells, number
+from leaderboard.report.page_trainings import chance_cells
 from leaderboard.report.published import read_published
 from leaderboard.report.scatter import volume_agreement
 from leaderboard.report.section import Numbers, Section
@@ -152,7 +153,8 @@ def test_ranking_shows_what_the_leaderboard_holds(cases, page):
         assert shown["95 % set of ranks"] == (str(low) if low == high else f"{low}–{high}")
         assert shown["Tie group"] == expected["tie_group"]
         dice = next(value for title, value in shown.items() if title.startswith("Dice"))
-        assert dice == f"{expected['dice_mean']:.2f}({expected['dice_sd']:.2f})"
+        interval = f"{expected['dice_ci_low']:.2f} to {expected['dice_ci_high']:.2f}"
+        assert dice == f"{expected['dice_mean']:.2f}({expected['dice_sd']:.2f}){interval}"
         first = next(value for title, value in shown.items() if title.startswith("First"))
         assert first == f"{100 * expected['first_share']:.1f} %"
     assert [row[-1] for row in rows] == [str(value) for value in table["missing"]]
@@ -160,10 +162,45 @@ def test_ranking_shows_what_the_leaderboard_holds(cases, page):
 
 def test_significance_matrix_marks_who_wins(cases, page):
     analysis = analyse(cases, RankingOptions(resamples=200))
-    matrix = next(table for table in Page(page).tables if table[0][0] == "" and len(table[0]) == 4)[1:]
+    chances, matrix = (table[1:] for table in Page(page).tables if table[0][0] == "" and len(table[0]) == 4)
+    assert chances[0][1:3] == ["–", "1.00 meaningful"]
     wins = [["significant" in cell for cell in row[1:]] for row in matrix]
     assert wins == (analysis.significance < 0.05).tolist()
     assert any(map(any, wins))
+
+
+@pytest.fixture
+def seeded(cases, build):
+    """The three methods, of which alpha and beta were trained with the seeds 4 and 7."""
+    again = [
+        rows.assign(seed=seed, dice=rows["dice"] * scale)
+        for name, rows in cases[cases["method"] != "gamma"].groupby("method")
+        for seed, scale in ((4, 1.0), (7, 0.9 if name == "alpha" else 1.1))
+    ]
+    return pd.concat([*again, cases[cases["method"] == "gamma"].assign(seed=pd.NA)])
+
+
+def test_trainings_have_a_section_and_methods_without_several_are_named(seeded, page, tmp_path):
+    text = page_of(seeded, tmp_path, resamples=50).read_text()
+    assert 'id="trainings"' in text
+    assert 'id="trainings"' not in page
+    assert "those of gamma are conditional on these trained networks" in text
+    assert "Scores, ranks and sets are conditional on these trained networks" in page
+    head, *rows = Page(text).table("Trainings’ shareof the mean")
+    assert [row[:2] for row in rows] == [["alpha", "2"], ["beta", "2"]]
+    means = [np.mean([scale * (0.5 + k / 30) for k in range(12)]) for scale in (1.0, 0.9)]
+    assert rows[0][2] == f"{np.std(means, ddof=1):.4f}"
+    head, *rows = Page(text).table("Seed 4")
+    assert head == ["Method", "Allmeans over seeds", "Seed 4", "Seed 7"]
+    assert {row[0]: row[1:] for row in rows} == {"alpha": ["1"] * 3, "gamma": ["2"] * 3, "beta": ["3"] * 3}
+
+
+def test_tables_of_cases_show_means_over_trainings(seeded, tmp_path):
+    text = page_of(seeded, tmp_path, resamples=20).read_text()
+    head, *rows = Page(text).table("Case", "Status")
+    first = next(row for row in rows if row[:2] == ["alpha", "case_1"])
+    assert first[head.index("Dice")] == "0.475"
+    assert len(rows) == 36
 
 
 def test_missing_is_listed(page):
@@ -490,7 +527,7 @@ def test_the_metrics_ranked_by_are_named_and_shown(build, tmp_path):
     ).read_text()
     head, *rows = Page(text).table("Rank", "Tie group")
     assert head[-2:] == ["Lesion F1higher is better", "secondslower is better"]
-    assert rows[0][-2:] == ["0.50(0.00)", "1.50(0.50)"]
+    assert rows[0][-2:] == ["0.50(0.00)0.50 to 0.50", "1.50(0.50)−4.85 to 7.85"]
     assert "<dt>Ranked by</dt><dd>Lesion F1 and seconds (lower is better)</dd>" in text
     for key, value in (("Unit of resampling", "patient: 2 patients"), ("Resamples", "30"), ("Seed", "0")):
         assert f"<dt>{key}</dt><dd>{value}</dd>" in text
@@ -518,6 +555,12 @@ def test_the_core_agreement_stands_with_the_volumes(build, tmp_path):
     head, *rows = Page(page_of(cases, tmp_path, resamples=0).read_text()).table("Bias [mL]")
     assert head[-1] == "Same side of 70 mL"
     assert {row[0]: row[-1] for row in rows} == {"a": "50 %", "b": "50 %", "c": "100 %"}
+
+
+def test_only_chances_of_three_quarters_are_tinted():
+    cells = chance_cells(np.array([[0.5, 0.75, 0.7499], [0.25, 0.5, 1.0], [0.2501, 0.0, 0.5]]))
+    assert cells[0] == [("–", "self", ""), (".75", "win", " meaningful"), (".75", "", "")]
+    assert cells[1][2] == ("1.00", "win", " meaningful")
 
 
 def test_only_significant_p_values_are_tinted():

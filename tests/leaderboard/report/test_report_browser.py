@@ -282,7 +282,7 @@ def check_choice(seen):
     assert sorted(before["board"]) == ["alpha", "beta", "gamma"]
     place = before["board"].index("beta")
     assert without["board"] == [name for name in before["board"] if name != "beta"]
-    assert (before["matrix"], without["matrix"]) == ([3, 3], [2, 2])
+    assert (before["matrix"], without["matrix"]) == ([6, 6], [4, 4])
     assert "beta" not in without["cases"]
     assert without["heat"] == [number for number in (0, 1, 2) if number != place]
     assert all(low <= high for low, high in zip(without["heights"], before["heights"], strict=True))

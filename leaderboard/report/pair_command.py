@@ -1,0 +1,80 @@
+"""The command ``leaderboard compare``. Heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from leaderboard.command_line import Parser
+from leaderboard.errors import InputError
+from leaderboard.outputs import keep_apart, prepare_output
+from leaderboard.ranking.arguments import add_policy, add_unit, names
+from leaderboard.ranking.options import STRATA, RankingOptions
+
+#: The files that ``--out`` names the folder of.
+TABLE, PICTURE = "compare.csv", "compare.svg"
+
+
+def add_compare(parser: Parser) -> None:
+    """Give a parser the arguments of ``leaderboard compare``."""
+    parser.description = (
+        "Compare two methods: the difference of every metric with its 95 % interval, the probability that one's next "
+        "training beats the other's on the next patient, patients won, tied and lost, within strata too."
+    )
+    parser.add_argument("cases", type=Path, nargs="+", metavar="CASES.csv", help="what leaderboard score wrote")
+    parser.add_argument("--methods", type=_two, required=True, metavar="A,B", help="names in the tables")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"write {TABLE} and {PICTURE} (the cases as paired dots)"
+    )
+    parser.add_argument("--by", choices=STRATA, help="strata to look at as well (default: size, where it is known)")
+    parser.add_argument(
+        "--metrics",
+        type=names,
+        default=[],
+        metavar="A,B,...",
+        help="the first is the one of strata and picture (default: all with a direction); any other column with its "
+        "direction, as in seconds:lower",
+    )
+    add_policy(parser)
+    add_unit(parser)
+    parser.set_defaults(command=run_compare, fail=parser.error)
+
+
+def run_compare(arguments: argparse.Namespace) -> int:
+    """Print the comparison, and write its files.
+
+    Raises:
+        InputError: a table is at fault, or has no such methods.
+    """
+    from leaderboard.cases import read_cases
+    from leaderboard.io.images import write_text
+    from leaderboard.ranking.pair import compare_pair
+    from leaderboard.report.pair_files import pair_csv, print_pair
+    from leaderboard.report.pair_plot import pair_svg
+
+    written = [arguments.out / name for name in (TABLE, PICTURE)] if arguments.out else []
+    keep_apart(arguments.fail, [("--out", path) for path in written], arguments.cases)
+    cases = read_cases(arguments.cases)
+    by = arguments.by or ("size" if "reference_ml" in cases.columns else "")
+    options = RankingOptions(
+        scheme="mean-then-rank", policy=arguments.policy, metrics=tuple(arguments.metrics), unit=arguments.unit
+    )
+    first, second = arguments.methods
+    pair = compare_pair(cases, first, second, options, by)
+    if written:
+        texts = dict(zip(written, (pair_csv(pair), pair_svg(pair)), strict=True))
+        for path, begins in zip(written, ("first_method,", "<svg"), strict=True):
+            prepare_output(path, begins)
+        for path, text in texts.items():
+            write_text(path, text)
+    print_pair(pair, options, by)
+    for path in written:
+        print(f"{path}: written")
+    return 0
+
+
+def _two(text: str) -> list[str]:
+    found = names(text)
+    if len(found) != 2:
+        raise InputError(f"--methods: {text!r} names {len(found)}: give two, as in --methods mine,theirs")
+    return found

@@ -1,0 +1,89 @@
+"""A comparison of two methods as text: a table for the terminal, and compare.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from leaderboard.ranking.options import RankingOptions
+from leaderboard.ranking.pair import ALL, Difference, Pair
+from leaderboard.report.leaderboard_files import counted, title
+from leaderboard.report.terminal import column, empty_table, say
+from leaderboard.report.trainings_note import covered
+
+_HUGE = 1e5
+_DECIMALS = 6
+
+
+def pair_csv(pair: Pair) -> str:
+    """The text of compare.csv: a row for each stratum and metric, the first method's name and the second's in front."""
+    first, second = pair.matrices.methods
+    columns = {field.name: [getattr(found, field.name) for found in pair.differences] for field in fields(Difference)}
+    table = pd.DataFrame(columns).rename(columns={"chance": "p_first_better"})
+    table.insert(0, "second_method", second)
+    table.insert(0, "first_method", first)
+    return table.round(_DECIMALS).to_csv(index=False, lineterminator="\n")
+
+
+def print_pair(pair: Pair, options: RankingOptions, by: str = "", console: Console | None = None) -> None:
+    """Print the comparison.
+
+    Args:
+        pair: the comparison.
+        options: its policy and unit count.
+        by: the property that defines the strata; empty: there are none.
+        console: where to.
+    """
+    console, unit = console or Console(), options.unit
+    first, second = pair.matrices.methods
+    whole = [found for found in pair.differences if found.stratum == ALL]
+    say(console, f"A: {first}\nB: {second}\n{counted(whole[0].cases, 'case')}, {counted(whole[0].units, unit)}\n")
+    _print(console, "Metric", [(_heading(found), found) for found in whole])
+    main = next(iter(pair.metrics))
+    within = [found for found in pair.differences if found.stratum != ALL and found.metric == main]
+    if within:
+        say(console, f"\n{_heading(within[0])} by {by}\n")
+        _print(console, "Stratum", [(f"{found.stratum} ({counted(found.units, unit)})", found) for found in within])
+    say(
+        console,
+        f"\nA - B: difference of the means, counted as the policy {options.policy} says, with its 95 % interval over "
+        f"{unit}s; a star where 0 is outside. P(A>B): probability that A's next training beats B's on the next "
+        f"{unit}, ties by half. W/T/L: {unit}s in which A is better, equal, worse. Intervals are of one metric at a "
+        "time, not of all at once. " + covered(pair.trainings, "Differences and intervals", "intervals"),
+    )
+
+
+def _heading(found: Difference) -> str:
+    return f"{title(found.metric)} {'↑' if found.higher_is_better else '↓'}"
+
+
+def _print(console: Console, what: str, rows: Sequence[tuple[str, Difference]]) -> None:
+    shown = empty_table(wide=True)
+    shown.add_column(Text(what), overflow="fold")
+    for header in ("A", "B", "A - B", "95 % interval", "P(A>B)", "W/T/L"):
+        column(shown, header)
+    for name, found in rows:
+        star = "*" if found.low > 0 or found.high < 0 else " "
+        fields_ = [
+            name,
+            number(found.first),
+            number(found.second),
+            f"{number(found.difference, sign=True)}{star}",
+            f"{number(found.low, sign=True)} to {number(found.high, sign=True)}",
+            f"{found.chance:.2f}",
+            f"{found.wins}/{found.ties}/{found.losses}",
+        ]
+        shown.add_row(*map(Text, fields_))
+    console.print(shown)
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """A number with three decimals, huge ones as powers of ten."""
+    if pd.isna(value):
+        return "-"
+    form = ".1e" if abs(value) >= _HUGE else ".3f"
+    return f"{value:{'+' if sign else ''}{form}}"

@@ -1,0 +1,116 @@
+"""leaderboard compare: differences worked out by hand, and what the command prints, writes and refuses."""
+
+import csv
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from leaderboard.cases import write_cases
+from leaderboard.cli import main
+from leaderboard.errors import InputError
+from leaderboard.ranking.options import RankingOptions
+from leaderboard.ranking.pair import compare_pair
+
+OPTIONS = RankingOptions(scheme="mean-then-rank")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def cases(build):
+    return build(
+        {
+            "a": [{"dice": dice, "reference_ml": size} for dice, size in ((0.9, 2), (0.6, 8), (0.5, 9), (0.4, 30))],
+            "b": [{"dice": dice, "reference_ml": size} for dice, size in ((0.5, 2), (0.6, 8), (0.3, 9), (0.5, 30))],
+            "other": [{"dice": 0.1, "reference_ml": size} for size in (2, 8, 9, 30)],
+        }
+    )
+
+
+def test_a_difference_is_worked_out_by_hand(cases):
+    found = compare_pair(cases, "b", "a", OPTIONS, "size").differences[0]
+    lead = np.array([-0.4, 0.0, -0.2, 0.1])
+    assert (found.stratum, found.metric, found.cases, found.units) == ("all", "dice", 4, 4)
+    assert (found.first, found.second, found.difference) == pytest.approx((0.475, 0.6, -0.125))
+    expected = stats.t.interval(0.95, 3, loc=lead.mean(), scale=stats.sem(lead))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert (found.wins, found.ties, found.losses) == (1, 1, 2)
+    assert found.chance == 1.5 / 4
+
+
+def test_strata_are_compared_by_themselves_and_lower_may_be_better(cases):
+    cases.loc[cases["method"] == "a", "avd_ml"] = 0.5
+    pair = compare_pair(cases, "a", "b", OPTIONS, "size")
+    by = {(found.stratum, found.metric): found for found in pair.differences}
+    assert [name for name, metric in by if metric == "dice"] == ["all", "below 5 mL", "5 to 20 mL", "20 to 70 mL"]
+    assert by["5 to 20 mL", "dice"].difference == pytest.approx(0.1)
+    assert np.isnan(by["below 5 mL", "dice"].low)
+    volume = by["all", "avd_ml"]
+    assert (volume.difference, volume.wins, volume.chance) == (-0.5, 4, 1)
+
+
+def test_slabs_of_a_patient_are_one_unit(cases):
+    cases["patient"] = cases["case"].map({f"case_{number}": f"P{number // 2}" for number in range(1, 5)})
+    found = compare_pair(cases, "a", "b", OPTIONS).differences[0]
+    assert (found.units, found.wins, found.ties, found.losses) == (3, 2, 0, 1)
+
+
+def test_the_order_of_the_names_only_turns_the_signs(cases):
+    one, other = (compare_pair(cases, *names, OPTIONS).differences for names in (("a", "b"), ("b", "a")))
+    for found, turned in zip(one, other, strict=True):
+        assert (found.difference, found.low) == pytest.approx((-turned.difference, -turned.high))
+        assert (found.wins, found.chance) == (turned.losses, pytest.approx(1 - turned.chance))
+
+
+@pytest.mark.parametrize(("first", "second", "said"), [("aa", "b", "did you mean a?"), ("a", "a", "twice")])
+def test_names_that_are_not_two_methods_are_refused(cases, first, second, said):
+    with pytest.raises(InputError, match=said.replace("?", r"\?")):
+        compare_pair(cases, first, second, OPTIONS)
+
+
+def test_the_command_prints_and_writes(cases, tmp_path, capsys):
+    write_cases(tmp_path / "cases.csv", cases)
+    command = ["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "+0.125" in text
+    assert "2/1/1" in text
+    assert "conditional on these trained networks" in " ".join(text.split())
+    rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").open()))
+    assert [rows[0][name] for name in ("first_method", "second_method", "stratum", "metric", "difference")] == [
+        "a", "b", "all", "dice", "0.125"
+    ]  # fmt: skip
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert main(command) == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_the_picture_names_the_cases_by_their_lead(cases, tmp_path):
+    write_cases(tmp_path / "cases.csv", cases)
+    assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path)]) == 0
+    root = ElementTree.parse(tmp_path / "compare.svg").getroot()
+    assert root.tag == f"{SVG}svg"
+    texts = ["".join(text.itertext()).strip() for text in root.iter(f"{SVG}text")]
+    assert [text for text in texts if text.startswith("case_")] == ["case_1", "case_3", "case_2", "case_4"]
+    assert any("2 won, 1 tied, 1 lost" in text for text in texts)
+
+
+def test_trainings_count_in_the_interval_and_are_said_to(cases, tmp_path, capsys):
+    rows = cases[cases["method"] != "other"].assign(seed=0)
+    again = rows.assign(seed=1, dice=rows["dice"] * 0.8)
+    write_cases(tmp_path / "cases.csv", pd.concat([rows, again]))
+    assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "means over 2 trainings, and intervals cover patients and trainings." in text
+
+
+def test_what_is_no_pair_or_no_comparison_of_ours_is_refused(cases, tmp_path, capsys):
+    write_cases(tmp_path / "cases.csv", cases)
+    (tmp_path / "compare.csv").write_text("mine\n")
+    for words, said in ((["--methods", "a"], "give two"), (["--methods", "a,b", "--out", str(tmp_path)], "something")):
+        assert main(["compare", str(tmp_path / "cases.csv"), *words]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+    assert not (tmp_path / "compare.svg").exists()
