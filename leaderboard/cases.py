@@ -23,6 +23,7 @@ from leaderboard.columns import (
     LARGEST,
     METRICS,
     NUMBERS,
+    OF_PROBABILITIES,
     SEED,
     STATUSES,
     SYNTHETIC_DATA,
@@ -32,7 +33,10 @@ from leaderboard.errors import InputError, listed
 from leaderboard.io.tables import name_fault, read_table, shortened, shown
 
 #: What a case without a prediction does not have.
-_OF_A_PREDICTION = (*METRICS, "predicted_ml", "predicted_lesions")
+_OF_A_PREDICTION = (
+    *METRICS, "predicted_ml", "predicted_lesions", "average_precision",
+    *(name for name in FURTHER_COLUMNS if name.startswith("lesion_recall_")),
+)  # fmt: skip
 _NAMED = ("method", "case", "patient")
 
 
@@ -40,7 +44,8 @@ def cases_frame(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
     """Rows as a frame in the layout of cases.csv: columns, types and order; absent values are undefined."""
     seeded = [SEED] if any(row.get(SEED) is not None for row in rows) else []
     marked = [DATA] if any(row.get(DATA) for row in rows) else []
-    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS, *seeded, *marked]
+    mapped = list(OF_PROBABILITIES) if any(name in row for row in rows for name in OF_PROBABILITIES) else []
+    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS, *mapped, *seeded, *marked]
     return sort_cases(_typed(pd.DataFrame(list(rows), columns=columns)))
 
 

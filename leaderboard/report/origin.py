@@ -11,6 +11,7 @@ from typing import Any
 
 from leaderboard.errors import InputError, cut
 from leaderboard.io.tables import shortened
+from leaderboard.presets import PRESETS
 from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 from leaderboard.report.published import PUBLISHED
 
@@ -40,7 +41,10 @@ class Origin:
         """The settings of the ranking in a line: ``scheme dice, policy isles2018, 10000 resamples, seed 0``."""
         options = self.options
         drawn = f"{options.resamples} resamples of the {options.unit}s, seed {options.seed}"
-        return f"scheme {options.scheme}, policy {options.policy}, {drawn if options.resamples else 'no resamples'}"
+        rules = f"preset {options.preset}, " if options.preset else ""
+        return (
+            f"{rules}scheme {options.scheme}, policy {options.policy}, {drawn if options.resamples else 'no resamples'}"
+        )
 
 
 def origin_json(origin: Origin) -> str:
@@ -97,6 +101,8 @@ def origin_of_rows(rows: Sequence[Mapping[Any, Any]]) -> Origin:
         chosen["resamples"] = 0  # without resamples there are no such columns
     if first.get("metrics"):
         chosen["metrics"] = tuple(first["metrics"].split(";"))
+    if first.get("preset") in PRESETS:
+        chosen |= {"preset": first["preset"], "metrics": PRESETS[first["preset"]].metrics}
     try:
         return Origin(RankingOptions(**chosen))
     except InputError:  # unknown names: the comparison will show the difference

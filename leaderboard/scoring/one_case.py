@@ -44,7 +44,7 @@ def score_case(
     if prediction is None:
         empty = np.zeros_like(reference, dtype=bool)
         measures = measure(empty, reference, spacing_mm)
-        kept = ("reference_ml", "reference_lesions", "diagonal_mm")
+        kept = ("reference_ml", "reference_lesions", "reference_lesions_6", "diagonal_mm")
         return {"status": "missing", **{name: measures[name] for name in kept}}
     predicted, present = bool(prediction.any()), bool(reference.any())
     status = {
