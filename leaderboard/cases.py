@@ -267,7 +267,7 @@ def _typed(cases: pd.DataFrame) -> pd.DataFrame:
     typed = cases.copy()
     for column in typed.columns:
         if column in TEXT and not (typed[column].dtype == "str" and not typed[column].hasnans):
-            typed[column] = typed[column].fillna("").astype(str)
+            typed[column] = typed[column].astype(object).fillna("").astype(str)
         elif column in NUMBERS and typed[column].dtype != "Int64":
             numbers = _numbers(typed[column])
             typed[column] = numbers.round().astype("Int64") if NUMBERS[column].whole else numbers

@@ -16,6 +16,7 @@ from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError, listed
+from leaderboard.presets import PRESETS
 from leaderboard.shell import progress_lines, run_command
 
 _PROGRAM = "leaderboard"
@@ -55,6 +56,16 @@ def _add_score(parser: Parser) -> None:
     parser.older = {"--reference": "--cohort"}
     parser.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
     parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the cases.csv to write")
+    parser.add_argument(
+        "--probabilities",
+        type=Path,
+        metavar="DIR",
+        help="folder or zip of the probability maps behind the masks, named like these: adds PR-AUC, average "
+        "precision, Brier score and calibration error",
+    )
+    parser.add_argument(
+        "--preset", choices=tuple(PRESETS), help="the challenge whose rules are to rank: says what it needs"
+    )
     parser.add_argument("--folds", type=Path, metavar="CSV", help="columns case and fold: fills the fold of each case")
     parser.add_argument(
         "--patients", type=Path, metavar="CSV", help="columns case and patient, if the cohort does not have them"
@@ -149,8 +160,11 @@ def _score(arguments: argparse.Namespace) -> int:
         with_patients,
     )
 
-    out = arguments.out
-    keep_apart(arguments.fail, [("--out", out)], [arguments.folds, arguments.patients, arguments.predictions])
+    out, preset = arguments.out, PRESETS.get(arguments.preset)
+    if preset and preset.needs_probabilities and not arguments.probabilities:
+        arguments.fail(f"--preset {preset.name} ranks by probability maps, too: give them with --probabilities DIR")
+    given = [arguments.folds, arguments.patients, arguments.predictions, arguments.probabilities]
+    keep_apart(arguments.fail, [("--out", out)], given)
     refuse_other_method(out, arguments.method)
     prepare_output(out)
     cases = find_references(
@@ -170,6 +184,7 @@ def _score(arguments: argparse.Namespace) -> int:
             cases,
             arguments.predictions,
             arguments.method,
+            probabilities=arguments.probabilities,
             grid=arguments.grid,
             folds=folds,
             jobs=arguments.jobs,
@@ -191,6 +206,8 @@ def _score(arguments: argparse.Namespace) -> int:
     of = partition_of(arguments.cohort, cases)
     kind = f"{of} case" if of else "case"
     refused, absent = missing
+    if preset:
+        print(preset.words)
     print(f"{arguments.out}: {_count(len(frame), kind)} of {arguments.method}{_missing_note(refused, absent)}")
     return 0
 
