@@ -23,6 +23,7 @@ from leaderboard.columns import (
     LARGEST,
     METRICS,
     NUMBERS,
+    OF_PROBABILITIES,
     SEED,
     STATUSES,
     SYNTHETIC_DATA,
@@ -32,7 +33,10 @@ from leaderboard.errors import InputError, listed
 from leaderboard.io.tables import name_fault, read_table, shortened, shown
 
 #: What a case without a prediction does not have.
-_OF_A_PREDICTION = (*METRICS, "predicted_ml", "predicted_lesions")
+_OF_A_PREDICTION = (
+    *METRICS, "predicted_ml", "predicted_lesions", "average_precision",
+    *(name for name in FURTHER_COLUMNS if name.startswith("lesion_recall_")),
+)  # fmt: skip
 _NAMED = ("method", "case", "patient")
 
 
@@ -40,7 +44,8 @@ def cases_frame(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
     """Rows as a frame in the layout of cases.csv: columns, types and order; absent values are undefined."""
     seeded = [SEED] if any(row.get(SEED) is not None for row in rows) else []
     marked = [DATA] if any(row.get(DATA) for row in rows) else []
-    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS, *seeded, *marked]
+    mapped = list(OF_PROBABILITIES) if any(name in row for row in rows for name in OF_PROBABILITIES) else []
+    columns = [*CASE_COLUMNS, *FURTHER_COLUMNS, *mapped, *seeded, *marked]
     return sort_cases(_typed(pd.DataFrame(list(rows), columns=columns)))
 
 
@@ -53,7 +58,7 @@ def sort_cases(cases: pd.DataFrame) -> pd.DataFrame:
     return cases.iloc[order]
 
 
-def write_cases(path: Path, cases: pd.DataFrame) -> None:
+def write_cases(path: Path | str, cases: pd.DataFrame) -> None:
     """Write cases.csv atomically; the same rows, in whatever order, give the same bytes.
 
     Raises:
@@ -65,7 +70,7 @@ def write_cases(path: Path, cases: pd.DataFrame) -> None:
     further = [column for column in cases.columns if column not in (*CASE_COLUMNS, SEED, DATA)]
     columns = [*CASE_COLUMNS, *further, *last]
     # pandas writes a float with the fewest digits that read back to the same number
-    write_text(path, sort_cases(_typed(cases))[columns].to_csv(index=False, lineterminator="\n"))
+    write_text(Path(path), sort_cases(_typed(cases))[columns].to_csv(index=False, lineterminator="\n"))
 
 
 def refuse_other_method(path: Path, method: str) -> None:
@@ -87,7 +92,7 @@ def refuse_other_method(path: Path, method: str) -> None:
         raise InputError(f"{path}: holds the scores of {named}, which {shown(method)} would replace: {remedy}")
 
 
-def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
+def read_cases(paths: Path | str | Sequence[Path | str]) -> pd.DataFrame:
     """Read one or several cases.csv, or other tidy tables, into one frame, indexed by ``file:line``.
 
     A table has at least the columns ``method`` and ``case``, in any order and with any others; `complete` says what
@@ -262,7 +267,7 @@ def _typed(cases: pd.DataFrame) -> pd.DataFrame:
     typed = cases.copy()
     for column in typed.columns:
         if column in TEXT and not (typed[column].dtype == "str" and not typed[column].hasnans):
-            typed[column] = typed[column].fillna("").astype(str)
+            typed[column] = typed[column].astype(object).fillna("").astype(str)
         elif column in NUMBERS and typed[column].dtype != "Int64":
             numbers = _numbers(typed[column])
             typed[column] = numbers.round().astype("Int64") if NUMBERS[column].whole else numbers

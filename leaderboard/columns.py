@@ -1,6 +1,6 @@
 """The columns of cases.csv, with everything that rankings, tables and figures need to know about each metric.
 
-A new metric is one `Metric` in `FURTHER` and the function in `leaderboard.scoring.metrics` that measures it.
+A new metric is one `Metric` in `FURTHER` and the function in `leaderboard.scoring` that measures it.
 """
 
 from __future__ import annotations
@@ -132,9 +132,48 @@ FURTHER: tuple[Column, ...] = (
         counts=(Measured("core_agreement"), Measured("core_agreement"), 1.0, 0.0),
     ),
     Column("diagonal_mm"),
+    Metric("inplane_nsd", "NSD in plane", most=1, higher_is_better=True, counts=_OVERLAP),
+    Metric("inplane_hd95_mm", "Hausdorff 95 % in plane", "mm", higher_is_better=False, counts=_DISTANCE),
+    Metric("inplane_assd_mm", "ASSD in plane", "mm", higher_is_better=False, counts=_DISTANCE),
+    # nothing found, or something where nothing is: as wrong as the whole volume
+    Metric(
+        "relative_volume_error", "Relative volume error", higher_is_better=False, counts=(1.0, 1.0, 0.0, 1.0),
+        linear_to=1,
+    ),
+    Metric("lesion_f1_iou20", "Lesion F1 at IoU 0.2", most=1, higher_is_better=True, counts=_OVERLAP),
+    Metric("lesion_f1_iou25", "Lesion F1 at IoU 0.25", most=1, higher_is_better=True, counts=_OVERLAP),
+    # a case has them only if its reference has a lesion of that size
+    Column("lesion_recall_below_1ml", "Recall of lesions below 1 mL", most=1),
+    Column("lesion_recall_1_to_10ml", "Recall of lesions of 1 to 10 mL", most=1),
+    Column("lesion_recall_from_10ml", "Recall of lesions of 10 mL and more", most=1),
+    Column("reference_lesions_6", whole=True),
+    Metric(
+        "lesion_count_difference_6", "Lesion count difference over faces", whole=True, higher_is_better=False,
+        counts=_difference("lesion_count_difference_6", Measured("reference_lesions_6")),
+    ),
 )  # fmt: skip
 
-NUMBERS: dict[str, Column] = {column.name: column for column in (*CONTRACT, *FURTHER, Column(SEED, whole=True))}
+
+def _of_map(name: str, missing: float) -> tuple[Value, Value, Value, Value]:
+    """What is measured from a probability map is measured whatever masks are empty."""
+    return (Measured(name), Measured(name), Measured(name), missing)
+
+
+#: Columns after them that only tables with probability maps have.
+OF_PROBABILITIES: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Metric("pr_auc", "PR-AUC", most=1, higher_is_better=True, counts=_of_map("pr_auc", 0.0)),
+        Column("average_precision", "Average precision", most=1),  # none where the reference is empty
+        Metric("brier", "Brier score", most=1, higher_is_better=False, counts=_of_map("brier", 1.0)),
+        Metric("calibration_error", "Calibration error", most=1, higher_is_better=False,
+               counts=_of_map("calibration_error", 1.0)),
+    )
+}  # fmt: skip
+
+NUMBERS: dict[str, Column] = {
+    column.name: column for column in (*CONTRACT, *FURTHER, *OF_PROBABILITIES.values(), Column(SEED, whole=True))
+}
 #: The metrics in the order of leaderboard.csv; the required ones come first.
 METRICS: dict[str, Metric] = {name: column for name, column in NUMBERS.items() if isinstance(column, Metric)}
 CORE_METRICS = tuple(column.name for column in CONTRACT if isinstance(column, Metric))

@@ -12,8 +12,8 @@ import pytest
 #: From the lowest to the highest; a module at a package's root is a room of its own.
 ROOMS = {
     "leaderboard": (
-        "errors", "shell", "command_line", "outputs", "parallel", "io", "cohort", "columns", "cases", "scoring",
-        "ranking", "report", "regenerate", "cli",
+        "errors", "shell", "command_line", "outputs", "parallel", "io", "cohort", "columns", "presets", "cases",
+        "scoring", "ranking", "report", "regenerate", "cli",
     ),
     "benchmark": (
         "machine", "rundir", "cohort", "pipeline", "methods", "suite", "training", "launchers", "commands", "cli",

@@ -1,8 +1,9 @@
-"""Masks from files: is it on its case's grid, and does it hold 0 and 1 alone?"""
+"""Masks and probability maps from files: is it on its case's grid, and does it hold what it should?"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from leaderboard.io.images import read_volume
 SPACING_TOLERANCE_MM = 1e-3
 #: What rounds to 0 or 1 within this is a label: masks are stored with scale factors, or resampled.
 LABEL_TOLERANCE = 1e-3
+#: Probabilities beyond 0 or 1 by this much are rounded ones: maps are stored with scale factors.
+PROBABILITY_TOLERANCE = 1e-6
 #: ISLES 2018 headers have the identity as their affine and the voxel size in pixdim: a mask written with the affine
 #: alone loses it.
 HEADER_REMEDY = (
@@ -57,21 +60,47 @@ def read_mask(path: Path, case: Grid | None = None, rule: GridRule = "auto") -> 
     Raises:
         InputError: the file is damaged, not on the grid or no mask of {0, 1}; with all that is wrong.
     """
+    voxels, grid, was_turned = _read(path, binary_mask, case, rule)
+    return Mask(voxels, grid, was_turned)
+
+
+def read_probabilities(path: Path, case: Grid, rule: GridRule = "auto") -> tuple[np.ndarray, bool]:
+    """Read a map of the probability of lesion, which must lie on the grid of its case as a mask does.
+
+    Args:
+        path: the file, floats, or integers with a scale factor.
+        case: the grid of its case.
+        rule: how grids are compared, see `GridRule`.
+
+    Returns:
+        32-bit floats in [0, 1], shape (X, Y, Z), in the order of axes of the case; and whether the file has another.
+
+    Raises:
+        InputError: the file is damaged, not on the grid, or holds values beyond 0 to 1; with all that is wrong.
+    """
+    voxels, _, was_turned = _read(path, probability_map, case, rule)
+    return voxels, was_turned
+
+
+def _read(
+    path: Path, decode: Callable[[np.ndarray, Path], np.ndarray], case: Grid | None, rule: GridRule
+) -> tuple[np.ndarray, Grid, bool]:
+    """Voxels on the grid of the case, if there is one, that grid, and whether they are turned."""
     grid = _of_volume(read_grid(path))
     turn, faults = _placed(grid, case, rule) if case else (None, _own_faults(grid))
     problems = [f"{path}: {fault}" for fault in faults]
     expected = math.prod(case.shape[:3]) if case else None
     if math.prod(grid.shape) <= CHECKED_VOXELS or math.prod(grid.shape) == expected or not problems:
         try:
-            voxels = binary_mask(read_volume(path).data, path)
+            voxels = decode(read_volume(path).data, path)
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
     voxels = voxels.reshape(grid.shape)
     if case is None or turn is None or not is_turned(turn):
-        return Mask(voxels, grid)
-    return Mask(turned(voxels, turn), _of_volume(case), was_turned=True)
+        return voxels, grid, False
+    return turned(voxels, turn), _of_volume(case), True
 
 
 def fits(own: Grid, case: Grid, rule: GridRule = "auto") -> bool:
@@ -158,3 +187,21 @@ def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
         remedy = "threshold the probabilities" if probable else "write 1 for lesion and 0 elsewhere"
         raise InputError(f"{path}: holds the values {shown}, a mask holds 0 and 1 alone: {remedy}")
     return np.asarray(lesion)
+
+
+def probability_map(data: np.ndarray, path: Path) -> np.ndarray:
+    """Values to 32-bit floats in [0, 1].
+
+    Raises:
+        InputError: a value lies beyond 0 to 1 (by more than `PROBABILITY_TOLERANCE`), or is no number.
+    """
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
+        raise InputError(f"{path}: holds NaN or infinite values: write probabilities from 0 to 1")
+    least, most = float(data.min()), float(data.max())
+    if least < -PROBABILITY_TOLERANCE or most > 1 + PROBABILITY_TOLERANCE:
+        remedy = "write probabilities, not logits" if least < 0 else "divide by the largest that there can be"
+        raise InputError(
+            f"{path}: holds values from {least:.6g} to {most:.6g}, a probability map holds 0 to 1: {remedy} (integers "
+            "need a scale factor in the header)"
+        )
+    return np.clip(data.astype(np.float32), 0, 1)

@@ -6,6 +6,7 @@ import argparse
 
 from leaderboard.columns import CORE_METRICS
 from leaderboard.command_line import Parser
+from leaderboard.presets import PRESETS
 from leaderboard.ranking.options import DEFAULTS, MOST_RESAMPLES, RankingOptions
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
@@ -20,6 +21,11 @@ def add_ranking_options(parser: Parser) -> None:
     add, default = parser.add_argument, "(default: %(default)s)"
     own = ", ".join(scheme.name for scheme in SCHEMES.values() if scheme.metric)
     chosen = f"(default: {DEFAULTS.scheme}; where --metrics names others, {_BY_METRICS})"
+    add(
+        "--preset",
+        choices=tuple(PRESETS),
+        help="the rules of a challenge: its metrics, scheme and policy (instead of --scheme, --policy and --metrics)",
+    )
     add("--scheme", choices=tuple(SCHEMES), help=f"how to rank {chosen}")
     add_policy(parser)
     add(
@@ -40,8 +46,8 @@ def add_ranking_options(parser: Parser) -> None:
 
 def add_policy(parser: Parser) -> None:
     """Give a parser ``--policy``."""
-    text = "what undefined values count (default: %(default)s)"
-    parser.add_argument("--policy", choices=tuple(POLICIES), default=DEFAULTS.policy, help=text)
+    text = f"what undefined values count (default: {DEFAULTS.policy})"
+    parser.add_argument("--policy", choices=tuple(POLICIES), help=text)
 
 
 def add_unit(parser: Parser) -> None:
@@ -52,21 +58,19 @@ def add_unit(parser: Parser) -> None:
 
 def ranking_options(arguments: argparse.Namespace) -> RankingOptions:
     """The chosen options; calls `arguments.fail` if they do not go together."""
+    drawn = {name: getattr(arguments, name) for name in ("unit", "resamples", "seed", "simultaneous")}
+    if arguments.preset:
+        for name in ("scheme", "policy", "metrics"):
+            if getattr(arguments, name):
+                arguments.fail(f"--{name} does not go with --preset, which has its own: leave one of them out")
+        return RankingOptions.of_preset(arguments.preset, **drawn)
     metrics = tuple(arguments.metrics or ())
     others = bool(metrics) and metrics != (SCHEMES[DEFAULTS.scheme].metric,)
     scheme = arguments.scheme or (_BY_METRICS if others else DEFAULTS.scheme)
     own = SCHEMES[scheme].metric
     if metrics and own and metrics != (own,):
         arguments.fail(f"--metrics {','.join(metrics)} needs a --scheme other than {scheme}")
-    return RankingOptions(
-        scheme=scheme,
-        policy=arguments.policy,
-        metrics=metrics,
-        unit=arguments.unit,
-        resamples=arguments.resamples,
-        seed=arguments.seed,
-        simultaneous=arguments.simultaneous,
-    )
+    return RankingOptions(scheme=scheme, policy=arguments.policy or DEFAULTS.policy, metrics=metrics, **drawn)
 
 
 def _natural(text: str) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leaderboard.errors import InputError, cut, nearest
+from leaderboard.presets import PRESETS, find_preset
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
 from leaderboard.ranking.schemes import SCHEMES
@@ -35,6 +36,20 @@ class RankingOptions:
     resamples: int = 10_000  #: how many, up to `MOST_RESAMPLES`; 0 leaves out everything that comes from resampling
     seed: int = 0  #: of the resamples
     simultaneous: bool = False  #: whether all sets of ranks are to hold at once, not each by itself
+    #: the challenge whose rules these are, one of `presets.PRESETS`; empty: own choice
+    preset: str = ""
+
+    @classmethod
+    def of_preset(
+        cls, name: str, *, unit: str = "patient", resamples: int = 10_000, seed: int = 0, simultaneous: bool = False
+    ) -> RankingOptions:
+        """The rules of a challenge.
+
+        Raises:
+            InputError: there is no such preset, or a number makes no sense.
+        """
+        rules = find_preset(name)
+        return cls(rules.scheme, rules.policy, rules.metrics, unit, resamples, seed, simultaneous, name)
 
     def __post_init__(self) -> None:
         problems = [
@@ -58,6 +73,14 @@ class RankingOptions:
             )
         if isinstance(self.metrics, str) or not all(isinstance(metric, str) for metric in self.metrics):
             problems.append("metrics must be a list of names: correct it")
+        rules = PRESETS.get(self.preset)
+        if self.preset and not rules:
+            find_preset(self.preset)
+        if rules and (self.scheme, self.policy, tuple(self.metrics)) != (rules.scheme, rules.policy, rules.metrics):
+            problems.append(
+                f"scheme, policy and metrics are not those of the preset {self.preset}: leave it out, or take its "
+                f"{rules.scheme}, {rules.policy} and {', '.join(rules.metrics)}"
+            )
         if problems:
             raise InputError(problems)
 

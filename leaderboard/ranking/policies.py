@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leaderboard.columns import CORE_METRICS, METRICS, STATUSES, Measured, Metric
+from leaderboard.columns import CORE_METRICS, METRICS, OF_PROBABILITIES, STATUSES, Measured, Metric
 from leaderboard.errors import InputError
 from leaderboard.io.tables import MOST_PROBLEMS
 
@@ -47,7 +47,12 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     """
     absent = [metric for metric in metrics if metric not in cases.columns or metric not in METRICS]
     if absent:
-        raise InputError(f"the metric {metric} is not among the columns: leave it out" for metric in absent)
+        raise InputError(
+            f"the metric {metric} is not among the columns: "
+            f"{'score with --probabilities' if metric in OF_PROBABILITIES else 'score the predictions again'}, or "
+            "leave it out"
+            for metric in absent
+        )
     result = count_values(cases, policy, metrics)
     holes = [(label, metric) for metric in metrics for label in result.index[result[metric].isna()]]
     if holes:

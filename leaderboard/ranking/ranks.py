@@ -77,8 +77,8 @@ def rank_methods(
         Then, see `uncertainty.Uncertainty`, ``rank_boot_low``, ``rank_boot_high``, ``first_share`` and ``tie_group``,
         and the settings ``patients`` (their number; empty where none is known and every case counts as a patient),
         ``unit``, ``resamples``, ``seed`` and, if they are simultaneous, ``sets``. Last, for schemes other than
-        ``dice``, the ``metrics`` ranked by, joined by semicolons, and, where rows are marked as synthetic, ``data``,
-        which says so. Required columns that the rows lack are absent. The frame's ``attrs`` say whether the resampling
+        ``dice``, the ``metrics`` ranked by, joined by semicolons, the ``preset``, if there is one, and, where rows are
+        marked as synthetic, ``data``, which says so. Required columns that the rows lack are absent. The frame's ``attrs`` say whether the resampling
         ``tells_nothing``.
 
     Raises:
@@ -132,6 +132,8 @@ def _rank(
         table.attrs["tells_nothing"] = uncertainty.tells_nothing
     if scheme.metric is None:
         table["metrics"] = ";".join(map(_with_direction, matrices.higher_is_better.items()))
+    if options.preset:
+        table["preset"] = options.preset
     invented = synthetic_rows(cases)
     if invented.any():
         table[DATA] = np.where(table["method"].isin(cases.loc[invented.to_numpy(), "method"]), SYNTHETIC_DATA, "")

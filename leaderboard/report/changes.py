@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns with one value for the whole table: how it was ranked.
-_SETTINGS = ("scheme", "policy", "metrics", "unit", "resamples", "seed", "sets")
+_SETTINGS = ("preset", "scheme", "policy", "metrics", "unit", "resamples", "seed", "sets")
 #: The kinds of change, in the order in which they are reported.
 KINDS = ("setting", "origin", "cohort", "method", "rank", "cell")
 

@@ -16,6 +16,7 @@ from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.columns import CORE_METRICS, METRICS, Measured
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
+from leaderboard.presets import PRESETS
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.ranks import SHOWN_ONLY
 from leaderboard.ranking.schemes import SCHEMES
@@ -101,6 +102,9 @@ def leaderboard_markdown(table: pd.DataFrame, published: Published | None = None
         *_section(table, quotes),
         *_notes([table], set_caption(table)),
     ]
+    if "preset" in table.columns:
+        rules = PRESETS[table["preset"].iloc[0]].rules
+        lines += ["", *(f"- {key}: {_markup(text)}." for key, text in rules.items())]
     if quotes:
         sentences = [f"- {method}: {quote.sentence}" for method, sources in quotes.items() for quote in sources]
         lines += ["", OTHER_FIGURES, "", *sentences]
@@ -156,7 +160,7 @@ def leaderboard_latex(table: pd.DataFrame) -> str:
 
 
 def write_leaderboard(
-    path: Path,
+    path: Path | str,
     table: pd.DataFrame,
     *,
     published: Published | None = None,
@@ -179,6 +183,7 @@ def write_leaderboard(
     Raises:
         InputError: a file cannot be written; then none is.
     """
+    path = Path(path)
     texts = leaderboard_texts(path, table, published=published, latex=latex, strata=strata, by=by)
     origin = Origin(
         origin_of_rows(table.head(1).to_dict("records")).options,
@@ -357,8 +362,9 @@ def caption(table: pd.DataFrame) -> str:
     """A caption that says what the numbers are."""
     first = table.iloc[0]
     by = "" if SCHEMES[first["scheme"]].metric else f" by {ranked_by_text(table)}"
+    rules = f"preset {first['preset']}, " if "preset" in table.columns else ""
     return (
-        f"Mean (standard deviation) over {counted(first['cases'], 'case')}; "
+        f"Mean (standard deviation) over {counted(first['cases'], 'case')}; {rules}"
         f"scheme {first['scheme']}{by}, policy {first['policy']}."
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from leaderboard.errors import InputError, cut
 from leaderboard.io.tables import shortened
+from leaderboard.presets import PRESETS
 from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 from leaderboard.report.published import PUBLISHED
 
@@ -41,7 +42,9 @@ class Origin:
         options = self.options
         drawn = f"{options.resamples} resamples of the {options.unit}s, seed {options.seed}"
         drawn += ", simultaneous sets" if options.simultaneous else ""
-        return f"scheme {options.scheme}, policy {options.policy}, {drawn if options.resamples else 'no resamples'}"
+        rules = f"preset {options.preset}, " if options.preset else ""
+        drawn = drawn if options.resamples else "no resamples"
+        return f"{rules}scheme {options.scheme}, policy {options.policy}, {drawn}"
 
 
 def origin_json(origin: Origin) -> str:
@@ -99,6 +102,8 @@ def origin_of_rows(rows: Sequence[Mapping[Any, Any]]) -> Origin:
     chosen["simultaneous"] = first.get("sets") == "simultaneous"
     if first.get("metrics"):
         chosen["metrics"] = tuple(first["metrics"].split(";"))
+    if first.get("preset") in PRESETS:
+        chosen |= {"preset": first["preset"], "metrics": PRESETS[first["preset"]].metrics}
     try:
         return Origin(RankingOptions(**chosen))
     except InputError:  # unknown names: the comparison will show the difference

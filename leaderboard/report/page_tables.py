@@ -12,6 +12,7 @@ import pandas as pd
 from leaderboard.cohort.folds import folds_digest
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CONTRACT, CORE_METRICS, METRICS, STATUSES, Measured
+from leaderboard.presets import PRESETS
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.strata import SIZE_NAMES
 from leaderboard.report.content import Content
@@ -203,6 +204,7 @@ def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
         ("Scheme", options.scheme),
         ("Ranked by", ranked_by_text(content.table)),
         ("Policy", options.policy),
+        *(PRESETS[options.preset].rules.items() if options.preset else ()),
         *drawn,
         ("Standard deviation", f"ddof = {POLICIES[options.policy].ddof}"),
     ]

@@ -9,7 +9,7 @@ from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
 from leaderboard.outputs import keep_apart, prepare_output
 from leaderboard.ranking.arguments import add_policy, add_unit, names
-from leaderboard.ranking.options import STRATA, RankingOptions
+from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 
 #: The files that ``--out`` names the folder of.
 TABLE, PICTURE = "compare.csv", "compare.svg"
@@ -57,7 +57,10 @@ def run_compare(arguments: argparse.Namespace) -> int:
     cases = read_cases(arguments.cases)
     by = arguments.by or ("size" if "reference_ml" in cases.columns else "")
     options = RankingOptions(
-        scheme="mean-then-rank", policy=arguments.policy, metrics=tuple(arguments.metrics), unit=arguments.unit
+        scheme="mean-then-rank",
+        policy=arguments.policy or DEFAULTS.policy,
+        metrics=tuple(arguments.metrics),
+        unit=arguments.unit,
     )
     first, second = arguments.methods
     pair = compare_pair(cases, first, second, options, by)

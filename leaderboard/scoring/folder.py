@@ -11,13 +11,16 @@ import pandas as pd
 
 from leaderboard.cases import cases_frame, name_faults
 from leaderboard.cohort.case import Case
+from leaderboard.cohort.names import natural_key
 from leaderboard.columns import DATA, SYNTHETIC_DATA
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.io import GridRule
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal
-from leaderboard.scoring.one_case import CaseResult, content_digest, score_files
+from leaderboard.scoring.one_case import CaseFiles, CaseResult, content_digest, score_files
 from leaderboard.scoring.submission import (
+    Matches,
+    Submission,
     absence_fault,
     check_file,
     match_predictions,
@@ -25,8 +28,6 @@ from leaderboard.scoring.submission import (
     turning_note,
 )
 
-#: A reference, and a prediction if there is one.
-_Files = tuple[Path, Path | None]
 #: Beside the measures in a journal: the prediction is turned.
 _TURNED = "was_turned"
 
@@ -36,6 +37,7 @@ def score_cases(
     predictions: Path,
     method: str,
     *,
+    probabilities: Path | None = None,
     grid: GridRule = "auto",
     folds: Mapping[str, int] | None = None,
     jobs: int | None = None,
@@ -54,6 +56,7 @@ def score_cases(
         cases: the cases, each with a reference.
         predictions: folder or zip of masks, named as `submission` says.
         method: the method's name.
+        probabilities: folder or zip of the maps behind the masks, named like these, one for each; None: there are none.
         grid: how the grids of predictions and references are compared.
         folds: the fold of each case by name; a case without one has an empty fold.
         jobs: number of processes; None uses all cores as soon as that pays.
@@ -87,21 +90,35 @@ def score_cases(
     problems = [f"{case.name}: has no reference: score cases that have one" for case in cases if not case.reference]
     if problems or not cases:
         raise InputError(problems or ["there are no cases to score: give a cohort with references"])
-    with open_submission(predictions) as submission:
+    with contextlib.ExitStack() as stack:
+        submission = stack.enter_context(open_submission(predictions))
         matches = match_predictions(list(submission.files), cases)
         notes = list(submission.notes)
         tolerated = submission.problems + matches.problems
         shown = [matches.files.get(case.name) for case in cases]
-        pairs = [
-            (case.reference, submission.files[path] if path else None)
-            for case, path in zip(cases, shown, strict=True)
+        maps: Submission | None = None
+        shown_maps: list[Path | None] = [None] * len(cases)
+        if probabilities:
+            maps = stack.enter_context(open_submission(probabilities))
+            of_maps = match_predictions(list(maps.files), cases)
+            notes += maps.notes
+            tolerated += maps.problems + of_maps.problems + _unpaired(probabilities, matches, of_maps)
+            shown_maps = [of_maps.files.get(case.name) for case in cases]
+        pairs: list[CaseFiles] = [
+            (
+                case.reference,
+                submission.files[path] if path and (map_path or not maps) else None,
+                maps.files[map_path] if maps and path and map_path else None,
+            )
+            for case, path, map_path in zip(cases, shown, shown_maps, strict=True)
             if case.reference
         ]
         results = _results(pairs, grid, jobs, progress, journal)
         rows: list[dict[str, object]] = []
-        for case, path, result in zip(cases, shown, results, strict=True):
+        for case, path, map_path, result in zip(cases, shown, shown_maps, results, strict=True):
             problems += result.reference_faults
             tolerated += submission.with_shown_path(result.prediction_faults, path)
+            tolerated += maps.with_shown_path(result.map_faults, map_path) if maps else []
             fold = folds.get(case.name) if folds else None
             row: dict[str, object] = {
                 "method": method,
@@ -142,13 +159,24 @@ def score_cases(
     return cases_frame(rows)
 
 
+def _unpaired(probabilities: Path, masks: Matches, maps: Matches) -> list[str]:
+    """A line for masks without a map, and for maps without a mask."""
+    found, mapped = ({*matches.files, *matches.doubled} for matches in (masks, maps))
+    lines = []
+    if lacking := sorted(found - mapped, key=natural_key):
+        lines.append(f"{probabilities}: holds no probability map of {listed(lacking, 10)}: add one for each mask")
+    if beyond := sorted(mapped - found, key=natural_key):
+        lines.append(f"{probabilities}: {listed(beyond, 10)} has a probability map and no mask: add the mask")
+    return lines
+
+
 def journal_of(table: Path) -> Path:
     """Where the finished cases of an unfinished cases.csv are kept: ``cases.csv.partial`` beside it."""
     return table.with_name(f"{table.name}.partial")
 
 
 def _results(
-    pairs: Sequence[_Files],
+    pairs: Sequence[CaseFiles],
     grid: GridRule,
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
@@ -172,6 +200,10 @@ def _results(
         score = functools.partial(score_files, rule=grid)
         for place, result in run_tasks(score, [pairs[number] for number in unknown], jobs=jobs, progress=report):
             results[unknown[place]] = result
-            if journal and result.digest and not result.reference_faults and not result.prediction_faults:
+            if (
+                journal
+                and result.digest
+                and not (result.reference_faults + result.prediction_faults + result.map_faults)
+            ):
                 journal.add(result.digest, result.measures | ({_TURNED: True} if result.was_turned else {}))
     return [results[number] for number in range(len(pairs))]

@@ -22,7 +22,7 @@ from leaderboard.errors import InputError
 #: What the measures depend on: modules of this package, and the packages that these use.
 _MODULES = (
     "io/axes.py", "io/grids.py", "io/images.py", "io/itk_files.py", "io/masks.py",
-    "scoring/metrics.py", "scoring/one_case.py", "scoring/surface.py",
+    "scoring/lesions.py", "scoring/metrics.py", "scoring/one_case.py", "scoring/probabilities.py", "scoring/surface.py",
 )  # fmt: skip
 _PACKAGES = ("medpy", "nibabel", "numpy", "scipy", "SimpleITK")
 

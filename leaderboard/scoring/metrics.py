@@ -14,12 +14,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from medpy.metric import binary
-from scipy import ndimage
 
-from leaderboard.scoring.surface import LARGE_BOX, surface_distances
+from leaderboard.scoring.lesions import lesions
+from leaderboard.scoring.surface import surface_distances
 
 #: An infarct core of this size or more excludes from thrombectomy in DEFUSE 3 (Albers et al., NEJM 2018).
 LARGE_CORE_ML = 70.0
+#: Distance between borders that counts as none in `surface_in_plane`.
+TOLERANCE_MM = 2.0
 
 
 def measure(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
@@ -31,9 +33,9 @@ def measure(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[
         spacing_mm: size of a voxel along each axis.
 
     Returns:
-        ``dice``, ``precision``, ``recall``, ``lesion_f1`` in [0, 1]; ``hausdorff_mm``, ``hd95_mm``, ``assd_mm``;
-        ``avd_ml``, ``reference_ml``, ``predicted_ml``, ``volume_difference_ml`` (predicted - reference);
-        ``reference_lesions``, ``predicted_lesions``, ``lesion_count_difference``; ``core_agreement`` (0 or 1);
+        ``dice``, ``precision``, ``recall`` in [0, 1]; ``hausdorff_mm``, ``hd95_mm``, ``assd_mm``; ``avd_ml``,
+        ``reference_ml``, ``predicted_ml``, ``volume_difference_ml`` (predicted - reference),
+        ``relative_volume_error``; ``core_agreement`` (0 or 1); what `lesions.lesions` and `surface_in_plane` give;
         ``diagonal_mm`` of the whole volume.
 
     Raises:
@@ -44,8 +46,9 @@ def measure(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[
     return {
         **overlap(prediction, reference),
         **surface(prediction, reference, spacing_mm),
+        **surface_in_plane(prediction, reference, spacing_mm),
         **volumes(prediction, reference, spacing_mm),
-        **lesions(prediction, reference),
+        **lesions(prediction, reference, voxel_ml(spacing_mm)),
         "diagonal_mm": diagonal_mm(shape, spacing_mm),
     }
 
@@ -104,7 +107,7 @@ def surface(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[
     """Hausdorff distance, its 95th percentile and the average symmetric surface distance in mm.
 
     The values are those of medpy's ``hd``, ``hd95`` and ``assd`` with connectivity 1; undefined if either mask is
-    empty.
+    empty. In thin slabs they are small for a reason that is not the prediction's (`scoring.surface`).
     """
     if not (prediction.any() and reference.any()):
         return {"hausdorff_mm": math.nan, "hd95_mm": math.nan, "assd_mm": math.nan}
@@ -117,59 +120,59 @@ def surface(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[
     }
 
 
+def surface_in_plane(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+    """The same in the plane, whatever the number of slices, and the normalised surface distance; undefined likewise.
+
+    A border voxel has a face to the background within its slice. Its distance is that to the nearest border voxel of
+    the other mask in the same slice, between voxel centres in mm; where the other mask has no voxel in that slice, that
+    to the nearest in any slice, in space. So a slice that only one mask has is neither left out nor given a number from
+    outside: it is as far away as the nearest slice of the other mask, at least. Slices lie across the axis with the
+    largest voxels (`slice_axis`).
+
+    Returns:
+        ``inplane_nsd``, the share of the border voxels of both masks that lie within 2 mm of the other's border (the
+        normalised surface distance of Nikolov et al., J Med Internet Res 23(7):e26151, 2021, with voxels for surface
+        elements); ``inplane_hd95_mm`` and ``inplane_assd_mm``, 95th percentile and mean of the distances of both.
+    """
+    if not (prediction.any() and reference.any()):
+        return {"inplane_nsd": math.nan, "inplane_hd95_mm": math.nan, "inplane_assd_mm": math.nan}
+    distances = np.sort(surface_distances(prediction, reference, spacing_mm, across=slice_axis(spacing_mm)))
+    near = int(np.searchsorted(distances, TOLERANCE_MM * (1 + 1e-9), side="right"))
+    return {
+        "inplane_nsd": near / len(distances),
+        "inplane_hd95_mm": float(np.percentile(distances, 95)),
+        "inplane_assd_mm": float(distances.mean()),
+    }
+
+
+def slice_axis(spacing_mm: Sequence[float]) -> int:
+    """The axis across slices: that of the largest voxel size; of sizes within 1 % of the largest, the last."""
+    largest = max(spacing_mm)
+    return max(axis for axis, size in enumerate(spacing_mm) if size >= 0.99 * largest)
+
+
+def voxel_ml(spacing_mm: Sequence[float]) -> float:
+    """Volume of a voxel in mL."""
+    return math.prod(float(size) for size in spacing_mm) / 1000.0
+
+
 def volumes(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
     """Volumes in mL, their absolute and signed difference, and whether both or neither of the cores is large.
 
     ``core_agreement`` is what a clinician reads off two volumes: 1 where both are below 70 mL or both are not, else 0.
+    ``relative_volume_error`` is the absolute difference as a share of the reference; undefined if that is empty.
     """
-    voxel_ml = math.prod(float(size) for size in spacing_mm) / 1000.0
+    of_voxel = voxel_ml(spacing_mm)
     predicted, present = int(np.count_nonzero(prediction)), int(np.count_nonzero(reference))
-    predicted_ml, reference_ml = predicted * voxel_ml, present * voxel_ml
+    predicted_ml, reference_ml = predicted * of_voxel, present * of_voxel
     return {
-        "avd_ml": abs(predicted - present) * voxel_ml,
+        "avd_ml": abs(predicted - present) * of_voxel,
         "reference_ml": reference_ml,
         "predicted_ml": predicted_ml,
-        "volume_difference_ml": (predicted - present) * voxel_ml,
+        "volume_difference_ml": (predicted - present) * of_voxel,
+        "relative_volume_error": abs(predicted - present) / present if present else math.nan,
         "core_agreement": float((predicted_ml >= LARGE_CORE_ML) == (reference_ml >= LARGE_CORE_ML)),
     }
-
-
-def lesions(prediction: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Lesion counts, their absolute difference and the lesion-wise F1 score, as ISLES 2022 defines them.
-
-    A lesion is a component connected over faces, edges and corners (26 neighbours in 3-D). A reference lesion is
-    found if the prediction touches a voxel of it, a predicted lesion is false if it touches no reference voxel:
-    F1 = found / (found + (false + missed) / 2), undefined if both masks are empty.
-    """
-    present, found = _lesions_touched(reference, prediction)
-    predicted, true = _lesions_touched(prediction, reference)
-    false = predicted - true
-    weight = found + (false + present - found) / 2
-    return {
-        "reference_lesions": float(present),
-        "predicted_lesions": float(predicted),
-        "lesion_count_difference": float(abs(predicted - present)),
-        "lesion_f1": found / weight if weight else math.nan,
-    }
-
-
-def _lesions_touched(mask: np.ndarray, other: np.ndarray) -> tuple[int, int]:
-    """How many lesions a mask has, and how many of them share a voxel with the other mask."""
-    bounds = _bounds(mask)
-    if bounds is None:
-        return 0, 0
-    box = tuple(slice(int(low), int(high) + 1) for low, high in bounds.T)
-    mask, other = mask[box], other[box]
-    # the longest axis last and contiguous, since labelling goes line by line
-    order = np.argsort(mask.shape, kind="stable")
-    mask, other = np.ascontiguousarray(mask.transpose(order)), other.transpose(order)
-    labels, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, mask.ndim))
-    touched = np.zeros(count + 1, dtype=bool)
-    together = max(LARGE_BOX // math.prod(mask.shape[1:]), 1)
-    for start in range(0, len(mask), together):
-        part = slice(start, start + together)
-        touched[labels[part][mask[part] & other[part]]] = True
-    return count, int(np.count_nonzero(touched))
 
 
 def diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:

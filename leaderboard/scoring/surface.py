@@ -12,6 +12,13 @@ border voxel of the other, between voxel centres in mm. medpy transforms the who
 
 Large boxes are worked on in parts, so that memory stays at a few bytes per voxel. The values are medpy's up to
 rounding; a test compares them at 1e-9 on random and real masks.
+
+**Thin slabs.** Since outside the array is background, every voxel of a slab of two slices has a face to it and is a
+border voxel, however far from the lesion's edge: its distances are mostly 0. The same shift of 5.3 mm has an average
+distance of 0.47 mm in two slices and of 1.51 mm in sixteen. *In the plane* (`across` in `surface_distances`) a border
+voxel has a face within its slice, and its distance is that to the other's border in the same slice: no distance depends
+on how many slices a slab has. Where the other has no voxel in that slice, it is that to its nearest border voxel in any
+slice, in space.
 """
 
 from __future__ import annotations
@@ -31,59 +38,69 @@ _CHUNK = 1 << 19
 LARGE_BOX = 1 << 24
 
 
-def surface_distances(prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+def surface_distances(
+    prediction: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float], *, across: int | None = None
+) -> np.ndarray:
     """Distance of each border voxel of either mask to the other's nearest, in mm.
 
     Args:
         prediction: boolean mask, shape (X, Y, Z), not empty; crop it to where the masks are, for speed.
         reference: boolean mask, same shape, not empty.
         spacing_mm: size of a voxel along each axis.
+        across: the axis across slices, for distances in the plane; None: distances in space.
 
     Returns:
         One value for each border voxel of either mask, in no particular order.
     """
-    # The shortest axis counts slices; lines along the middle one are searched, so they are contiguous.
-    short, middle, long = (int(axis) for axis in np.argsort(prediction.shape, kind="stable"))
+    # The shortest axis counts slices, unless one is given; lines along the middle one are searched: contiguous.
+    short, middle, long = sorted(range(3), key=lambda axis: (axis != across, prediction.shape[axis]))
     axes = (long, short, middle)
     spacing = np.array([float(spacing_mm[axis]) for axis in axes])
-    borders = [border(np.transpose(mask, axes)) for mask in (prediction, reference)]
-    forth = _to_nearest(borders[0] > borders[1], borders[1], spacing)
-    back = _to_nearest(borders[1] > borders[0], borders[0], spacing)
+    in_plane = across is not None
+    borders = [border(np.transpose(mask, axes), in_plane=in_plane) for mask in (prediction, reference)]
+    forth = _to_nearest(borders[0] > borders[1], borders[1], spacing, in_plane)
+    back = _to_nearest(borders[1] > borders[0], borders[0], spacing, in_plane)
     common = int(np.count_nonzero(borders[0])) - forth.size
     return np.concatenate([forth, back, np.zeros(2 * common)])
 
 
-def border(mask: np.ndarray) -> np.ndarray:
-    """Voxels of a boolean mask with a face to the background, same shape; outside the array is background."""
+def border(mask: np.ndarray, *, in_plane: bool = False) -> np.ndarray:
+    """Voxels of a boolean mask with a face to the background, same shape; outside the array is background.
+
+    Args:
+        mask: three axes.
+        in_plane: faces along the second axis do not count.
+    """
     result = np.empty(mask.shape, dtype=bool)
     rows = max(LARGE_BOX // max(math.prod(mask.shape[1:]), 1), 1)
     for start in range(0, len(mask), rows):
         before = min(start, 1)
         part = mask[start - before : start + rows + 1]
-        result[start : start + rows] = _border_of_part(part)[before : before + rows]
+        result[start : start + rows] = _border_of_part(part, in_plane)[before : before + rows]
     return result
 
 
-def _border_of_part(mask: np.ndarray) -> np.ndarray:
+def _border_of_part(mask: np.ndarray, in_plane: bool) -> np.ndarray:
     padded = np.zeros([size + 2 for size in mask.shape], dtype=bool)
     inside = (slice(1, -1),) * mask.ndim
     padded[inside] = mask
     # In the flat array a neighbour is a fixed step away; the margin keeps steps within their line.
     flat = padded.reshape(-1)
     core = flat.copy()
-    for stride in padded.strides:
+    for stride in padded.strides[:: 2 if in_plane else 1]:
         core[stride:] &= flat[:-stride]
         core[:-stride] &= flat[stride:]
     return (flat & ~core).reshape(padded.shape)[inside]
 
 
-def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray, in_plane: bool) -> np.ndarray:
     """Distance in mm of each True voxel of `points` to the nearest True voxel of `targets` (at least one).
 
     Args:
         points: boolean, shape (rows, slices, voxels of a line), contiguous.
         targets: boolean, same shape.
         spacing: voxel size along these axes in mm.
+        in_plane: a point whose slice has targets takes the nearest of these.
     """
     flat = np.flatnonzero(points)
     del points  # for a large box it may be the only reference to the array
@@ -96,9 +113,10 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, spacing: np.ndarray) ->
     across = (np.subtract.outer(np.arange(width), np.arange(width)) * spacing[2]) ** 2
     nearest = _along_lines(square, across, lines, voxels)
     spent, allowed = flat.size * width, SEARCH_BUDGET * targets.size
+    beyond = np.asarray(~targets.any(axis=(0, 2))) if in_plane else np.ones(slices, dtype=bool)
     for apart in range(1, slices):
         gap = (apart * spacing[1]) ** 2
-        active = np.flatnonzero(nearest > gap)
+        active = np.flatnonzero((nearest > gap) & beyond[places])
         if not active.size:
             break
         spent += 2 * active.size * width

@@ -25,13 +25,16 @@ def row(method: str, number: int, **values: object) -> dict[str, object]:
         "reference_ml": 10.0, "predicted_ml": 11.0,
         "hd95_mm": 8.0, "assd_mm": 2.0, "volume_difference_ml": 1.0, "reference_lesions": 1, "predicted_lesions": 2,
         "lesion_count_difference": 1, "lesion_f1": 0.5, "core_agreement": 1, "diagonal_mm": 200.0,
+        "inplane_nsd": 0.5, "inplane_hd95_mm": 8.0, "inplane_assd_mm": 2.0, "relative_volume_error": 0.1,
+        "lesion_f1_iou20": 0.5, "lesion_f1_iou25": 0.5, "lesion_recall_1_to_10ml": 1.0, "reference_lesions_6": 1,
+        "lesion_count_difference_6": 1,
     }  # fmt: skip
     return {**sound, **values}
 
 
 def without_prediction(method: str, number: int, **values: object) -> dict[str, object]:
     """A row of status missing."""
-    kept = ("method", "case", "patient", "reference_ml", "reference_lesions", "diagonal_mm")
+    kept = ("method", "case", "patient", "reference_ml", "reference_lesions", "reference_lesions_6", "diagonal_mm")
     return {
         **{name: value for name, value in row(method, number).items() if name in kept},
         "status": "missing",

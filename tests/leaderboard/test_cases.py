@@ -53,7 +53,9 @@ def test_round_trip_keeps_every_bit(tmp_path, build):
 
 def test_undefined_values_are_empty_fields(tmp_path, build):
     write_cases(tmp_path / "cases.csv", build({"a": [{"status": "missing", "patient": None}]}))
-    assert (tmp_path / "cases.csv").read_text().splitlines()[1] == "a,case_1,,,missing,,,,,,10.0,,,,,1,,,,,200.0"
+    assert (tmp_path / "cases.csv").read_text().splitlines()[
+        1
+    ] == "a,case_1,,,missing,,,,,,10.0,,,,,1,,,,,200.0,,,,,,,,,,1,"
 
 
 def test_folds_are_whole_numbers_or_empty(tmp_path, build):
@@ -149,7 +151,7 @@ def test_a_table_that_is_cut_short_is_refused(tmp_path, build):
     with pytest.raises(InputError) as caught:
         read_cases(path)
     assert caught.value.problems == [
-        f"{path}:4: has 12 of 21 fields: the file was cut short, or a field is missing: complete it"
+        f"{path}:4: has 12 of 32 fields: the file was cut short, or a field is missing: complete it"
     ]
 
 
@@ -203,7 +205,7 @@ def test_the_mark_of_synthetic_rows_is_a_last_column_of_tables_that_have_any(tmp
     cases = build({"a": [{"data": "synthetic"}, {}]})
     write_cases(tmp_path / "twin.csv", cases)
     header, first, second = (tmp_path / "twin.csv").read_text().splitlines()
-    assert header.endswith(",diagonal_mm,data")
+    assert header.endswith(",lesion_count_difference_6,data")
     assert (first.rpartition(",")[2], second.rpartition(",")[2]) == ("synthetic", "")
     write_cases(tmp_path / "other.csv", build({"b": [{}, {}]}))
     assert "data" not in (tmp_path / "other.csv").read_text()

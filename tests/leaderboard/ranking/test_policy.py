@@ -7,22 +7,28 @@ from leaderboard.errors import InputError
 from leaderboard.ranking.policies import POLICIES, apply_policy
 
 NAN = float("nan")
-UNDEFINED = {"hausdorff_mm": NAN, "hd95_mm": NAN, "assd_mm": NAN}
+UNDEFINED = dict.fromkeys(
+    ("hausdorff_mm", "hd95_mm", "assd_mm", "inplane_nsd", "inplane_hd95_mm", "inplane_assd_mm"), NAN
+)
+MAP = {"pr_auc": 0.25, "brier": 0.125, "calibration_error": 0.5}
 # measured: a reference of 10 mL and 3 lesions, a prediction of 75 mL and 2 lesions, unless they are empty
 SITUATIONS = {
     "empty_prediction": {
         "dice": 0, "precision": NAN, "recall": 0, "avd_ml": 10, "lesion_f1": 0, **UNDEFINED,
-        "volume_difference_ml": -10, "lesion_count_difference": 3, "core_agreement": 1,
+        "volume_difference_ml": -10, "lesion_count_difference": 3, "core_agreement": 1, "relative_volume_error": 1,
+        "lesion_f1_iou20": 0, "lesion_f1_iou25": 0, "lesion_count_difference_6": 4, **MAP,
     },
     "empty_reference": {
         "dice": 0, "precision": 0, "recall": NAN, "avd_ml": 75, "lesion_f1": 0, **UNDEFINED,
-        "volume_difference_ml": 75, "lesion_count_difference": 2, "core_agreement": 0,
+        "volume_difference_ml": 75, "lesion_count_difference": 2, "core_agreement": 0, "relative_volume_error": NAN,
+        "lesion_f1_iou20": 0, "lesion_f1_iou25": 0, "lesion_count_difference_6": 3, **MAP,
     },
     "both_empty": {
         "dice": NAN, "precision": NAN, "recall": NAN, "avd_ml": 0, "lesion_f1": NAN, **UNDEFINED,
-        "volume_difference_ml": 0, "lesion_count_difference": 0, "core_agreement": 1,
+        "volume_difference_ml": 0, "lesion_count_difference": 0, "core_agreement": 1, "relative_volume_error": NAN,
+        "lesion_f1_iou20": NAN, "lesion_f1_iou25": NAN, "lesion_count_difference_6": 0, **MAP,
     },
-    "missing": {"reference_lesions": 3},
+    "missing": {"reference_lesions": 3, "reference_lesions_6": 4},
 }  # fmt: skip
 FAR = {"isles2018": 1e8, "diagonal": 200}
 EXPECTED = {  # by metric: empty prediction, empty reference, both empty, missing; None: the policy's distance
@@ -37,6 +43,16 @@ EXPECTED = {  # by metric: empty prediction, empty reference, both empty, missin
     "lesion_count_difference": (3, 2, 0, 3),
     "lesion_f1": (0, 0, 1, 0),
     "core_agreement": (1, 0, 1, 0),
+    "inplane_nsd": (0, 0, 1, 0),
+    "inplane_hd95_mm": (None, None, 0, None),
+    "inplane_assd_mm": (None, None, 0, None),
+    "relative_volume_error": (1, 1, 0, 1),
+    "lesion_f1_iou20": (0, 0, 1, 0),
+    "lesion_f1_iou25": (0, 0, 1, 0),
+    "lesion_count_difference_6": (4, 3, 0, 4),
+    "pr_auc": (0.25, 0.25, 0.25, 0),
+    "brier": (0.125, 0.125, 0.125, 1),
+    "calibration_error": (0.5, 0.5, 0.5, 1),
 }
 
 

@@ -53,12 +53,17 @@ def test_volumes_come_from_the_zooms_and_not_from_the_identity_affine(tmp_path, 
 
 def test_statuses_and_undefined_values():
     empty, full = np.zeros(SHAPE), np.ones(SHAPE)
+    distances = {"hausdorff_mm", "hd95_mm", "assd_mm", "inplane_nsd", "inplane_hd95_mm", "inplane_assd_mm"}
+    of_small, of_large = {"lesion_recall_below_1ml"}, {"lesion_recall_1_to_10ml", "lesion_recall_from_10ml"}
     undefined = {
-        "ok": (full, full, set()),
-        "empty_prediction": (empty, full, {"precision", "hausdorff_mm", "hd95_mm", "assd_mm"}),
-        "empty_reference": (full, empty, {"recall", "hausdorff_mm", "hd95_mm", "assd_mm"}),
+        "ok": (full, full, of_large),
+        "empty_prediction": (empty, full, {"precision"} | distances | of_large),
+        "empty_reference": (full, empty, {"recall", "relative_volume_error"} | distances | of_large | of_small),
         "both_empty": (
-            empty, empty, {"dice", "precision", "recall", "hausdorff_mm", "hd95_mm", "assd_mm", "lesion_f1"},
+            empty,
+            empty,
+            {"dice", "precision", "recall", "lesion_f1", "lesion_f1_iou20", "lesion_f1_iou25", "relative_volume_error"}
+            | distances | of_large | of_small,
         ),
     }  # fmt: skip
     for status, (prediction, reference, expected) in undefined.items():
@@ -75,7 +80,7 @@ def test_a_missing_prediction_keeps_what_its_reference_says(tmp_path, cases):
     assert row[["dice", "hausdorff_mm", "precision", "recall", "avd_ml", "predicted_ml"]].isna().all()
     assert row["diagonal_mm"] == frame.loc["case_2", "diagonal_mm"]
     assert row["reference_lesions"] == frame.loc["case_2", "reference_lesions"] == 1
-    known = {"method", "patient", "status", "reference_ml", "reference_lesions", "diagonal_mm"}
+    known = {"method", "patient", "status", "reference_ml", "reference_lesions", "reference_lesions_6", "diagonal_mm"}
     assert set(row.index[row.notna()]) == known
 
 
