@@ -19,7 +19,7 @@ from benchmark.commands.run_plan import Plan, _chosen_seeds
 from benchmark.rundir.names import run_directories
 from benchmark.suite.config import SuiteConfig
 
-SEVERAL = SUITE | {"methods": ["toy"], "seeds": [4, 0], "threads": 1}
+SEVERAL = SUITE | {"methods": ["all_background", "toy"], "seeds": [4, 0], "threads": 1}
 
 
 def write_suite(project: Path, content: dict) -> None:
@@ -47,16 +47,16 @@ def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_i
     assert run(tree, *one_fold) == 0  # continues seed 4, trains seed 0
     assert "toy fold 0 seed 0: done" in capsys.readouterr().out
     trainings = {seed: suite / "toy" / "fold0" / f"seed{seed}" for seed in (0, 4)}
-    assert run_directories(suite) == list(trainings.values())
+    assert run_directories(suite) == [suite / "all_background" / "fold0", *trainings.values()]
     found = {seed: bytes_of(folder) for seed, folder in trainings.items()}
     assert found[0].keys() == found[4].keys()
     assert all(found[0][name] != found[4][name] for name in found[0] if name == "metrics.csv" or "weight" in name)
 
     with (suite / "leaderboard-fold0" / "cases.csv").open() as file:
         rows = [(row["method"], row["seed"]) for row in csv.DictReader(file)]
-    assert rows == [("toy", "0")] * 3 + [("toy", "4")] * 3
+    assert rows == [("all_background", "")] * 3 + [("toy", "0")] * 3 + [("toy", "4")] * 3
     with (suite / "leaderboard-fold0" / "costs.csv").open() as file:
-        assert {(row["seed"], row["folds"]) for row in csv.DictReader(file)} == {("0", "1"), ("4", "1")}
+        assert {(row["seed"], row["folds"]) for row in csv.DictReader(file)} == {("", "1"), ("0", "1"), ("4", "1")}
     assert json.loads((trainings[4] / "provenance.json").read_text())["seed"] == 4
 
     assert run(tree, *one_fold, "--seeds", "0,7") == 1
