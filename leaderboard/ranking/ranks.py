@@ -78,8 +78,8 @@ def rank_methods(
         and the settings ``patients`` (their number; empty where none is known and every case counts as a patient),
         ``unit``, ``resamples``, ``seed`` and, if they are simultaneous, ``sets``. Last, for schemes other than
         ``dice``, the ``metrics`` ranked by, joined by semicolons, the ``preset``, if there is one, and, where rows are
-        marked as synthetic, ``data``, which says so. Required columns that the rows lack are absent. The frame's ``attrs`` say whether the resampling
-        ``tells_nothing``.
+        marked as synthetic, ``data``, which says so. Required columns that the rows lack are absent. The frame's
+        ``attrs`` say whether the resampling ``tells_nothing``.
 
     Raises:
         InputError: a metric is unknown, or the rows cannot be compared.
