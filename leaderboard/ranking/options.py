@@ -49,7 +49,16 @@ class RankingOptions:
             InputError: there is no such preset, or a number makes no sense.
         """
         rules = find_preset(name)
-        return cls(rules.scheme, rules.policy, rules.metrics, unit, resamples, seed, simultaneous, name)
+        return cls(
+            scheme=rules.scheme,
+            policy=rules.policy,
+            metrics=rules.metrics,
+            unit=unit,
+            resamples=resamples,
+            seed=seed,
+            simultaneous=simultaneous,
+            preset=name,
+        )
 
     def __post_init__(self) -> None:
         problems = [
