@@ -51,7 +51,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Whether the confidence sets of ranks hold the truth: simulated challenges, a few minutes."""
+    """Whether the confidence sets of ranks hold the truth: simulated challenges, about an hour."""
     session.install(*PINS, ".", "pytest", "hypothesis")
     session.run("pytest", "-m", "slow", "-rA", "tests/leaderboard/ranking/test_coverage.py", *session.posargs)
 
