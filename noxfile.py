@@ -10,6 +10,8 @@ nox.options.sessions = ["tests", "lint", "typecheck"]
 nox.options.reuse_existing_virtualenvs = True
 
 PINS = ("-c", "constraints.txt")
+#: What `resenc_unet` builds its network with, without what the library's other networks require.
+RESENC = ("--no-deps", "dynamic-network-architectures")
 
 
 @nox.session
@@ -38,6 +40,7 @@ def leaderboard(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test suite against the installed wheel (not the checkout), so that what it needs must ship with it."""
     session.install(*PINS, ".[train,isles2024,dev]")
+    session.install(*PINS, *RESENC)
     if any(map(shutil.which, ("c++", "g++", "clang++"))):  # what our dense CRF is compared with is built from source
         session.install(*PINS, "pydensecrf2", success_codes=[0, 1])
     # A worker a core, a thread each; what is chosen by hand (-m slow, a file) runs in one process. A hanging test ends
@@ -69,6 +72,7 @@ def slurm(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """What only a GPU shows: every method there, as on the CPU, the same bytes again; one line where there is none."""
     session.install(*PINS, ".[train,dev]")
+    session.install(*PINS, *RESENC)
     no_tests = 5  # the file is skipped whole
     session.run(
         "pytest", "-m", "gpu", "-rs", "tests/benchmark/test_gpu.py", *session.posargs, success_codes=[0, no_tests]

@@ -28,7 +28,10 @@ if not torch.cuda.is_available():
     pytest.skip("there is no GPU here", allow_module_level=True)
 pytestmark = pytest.mark.gpu
 
-METHODS = ("multiscale_resnet", "fcn3d_crf", "residual_unet", "ms_dcnn", "strokenet", "plain_unet", "plain_unet_3d")
+METHODS = (
+    "multiscale_resnet", "fcn3d_crf", "residual_unet", "ms_dcnn", "strokenet", "plain_unet", "plain_unet_3d",
+    "resenc_unet", "resenc_unet_3d",
+)  # fmt: skip
 #: In float32 without TF32 (seen to hold on an H200): images as augmented, probabilities, the
 #: loss, and the gradient relative to its largest value.
 IMAGES, PROBABILITIES, LOSS, GRADIENT = 1e-3, 2e-3, 1e-3, 1e-2
@@ -40,7 +43,7 @@ def config_of(method: str, tree: Path, cache: Path, **settings: Any) -> dict[str
         "trainer": {"accelerator": "gpu", "devices": 1, "precision": "bf16-mixed", "max_epochs": 4, **settings},
         "data": {"cohort": str(tree), "cache": str(cache), "seed": 0},
     }
-    stages = {"model": {"init_args": {"stages": 4}}} if method.startswith("plain") else {}
+    stages = {"model": {"init_args": {"stages": 4}}} if method.startswith(("plain", "resenc")) else {}
     return merge(config, common, stages)
 
 

@@ -60,7 +60,7 @@ class PlainUNet(nn.Module):
         Raises:
             ValueError: a size is not a multiple of the strides, or the coarsest stage would hold a single voxel.
         """
-        self._check(tuple(x.shape[2:]))
+        check_size("plain_unet", tuple(x.shape[2:]), self.multiples)
         skips = []
         for encoder in self.encoders:
             x = encoder(x)
@@ -73,15 +73,26 @@ class PlainUNet(nn.Module):
                 logits.append(head(x))
         return logits[::-1]
 
-    def _check(self, size: Size) -> None:
-        wanted, given = (" x ".join(map(str, sizes)) for sizes in (self.multiples, size))
-        if any(length % multiple for length, multiple in zip(size, self.multiples, strict=True)):
-            raise ValueError(f"plain_unet with these stages takes multiples of {wanted}, not {given}")
-        if size == self.multiples:
-            raise ValueError(
-                f"plain_unet: of {given} voxels its coarsest stage would keep one, which cannot be normalised: "
-                "take fewer stages"
-            )
+
+def check_size(method: str, size: Size, multiples: Size) -> None:
+    """Refuse images of a size (in as many dimensions as the strides) that the stages cannot take.
+
+    Args:
+        method: its name, for the message.
+        size: of the images.
+        multiples: the product of the strides along each axis.
+
+    Raises:
+        ValueError: a size is not a multiple of the strides, or the coarsest stage would hold a single voxel.
+    """
+    wanted, given = (" x ".join(map(str, sizes)) for sizes in (multiples, size))
+    if any(length % multiple for length, multiple in zip(size, multiples, strict=True)):
+        raise ValueError(f"{method} with these stages takes multiples of {wanted}, not {given}")
+    if size == multiples:
+        raise ValueError(
+            f"{method}: of {given} voxels its coarsest stage would keep one, which cannot be normalised: "
+            "take fewer stages"
+        )
 
 
 def initialise(module: nn.Module) -> None:

@@ -32,11 +32,14 @@ class Network(nn.Module):
             nn.Conv2d(channels, 16, 5, padding=2), nn.ReLU(), nn.Conv2d(16, 16, 5, padding=2), nn.ReLU())
         self.head = nn.Conv2d(16, 1, 1)
         self.idle = nn.Parameter(torch.ones(1))
+        if fault == "shortcut":
+            self.scale = nn.Parameter(torch.zeros(1))
 
     def forward(self, x):
         if self.fault == "noise":
             x = nn.functional.dropout(x, 0.5, training=True)
-        logits = self.head(self.body(x))
+        features = self.body(x)
+        logits = self.head(self.scale * features if self.fault == "shortcut" else features)
         return logits * (1 if self.fault == "gradient" else self.idle)
 
 class Toy(Method):
@@ -91,6 +94,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("", set()),
         ("gradient", {"gradient"}),
+        ("shortcut", set()),  # no fault: a scale that begins at 0 and lets gradients through after one step
         ("loss", {"loss at initialisation"}),
         ("noise", {"evaluation repeats"}),
         ("learning", {f"two cases by heart (Dice > {ENOUGH})"}),
@@ -101,7 +105,7 @@ def test_each_check_fails_for_its_own_fault_alone(toy: Path, twin: Path, fault: 
     epochs = 5 if fault else 400
     checks = check_method("toy", suite=str(toy), cohort=twin, settings=settings, epochs=epochs)
     found = {check.name for check in checks if not check.passed}
-    if fault in ("gradient", "loss", "noise"):  # five epochs are too few to learn by heart
+    if fault in ("gradient", "shortcut", "loss", "noise"):  # five epochs are too few to learn by heart
         found -= {f"two cases by heart (Dice > {ENOUGH})"}
     assert found == failed, checks
 

@@ -23,7 +23,7 @@ from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import WholeCases
 from benchmark.pipeline.sampling import EpochBatches
 from benchmark.pipeline.store import Store
-from benchmark.suite.config import method_config, read_suite
+from benchmark.suite.config import lacking, method_config, read_suite
 from benchmark.suite.config_files import find_config, merge, shipped_configs
 from benchmark.training.loading import load
 from leaderboard.cohort.formats import read_cohort
@@ -31,7 +31,10 @@ from leaderboard.io.images import read_volume
 
 CONFIGS = sorted((shipped_configs() / "methods").glob("*.yaml"))
 #: What the tests' slices of 32 x 32 need beside the settings of the suite twin.
-SMALL: dict[str, dict[str, Any]] = {"plain_unet_3d": {"model": {"init_args": {"stages": 4}}}}
+SMALL: dict[str, dict[str, Any]] = {
+    name: {"model": {"init_args": {"stages": stages}}}
+    for name, stages in {"plain_unet_3d": 4, "resenc_unet": 3, "resenc_unet_3d": 3}.items()
+}
 
 
 def small_config(method: str) -> dict[str, Any]:
@@ -53,6 +56,8 @@ def test_it_trains_and_predicts_on_the_native_grid(
     config: Path, tree: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = small_config(config.stem)
+    if lacks := lacking(content):
+        pytest.skip(f"needs {', '.join(lacks)}")
     if "ADC" in content.get("needs", []):  # the twin is of CT
         tree = trees.isles2022(tmp_path / "cohort")
     own = content["trainer"]["max_epochs"]

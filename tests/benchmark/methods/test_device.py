@@ -25,7 +25,7 @@ from benchmark.pipeline.cache import CachedCase
 from benchmark.pipeline.datasets import TrainingSamples, WholeCases
 from benchmark.pipeline.sampling import Key
 from benchmark.pipeline.store import Store
-from benchmark.suite.config import method_config, read_suite
+from benchmark.suite.config import lacking, method_config, read_suite
 from benchmark.suite.config_files import find_config, merge, shipped_configs
 from leaderboard.cohort.formats import FORMATS, Cohort, isles2018
 
@@ -53,8 +53,11 @@ NAMED: dict[str, dict[str, Any]] = {
 }
 CASES = [(path.stem, {}) for path in CONFIGS] + [(name, init) for name in FURTHER for init in FURTHER[name]]
 CASES += [(name, {}) for name in NAMED]
-#: Slices of 32 x 32 are too small for all stages.
-SMALL = {"plain_unet": {"stages": 5}, "plain_unet_3d": {"stages": 4}}
+#: Slices of 32 x 32 are too small for all stages; three hold all layers.
+SMALL = {
+    "plain_unet": {"stages": 5}, "plain_unet_3d": {"stages": 4},
+    "resenc_unet": {"stages": 3}, "resenc_unet_3d": {"stages": 3},
+}  # fmt: skip
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{'-'.join(case[1]) or 'own'}")
@@ -69,6 +72,8 @@ def on_meta(name: str, init: dict[str, Any], cached: list[CachedCase], monkeypat
         config: dict[str, Any] = {"model": {"class_path": "benchmark.methods.Any", "init_args": NAMED[name]}}
     else:
         config = yaml.safe_load((shipped_configs() / "methods" / f"{name}.yaml").read_text())
+    if lacks := lacking(config):
+        pytest.skip(f"needs {', '.join(lacks)}")
     module, _, kind = config["model"]["class_path"].rpartition(".")
     settings = merge(config["model"].get("init_args", {}), SMALL.get(name, {}), init)
     made: Method = getattr(importlib.import_module(module), kind)(**settings)

@@ -21,6 +21,8 @@ RECIPES: dict[str, tuple[int, int, float | None, float | None]] = {
     "strokenet": (300, 2, 1.0, None),
     "plain_unet": (250, 16, 12.0, 0.33),
     "plain_unet_3d": (250, 2, 12.0, None),
+    "resenc_unet": (250, 16, 12.0, 0.33),
+    "resenc_unet_3d": (250, 2, 12.0, None),
 }
 
 
@@ -61,7 +63,7 @@ def test_a_suite_lists_the_rows_that_its_cohort_can_have(tmp_path: Path, name: s
     assert check_configs(configs) == []
     epochs = {method: config["trainer"]["max_epochs"] for method, config in configs.items() if not is_rule(config)}
     assert all(1 < epochs[method] < RECIPES[method][0] for method in epochs)
-    others = set(RECIPES) - set(suite.methods) - {"plain_unet_3d"}
+    others = set(RECIPES) - set(suite.methods) - {"plain_unet_3d", "resenc_unet", "resenc_unet_3d"}
     assert others == {"isles2022": {"ms_dcnn"}, "isles2024": {"fcn3d_crf"}}[name]
 
 

@@ -21,7 +21,10 @@ from benchmark.suite.config_files import find_config, merge
 from benchmark.training.loading import load
 from leaderboard.errors import InputError
 
-SHIPPED = ("residual_unet", "strokenet", "perfusion_tfit", "ms_dcnn", "plain_unet", "fcn3d_crf", "multiscale_resnet")
+SHIPPED = (
+    "residual_unet", "strokenet", "perfusion_tfit", "ms_dcnn", "plain_unet", "resenc_unet", "fcn3d_crf",
+    "multiscale_resnet",
+)  # fmt: skip
 
 
 def received(folder: Path, method: str = "residual_unet", **changes: Any) -> tuple[Path, dict[str, Any]]:
