@@ -282,7 +282,9 @@ def _numbers(column: pd.Series) -> pd.Series:
     """
     if not pd.api.types.is_numeric_dtype(column):
         try:
-            column = column.map(lambda value: np.nan if pd.isna(value) or value == "" else float(value))
+            values = column.to_numpy(dtype=object)
+            values = np.where(pd.isna(values) | (values == ""), np.nan, values)
+            column = pd.Series(values.astype(float), column.index, name=column.name)
         except (TypeError, ValueError) as error:
             raise InputError(f"{column.name} holds a value that is not a number ({error}): correct it") from None
     numbers = column.astype(float)

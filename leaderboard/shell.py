@@ -76,12 +76,13 @@ def progress_lines(
         clock: the time in seconds.
     """
     began = told = clock()
-    before, since = 0, 0
+    before: int | None = None
+    since = 0
 
     def progress(done: int, total: int) -> None:
         nonlocal began, told, before, since
         now = clock()
-        if done < before:  # another task
+        if before is None or done < before:  # the first call, which may be long after the start, or another task
             began, since = now, done
         before = done
         if now - told >= every and since < done < total:

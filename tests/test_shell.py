@@ -388,6 +388,15 @@ def test_long_work_tells_its_progress_in_lines_with_the_time_left():
     assert lines[-1] == "2 of 3, about 20 s left"
 
 
+def test_what_came_before_the_first_call_says_nothing_about_the_time_left():
+    now, lines = [0.0], []
+    progress = progress_lines(lines.append, clock=lambda: now[0])
+    for done, second in ((1, 100), (2, 101), (3, 112)):  # reading a large table takes 100 s
+        now[0] = float(second)
+        progress(done, 13)
+    assert lines == ["2 of 13, about 11 s left", "3 of 13, about 60 s left"]
+
+
 def test_short_work_tells_no_progress():
     now, lines = [0.0], []
     progress = progress_lines(lines.append, clock=lambda: now[0])

@@ -174,6 +174,12 @@ def _unpack_all(files: list[RemoteFile], folder: Path, unfinished: Path, console
                 unpack(unfinished / file.name, unpacked, progress)
         else:
             shutil.copyfile(unfinished / file.name, unpacked / file.name)
+    ours = {unfinished.name, FETCHED}
+    if taken := sorted(path.name for path in unpacked.iterdir() if path.name.casefold() in ours):
+        raise InputError(
+            f"{folder}: the release holds {listed(taken, 3)}, which is what this command calls files of its own: "
+            "download and unpack it by hand"
+        )
     for path in sorted(unpacked.rglob("*")):
         if not path.is_dir():
             place = folder / path.relative_to(unpacked)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmark.rundir.names import CONFIG, PROVENANCE, is_plain_name
 from leaderboard.errors import InputError
+
+_METHODS = Path(__file__).parents[1] / "methods"
+#: What is wrong with a rule where a network is needed.
+RULE = "is a rule without weights: there is nothing to learn"
 
 
 def require_finished(run: Path, hint: str = "") -> None:
@@ -21,6 +28,23 @@ def require_finished(run: Path, hint: str = "") -> None:
     if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
         place = "give .../<method>/fold<k>, or .../<method>/fold<k>/seed<s>"
         raise InputError(f"{run}: holds no finished job ({CONFIG}, {PROVENANCE}): {place}{hint}")
+
+
+def require_weights(method: str, config: Mapping[str, Any]) -> None:
+    """Refuse a rule of this package, told by the text of its module, since importing it would import torch.
+
+    Args:
+        method: its name.
+        config: its config.
+
+    Raises:
+        InputError: it has nothing to learn.
+    """
+    class_path = str(config.get("model", {}).get("class_path", ""))
+    if found := re.fullmatch(r"benchmark\.methods\.(\w+)\.(?:module\.)?(\w+)", class_path):
+        module = _METHODS / found[1] / "module.py"
+        if module.is_file() and f"class {found[2]}(RuleMethod)" in module.read_text(encoding="utf-8"):
+            raise InputError(f"{method}: {RULE}")
 
 
 def require_file_name(name: str | None) -> None:

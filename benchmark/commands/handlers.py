@@ -248,13 +248,14 @@ def sanity_command(options: argparse.Namespace) -> int:
 
 
 def _cohort_format(options: argparse.Namespace) -> str | None:
-    """The format of the cohort that is given, if a name is; refuses an unknown suite, method or cohort."""
+    """The format of the cohort that is given, if a name is; refuses an unknown suite, method or cohort, and a rule."""
+    from benchmark.commands.first_checks import require_weights
     from benchmark.commands.suites import open_suite
     from benchmark.suite.config import method_config
     from leaderboard.cohort.formats import find_format
 
     read = open_suite(options.config)
-    method_config(read, options.method, {})
+    require_weights(options.method, method_config(read, options.method, {}))
     if options.cohort is None:
         return None
     named: str | None = options.format or read.format

@@ -60,7 +60,7 @@ def predict_cohort(
         trust: load whatever the job's config names; else what `require_harmless` allows.
 
     Raises:
-        InputError: `run` is no finished job, the cohort cannot be read, or `out` holds other files.
+        InputError: `run` is no finished job, its fold file or the cohort cannot be read, or `out` holds other files.
     """
     require_file_name(name)
     require_finished(run)
@@ -81,8 +81,9 @@ def predict_cohort(
                 f"{cohort}: is a cohort of {found.name}, but {run} was trained on {trained_on}: give one of that format"
             )
         partition = partition or ("testing" if "testing" in partitions else "training")
+        trained = _training_digests(settings["data"], provenance)
         cli = _predict(run, config, found.name, cohort, out, partition, name or method)
-    data, trained = cli.datamodule, _training_digests(settings["data"], provenance)
+    data = cli.datamodule
     return Predicted(
         [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
     )
@@ -139,12 +140,15 @@ def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[s
     Args:
         data: that section of the job's config.
         provenance: of the job.
+
+    Raises:
+        InputError: the fold file cannot be read.
     """
     if not data.get("folds") or not Path(data["folds"]).is_file():
         return set()
     fold_of = read_fold_file(Path(data["folds"]), allow_leaky=True).fold_of
     known = provenance["cohort"].get("cases", {})
-    return {case.get("sha256") for name, case in known.items() if fold_of.get(name) != data["fold"]}
+    return {case.get("sha256") for name, case in known.items() if fold_of.get(name) != data.get("fold", 0)}
 
 
 def _deliver(masks: Path, out: Path) -> None:

@@ -28,6 +28,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from benchmark.commands.first_checks import RULE
 from benchmark.commands.suites import open_suite
 from benchmark.machine.precision import slow_precision
 from benchmark.methods.base import Method, RuleMethod
@@ -106,7 +107,7 @@ def check_method(
     if line := slow_precision(config):
         print(line, file=sys.stderr)
     if is_rule(config):
-        raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
+        raise InputError(f"{method}: {RULE}")
     watch = _Watch(minutes, progress)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -156,7 +157,7 @@ def fit(
         *changes,
     )
     if isinstance(cli.model, RuleMethod):
-        raise InputError(f"{method}: is a rule without weights: there is nothing to learn")
+        raise InputError(f"{method}: {RULE}")
     try:
         with exits_told():
             cli.trainer.fit(cli.model, datamodule=cli.datamodule)

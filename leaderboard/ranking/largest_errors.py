@@ -9,11 +9,16 @@ rounding leaves the result open. The quantile equals that of double precision th
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from leaderboard.parallel import cores
+
 #: Number of errors (rivals times resamples) computed in one go, so that they stay in a processor's cache.
 _CHUNK = 1 << 17
+#: Resamples in one go at least, if there are so many: loops over fewer cost more than what they do.
+_WIDE = 64
 #: A rival whose error may be off by more than this in single precision is computed in double precision.
 _COARSE = 0.01
 
@@ -40,7 +45,7 @@ class LargestErrors:
         Args:
             estimates: shape (methods,).
             resampled: shape (methods, resamples).
-            errors: standard errors, shape (methods, methods); infinite for pairs that do not count.
+            errors: standard errors, shape (methods, methods), symmetric; infinite for pairs that do not count.
             progress: called with (done, methods).
         """
         self._estimates, self._resampled, self._errors = estimates, resampled, errors
@@ -57,10 +62,17 @@ class LargestErrors:
         self._rounding = float(rounding[~self._coarse].max(initial=0.0))
         self._weights = np.where(self._coarse, np.float32(0), weights)
         self.bounds = np.empty(resampled.shape, dtype=np.float32)
-        for method, bounds in enumerate(self.bounds):
-            self._bound(method, bounds)
-            if progress:
-                progress(method + 1, len(resampled))
+        step = max(_CHUNK // len(resampled), _WIDE)
+        parts = [slice(start, start + step) for start in range(0, resampled.shape[1], step)]
+        with ThreadPoolExecutor(min(cores(), len(parts))) as pool:  # the parts share nothing that is written
+            bounded = [pool.submit(self._bound, part) for part in parts]
+            try:
+                for done, future in enumerate(bounded, start=1):
+                    future.result()
+                    if progress:
+                        progress(len(resampled) * done // len(parts), len(resampled))
+            finally:
+                pool.shutdown(cancel_futures=True)  # after an interrupt, those that have not begun
 
     def quantile(
         self,
@@ -122,17 +134,27 @@ class LargestErrors:
             exact[parts] = np.maximum(exact[parts], largest)
         return float(np.sort(exact)[above - tail])
 
-    def _bound(self, method: int, bounds: np.ndarray) -> None:
-        """The size of a method's largest error in every resample, rounded upwards."""
-        step = max(_CHUNK // len(self._errors), 1)
-        for start in range(0, len(self._single), step):
-            part = slice(start, start + step)
-            errors = self._single[part] - self._single[part, method, None]
-            errors *= self._weights[method]  # 0 for a pair that does not count
-            bounds[part] = self._above(np.maximum(errors.max(axis=1), -errors.min(axis=1)))
-        if (coarse := self._coarse[method]).any():
-            exact = self._exactly(method, np.arange(len(bounds)), coarse, coarse)
-            np.maximum(bounds, self._above(exact), out=bounds)
+    def _bound(self, part: slice) -> None:
+        """The size of each method's largest error in some resamples, rounded upwards.
+
+        A pair is looked at once: against each other, two methods have the same error with its sign turned.
+        """
+        scores = np.ascontiguousarray(self._single[part].T)
+        largest: np.ndarray = np.zeros_like(scores)
+        room: np.ndarray = np.empty_like(scores)
+        for method in range(len(scores) - 1):
+            behind = slice(method + 1, None)
+            errors = np.subtract(scores[behind], scores[method], out=room[behind])
+            errors *= self._weights[method, behind, None]  # 0 for a pair that does not count
+            np.abs(errors, out=errors)
+            np.maximum(largest[method], errors.max(axis=0), out=largest[method])
+            np.maximum(largest[behind], errors, out=largest[behind])
+        bounds = self.bounds[:, part]
+        bounds[:] = self._above(largest)
+        resamples = np.arange(len(self._single))[part]
+        for row in np.flatnonzero(self._coarse.any(axis=1)):
+            exact = self._exactly(int(row), resamples, self._coarse[row], self._coarse[row])
+            np.maximum(bounds[row], self._above(exact), out=bounds[row])
 
     def _look(
         self, method: int, resamples: np.ndarray, up: np.ndarray, down: np.ndarray, bounds: np.ndarray

@@ -215,4 +215,5 @@ def _by_planes(
             square[:, :, voxel] = ((steps * spacing[:2, None, None]) ** 2).sum(axis=0)
         local = _Squares(square.reshape(-1, width), None)
         found[points] = _along_lines(local, across, lines[points] - start * slices, voxels[points])
+        del square, local  # before those of the next part are made
     return found

@@ -121,6 +121,9 @@ AT_ONCE = (
     ["run", "--config", "twin", "--methods", "nothing"],
     ["sanity", "nothing"],
     ["sanity", "strokenet", "--cohort", "nowhere"],
+    ["sanity", "all_background"],  # there is nothing to learn
+    ["sanity", "perfusion_tfit"],
+    ["sanity", "adc_threshold"],
 )
 
 

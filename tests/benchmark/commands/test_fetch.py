@@ -177,6 +177,17 @@ def test_an_archive_that_leads_out_is_refused_as_a_whole(records: Records, tmp_p
     assert not (tmp_path / "out/ISLES-2022").exists()
 
 
+@pytest.mark.parametrize("name", ["unfinished-isles2022/case.nii", "Unfinished-ISLES2022/unpacked/x", "fetched.json"])
+def test_a_release_that_holds_what_the_command_calls_its_own_is_refused(
+    records: Records, tmp_path: Path, name: str
+) -> None:
+    records.files[ZIP] = zipped(tmp_path / "tree", (name, b"{}"))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"the release holds .*: download and unpack it by hand"):
+            fetched(records, tmp_path / "out")
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"unfinished-isles2022"}
+
+
 def test_an_archive_with_a_link_is_refused_as_a_whole(records: Records, tmp_path: Path) -> None:
     content = io.BytesIO(records.files[ZIP])
     with zipfile.ZipFile(content, "a") as archive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -70,17 +71,15 @@ def test_a_suite_ends_its_jobs_and_goes_on_with_them_later(
     assert run(tree, "--methods", "toy", "--folds", "0") == 0
 
 
-#: Commands with something of theirs that is replaced by what sends a signal.
+#: Commands with a public function that they call, which is replaced by what sends a signal.
 WORK = [
     (main, ["check", "TREE"], "benchmark.cohort.check.check_case"),
-    (
-        main,
-        ["twin", "out", "--cases", "1", "--size", "32", "--jobs", "1"],
-        "benchmark.cohort.twin.write._write_patient",
-    ),
-    (main, ["cost", "--config", "twin", "--methods", "plain_unet"], "benchmark.commands.cost._one_case"),
+    (main, ["twin", "out", "--cases", "1", "--size", "32", "--jobs", "1"], "benchmark.cohort.twin.write.write_bytes"),
+    (main, ["cost", "--config", "twin", "--methods", "plain_unet"], "benchmark.cohort.twin.write_twin"),
+    (main, ["fetch", "isles2022", "out", "--yes"], "benchmark.commands.fetch.read_record"),
     (main, ["sanity", "plain_unet", "--steps", "0"], "benchmark.commands.sanity.fit"),
     (main, ["export-nnunet", "TREE", "out", "--folds", "folds.csv"], "leaderboard.cohort.formats.read_cohort"),
+    (main, ["folds", "TREE", "--out", "folds.csv"], "leaderboard.cohort.formats.read_cohort"),
     (main, ["cancel", "--config", "suite.yaml"], "benchmark.commands.cancel.open_suite"),
     (main, ["fit", "--config", "methods/toy.yaml", "--data.cohort=TREE"], "benchmark.pipeline.datamodule.read_cohort"),
     (
@@ -91,7 +90,19 @@ WORK = [
     (leaderboard, ["check", "--cohort", "TREE", "--predictions", "TREE"], "leaderboard.scoring.references.find_cases"),
     (leaderboard, ["rank", str(CASES), "--out", "out.csv"], "leaderboard.ranking.ranks.rank_methods"),
     (leaderboard, ["report", str(CASES), "--out", "page"], "leaderboard.cases.read_cases"),
+    (leaderboard, ["verify", str(CASES.parent)], "leaderboard.report.rebuild.verify"),
+    (leaderboard, ["diff", str(CASES.parent), str(CASES.parent)], "leaderboard.report.changes.read_board"),
 ]
+#: Commands that other tests interrupt, here and in `test_kills` and `test_fork_server`; `predict` is `fit`'s way.
+ELSEWHERE = {main: {"run", "predict-cohort", "verify", "job", "predict"}, leaderboard: set()}
+
+
+@pytest.mark.parametrize("program", [main, leaderboard])
+def test_no_command_is_left_out(capsys: pytest.CaptureFixture[str], program: Callable[[list[str]], int]) -> None:
+    with pytest.raises(SystemExit):
+        program(["--help"])
+    told = set(re.findall(r"^    ([a-z][a-z-]*)(?: |$)", capsys.readouterr().out, flags=re.MULTILINE))
+    assert told == {arguments[0] for of, arguments, _ in WORK if of is program} | ELSEWHERE[program]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

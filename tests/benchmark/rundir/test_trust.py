@@ -249,6 +249,22 @@ def test_folds_are_read_in_the_suites_folder_alone(tmp_path: Path, place: str) -
         received_config(run, config, tmp_path / "own")
 
 
+def test_damaged_folds_are_told_before_anything_is_predicted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    isles_tree: Callable[[], Path],
+) -> None:
+    isles_tree()
+    monkeypatch.chdir(tmp_path)
+    run = finished(tmp_path)
+    folds = run.parents[1] / "folds.csv"
+    folds.write_text("case,fold\ncase_1,first\n")
+    said = refused(run, ["predict-cohort", "--cohort", "cohort", "--out", "out", "--run"], capsys)
+    assert said.startswith(f"benchmark: {folds}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_messages_name_the_file_in_the_run_and_no_temporary_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

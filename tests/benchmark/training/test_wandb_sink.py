@@ -7,7 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import wandb
 
 from benchmark.training import wandb_sink
@@ -131,6 +133,29 @@ def test_what_wandb_raises_in_a_training_is_told_once_and_ends_nothing(
     sink.finalize("success")
     assert run.calls == 1
     assert capsys.readouterr().err == "W&B: CommError: the network is gone: this run is logged no further\n"
+
+
+@pytest.mark.parametrize("fault", ["the picture is drawn", "the picture is logged"])
+def test_what_the_picture_of_a_slice_raises_is_told_once_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    drawn: list[int] = []
+
+    def draw(*volumes: Any) -> Any:
+        drawn.append(len(volumes))
+        if fault == "the picture is drawn":
+            raise ImportError("no matplotlib")
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(wandb_sink, "outline_picture", draw)
+    mask = torch.ones(2, 4, 4)
+    batch = {"image": torch.zeros(1, 2, 4, 4), "brain": mask, "reference": mask}
+    method = SimpleNamespace(masks_of=lambda batch: {"": mask})
+    trainer: Any = SimpleNamespace(is_global_zero=True, loggers=[WandbSink(Broken(), tmp_path)])
+    for _ in range(2):
+        wandb_sink.SlicePicture().on_validation_batch_end(trainer, method, None, batch, 0)
+    assert drawn == [3]
+    assert capsys.readouterr().err.count("this run is logged no further\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from leaderboard.ranking import largest_errors
 from leaderboard.ranking.largest_errors import LargestErrors
 
 
@@ -55,10 +56,17 @@ def test_the_quantile_is_that_of_double_precision_to_the_bit_while_fewer_and_few
         up, down = (counting & (rng.random(counting.shape) < 0.5) for counting in (up, down))
 
 
-def test_bounds_of_all_pairs_hold() -> None:
+@pytest.mark.parametrize("together", [1, 7, 64, 10**6])
+def test_bounds_of_all_pairs_hold_and_do_not_depend_on_the_parts(
+    monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
     given = challenge(7, 1e-7)
     every = np.isfinite(given[2])
-    assert (LargestErrors(*given).bounds.max(axis=0) >= brute_force(*given, every, every)).all()
+    whole = LargestErrors(*given).bounds
+    assert (whole.max(axis=0) >= brute_force(*given, every, every)).all()
+    monkeypatch.setattr(largest_errors, "_WIDE", together)
+    monkeypatch.setattr(largest_errors, "_CHUNK", 1)
+    assert LargestErrors(*given).bounds.tobytes() == whole.tobytes()
 
 
 def test_where_no_pair_counts_the_quantile_is_minus_infinity() -> None:
@@ -68,9 +76,14 @@ def test_where_no_pair_counts_the_quantile_is_minus_infinity() -> None:
     assert searched.quantile(np.arange(len(none)), none, none, searched.bounds.copy(), 30) == -np.inf
 
 
-def test_progress_is_told_method_by_method() -> None:
+def test_progress_is_told_up_to_the_last_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(largest_errors, "_WIDE", 5)
+    monkeypatch.setattr(largest_errors, "_CHUNK", 1)
     told: list[tuple[int, int]] = []
     given = challenge(2, 1.0)
+    count, resamples = given[1].shape
     LargestErrors(*given, progress=lambda done, total: told.append((done, total)))
-    count = len(given[0])
-    assert told == [(done, count) for done in range(1, count + 1)]
+    assert len(told) == -(-resamples // 5)
+    assert told == sorted(told)
+    assert told[-1] == (count, count)
+    assert {total for _, total in told} == {count}
