@@ -39,6 +39,11 @@ def _parser(words: Sequence[str]) -> Parser:
         ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
         ("verify", "is a published leaderboard what its scores give? every cell that differs", _add_verify),
+        (
+            "evaluate",
+            "the scoring program of a challenge platform: Grand Challenge, CodaBench or EvalAI",
+            _add_evaluate,
+        ),
         ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
     ):
         command = commands.add_parser(name, help=text)
@@ -127,6 +132,12 @@ def _add_diff(parser: Parser) -> None:
     from leaderboard.report.comparing import add_diff
 
     add_diff(parser)
+
+
+def _add_evaluate(parser: Parser) -> None:
+    from leaderboard.platforms.command import add_evaluate
+
+    add_evaluate(parser, _progress)
 
 
 def _add_rank(parser: Parser) -> None:

@@ -1,0 +1,163 @@
+"""``leaderboard evaluate``: its options and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leaderboard.cohort.case import PARTITIONS
+from leaderboard.cohort.formats import FORMATS
+from leaderboard.command_line import Parser
+from leaderboard.parallel import cores
+from leaderboard.platforms import NAMES
+from leaderboard.platforms.interface import PER_CASE, Platform, Settings
+from leaderboard.presets import PRESETS
+from leaderboard.scoring.arguments import add_grid
+
+if TYPE_CHECKING:
+    from leaderboard.platforms.summary import Summary
+
+#: Called with the name of a task; gives what is called with (done, total).
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+
+
+def add_evaluate(parser: Parser, progress: Progress) -> None:
+    """Give a parser the options of ``evaluate``."""
+    parser.description = (
+        "Score a submission inside the container of a challenge platform: finds the predictions where the platform "
+        "puts them, and writes metrics.json, scores.json or result.json for it. Needs no network."
+    )
+    add_platform(parser)
+    add_rules(parser)
+    parser.add_argument(
+        "--input", type=Path, metavar="DIR", help="what the platform hands over (default: where it does)"
+    )
+    parser.add_argument(
+        "--cohort", type=Path, metavar="COHORT", help="references: cohort, folder or zip (default: where it puts them)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the result files (default: where it reads them)"
+    )
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
+    parser.set_defaults(command=lambda arguments: run_evaluate(arguments, progress), fail=parser.error)
+
+
+def add_platform(parser: Parser) -> None:
+    """Give a parser ``--platform``."""
+    parser.add_argument("--platform", choices=NAMES, required=True, help="the platform whose layouts are meant")
+
+
+def add_rules(parser: Parser) -> None:
+    """Give a parser what an organiser decides once: these options stand in the packed container."""
+    add = parser.add_argument
+    add("--preset", choices=tuple(PRESETS), help="the challenge whose rules count (default: the leaderboard's own)")
+    add_grid(parser, default="blank")
+    add("--partition", choices=PARTITIONS, help="of a cohort with both")
+    add("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
+    add("--complete", action="store_true", help="refuse a submission that leaves a case out")
+    add("--lenient", action="store_true", help="count predictions that cannot be scored as missing")
+    add(
+        "--per-case",
+        choices=PER_CASE,
+        default="none",
+        help="a row a case in the results, for leaderboard collect: never where participants see them (default: "
+        "%(default)s)",
+    )
+    add(
+        "--case-pattern",
+        default="",
+        metavar="REGEX",
+        help="finds a case's name in the name of its image or mask (default: the name itself, or its subject)",
+    )
+    add(
+        "--mask-socket",
+        default=Settings.mask_socket,
+        metavar="SLUG",
+        help="of the masks on Grand Challenge (default: %(default)s)",
+    )
+    add(
+        "--map-socket",
+        default=Settings.map_socket,
+        metavar="SLUG",
+        help="of the probability maps there (default: %(default)s)",
+    )
+    add(
+        "--split",
+        default=Settings.split,
+        metavar="NAME",
+        help="codename of EvalAI's dataset split (default: %(default)s)",
+    )
+
+
+#: What `add_rules` adds, by the names in `Settings`.
+RULES = (
+    "preset", "grid", "partition", "format", "complete", "lenient", "per_case", "case_pattern", "mask_socket",
+    "map_socket", "split",
+)  # fmt: skip
+
+
+def settings_of(arguments: argparse.Namespace, submission: Path, references: Path, jobs: int | None) -> Settings:
+    """The settings that the options ask for."""
+    rules = {name: getattr(arguments, name) for name in RULES}
+    rules["preset"] = rules["preset"] or ""
+    return Settings(submission=submission, references=references, jobs=jobs, **rules)
+
+
+def run_evaluate(arguments: argparse.Namespace, progress: Progress) -> int:
+    """Evaluate, write, and say in one line what came of it."""
+    from leaderboard.outputs import keep_apart
+    from leaderboard.platforms.evaluation import PLATFORMS, clear_results, evaluate, write_results
+
+    platform = PLATFORMS[arguments.platform]
+    there = next((path for path in platform.references if path.exists()), next(iter(platform.references), None))
+    submission = _given(arguments, "--input", arguments.input or platform.submission)
+    references = _given(arguments, "--cohort", arguments.cohort or there)
+    out = _given(arguments, "--out", arguments.out or platform.out)
+    if arguments.lenient and arguments.complete:
+        arguments.fail("--lenient does not go with --complete: leave one of them out")
+    keep_apart(arguments.fail, [("--out", out)], [], [submission, references])
+    settings = settings_of(arguments, submission, references, arguments.jobs or _workers(platform))
+    clear_results(out, platform.files)
+    with progress("scoring") as report:
+        found = evaluate(platform, settings, progress=report, on_note=_log, on_problem=_log)
+    write_results(out, found.files)
+    print(sentence(out / next(iter(found.files)), found.summary, len(found.absent), len(found.refused)))
+    return 0
+
+
+def _given(arguments: argparse.Namespace, option: str, path: Path | None) -> Path:
+    """A path that was given, or that the platform has a place for; calls `arguments.fail` without."""
+    if path is None:
+        arguments.fail(f"--platform {arguments.platform} has no place of its own for {option}: give it")
+    assert path is not None
+    return path
+
+
+def sentence(where: Path, summary: Summary, absent: int, refused: int) -> str:
+    """What came of a submission, in one line."""
+    means = ", ".join(f"{name} {summary.metrics[name].mean:g}" for name in summary.ranked)
+    lacking = f"; counted as missing: {absent} without a prediction, {refused} refused" if absent or refused else ""
+    return f"{where}: {summary.cases} cases, means: {means}{lacking}"
+
+
+def _workers(platform: Platform) -> int | None:
+    """The number of processes that the platform allows; None: it says nothing."""
+    text = os.environ.get(platform.workers, "") if platform.workers else ""
+    return min(int(text), cores()) if text.isdecimal() and int(text) > 0 else None
+
+
+def _log(text: str) -> None:
+    """To the log: participants are shown the last line of stderr."""
+    print(text, file=sys.stdout)
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1: correct it")
+    return number
