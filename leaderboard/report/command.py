@@ -9,7 +9,6 @@ from leaderboard.cohort.banner import read_banners
 from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
-from leaderboard.errors import InputError
 from leaderboard.outputs import keep_apart
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
 from leaderboard.report import BANNER, DEFAULT_TITLE, PAGE, SYNTHETIC
@@ -62,10 +61,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         InputError: a table, the cohort or the folder is at fault.
     """
     from leaderboard.cases import read_cases
-    from leaderboard.cohort.formats import read_cohort
-    from leaderboard.ranking.ranks import analyse
-    from leaderboard.report.page import render_page, write_page
-    from leaderboard.report.published import read_published
+    from leaderboard.report.making import report
 
     keep_apart(arguments.fail, [("--out", arguments.out / PAGE)], arguments.cases)
     options = ranking_options(arguments)
@@ -76,43 +72,27 @@ def run_report(arguments: argparse.Namespace) -> int:
     if arguments.cohort and not arguments.predictions:
         arguments.fail("--cohort needs --predictions METHOD=DIR: the masks to draw")
     cases = read_cases(arguments.cases)
-    known = sorted(cases["method"].unique())
     places: dict[str, list[Path]] = {}
     for method, place in arguments.predictions:
         places.setdefault(method, []).append(place)
-    problems = [
-        f"--predictions {method}=...: no table has this method: choose from {', '.join(known)}"
-        for method in places
-        if method not in known
-    ]
-    problems += [
-        f"{place}: does not exist: give the folder or the zip of the predictions"
-        for _, place in arguments.predictions
-        if not place.exists()
-    ]
-    if problems:
-        raise InputError(problems)
-    images = read_cohort(arguments.cohort, arguments.partition, arguments.format) if arguments.cohort else None
-    html = render_page(
-        analyse(cases, options),
-        heading=arguments.title,
-        banner=_banner(arguments, [images.root, images.root.parent] if images else []),
-        notes=dict(arguments.note),
-        images=images,
-        predictions=places,
-        grid=arguments.grid,
-        published=read_published(arguments.published) if arguments.published else None,
-    )
-    page = write_page(arguments.out, html)
-    print(f"{page}: {len(known)} method{'' if len(known) == 1 else 's'}, {page.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
-def _banner(arguments: argparse.Namespace, cohort: list[Path]) -> str:
-    """The text for the top of the page: that the cases are invented, and the banners beside tables or images."""
     synthetic = arguments.synthetic or any("synthetic" in f"{key} {text}".lower() for key, text in arguments.note)
-    found = read_banners([*(path.parent for path in arguments.cases), *cohort])
-    return " ".join(dict.fromkeys([SYNTHETIC] * synthetic + found))
+    page = report(
+        cases,
+        arguments.out,
+        options,
+        title=arguments.title,
+        cohort=arguments.cohort,
+        predictions=places,
+        partition=arguments.partition,
+        format_name=arguments.format,
+        grid=arguments.grid,
+        notes=dict(arguments.note),
+        banners=[SYNTHETIC] * synthetic + read_banners(path.parent for path in arguments.cases),
+        published=arguments.published or "",
+    )
+    count = cases["method"].nunique()
+    print(f"{page}: {count} method{'' if count == 1 else 's'}, {page.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 def _pair(text: str, form: str) -> tuple[str, str]:
