@@ -44,6 +44,7 @@ def _parser(words: Sequence[str]) -> Parser:
             "the scoring program of a challenge platform: Grand Challenge, CodaBench or EvalAI",
             _add_evaluate,
         ),
+        ("pack", "what an organiser uploads to a platform: container, scripts, settings, ground truth", _add_pack),
         ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
     ):
         command = commands.add_parser(name, help=text)
@@ -138,6 +139,12 @@ def _add_evaluate(parser: Parser) -> None:
     from leaderboard.platforms.command import add_evaluate
 
     add_evaluate(parser, _progress)
+
+
+def _add_pack(parser: Parser) -> None:
+    from leaderboard.platforms.command import add_pack
+
+    add_pack(parser)
 
 
 def _add_rank(parser: Parser) -> None:

@@ -27,5 +27,4 @@ PLATFORM = Platform(
     references=(Path("/app/input/ref"),),
     out=Path("/app/output"),
     files=(SCORES_FILE, ROWS_FILE),
-    grid="blank",
 )

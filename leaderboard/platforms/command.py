@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,32 @@ def add_evaluate(parser: Parser, progress: Progress) -> None:
     parser.set_defaults(command=lambda arguments: run_evaluate(arguments, progress), fail=parser.error)
 
 
+def add_pack(parser: Parser) -> None:
+    """Give a parser the options of ``pack``."""
+    parser.description = (
+        "Write what an organiser uploads to a challenge platform: the scoring program with pinned versions, scripts "
+        "that build and test it, the references in the platform's layout, and its settings."
+    )
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="the folder to write; it must not hold anything yet")
+    add_platform(parser)
+    add_rules(parser)
+    add("--cohort", type=Path, required=True, metavar="COHORT", help="references: cohort, folder or zip of masks")
+    add("--title", default="Stroke lesion segmentation", help="of the challenge (default: %(default)s)")
+    add("--image", help="name of the container's image; CodaBench gets it from a registry (default: leaderboard)")
+    add(
+        "--wheel",
+        type=Path,
+        metavar="FILE",
+        help="wheel of this package for the container (default: its version from an index)",
+    )
+    add("--start", type=_day, metavar="DAY", help="on which the phase begins, as 2027-01-31 (default: today)")
+    add("--end", type=_day, metavar="DAY", help="on which it ends (default: never, on EvalAI a year later)")
+    add("--selftest", action="store_true", help="then evaluate references, empty masks, a missing case and nothing")
+    parser.first = ("--out",)
+    parser.set_defaults(command=run_pack, fail=parser.error)
+
+
 def add_platform(parser: Parser) -> None:
     """Give a parser ``--platform``."""
     parser.add_argument("--platform", choices=NAMES, required=True, help="the platform whose layouts are meant")
@@ -56,7 +84,7 @@ def add_rules(parser: Parser) -> None:
     """Give a parser what an organiser decides once: these options stand in the packed container."""
     add = parser.add_argument
     add("--preset", choices=tuple(PRESETS), help="the challenge whose rules count (default: the leaderboard's own)")
-    add_grid(parser, default="blank")
+    add_grid(parser, default=Settings.grid)
     add("--partition", choices=PARTITIONS, help="of a cohort with both")
     add("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
     add("--complete", action="store_true", help="refuse a submission that leaves a case out")
@@ -128,6 +156,50 @@ def run_evaluate(arguments: argparse.Namespace, progress: Progress) -> int:
     write_results(out, found.files)
     print(sentence(out / next(iter(found.files)), found.summary, len(found.absent), len(found.refused)))
     return 0
+
+
+def run_pack(arguments: argparse.Namespace) -> int:
+    """Pack, test if asked to, and say what was written."""
+    from contextlib import ExitStack
+
+    from leaderboard.cohort.banner import SYNTHETIC
+    from leaderboard.platforms.evaluation import PLATFORMS, open_references
+    from leaderboard.platforms.packing import GROUND_TRUTH, Pack, write_pack
+    from leaderboard.platforms.selftest import selftest
+
+    if arguments.platform == "codabench" and not arguments.image:
+        arguments.fail("--platform codabench needs --image NAME, under which its workers find the container's image")
+    out: Path = arguments.out
+    settings = settings_of(arguments, out, arguments.cohort, None)
+    start = arguments.start or date.today()
+    end = arguments.end or (start + timedelta(days=365) if arguments.platform == "evalai" else None)
+    if end and end < start:
+        arguments.fail(f"--end {end} comes before --start {start}: correct one of them")
+    pack = Pack(
+        platform=arguments.platform,
+        settings=settings,
+        title=arguments.title,
+        image=arguments.image or "leaderboard",
+        wheel=arguments.wheel,
+        start=f"{start} 00:00:00",
+        end=f"{end} 00:00:00" if end else "",
+    )
+    with ExitStack() as stack:
+        cases, synthetic = open_references(stack, settings)
+        files = write_pack(out, pack, cases, SYNTHETIC if synthetic else "")
+        print(f"{out}: {len(cases)} references and {len(files)} files; {out / 'README.md'} says what to do with them")
+        if arguments.selftest:
+            packed = replace(settings, references=out / GROUND_TRUTH[pack.platform], partition=None, format=None)
+            for line in selftest(PLATFORMS[pack.platform], packed, cases):
+                print(line)
+    return 0
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2027-01-31: correct it") from None
 
 
 def _given(arguments: argparse.Namespace, option: str, path: Path | None) -> Path:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from leaderboard.platforms.interface import Platform, Rows, Settings
 from leaderboard.platforms.summary import Summary
 from leaderboard.platforms.tree import hand_over_tree
@@ -23,22 +20,4 @@ def results(summary: Summary, rows: Rows | None, settings: Settings) -> dict[str
     return {RESULT_FILE: content}
 
 
-PLATFORM = Platform(name="evalai", hand_over=hand_over_tree, results=results, files=(RESULT_FILE,), grid="blank")
-
-
-def evaluate(references: str | Path, submission: str | Path, **settings: Any) -> dict[str, Any]:
-    """What the ``evaluate`` function of an evaluation script returns.
-
-    Args:
-        references: zip of the reference masks, the phase's annotation file.
-        submission: the submitted zip.
-        settings: any of `Settings`.
-
-    Raises:
-        InputError: with one line on all that is wrong.
-    """
-    from leaderboard.platforms.evaluation import evaluate as evaluate_on
-
-    asked = Settings(submission=Path(submission), references=Path(references), **({"grid": PLATFORM.grid} | settings))
-    found: Any = evaluate_on(PLATFORM, asked).files[RESULT_FILE]
-    return dict(found)
+PLATFORM = Platform(name="evalai", hand_over=hand_over_tree, results=results, files=(RESULT_FILE,))

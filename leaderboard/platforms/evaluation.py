@@ -90,7 +90,7 @@ def _evaluate(
     rules = PRESETS.get(settings.preset)
     missing: list[list[str]] = []
     with ExitStack() as stack:
-        cases, synthetic = _references(stack, settings)
+        cases, synthetic = open_references(stack, settings)
         handed = platform.hand_over(stack, settings, cases, bool(rules and rules.needs_probabilities))
         frame = score_cases(
             cases,
@@ -135,7 +135,7 @@ def clear_results(out: Path, names: Sequence[str]) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _references(stack: ExitStack, settings: Settings) -> tuple[list[Case], bool]:
+def open_references(stack: ExitStack, settings: Settings) -> tuple[list[Case], bool]:
     """The cases to score against, and whether they are invented.
 
     Raises:

@@ -136,7 +136,6 @@ PLATFORM = Platform(
     references=(Path("/opt/ml/input/data/ground_truth"), Path("/opt/evaluation/ground-truth")),
     out=Path("/output"),
     files=(METRICS_FILE,),
-    grid="blank",
     workers="GRAND_CHALLENGE_MAX_WORKERS",
 )
 

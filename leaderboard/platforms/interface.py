@@ -44,7 +44,7 @@ class Settings:
     submission: Path
     references: Path
     preset: str = ""
-    grid: GridRule = "auto"
+    grid: GridRule = "blank"
     partition: Partition | None = None
     format: str | None = None
     complete: bool = False
@@ -78,6 +78,5 @@ class Platform:
     references: tuple[Path, ...] = ()  #: where the references may lie
     out: Path | None = None  #: the folder of its results
     files: tuple[str, ...] = ()  #: all that `results` may name
-    grid: GridRule = "auto"  #: how grids are compared unless another way is asked for
     #: the environment variable that bounds the number of processes
     workers: str = ""
