@@ -45,6 +45,7 @@ def _parser(words: Sequence[str]) -> Parser:
             _add_evaluate,
         ),
         ("pack", "what an organiser uploads to a platform: container, scripts, settings, ground truth", _add_pack),
+        ("collect", "downloaded results of a platform as cases.csv, to be ranked per case", _add_collect),
         ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
     ):
         command = commands.add_parser(name, help=text)
@@ -145,6 +146,12 @@ def _add_pack(parser: Parser) -> None:
     from leaderboard.platforms.command import add_pack
 
     add_pack(parser)
+
+
+def _add_collect(parser: Parser) -> None:
+    from leaderboard.platforms.command import add_collect
+
+    add_collect(parser)
 
 
 def _add_rank(parser: Parser) -> None:

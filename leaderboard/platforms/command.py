@@ -75,6 +75,19 @@ def add_pack(parser: Parser) -> None:
     parser.set_defaults(command=run_pack, fail=parser.error)
 
 
+def add_collect(parser: Parser) -> None:
+    """Give a parser the options of ``collect``."""
+    parser.description = (
+        "Make cases.csv of results that were downloaded from a platform and hold a row a case, so that they can be "
+        "ranked per case. A method is called like its file, or like its folder where the file is metrics.json."
+    )
+    add = parser.add_argument
+    add("results", type=Path, nargs="+", metavar="RESULTS.json", help="what evaluate or another scorer wrote")
+    add("--out", type=Path, required=True, metavar="CSV", help="the table to write")
+    add("--rename", type=_renaming, action="append", default=[], metavar="OLD=NEW", help="another name for a column")
+    parser.set_defaults(command=run_collect, fail=parser.error)
+
+
 def add_platform(parser: Parser) -> None:
     """Give a parser ``--platform``."""
     parser.add_argument("--platform", choices=NAMES, required=True, help="the platform whose layouts are meant")
@@ -193,6 +206,28 @@ def run_pack(arguments: argparse.Namespace) -> int:
             for line in selftest(PLATFORMS[pack.platform], packed, cases):
                 print(line)
     return 0
+
+
+def run_collect(arguments: argparse.Namespace) -> int:
+    """Collect, write, and say how many there are."""
+    from leaderboard.outputs import keep_apart, prepare_output
+    from leaderboard.platforms.collect import collect, write_collected
+
+    keep_apart(arguments.fail, [("--out", arguments.out)], arguments.results)
+    prepare_output(arguments.out, begins="method,")
+    frame, notes = collect(arguments.results, dict(arguments.rename))
+    for note in notes:
+        print(f"leaderboard: note: {note}", file=sys.stderr)
+    write_collected(arguments.out, frame)
+    print(f"{arguments.out}: {frame['method'].nunique()} methods, {frame['case'].nunique()} cases")
+    return 0
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW: correct it")
+    return old, new
 
 
 def _day(text: str) -> date:
