@@ -98,7 +98,7 @@ def open_submission(predictions: Path, *, deep: bool = False) -> Iterator[Submis
 
     Args:
         predictions: the folder or the zip.
-        deep: whether the masks of a folder may lie in any folders, as in a zip.
+        deep: the masks of a folder may lie in any folders, as in a zip, and no link leads out of it.
 
     Raises:
         InputError: there is no such folder or zip, it holds no mask, or the zip is damaged or goes beyond a limit.
@@ -205,7 +205,10 @@ def _deep_folder(folder: Path) -> tuple[list[Path], list[str], list[str]]:
         if any(is_mask_file(name) or _OTHER_IMAGE.fullmatch(name) for name in names):
             found, beside, faults = _entries(Path(top))
             masks, others, problems = masks + found, others + beside, problems + faults
-    kept, unreadable, notes = _sorted_out(folder, masks, others)
+    # a submission must not lead to references that lie elsewhere in the same container
+    outside = [path for path in masks if not path.resolve().is_relative_to(folder.resolve())]
+    problems += [f"{path}: is a link out of {folder}: put the mask there" for path in outside]
+    kept, unreadable, notes = _sorted_out(folder, (path for path in masks if path not in outside), others)
     if not kept:
         raise InputError(problems + unreadable or [_nothing(folder)])
     return kept, problems + unreadable, notes

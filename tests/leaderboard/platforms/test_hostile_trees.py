@@ -262,6 +262,16 @@ def test_an_empty_folder_ends_in_one_line(sound: Path, tmp_path: Path, capsys: p
     assert "holds no .nii" in one_line("codabench", tmp_path / "res", sound, tmp_path / "out", capsys)
 
 
+def test_a_link_to_a_reference_is_no_prediction(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(sound / "masks", tmp_path / "res")
+    mask = next(root.iterdir())
+    mask.unlink()
+    mask.symlink_to(sound / "references" / mask.name)
+    assert "is a link out of" in one_line("codabench", root, sound, tmp_path / "out", capsys)
+
+
 def test_many_problems_are_told_in_one_line_and_all_in_the_log(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
