@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
+from leaderboard.outputs import Fail
 from leaderboard.parallel import cores
 from leaderboard.platforms import NAMES
 from leaderboard.platforms.interface import PER_CASE, Platform, Settings
@@ -249,7 +250,7 @@ def sentence(where: Path, summary: Summary, absent: int, refused: int) -> str:
     """What came of a submission, in one line."""
     means = ", ".join(f"{name} {summary.metrics[name].mean:g}" for name in summary.ranked)
     lacking = f"; counted as missing: {absent} without a prediction, {refused} refused" if absent or refused else ""
-    return f"{where}: {summary.cases} cases, means: {means}{lacking}"
+    return f"{where}: {summary.cases} cases, preset {summary.about['preset']}, means: {means}{lacking}"
 
 
 def _workers(platform: Platform) -> int | None:

@@ -177,5 +177,20 @@ def test_no_case_is_named_unless_asked_for(root: Path, tmp_path: Path, per_case:
         assert {row["reference_ml"] for row in ours} == real
 
 
+@pytest.mark.parametrize(("allowed", "jobs"), [("1", 1), ("", None), ("many", None), ("0", None)])
+def test_the_platform_bounds_the_number_of_processes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: str, jobs: int | None
+) -> None:
+    from leaderboard.platforms import evaluation
+
+    asked = []
+    right = evaluation.score_cases
+    monkeypatch.setattr(evaluation, "score_cases", lambda *a, **k: asked.append(k["jobs"]) or right(*a, **k))
+    monkeypatch.setenv("GRAND_CHALLENGE_MAX_WORKERS", allowed)
+    words = ["--platform", "grand-challenge", "--input", root / "interface", "--cohort", root / "references"]
+    assert main(["evaluate", *map(str, words), "--out", str(tmp_path)]) == 0
+    assert asked == [jobs]
+
+
 def per_case_of(root: Path) -> list[dict]:
     return per_case(root, "interface")

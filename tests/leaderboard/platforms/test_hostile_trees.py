@@ -309,6 +309,43 @@ def test_a_case_without_a_prediction_counts_as_missing_or_is_refused(
     assert "no prediction" in one_line("grand-challenge", root, sound, tmp_path / "out", capsys, "--complete")
 
 
+def by_url(job: dict) -> None:
+    for value in job["inputs"]:
+        value.update(image=None, file="https://host/media/1/" + value["image"]["name"] + "?signature=a/b.nii.gz")
+
+
+def one_output_of_another_name(job: dict) -> None:
+    job["outputs"] = job["outputs"][1:]
+    job["outputs"][0]["socket"]["slug"] = "lesions"
+
+
+ACCEPTED: dict[str, tuple[Fault, list[str]]] = {
+    "a case that a file's URL names": (changed(by_url), []),
+    "a byte-order mark": (
+        lambda root: (root / PREDICTIONS).write_text((root / PREDICTIONS).read_text(), encoding="utf-8-sig"), []
+    ),
+    "the only image under another slug": (changed(one_output_of_another_name), []),
+    "another slug for all": (
+        lambda root: (root / PREDICTIONS).write_text((root / PREDICTIONS).read_text().replace(trees.MASKS, "lesions"))
+        and [path.rename(path.with_name("lesions")) for path in root.glob(f"*/output/images/{trees.MASKS}")],
+        ["--mask-socket", "lesions"],
+    ),
+    "files that no job names": (lambda root: (root / "additional-input.json").write_text("3"), []),
+    "hidden files beside an image": (lambda root: mask_of(root).with_name("._output.mha").write_bytes(b"x"), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ACCEPTED)
+def test_harmless_differences_change_no_number(kind: str, sound: Path, tmp_path: Path) -> None:
+    change, more = ACCEPTED[kind]
+    root = shutil.copytree(sound / "jobs", tmp_path / "jobs")
+    words = ["evaluate", "--platform", "grand-challenge", "--input", root, "--cohort", sound / "references"]
+    assert main([*map(str, words), "--out", str(tmp_path / "before")]) == 0
+    change(root)
+    assert main([*map(str, words), "--out", str(tmp_path / "after"), *more]) == 0
+    assert (tmp_path / "after" / "metrics.json").read_bytes() == (tmp_path / "before" / "metrics.json").read_bytes()
+
+
 @pytest.mark.parametrize("pattern", ["(", "a" * 300])
 def test_a_pattern_that_is_none_is_refused(
     pattern: str, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
