@@ -241,8 +241,8 @@ def _day(text: str) -> date:
 def _given(arguments: argparse.Namespace, option: str, path: Path | None) -> Path:
     """A path that was given, or that the platform has a place for; calls `arguments.fail` without."""
     if path is None:
-        arguments.fail(f"--platform {arguments.platform} has no place of its own for {option}: give it")
-    assert path is not None
+        fail: Fail = arguments.fail
+        fail(f"--platform {arguments.platform} has no place of its own for {option}: give it")
     return path
 
 
