@@ -40,6 +40,13 @@ def _parser(words: Sequence[str]) -> Parser:
         ("compare", "are two methods different, by how much, and how sure is that?", _add_compare),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
         ("verify", "is a published leaderboard what its scores give? every cell that differs", _add_verify),
+        (
+            "evaluate",
+            "the scoring program of a challenge platform: Grand Challenge, CodaBench or EvalAI",
+            _add_evaluate,
+        ),
+        ("pack", "what an organiser uploads to a platform: container, scripts, settings, ground truth", _add_pack),
+        ("collect", "downloaded results of a platform as cases.csv, to be ranked per case", _add_collect),
         ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
     ):
         command = commands.add_parser(name, help=text)
@@ -134,6 +141,24 @@ def _add_diff(parser: Parser) -> None:
     from leaderboard.report.comparing import add_diff
 
     add_diff(parser)
+
+
+def _add_evaluate(parser: Parser) -> None:
+    from leaderboard.platforms.command import add_evaluate
+
+    add_evaluate(parser, _progress)
+
+
+def _add_pack(parser: Parser) -> None:
+    from leaderboard.platforms.command import add_pack
+
+    add_pack(parser)
+
+
+def _add_collect(parser: Parser) -> None:
+    from leaderboard.platforms.command import add_collect
+
+    add_collect(parser)
 
 
 def _add_rank(parser: Parser) -> None:

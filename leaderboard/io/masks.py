@@ -28,6 +28,8 @@ HEADER_REMEDY = (
 )
 #: Where only the header may be wrong.
 INDEX_REMEDY = "; if its voxels are in the case's own order, the leaderboard's --grid index takes it as it is"
+#: The affines of images that were made of nothing but an array, by nibabel and by SimpleITK.
+_BLANK = (np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0]))
 #: A mask of another shape than its case's is read for its labels up to this size, twelve times the largest of ISLES.
 CHECKED_VOXELS = 1 << 24
 
@@ -123,6 +125,9 @@ def _own_faults(grid: Grid) -> list[str]:
 def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, list[str]]:
     """How a mask is turned onto the grid of its case (None: as it is), and what is wrong with its grid."""
     case = Grid(case.shape[:3], case.spacing_mm, case.affine)
+    if rule == "blank":
+        turn, faults = _placed(own, case, "auto")
+        return (None, _shape_faults(own, case)) if faults and is_blank(own) else (turn, faults)
     if len(own.shape) != 3:
         return None, [f"has the shape {times(own.shape)} where the case has {times(case.shape)}: write one 3-D volume"]
     if rule == "index":
@@ -143,6 +148,17 @@ def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, l
             f"{HEADER_REMEDY}{'' if faults else INDEX_REMEDY}"
         )
     return None, faults
+
+
+def is_blank(grid: Grid) -> bool:
+    """Whether a header is the one that SimpleITK or nibabel write around an array of three axes.
+
+    That is voxels of 1 mm, the first one at the origin, the axes as in ITK (``GetImageFromArray``) or in NIfTI
+    (``Nifti1Image(mask, np.eye(4))``), or no affine.
+    """
+    if len(grid.shape) != 3 or grid.spacing_mm != (1.0, 1.0, 1.0):
+        return False
+    return grid.affine is None or any(np.array_equal(grid.affine, blank) for blank in _BLANK)
 
 
 def _apart(own: Grid, case: Grid) -> list[str]:

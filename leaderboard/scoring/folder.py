@@ -34,10 +34,10 @@ _TURNED = "was_turned"
 
 def score_cases(
     cases: Sequence[Case],
-    predictions: Path,
+    predictions: Path | Submission,
     method: str,
     *,
-    probabilities: Path | None = None,
+    probabilities: Path | Submission | None = None,
     grid: GridRule = "auto",
     folds: Mapping[str, int] | None = None,
     jobs: int | None = None,
@@ -54,7 +54,7 @@ def score_cases(
 
     Args:
         cases: the cases, each with a reference.
-        predictions: folder or zip of masks, named as `submission` says.
+        predictions: folder or zip of masks, named as `submission` says, or an opened one.
         method: the method's name.
         probabilities: folder or zip of the maps behind the masks, named like these, one for each; None: there are none.
         grid: how the grids of predictions and references are compared.
@@ -91,18 +91,18 @@ def score_cases(
     if problems or not cases:
         raise InputError(problems or ["there are no cases to score: give a cohort with references"])
     with contextlib.ExitStack() as stack:
-        submission = stack.enter_context(open_submission(predictions))
-        matches = match_predictions(list(submission.files), cases)
+        submission = _opened(stack, predictions)
+        matches = match_predictions(list(submission.files), cases, submission.owners)
         notes = list(submission.notes)
         tolerated = submission.problems + matches.problems
         shown = [matches.files.get(case.name) for case in cases]
         maps: Submission | None = None
         shown_maps: list[Path | None] = [None] * len(cases)
         if probabilities:
-            maps = stack.enter_context(open_submission(probabilities))
-            of_maps = match_predictions(list(maps.files), cases)
+            maps = _opened(stack, probabilities)
+            of_maps = match_predictions(list(maps.files), cases, maps.owners)
             notes += maps.notes
-            tolerated += maps.problems + of_maps.problems + _unpaired(probabilities, matches, of_maps)
+            tolerated += maps.problems + of_maps.problems + _unpaired(maps.place, matches, of_maps)
             shown_maps = [of_maps.files.get(case.name) for case in cases]
         pairs: list[CaseFiles] = [
             (
@@ -139,15 +139,15 @@ def score_cases(
         for number, (_, path) in enumerate(doubled):
             tolerated += submission.with_shown_path(found[number].problems, path)
         turned = [case.name for case, result in zip(cases, results, strict=True) if result.was_turned]
-        notes += turning_note(predictions, turned)
+        notes += turning_note(submission.place, turned)
     absent = matches.absent(cases)
     if complete and absent:
-        problems.append(absence_fault(predictions, absent))
+        problems.append(absence_fault(submission.place, absent))
     if problems or (tolerated and not lenient):
         raise InputError(problems + tolerated)
     missing = [str(row["case"]) for row in rows if row["status"] == "missing"]
     if len(missing) == len(rows):
-        raise InputError([*tolerated, f"{predictions}: holds no mask that can be scored: correct the masks"])
+        raise InputError([*tolerated, f"{submission.place}: holds no mask that can be scored: correct the masks"])
     for problem in tolerated:
         if on_problem:
             on_problem(problem)
@@ -157,6 +157,11 @@ def score_cases(
     if on_missing:
         on_missing([name for name in missing if name not in absent], absent)
     return cases_frame(rows)
+
+
+def _opened(stack: contextlib.ExitStack, predictions: Path | Submission) -> Submission:
+    """The masks, until the stack is closed where they had to be unpacked."""
+    return predictions if isinstance(predictions, Submission) else stack.enter_context(open_submission(predictions))
 
 
 def _unpaired(probabilities: Path, masks: Matches, maps: Matches) -> list[str]:

@@ -32,7 +32,7 @@ from leaderboard.cohort.names import (
 )
 from leaderboard.errors import InputError, listed, printable
 from leaderboard.io import GridRule
-from leaderboard.io.archive import list_members, path_within, unpack
+from leaderboard.io.archive import Limits, list_members, path_within, unpack
 from leaderboard.io.grids import read_grid, voxel_fault
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
@@ -63,17 +63,21 @@ class Matches:
 
 @dataclass
 class Submission:
-    """The masks of a folder or an unpacked zip.
+    """The masks of a folder or an unpacked zip, or those that a challenge platform hands over.
 
     Attributes:
+        place: the folder or zip, for messages.
         files: where each mask lies on disk, by the path that its owner knows (``masks.zip/case_1.nii``).
         problems: a line for each entry that should be one and is not.
         notes: a line on the files that are left aside, if there are any.
+        owners: the case of each mask, by the same path, where something else than its name tells it.
     """
 
+    place: Path
     files: dict[Path, Path]
     problems: list[str]
     notes: list[str] = field(default_factory=list)
+    owners: Mapping[Path, str] = field(default_factory=dict)
 
     def with_shown_path(self, problems: Sequence[str], shown: Path | None) -> list[str]:
         """Problems with a file on disk, told with the path that its owner knows (None: there is no file)."""
@@ -89,15 +93,19 @@ class Checked:
 
 
 @contextmanager
-def open_submission(predictions: Path) -> Iterator[Submission]:
+def open_submission(predictions: Path, *, deep: bool = False) -> Iterator[Submission]:
     """The masks of a folder as they lie, those of a zip in a temporary folder that goes away afterwards.
+
+    Args:
+        predictions: the folder or the zip.
+        deep: the masks of a folder may lie in any folders, as in a zip, and no link leads out of it.
 
     Raises:
         InputError: there is no such folder or zip, it holds no mask, or the zip is damaged or goes beyond a limit.
     """
     if predictions.is_dir():
-        masks, problems, notes = _folder(predictions)
-        yield Submission({path: path for path in masks}, problems, notes)
+        masks, problems, notes = _deep_folder(predictions) if deep else _folder(predictions)
+        yield Submission(predictions, {path: path for path in masks}, problems, notes)
         return
     _refuse_unless_zip(predictions)
     with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
@@ -106,7 +114,7 @@ def open_submission(predictions: Path) -> Iterator[Submission]:
         problems += unreadable
         if not masks:
             raise InputError(problems or [_nothing(predictions)])
-        yield Submission({shown: unpacked[shown] for shown in masks}, problems, notes)
+        yield Submission(predictions, {shown: unpacked[shown] for shown in masks}, problems, notes)
 
 
 def mask_files(predictions: Path, *, nested: bool = True) -> list[Path]:
@@ -183,6 +191,29 @@ def _folder(folder: Path, nested: bool = True) -> tuple[list[Path], list[str], l
     return kept, problems + unreadable, notes
 
 
+def _deep_folder(folder: Path) -> tuple[list[Path], list[str], list[str]]:
+    """As `_folder`, of all files however deep they lie; links to folders are not followed."""
+    masks, others, problems = list[Path](), list[Path](), list[str]()
+    files = 0
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        files += len(names)
+        if files > Limits.members:
+            raise InputError(
+                f"{folder}: holds more than the {Limits.members} files that are allowed: hand in masks alone"
+            )
+        if any(is_mask_file(name) or _OTHER_IMAGE.fullmatch(name) for name in names):
+            found, beside, faults = _entries(Path(top))
+            masks, others, problems = masks + found, others + beside, problems + faults
+    # a submission must not lead to references that lie elsewhere in the same container
+    outside = [path for path in masks if not path.resolve().is_relative_to(folder.resolve())]
+    problems += [f"{path}: is a link out of {folder}: put the mask there" for path in outside]
+    kept, unreadable, notes = _sorted_out(folder, (path for path in masks if path not in outside), others)
+    if not kept:
+        raise InputError(problems + unreadable or [_nothing(folder)])
+    return kept, problems + unreadable, notes
+
+
 def _entries(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     """The masks of a folder, its other files, and a problem for each entry that only has the name of a mask."""
     masks, others, problems = list[Path](), list[Path](), list[str]()
@@ -229,12 +260,15 @@ def _refuse_unless_zip(path: Path) -> None:
         raise InputError(f"{path}: is not a folder, nor does its name end in .zip: give the folder or the zip")
 
 
-def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
+def match_predictions(
+    files: Sequence[Path], cases: Sequence[Case], owners: Mapping[Path, str] | None = None
+) -> Matches:
     """Find the case of each file by its name.
 
     Args:
         files: the predictions.
         cases: the cases that are scored.
+        owners: the case of a file where that is known otherwise.
     """
     own, aliases = _names(cases)
     ids, foreign = _ids(cases)
@@ -243,7 +277,8 @@ def match_predictions(files: Sequence[Path], cases: Sequence[Case]) -> Matches:
     for path in files:
         stem = mask_stem(path.name)
         image_id = submitted_id(stem)
-        case = own.get(bare_stem(path.name)) or own.get(stem) or (ids.get(image_id) if image_id else None)
+        case = (owners or {}).get(path) or own.get(bare_stem(path.name)) or own.get(stem)
+        case = case or (ids.get(image_id) if image_id else None)
         if case is None and image_id is None and number_of_folder(stem) is None:
             case = own.get(path.parent.name) or own.get(mask_stem(path.parent.name))  # case_1/mask.nii.gz
         case = case or aliases.get(stem)

@@ -139,6 +139,21 @@ def test_masks_without_a_header_of_their_own_are_refused_and_scored_by_index(tmp
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+def test_the_rule_blank_takes_bare_masks_by_shape_and_all_others_as_auto_does(tmp_path, cohort, references, ending):
+    plain = predict(tmp_path / "plain", references, lambda image: image)
+    assert score(cohort, plain, tmp_path) == 0
+    expected = (tmp_path / "cases.csv").read_text()
+    given = (bare, lambda image: in_order(image, "LPS"))
+    for number, change in enumerate(given):
+        folder = predict(tmp_path / f"{number}", references, change, ending)
+        assert score(cohort, folder, tmp_path, "--grid", "blank") == 0
+        assert (tmp_path / "cases.csv").read_text() == expected
+    assert refusal(references, predict(tmp_path / "m", references, moved, ending), "blank")
+    smaller = predict(tmp_path / "s", references, lambda image: bare(image)[:-1, :, :], ending)
+    assert all("has the shape" in problem for problem in refusal(references, smaller, "blank"))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("by", [(40, 0, 0), (0, 0, 1), (0, -0.5, 0)])
 def test_an_origin_elsewhere_is_refused_with_both_geometries(tmp_path, cohort, references, ending, by):
     folder = predict(tmp_path / "p", references, lambda image: moved(image, by), ending)

@@ -1,0 +1,167 @@
+"""Downloaded results of a platform as one table, which ``leaderboard rank`` reads: ranks per case for any challenge.
+
+What is read, each as JSON: the results of `evaluate` with a row a case (``metrics.json``, ``per_case.json``,
+``result.json``); ``{"results": [{"case": ..., ...}]}`` of scorers made from the platform's template;
+``{"case": {metric: {case: value}}}`` of evalutils; and Grand Challenge's list of evaluations, each with such a
+``metrics-json-file``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from leaderboard.cases import cases_frame, complete, sort_cases, write_cases
+from leaderboard.cohort.names import mask_stem
+from leaderboard.columns import CASE_COLUMNS, NUMBERS, TEXT
+from leaderboard.errors import InputError
+from leaderboard.io.images import write_text
+from leaderboard.io.tables import shown
+from leaderboard.platforms.grand_challenge import read_json
+
+#: Files that every submission has: the folder's name then tells whose it is.
+_SAME_NAMES = ("metrics", "per_case", "result", "results", "scores")
+#: Where evalutils has the name of a case's reference.
+_REFERENCE_NAME = "gt_fname"
+_OUTPUT = "metrics-json-file"
+Row = dict[str, Any]
+
+
+def collect(paths: Sequence[Path], rename: Mapping[str, str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of all submissions.
+
+    Args:
+        paths: result files; the method is called like the file, or like its folder where that is ``metrics.json``.
+        rename: new names of columns, by their old ones.
+
+    Returns:
+        A row for each (method, case), sorted: in the layout of cases.csv where it has all its columns, else as it is;
+        and a line on each evaluation that a later one of the same team replaces.
+
+    Raises:
+        InputError: a file holds no row a case, or a method comes twice; with a line for each.
+    """
+    found: dict[str, tuple[Path, list[Row]]] = {}
+    problems, notes = list[str](), list[str]()
+    for path in paths:
+        try:
+            content = read_json(path)
+            evaluations = _evaluations(content, path, notes)
+            for method, metrics in evaluations.items() if evaluations else [(_method_of(path), content)]:
+                rows = [_plain(row, rename or {}) for row in _rows(metrics)]
+                if not rows:
+                    problems.append(f"{path}: holds no row a case of {method}: have results written with --per-case")
+                elif method in found:
+                    problems.append(f"{path}: {method} is in {found[method][0]} as well: name one of them otherwise")
+                else:
+                    found[method] = path, rows
+        except InputError as error:
+            problems += [fault if fault.startswith(str(path)) else f"{path}: {fault}" for fault in error.problems]
+    if problems:
+        raise InputError(problems)
+    every = [{"method": method, **row} for method, (_, rows) in found.items() for row in rows]
+    return _framed(every), notes
+
+
+def write_collected(path: Path, frame: pd.DataFrame) -> None:
+    """Write the table.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if set(CASE_COLUMNS) <= set(frame.columns):
+        write_cases(path, frame)
+    else:
+        write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _framed(rows: Sequence[Row]) -> pd.DataFrame:
+    """Rows as a table, checked as tables are."""
+    if all({"status", "reference_ml", "dice"} <= row.keys() for row in rows if row.get("status") != "missing"):
+        known = {*NUMBERS, *TEXT}
+        frame = cases_frame([{key: value for key, value in row.items() if key in known} for row in rows])
+    else:
+        frame = sort_cases(pd.DataFrame(list(rows)))
+    complete(frame)
+    doubled = frame[frame.duplicated(["method", "case"])]
+    if len(doubled):
+        method, case = doubled.iloc[0][["method", "case"]]
+        raise InputError(f"{method}: has the case {case} twice: correct its results")
+    return frame
+
+
+def _evaluations(content: Any, path: Path, notes: list[str]) -> dict[str, Any]:
+    """The metrics of each team in the platform's list of evaluations, the latest where it has several; else nothing."""
+    listed = content.get("results") if isinstance(content, dict) else content
+    if not isinstance(listed, list) or not all(isinstance(item, dict) and "outputs" in item for item in listed):
+        return {}
+    latest: dict[str, tuple[str, Any]] = {}
+    for number, item in enumerate(listed, start=1):
+        values = [value for value in item["outputs"] if isinstance(value, dict)] if item["outputs"] else []
+        metrics = [value.get("value") for value in values if _slug(value) == _OUTPUT]
+        submission = item.get("submission")
+        team = submission.get("creator") if isinstance(submission, dict) else None
+        team = team or item.get("title")
+        if not metrics:
+            notes.append(f"{path}: evaluation {number} has no {_OUTPUT} and is left out")
+            continue
+        if not isinstance(team, str) or not team:
+            raise InputError(f"{path}: evaluation {number} names neither a creator nor a title: add one")
+        when = str(item.get("created", ""))
+        if team in latest:
+            notes.append(f"{path}: {team} has several evaluations, the latest counts")
+        if team not in latest or when > latest[team][0]:
+            latest[team] = when, metrics[0]
+    return {team: metrics for team, (_, metrics) in latest.items()}
+
+
+def _slug(value: Mapping[str, Any]) -> object:
+    socket = value.get("socket", value.get("interface"))
+    return socket.get("slug") if isinstance(socket, dict) else None
+
+
+def _rows(metrics: Any) -> Iterator[Row]:
+    """The rows of a submission in any of the forms that are read."""
+    if not isinstance(metrics, dict):
+        return
+    by_metric = metrics.get("case")
+    if isinstance(by_metric, dict):  # evalutils
+        columns = {name: values for name, values in by_metric.items() if isinstance(values, dict)}
+        for key in dict.fromkeys(key for values in columns.values() for key in values):
+            row = {name: values.get(key) for name, values in columns.items()}
+            named = row.pop(_REFERENCE_NAME, None)
+            yield {"case": mask_stem(Path(named).name) if isinstance(named, str) else f"case_{key}", **row}
+        return
+    of_hosts = metrics.get("submission_metadata")  # EvalAI
+    listed = (of_hosts if isinstance(of_hosts, dict) else metrics).get("results")
+    for row in listed if isinstance(listed, list) else []:
+        if isinstance(row, dict) and "case" in row:
+            yield row
+
+
+def _plain(row: Row, rename: Mapping[str, str]) -> Row:
+    """A row with text and finite numbers alone, under new names.
+
+    Raises:
+        InputError: a value is infinite.
+    """
+    plain: Row = {}
+    for key, value in row.items():
+        name = rename.get(key, key)
+        if isinstance(value, bool | int | float) and not (isinstance(value, float) and math.isnan(value)):
+            if not math.isfinite(value):
+                raise InputError(f"{shown(str(row['case']))}: {shown(key)} is infinite: leave out what is undefined")
+            plain[name] = value
+        elif isinstance(value, str) and (name in TEXT or name == "case"):
+            plain[name] = value
+    plain["case"] = str(plain.get("case", row["case"]))
+    return plain
+
+
+def _method_of(path: Path) -> str:
+    """Whose results a file holds, by its name or its folder's."""
+    return path.resolve().parent.name if path.stem in _SAME_NAMES else path.stem
