@@ -40,9 +40,12 @@ def tests(session: nox.Session) -> None:
     session.install(*PINS, ".[train,isles2024,dev]")
     if any(map(shutil.which, ("c++", "g++", "clang++"))):  # what our dense CRF is compared with is built from source
         session.install(*PINS, "pydensecrf2", success_codes=[0, 1])
-    # A worker a core, a thread each; what is chosen by hand (-m slow, a file) runs in one process.
+    # A worker a core, a thread each; what is chosen by hand (-m slow, a file) runs in one process. A hanging test ends
+    # its worker and fails; another worker would begin that file again, and hang as well.
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    arguments = session.posargs or ["-n", str(min(workers, 8)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    spread = ["-n", str(min(workers, 8)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    limit = ["--max-worker-restart=0", "-o", "faulthandler_timeout=600", "-o", "faulthandler_exit_on_timeout=true"]
+    arguments = session.posargs or [*spread, *limit]
     session.run("pytest", *arguments, env={} if session.posargs else {"OMP_NUM_THREADS": "1"})
 
 

@@ -50,6 +50,8 @@ def run_command(program: str, parse: Callable[[], argparse.Namespace]) -> int:
             interrupted = getattr(options, "interrupted", interrupted)
             status: int = options.command(options)
             sys.stdout.flush()
+            if came:
+                raise KeyboardInterrupt  # something swallowed what the signal raised
             return status
         except BaseException as error:
             if came or isinstance(error, KeyboardInterrupt):

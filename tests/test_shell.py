@@ -1,5 +1,6 @@
 """What every command of both programs does when nobody reads its output, when it is interrupted, and when it fails."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -178,13 +179,22 @@ def interrupted(process):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_ctrl_c_ends_the_leaderboard_in_a_line_with_130(tmp_path):
     os.mkfifo(tmp_path / "folds.csv")
-    arguments = ["--cohort", ".", "--predictions", ".", "--method", "m", "--out", tmp_path / "a.csv", "--folds"]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    nib.Nifti1Image(np.ones((4, 4, 2), np.uint8), np.eye(4)).to_filename(masks / "case_1.nii")
+    arguments = ["--cohort", masks, "--predictions", masks, "--method", "m", "--out", tmp_path / "a.csv", "--folds"]
     process = subprocess.Popen(
         [sys.executable, "-m", "leaderboard", "score", *arguments, tmp_path / "folds.csv"],
         env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    with (tmp_path / "folds.csv").open("w"):  # returns once the command has begun to read
-        assert interrupted(process) == (130, "leaderboard: interrupted; the same command continues\n")
+    writer = None
+    while writer is None and process.poll() is None:
+        with contextlib.suppress(OSError):  # until the command has begun to read
+            writer = os.open(tmp_path / "folds.csv", os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)
+    assert writer is not None, process.communicate()
+    assert interrupted(process) == (130, "leaderboard: interrupted; the same command continues\n")
+    os.close(writer)
 
 
 def test_ctrl_c_ends_the_benchmark_in_a_line_with_130(tmp_path):
@@ -222,6 +232,12 @@ def as_an_import_does():
     except BaseException:
         raise ImportError("multiarray failed to import") from None
 
+def swallowed():
+    try:
+        plainly()
+    except BaseException:
+        pass
+
 def as_input_at_fault():
     try:
         plainly()
@@ -253,6 +269,7 @@ sys.exit(run_command("program", lambda: argparse.Namespace(command=command, inte
         (signal.SIGTERM, "plainly"),
         (signal.SIGINT, "as_a_library_does"),
         (signal.SIGTERM, "as_an_import_does"),
+        (signal.SIGTERM, "swallowed"),
         (signal.SIGINT, "as_input_at_fault"),
         (signal.SIGINT, "where_nothing_can_be_raised"),
     ],

@@ -25,6 +25,8 @@ from leaderboard.io.images import read_geometry
 #: The cohort's voxels times the epochs of all jobs, from which on a suite is timed. The default suite has 0.06 x 10^9
 #: and takes 8 minutes on two cores.
 LARGE = 10**8
+#: Seconds that the steps of a method may take before its forecast is given up.
+LIMIT_S = 600.0
 
 
 def to_time(jobs: Sequence[Job], cohort: Cohort) -> dict[str, Path]:
@@ -45,17 +47,21 @@ def to_time(jobs: Sequence[Job], cohort: Cohort) -> dict[str, Path]:
     return runs
 
 
-def forecast(runs: Mapping[str, Path], progress: Callable[[int, int], None] | None = None) -> dict[str, float]:
+def forecast(
+    runs: Mapping[str, Path], tell: Callable[[str], object], progress: Callable[[int, int], None] | None = None
+) -> dict[str, float]:
     """Seconds of a job's training, by method; a method that cannot be timed is left out, its job will say why.
 
     Args:
         runs: run directory of a job by method, with its config.
+        tell: takes a line about a process that died or hangs, after which no other method is timed.
         progress: called with (done, all).
     """
     found = {}
-    with contextlib.closing(in_turn(_time_all, runs)) as timed:
+    with contextlib.closing(in_turn(_time_all, runs, LIMIT_S)) as timed:
         for done, (method, seconds) in enumerate(timed, start=1):
-            if isinstance(seconds, str):  # the process was killed: too little memory
+            if isinstance(seconds, str):  # killed, perhaps: too little memory
+                tell(f"no forecast: a step of {method} could not be timed: {seconds}")
                 break
             if seconds is not None:
                 found[method] = float(seconds)

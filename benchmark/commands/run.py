@@ -85,7 +85,7 @@ def _expected(plan: Plan, console: Console) -> dict[str, float]:
     if not (runs := to_time(new, plan.cohort)):
         return {}
     with counted("timing a step", console, "methods") as progress:
-        seconds = forecast(runs, progress)
+        seconds = forecast(runs, lambda line: _say(line, console, style=_NOTE), progress)
     if seconds:
         trainings = [job for job in new if job.method in seconds]
         _say(in_words(seconds, trainings, plan.launcher.at_a_time(trainings)), console)

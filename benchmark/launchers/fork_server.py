@@ -70,6 +70,7 @@ class ForkServer:
         if not self._ready:
             self._ready = bool(self._answer())
         request = {"runs": [str(run) for run in runs], "environment": dict(environment), "log": str(log)}
+        request |= {"folder": str(Path.cwd())}
         return ForkedProcess(self, int(self.ask(request)))
 
     def ask(self, request: object) -> Any:
@@ -225,24 +226,30 @@ def _exit_status(pid: int) -> int | None:
 
 
 def _begin(request: Mapping[str, Any], folders: Sequence[tempfile.TemporaryDirectory[str]]) -> list[str]:
-    """Become the requested process: take its arguments, environment, output, signals and temporary folders.
+    """Become the requested process: take its arguments, environment, folder, output, signals and temporary folders.
 
     W&B makes such folders when it is imported. Copies would share them, and the first to end would remove them.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.chdir(request["folder"])
     log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.path[:0] = [place for place in _python_path() if place not in sys.path]
     for folder in folders:
         folder.__init__()  # type: ignore[misc]
     _use_environments_threads()
     arguments = ["job", *request["runs"]]
     sys.argv[1:] = arguments
     return arguments
+
+
+def _python_path() -> list[str]:
+    return [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
 
 
 def _use_environments_threads() -> None:

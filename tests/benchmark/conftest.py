@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from one_server import OneServer
 from toy import make_project
 
 from benchmark.cohort.twin import write_twin
+from benchmark.launchers import local
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
 from leaderboard.cohort.formats import Cohort, read_cohort
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_server() -> Iterator[None]:
+    """Suites that run in this process start their jobs from one server."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "ForkServer", OneServer.get)
+        yield
+    OneServer.end()
 
 
 @pytest.fixture(scope="session")

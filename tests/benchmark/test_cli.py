@@ -47,7 +47,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["sanity", "strokenet", "--cohort", "nowhere"], "nowhere: does not exist"),
         (
             ["fit", "--config", "method.yaml", "--data.cohort", "."],
-            "method.yaml: model.class_path: my_method.Mine: there is no module my_method: put the folder",
+            "method.yaml: model.class_path: no_such_method.Mine: there is no module no_such_method: put the folder",
         ),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (
@@ -93,7 +93,7 @@ def test_input_at_fault_is_one_line_and_status_1(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my.yaml").touch()
-    Path("method.yaml").write_text("model: {class_path: my_method.Mine}")
+    Path("method.yaml").write_text("model: {class_path: no_such_method.Mine}")
     status, text = call(capsys, *arguments)
     assert status == 1
     assert len(text.splitlines()) == 1
