@@ -257,6 +257,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.ranking.strata import rank_strata, split
     from leaderboard.report.leaderboard_files import write_leaderboard, written_files
     from leaderboard.report.published import read_published
+    from leaderboard.report.results_file import BEGINS, results_file
     from leaderboard.report.terminal import print_leaderboard, print_strata
 
     written = written_files(arguments.out, latex=arguments.latex, by=arguments.by or "")
@@ -264,6 +265,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     options = ranking_options(arguments)
     prepare_output(arguments.out, begins="rank,")
     prepare_output(arguments.out.with_suffix(".md"), begins="# Leaderboard")
+    prepare_output(results_file(arguments.out), begins=BEGINS)
     cases = read_cases(arguments.cases)
     if arguments.by:
         split(cases, arguments.by)  # what it refuses, before the work
@@ -277,8 +279,9 @@ def _rank(arguments: argparse.Namespace) -> int:
         _complain(f"note: {_patientless(unknown)}: score with --patients CSV where cases share a patient")
     published = read_published(arguments.published) if arguments.published else None
     write_leaderboard(
-        arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or ""
-    )
+        arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or "",
+        cases=cases,
+    )  # fmt: skip
     print_leaderboard(table, published=published)
     if strata:
         print_strata(strata)

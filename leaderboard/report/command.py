@@ -10,7 +10,7 @@ from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
-from leaderboard.outputs import keep_apart
+from leaderboard.outputs import keep_apart, prepare_output
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
 from leaderboard.report import BANNER, DEFAULT_TITLE, PAGE, SYNTHETIC
 from leaderboard.report.published import PUBLISHED
@@ -63,11 +63,16 @@ def run_report(arguments: argparse.Namespace) -> int:
     """
     from leaderboard.cases import read_cases
     from leaderboard.cohort.formats import read_cohort
+    from leaderboard.io.images import write_text
     from leaderboard.ranking.ranks import analyse
+    from leaderboard.report.leaderboard_files import results_text
+    from leaderboard.report.origin import Origin, own_version
     from leaderboard.report.page import render_page, write_page
     from leaderboard.report.published import read_published
+    from leaderboard.report.results_file import BEGINS, RESULTS
 
-    keep_apart(arguments.fail, [("--out", arguments.out / PAGE)], arguments.cases)
+    results = arguments.out / RESULTS
+    keep_apart(arguments.fail, [("--out", path) for path in (arguments.out / PAGE, results)], arguments.cases)
     options = ranking_options(arguments)
     if arguments.partition and not arguments.cohort:
         arguments.fail("--partition needs --cohort: it says which of a cohort's partitions was scored")
@@ -93,8 +98,10 @@ def run_report(arguments: argparse.Namespace) -> int:
     if problems:
         raise InputError(problems)
     images = read_cohort(arguments.cohort, arguments.partition, arguments.format) if arguments.cohort else None
+    prepare_output(results, begins=BEGINS)
+    analysis = analyse(cases, options)
     html = render_page(
-        analyse(cases, options),
+        analysis,
         heading=arguments.title,
         banner=_banner(arguments, [images.root, images.root.parent] if images else []),
         notes=dict(arguments.note),
@@ -104,6 +111,8 @@ def run_report(arguments: argparse.Namespace) -> int:
         published=read_published(arguments.published) if arguments.published else None,
     )
     page = write_page(arguments.out, html)
+    origin = Origin(options, arguments.published or "", version=own_version(), notes=dict(arguments.note))
+    write_text(results, results_text(analysis.table, analysis.cases, origin))
     print(f"{page}: {len(known)} method{'' if len(known) == 1 else 's'}, {page.stat().st_size / 1e6:.1f} MB")
     return 0
 
