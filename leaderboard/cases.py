@@ -58,7 +58,7 @@ def sort_cases(cases: pd.DataFrame) -> pd.DataFrame:
     return cases.iloc[order]
 
 
-def write_cases(path: Path, cases: pd.DataFrame) -> None:
+def write_cases(path: Path | str, cases: pd.DataFrame) -> None:
     """Write cases.csv atomically; the same rows, in whatever order, give the same bytes.
 
     Raises:
@@ -66,7 +66,7 @@ def write_cases(path: Path, cases: pd.DataFrame) -> None:
     """
     from leaderboard.io.images import write_text
 
-    write_text(path, cases_csv(cases))
+    write_text(Path(path), cases_csv(cases))
 
 
 def cases_csv(cases: pd.DataFrame) -> str:
@@ -97,7 +97,7 @@ def refuse_other_method(path: Path, method: str) -> None:
         raise InputError(f"{path}: holds the scores of {named}, which {shown(method)} would replace: {remedy}")
 
 
-def read_cases(paths: Path | Sequence[Path]) -> pd.DataFrame:
+def read_cases(paths: Path | str | Sequence[Path | str]) -> pd.DataFrame:
     """Read one or several cases.csv, or other tidy tables, into one frame, indexed by ``file:line``.
 
     A table has at least the columns ``method`` and ``case``, in any order and with any others; `complete` says what

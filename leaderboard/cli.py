@@ -146,19 +146,10 @@ def _add_rank(parser: Parser) -> None:
 
 def _score(arguments: argparse.Namespace) -> int:
     from leaderboard.cases import refuse_other_method, write_cases
-    from leaderboard.cohort.banner import is_synthetic
     from leaderboard.outputs import keep_apart, prepare_output
     from leaderboard.ranking.reading import without_patient
-    from leaderboard.scoring.folder import journal_of, score_cases
-    from leaderboard.scoring.references import (
-        check_folds,
-        find_references,
-        mixed_patients,
-        partition_of,
-        read_case_folds,
-        scored_against_themselves,
-        with_patients,
-    )
+    from leaderboard.scoring.against_cohort import score_folder
+    from leaderboard.scoring.folder import journal_of
 
     out, preset = arguments.out, PRESETS.get(arguments.preset)
     if preset and preset.needs_probabilities and not arguments.probabilities:
@@ -167,30 +158,22 @@ def _score(arguments: argparse.Namespace) -> int:
     keep_apart(arguments.fail, [("--out", out)], given)
     refuse_other_method(out, arguments.method)
     prepare_output(out)
-    cases = find_references(
-        arguments.cohort, arguments.predictions, arguments.partition, arguments.format, arguments.grid
-    )
-    folds = read_case_folds(arguments.folds, [case.name for case in cases]) if arguments.folds else None
-    notes = check_folds(folds, cases, arguments.folds) if folds is not None else []
-    if arguments.patients:
-        cases, beyond = with_patients(cases, arguments.patients)
-        notes += beyond
-    else:
-        notes += mixed_patients(arguments.cohort, cases)
-    notes += scored_against_themselves(cases, arguments.predictions)
+    notes: list[str] = []
     missing: list[list[str]] = []
     with _progress("scoring") as progress, _own_journal(journal_of(arguments.out)) as journal:
-        frame = score_cases(
-            cases,
+        frame = score_folder(
+            arguments.cohort,
             arguments.predictions,
             arguments.method,
             probabilities=arguments.probabilities,
+            partition=arguments.partition,
+            format_name=arguments.format,
             grid=arguments.grid,
-            folds=folds,
+            folds=arguments.folds,
+            patients=arguments.patients,
             jobs=arguments.jobs,
             lenient=arguments.lenient,
             complete=arguments.complete,
-            synthetic=is_synthetic(arguments.cohort),
             progress=progress,
             on_problem=lambda problem: _complain(f"warning: {problem}"),
             on_missing=lambda *names: missing.extend(names),
@@ -203,7 +186,7 @@ def _score(arguments: argparse.Namespace) -> int:
         notes.append(f"{_patientless(unknown)}: give --patients CSV where cases share a patient")
     for note in notes:
         _complain(f"note: {note}")
-    of = partition_of(arguments.cohort, cases)
+    of = frame.attrs["partition"]
     kind = f"{of} case" if of else "case"
     refused, absent = missing
     if preset:

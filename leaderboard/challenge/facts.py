@@ -135,7 +135,9 @@ def _checked_facts(content: Any) -> tuple[dict[str, str], list[str]]:
     for name, value in content.items():
         text = value if isinstance(value, str) else str(value)
         if not isinstance(value, str | int | float) or not text.isprintable() or len(text) > _LONGEST_FACT:
-            faults.append(f"the fact {cut(str(name))} is not one line of at most {_LONGEST_FACT} characters: correct it")
+            faults.append(
+                f"the fact {cut(str(name))} is not one line of at most {_LONGEST_FACT} characters: correct it"
+            )
         elif fault := _fault_of_name(str(name)):
             faults.append(f"the fact {shown(str(name))} {fault}")
         else:

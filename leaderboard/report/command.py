@@ -9,8 +9,7 @@ from leaderboard.cohort.banner import read_banners
 from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
-from leaderboard.errors import InputError
-from leaderboard.outputs import keep_apart, prepare_output
+from leaderboard.outputs import keep_apart
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
 from leaderboard.report import BANNER, DEFAULT_TITLE, PAGE, SYNTHETIC
 from leaderboard.report.published import PUBLISHED
@@ -62,17 +61,11 @@ def run_report(arguments: argparse.Namespace) -> int:
         InputError: a table, the cohort or the folder is at fault.
     """
     from leaderboard.cases import read_cases
-    from leaderboard.cohort.formats import read_cohort
-    from leaderboard.io.images import write_text
-    from leaderboard.ranking.ranks import analyse
-    from leaderboard.report.leaderboard_files import results_text
-    from leaderboard.report.origin import Origin, own_version
-    from leaderboard.report.page import render_page, write_page
-    from leaderboard.report.published import read_published
-    from leaderboard.report.results_file import BEGINS, RESULTS
+    from leaderboard.report.making import report
+    from leaderboard.report.results_file import RESULTS
 
-    results = arguments.out / RESULTS
-    keep_apart(arguments.fail, [("--out", path) for path in (arguments.out / PAGE, results)], arguments.cases)
+    written = [arguments.out / PAGE, arguments.out / RESULTS]
+    keep_apart(arguments.fail, [("--out", path) for path in written], arguments.cases)
     options = ranking_options(arguments)
     if arguments.partition and not arguments.cohort:
         arguments.fail("--partition needs --cohort: it says which of a cohort's partitions was scored")
@@ -81,47 +74,27 @@ def run_report(arguments: argparse.Namespace) -> int:
     if arguments.cohort and not arguments.predictions:
         arguments.fail("--cohort needs --predictions METHOD=DIR: the masks to draw")
     cases = read_cases(arguments.cases)
-    known = sorted(cases["method"].unique())
     places: dict[str, list[Path]] = {}
     for method, place in arguments.predictions:
         places.setdefault(method, []).append(place)
-    problems = [
-        f"--predictions {method}=...: no table has this method: choose from {', '.join(known)}"
-        for method in places
-        if method not in known
-    ]
-    problems += [
-        f"{place}: does not exist: give the folder or the zip of the predictions"
-        for _, place in arguments.predictions
-        if not place.exists()
-    ]
-    if problems:
-        raise InputError(problems)
-    images = read_cohort(arguments.cohort, arguments.partition, arguments.format) if arguments.cohort else None
-    prepare_output(results, begins=BEGINS)
-    analysis = analyse(cases, options)
-    html = render_page(
-        analysis,
-        heading=arguments.title,
-        banner=_banner(arguments, [images.root, images.root.parent] if images else []),
-        notes=dict(arguments.note),
-        images=images,
-        predictions=places,
-        grid=arguments.grid,
-        published=read_published(arguments.published) if arguments.published else None,
-    )
-    page = write_page(arguments.out, html)
-    origin = Origin(options, arguments.published or "", version=own_version(), notes=dict(arguments.note))
-    write_text(results, results_text(analysis.table, analysis.cases, origin))
-    print(f"{page}: {len(known)} method{'' if len(known) == 1 else 's'}, {page.stat().st_size / 1e6:.1f} MB")
-    return 0
-
-
-def _banner(arguments: argparse.Namespace, cohort: list[Path]) -> str:
-    """The text for the top of the page: that the cases are invented, and the banners beside tables or images."""
     synthetic = arguments.synthetic or any("synthetic" in f"{key} {text}".lower() for key, text in arguments.note)
-    found = read_banners([*(path.parent for path in arguments.cases), *cohort])
-    return " ".join(dict.fromkeys([SYNTHETIC] * synthetic + found))
+    page = report(
+        cases,
+        arguments.out,
+        options,
+        title=arguments.title,
+        cohort=arguments.cohort,
+        predictions=places,
+        partition=arguments.partition,
+        format_name=arguments.format,
+        grid=arguments.grid,
+        notes=dict(arguments.note),
+        banners=[SYNTHETIC] * synthetic + read_banners(path.parent for path in arguments.cases),
+        published=arguments.published or "",
+    )
+    count = cases["method"].nunique()
+    print(f"{page}: {count} method{'' if count == 1 else 's'}, {page.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 def _pair(text: str, form: str) -> tuple[str, str]:

@@ -149,7 +149,7 @@ def leaderboard_latex(table: pd.DataFrame) -> str:
 
 
 def write_leaderboard(
-    path: Path,
+    path: Path | str,
     table: pd.DataFrame,
     *,
     published: Published | None = None,
@@ -174,6 +174,7 @@ def write_leaderboard(
     Raises:
         InputError: a file cannot be written; then none is.
     """
+    path = Path(path)
     texts = leaderboard_texts(path, table, published=published, latex=latex, strata=strata, by=by)
     origin = Origin(
         origin_of_rows(table.head(1).to_dict("records")).options,

@@ -15,6 +15,7 @@ from leaderboard.columns import METRICS
 from leaderboard.errors import InputError
 from leaderboard.presets import PRESETS, find_preset
 from leaderboard.ranking.options import RankingOptions
+from leaderboard.ranking.parts import rank_parts
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.ranking.reading import read_matrices
@@ -308,3 +309,29 @@ def test_ranking_by_maps_without_maps_says_how_to_get_them(challenge) -> None:
     _, cases = challenge
     with pytest.raises(InputError, match="--probabilities"):
         rank_methods(cases.drop(columns=["pr_auc"]), RankingOptions.of_preset("isles2026", resamples=0))
+
+
+def test_parts_are_ranked_one_by_one_and_weighed(build) -> None:
+    """Three methods by Dice and AVD; in the hidden part, which weighs four times, b is ahead of a."""
+    public = build(
+        {"a": [{"dice": 0.9, "avd_ml": 1}], "b": [{"dice": 0.5, "avd_ml": 2}], "c": [{"dice": 0.5, "avd_ml": 9}]}
+    )
+    hidden = build(
+        {"a": [{"dice": 0.4, "avd_ml": 3}], "b": [{"dice": 0.6, "avd_ml": 3}], "c": [{"dice": 0.1, "avd_ml": 8}]}
+    )
+    options = RankingOptions(scheme="mean-then-rank", metrics=("dice", "avd_ml"), resamples=0)
+    table = rank_parts({"public": public, "hidden": hidden}, PRESETS["atlas2"].weights, options)
+    # public: a 1 and 1, b 2 and 2, c 2 and 3; hidden: a 2 and 1, b 1 and 1, c 3 and 3
+    assert table.to_dict("list") == {
+        "rank": [1, 2, 3], "method": ["b", "a", "c"], "score": [(2 + 4) / 5, (1 + 6) / 5, (2.5 + 12) / 5],
+        "public": [2, 1, 2.5], "hidden": [1, 1.5, 3],
+    }  # fmt: skip
+
+
+def test_parts_without_weights_and_methods_in_one_part_are_refused(build) -> None:
+    one, two = build({"a": [{}]}), build({"a": [{}], "b": [{}]})
+    options = RankingOptions(resamples=0)
+    with pytest.raises(InputError, match="need weights"):
+        rank_parts({"public": one}, {"hidden": 1}, options)
+    with pytest.raises(InputError, match="the part public: has no rows of b"):
+        rank_parts({"public": one, "hidden": two}, {"public": 1, "hidden": 4}, options)

@@ -1,0 +1,55 @@
+"""A test set in parts that were ranked one by one, and weigh differently: ATLAS's public and hidden images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from leaderboard.errors import InputError, listed
+from leaderboard.ranking.exact import competition_ranks
+from leaderboard.ranking.options import RankingOptions
+from leaderboard.ranking.ranks import rank_methods
+from leaderboard.ranking.schemes import SCHEMES
+
+
+def rank_parts(
+    parts: Mapping[str, pd.DataFrame], weights: Mapping[str, float], options: RankingOptions
+) -> pd.DataFrame:
+    """Rank the methods in each part, and by the weighted mean of what the scheme ordered them by.
+
+    Args:
+        parts: rows of each part by its name, as `cases.read_cases` gives them.
+        weights: of each part, such as `presets.Preset.weights`.
+        options: how to rank within a part.
+
+    Returns:
+        One row for each method, by rank, then name: ``rank``, ``method``, ``score``, and the score in each part, in a
+        column of the part's name. Equal scores share the smallest rank.
+
+    Raises:
+        InputError: parts and weights have different names, a method is not in every part, or rows cannot be ranked.
+    """
+    if set(parts) != set(weights) or not all(weight > 0 for weight in weights.values()):
+        raise InputError(f"the parts {listed(list(parts))} need weights above 0, and no other part has one")
+    scores = {
+        name: rank_methods(cases, options).set_index("method")["score"].sort_index() for name, cases in parts.items()
+    }
+    methods = {name: set(found.index) for name, found in scores.items()}
+    every = set.union(*methods.values())
+    if problems := [
+        f"the part {name}: has no rows of {listed(sorted(every - own))}, which another part has: score all methods in "
+        "every part"
+        for name, own in methods.items()
+        if every - own
+    ]:
+        raise InputError(problems)
+    table = pd.DataFrame({"method": sorted(every), **{name: found.to_numpy() for name, found in scores.items()}})
+    total = math.fsum(weights.values())
+    weighted = [[weight * score for score in table[name]] for name, weight in weights.items()]
+    table.insert(1, "score", [math.fsum(column) / total for column in zip(*weighted, strict=True)])
+    better = SCHEMES[options.scheme].higher_is_better
+    table.insert(0, "rank", competition_ranks(np.array(table["score"]), higher_is_better=better))
+    return table.sort_values(["rank", "method"], ignore_index=True)

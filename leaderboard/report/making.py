@@ -1,0 +1,98 @@
+"""The page of a table of cases, written: what ``leaderboard report`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from leaderboard.cases import complete
+from leaderboard.cohort.banner import read_banners
+from leaderboard.cohort.case import Partition
+from leaderboard.cohort.formats import read_cohort
+from leaderboard.errors import InputError
+from leaderboard.io import GridRule
+from leaderboard.io.images import write_text
+from leaderboard.outputs import prepare_output
+from leaderboard.ranking.options import DEFAULTS, RankingOptions
+from leaderboard.ranking.ranks import analyse
+from leaderboard.report import DEFAULT_TITLE
+from leaderboard.report.leaderboard_files import results_text
+from leaderboard.report.origin import Origin, own_version
+from leaderboard.report.page import render_page, write_page
+from leaderboard.report.published import read_published
+from leaderboard.report.results_file import BEGINS, RESULTS
+
+
+def report(
+    cases: pd.DataFrame,
+    out: Path | str,
+    options: RankingOptions = DEFAULTS,
+    *,
+    title: str = DEFAULT_TITLE,
+    cohort: Path | str | None = None,
+    predictions: Mapping[str, Sequence[Path]] | None = None,
+    partition: Partition | None = None,
+    format_name: str | None = None,
+    grid: GridRule = "auto",
+    notes: Mapping[str, str] | None = None,
+    banners: Sequence[str] = (),
+    published: str = "",
+) -> Path:
+    """Rank the methods of some rows and write the page, one self-contained ``index.html``, and ``results.json``.
+
+    Args:
+        cases: one row for each (method, case), as `cases.read_cases` gives them.
+        out: folder of the page, which is made if need be.
+        options: how to rank.
+        title: the page's heading.
+        cohort: a cohort's tree with images and references; with `predictions`, the page shows slices.
+        predictions: by method, the folders or zips of its masks (several: one for each fold).
+        partition: of a cohort with both; None: training.
+        format_name: the cohort's format; None recognises it.
+        grid: how the grids of masks and references were compared when they were scored.
+        notes: further facts for the reader, key and text.
+        banners: texts for the top; the cohort's own banner follows them.
+        published: the name of a quoted table to show (`published.PUBLISHED`); empty: none.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: the rows cannot be ranked, the cohort or a mask is at fault, or the page cannot be written.
+    """
+    predictions = predictions or {}
+    known = sorted(complete(cases)["method"].unique())
+    problems = [
+        f"predictions of {method}: no table has this method: choose from {', '.join(known)}"
+        for method in predictions
+        if method not in known
+    ]
+    problems += [
+        f"{place}: does not exist: give the folder or the zip of the predictions"
+        for places in predictions.values()
+        for place in places
+        if not place.exists()
+    ]
+    if problems:
+        raise InputError(problems)
+    images = read_cohort(Path(cohort), partition, format_name) if cohort else None
+    of_cohort = read_banners([images.root, images.root.parent]) if images else []
+    results = Path(out) / RESULTS
+    prepare_output(results, begins=BEGINS)
+    analysis = analyse(cases, options)
+    html = render_page(
+        analysis,
+        heading=title,
+        banner=" ".join(dict.fromkeys([*banners, *of_cohort])),
+        notes=notes,
+        images=images,
+        predictions=predictions,
+        grid=grid,
+        published=read_published(published) if published else None,
+    )
+    page = write_page(Path(out), html)
+    origin = Origin(options, published, version=own_version(), notes=notes or {})
+    write_text(results, results_text(analysis.table, analysis.cases, origin))
+    return page
