@@ -1,4 +1,4 @@
-"""The ``leaderboard`` command: score, check, rank, report, verify and diff.
+"""The ``leaderboard`` command: score, check, rank, report, challenge, verify and diff.
 
 Exit status: 0 done; 1 the input is at fault, one line per problem on stderr; 2 wrong usage; 130 interrupted. A reader
 of our output that leaves early changes nothing (`leaderboard.shell`).
@@ -38,6 +38,7 @@ def _parser(words: Sequence[str]) -> Parser:
         ("check", "would this submission be accepted? every problem, with the fix", _add_check),
         ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
+        ("challenge", "a challenge in a folder: check, score what is new, rank, and answer each team", _add_challenge),
         ("verify", "is a published leaderboard what its scores give? every cell that differs", _add_verify),
         ("diff", "what changed between two leaderboards: settings, cases, methods, ranks, cells", _add_diff),
     ):
@@ -115,6 +116,12 @@ def _add_report(parser: Parser) -> None:
     from leaderboard.report.command import add_report
 
     add_report(parser)
+
+
+def _add_challenge(parser: Parser) -> None:
+    from leaderboard.challenge.command import add_challenge
+
+    add_challenge(parser, _progress)
 
 
 def _add_verify(parser: Parser) -> None:
