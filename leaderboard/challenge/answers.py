@@ -11,7 +11,7 @@ import textwrap
 from leaderboard.challenge.counting import Judged, Result, Standing
 from leaderboard.challenge.settings import Challenge
 from leaderboard.challenge.times import time_text
-from leaderboard.errors import listed
+from leaderboard.errors import listed, printable
 
 #: How every text begins.
 BEGINS = "Challenge: "
@@ -47,7 +47,7 @@ def in_a_line(result: Result) -> list[str]:
             first, *others = judged.verdict.problems
             lines.append(f"{team}: {first}{f' (and {len(others)} more)' if others else ''}")
         elif judged.standing is Standing.LATE:
-            lines.append(f"{team}: {judged.entry.name} came after the deadline: it does not count")
+            lines.append(f"{team}: {printable(judged.entry.name)} came after the deadline: it does not count")
     return [
         *lines,
         *(problem if not result.team.is_ranked else f"{team}: {problem}" for problem in result.team.problems),
@@ -70,15 +70,15 @@ def _submission(judged: Judged, challenge: Challenge) -> list[str]:
     }[judged.standing]
     if judged.standing is Standing.LATE and challenge.deadline:
         what = f"came at {time_text(entry.submitted)}, after the deadline of {time_text(challenge.deadline)}; {what}"
-    lines = _wrapped(f"{entry.name}: {what}", "")
+    lines = _wrapped(f"{printable(entry.name)}: {what}", "")
     for problem in verdict.problems[:_MOST_LINES]:
         lines += _wrapped(problem, "  - ")
     if len(verdict.problems) > _MOST_LINES:
         lines.append(f"  - and {len(verdict.problems) - _MOST_LINES} more")
     if verdict.missing:
         count = len(verdict.missing)
-        cases = f"{count} case has" if count == 1 else f"{count} cases have"
-        lines += _wrapped(f"{cases} no prediction and count as missing: {listed(verdict.missing, 10)}", "  - ")
+        what = "1 case has no prediction and counts" if count == 1 else f"{count} cases have no prediction and count"
+        lines += _wrapped(f"{what} as missing: {listed(verdict.missing, 10)}", "  - ")
     for note in verdict.notes:
         lines += _wrapped(note, "  - ")
     return lines

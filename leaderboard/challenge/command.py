@@ -66,17 +66,14 @@ def run_challenge(arguments: argparse.Namespace) -> int:
         verdicts, scored = judge(entries, against, folder / SCORES, jobs=arguments.jobs, progress=progress)
     remaining = iter(verdicts)
     results = [count(team, [next(remaining) for _ in team.entries], challenge) for team in teams]
-    for line in [f"note: {note}" for note in [*notes, *beside]] + [
-        line for result in results for line in in_a_line(result)
-    ]:
+    lines = [f"note: {note}" for note in [*notes, *beside]]
+    for line in [*lines, *(line for result in results for line in in_a_line(result))]:
         print(f"leaderboard: {line}", file=sys.stderr)
     is_new = write_board(results, challenge, out, stamp)
     standings = [judged.standing for result in results for judged in result.submissions]
     ranked = sum(result.counting is not None for result in results)
-    parts = [
-        f"{counted(ranked, 'team')} ranked of {len(teams)}",
-        f"{counted(len(entries), 'submission')}, {scored} scored now",
-    ]
+    handed_in = counted(len(entries), "submission")
+    parts = [f"{ranked} of {counted(len(teams), 'team')} ranked", f"{handed_in}, {scored} scored now"]
     for standing, word in ((Standing.REFUSED, "refused"), (Standing.LATE, "late")):
         if standings.count(standing):
             parts.append(f"{standings.count(standing)} {word}")

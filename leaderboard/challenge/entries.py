@@ -78,14 +78,20 @@ def find_teams(folder: Path) -> tuple[list[Team], list[str]]:
 
 
 def _team(folder: Path) -> Team:
-    fault = "has a name that is too long" if len(folder.name) > LONGEST_NAME else name_fault(folder.name)
-    if fault:
-        return Team(folder.name, (), (printable(f"the team {shown(folder.name)} {fault}: rename its folder"),), False)
+    if fault := _fault_of_name(folder.name):
+        return Team(folder.name, (), (printable(f"the team {shown(folder.name)} {fault}"),), False)
     try:
         entries, problems = _entries(folder)
     except OSError as error:
         return Team(folder.name, (), (f"{folder}: cannot be read ({error.strerror or error}): change its permissions",))
     return Team(folder.name, tuple(entries), tuple(problems))
+
+
+def _fault_of_name(name: str) -> str | None:
+    """What is wrong with the name of a team or a submission, and what to do."""
+    if len(name) > LONGEST_NAME:
+        return f"has more than {LONGEST_NAME} characters: shorten it"
+    return name_fault(name)
 
 
 def _entries(folder: Path) -> tuple[list[Entry], list[str]]:
@@ -108,9 +114,8 @@ def _entries(folder: Path) -> tuple[list[Entry], list[str]]:
 def _entry(team: str, path: Path) -> Entry:
     """A submission, with every reason not to open it."""
     time = datetime.fromtimestamp(0, UTC)
-    fault = "has a name that is too long" if len(path.name) > LONGEST_NAME else name_fault(path.name)
-    if fault:
-        return Entry(team, path, time, problems=(printable(f"{path.name}: {fault}: hand it in with another name"),))
+    if fault := _fault_of_name(path.name):
+        return Entry(team, path, time, problems=(printable(f"{path.name}: {fault}"),))
     maps = next((other for other in _places_of_maps(path) if os.path.lexists(other)), None)
     try:
         times = [file.stat().st_mtime for place in (path, maps) if place for file in files_of(place)]

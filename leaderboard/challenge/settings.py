@@ -76,10 +76,10 @@ def read_challenge(folder: Path) -> Challenge:
     for name, (valid, what) in _VALID.items():
         if name not in content:
             continue
-        if valid(content[name]):
-            settings[name] = content[name]
-        else:
+        if not valid(content[name]):
             problems.append(f"{name} is {shown(str(content[name]))}: it must be {what}")
+        elif name not in _RANKING:
+            settings[name] = content[name]
     if "deadline" in content:
         try:
             settings["deadline"] = read_time(content["deadline"], end_of_day=True)
