@@ -27,7 +27,7 @@ def benchmark(session: nox.Session) -> None:
 @nox.session
 def leaderboard(session: nox.Session) -> None:
     """In an environment without torch: the tests and every committed leaderboard rebuilt, or the command after `--`."""
-    session.install(*PINS, ".", "pytest", "hypothesis")
+    session.install(*PINS, ".", "pytest", "hypothesis", "jsonschema")
     session.run("python", "-c", "import importlib.util as u; assert u.find_spec('torch') is None")
     if session.posargs:
         session.run("leaderboard", *session.posargs)
@@ -55,7 +55,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Whether the confidence sets of ranks hold the truth: simulated challenges, about an hour."""
-    session.install(*PINS, ".", "pytest", "hypothesis")
+    session.install(*PINS, ".", "pytest", "hypothesis", "jsonschema")
     session.run("pytest", "-m", "slow", "-rA", "tests/leaderboard/ranking/test_coverage.py", *session.posargs)
 
 

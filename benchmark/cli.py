@@ -248,7 +248,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _setting(text: str) -> dict[str, Any]:
     """``trainer.max_epochs=1`` -> {"trainer": {"max_epochs": 1}}."""
-    from benchmark.rundir.plain_yaml import parse_yaml
+    from leaderboard.io.plain_yaml import parse_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):

@@ -66,11 +66,16 @@ def write_cases(path: Path | str, cases: pd.DataFrame) -> None:
     """
     from leaderboard.io.images import write_text
 
+    write_text(Path(path), cases_csv(cases))
+
+
+def cases_csv(cases: pd.DataFrame) -> str:
+    """The text of cases.csv; the same rows, in whatever order, give the same text."""
     last = ([SEED] if has_seeds(cases) else []) + ([DATA] if DATA in cases.columns else [])
+    first = [column for column in CASE_COLUMNS if column in cases.columns]
     further = [column for column in cases.columns if column not in (*CASE_COLUMNS, SEED, DATA)]
-    columns = [*CASE_COLUMNS, *further, *last]
     # pandas writes a float with the fewest digits that read back to the same number
-    write_text(Path(path), sort_cases(_typed(cases))[columns].to_csv(index=False, lineterminator="\n"))
+    return sort_cases(_typed(cases))[[*first, *further, *last]].to_csv(index=False, lineterminator="\n")
 
 
 def refuse_other_method(path: Path, method: str) -> None:

@@ -1,4 +1,4 @@
-"""The ``leaderboard`` command: score, check, rank, compare, report, verify and diff.
+"""The ``leaderboard`` command: what each of its commands takes, and does.
 
 Exit status: 0 done; 1 the input is at fault, one line per problem on stderr; 2 wrong usage; 130 interrupted. A reader
 of our output that leaves early changes nothing (`leaderboard.shell`).
@@ -39,6 +39,7 @@ def _parser(words: Sequence[str]) -> Parser:
         ("rank", "rank methods: leaderboard.csv, leaderboard.md and a printed table", _add_rank),
         ("compare", "are two methods different, by how much, and how sure is that?", _add_compare),
         ("report", "write the page: the ranking with figures, tables and pictures", _add_report),
+        ("challenge", "a challenge in a folder: check, score what is new, rank, and answer each team", _add_challenge),
         ("verify", "is a published leaderboard what its scores give? every cell that differs", _add_verify),
         (
             "evaluate",
@@ -129,6 +130,12 @@ def _add_compare(parser: Parser) -> None:
     from leaderboard.report.pair_command import add_compare
 
     add_compare(parser)
+
+
+def _add_challenge(parser: Parser) -> None:
+    from leaderboard.challenge.command import add_challenge
+
+    add_challenge(parser, _progress)
 
 
 def _add_verify(parser: Parser) -> None:
@@ -272,6 +279,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     from leaderboard.ranking.strata import rank_strata, split
     from leaderboard.report.leaderboard_files import write_leaderboard, written_files
     from leaderboard.report.published import read_published
+    from leaderboard.report.results_file import BEGINS, results_file
     from leaderboard.report.terminal import print_leaderboard, print_strata
 
     written = written_files(arguments.out, latex=arguments.latex, by=arguments.by or "")
@@ -279,6 +287,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     options = ranking_options(arguments)
     prepare_output(arguments.out, begins="rank,")
     prepare_output(arguments.out.with_suffix(".md"), begins="# Leaderboard")
+    prepare_output(results_file(arguments.out), begins=BEGINS)
     cases = read_cases(arguments.cases)
     if arguments.by:
         split(cases, arguments.by)  # what it refuses, before the work
@@ -292,8 +301,9 @@ def _rank(arguments: argparse.Namespace) -> int:
         _complain(f"note: {_patientless(unknown)}: score with --patients CSV where cases share a patient")
     published = read_published(arguments.published) if arguments.published else None
     write_leaderboard(
-        arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or ""
-    )
+        arguments.out, table, published=published, latex=arguments.latex, strata=strata, by=arguments.by or "",
+        cases=cases,
+    )  # fmt: skip
     print_leaderboard(table, published=published)
     if strata:
         print_strata(strata)

@@ -13,7 +13,7 @@ import pytest
 ROOMS = {
     "leaderboard": (
         "errors", "shell", "command_line", "outputs", "parallel", "io", "cohort", "columns", "presets", "cases",
-        "scoring", "ranking", "report", "platforms", "regenerate", "cli",
+        "scoring", "ranking", "report", "challenge", "platforms", "regenerate", "cli",
     ),
     "benchmark": (
         "machine", "rundir", "cohort", "pipeline", "methods", "suite", "training", "launchers", "commands", "cli",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.rundir.names import CONFIG, STATE
-from benchmark.rundir.plain_yaml import load_yaml
 from leaderboard.io.images import write_text
+from leaderboard.io.plain_yaml import load_yaml
 
 Status = Literal["pending", "running", "done", "failed"]
 

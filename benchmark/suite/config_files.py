@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.rundir.plain_yaml import load_yaml
 from leaderboard.errors import InputError, nearest
+from leaderboard.io.plain_yaml import load_yaml
 
 
 def shipped_configs() -> Path:

@@ -7,6 +7,7 @@ members and methods of compression that may claim any amount of memory are never
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -119,6 +120,26 @@ def unpack(
             else:
                 files[archive / inside] = path
     return files, listing.problems, [archive / other for other in listing.others]
+
+
+def read_members(archive: Path, wanted: Callable[[str], bool], most_bytes: int) -> list[bytes]:
+    """The content of small members, nothing of which is written to disk.
+
+    Args:
+        archive: the zip file.
+        wanted: whether a file of that name (without folders) is read.
+        most_bytes: of a member; larger ones are left out, and so are damaged or hostile ones.
+
+    Raises:
+        InputError: as `list_members`.
+    """
+    found = []
+    with _opened(archive, Limits()) as file:
+        for member in _sort_out(archive, file, wanted, Limits()).members:
+            if member.file_size <= most_bytes:
+                with contextlib.suppress(_DamagedError):
+                    found.append(b"".join(_blocks(file, member)))
+    return found
 
 
 def path_within(member: zipfile.ZipInfo) -> PurePosixPath:

@@ -148,6 +148,11 @@ def _read_rows(path: Path, comments: bool) -> tuple[list[list[str]], list[int]]:
             raise InputError(f"{path}: is a spreadsheet file or another archive: save it as CSV in UTF-8")
         if head.startswith(_UTF16) or [byte == 0 for byte in head[:3]] in _UNMARKED_UTF16:
             raise InputError(f"{path}: is not a text file in UTF-8, but in UTF-16: save it as CSV in UTF-8")
+        if head.lstrip(codecs.BOM_UTF8).lstrip()[:1] == b"{":
+            raise InputError(
+                f"{path}: is JSON and no table (a results.json holds means alone, of which no cases can be ranked or "
+                "resampled): give the cases.csv"
+            )
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         between_rows = True
 

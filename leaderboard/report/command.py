@@ -62,8 +62,10 @@ def run_report(arguments: argparse.Namespace) -> int:
     """
     from leaderboard.cases import read_cases
     from leaderboard.report.making import report
+    from leaderboard.report.results_file import RESULTS
 
-    keep_apart(arguments.fail, [("--out", arguments.out / PAGE)], arguments.cases)
+    written = [arguments.out / PAGE, arguments.out / RESULTS]
+    keep_apart(arguments.fail, [("--out", path) for path in written], arguments.cases)
     options = ranking_options(arguments)
     if arguments.partition and not arguments.cohort:
         arguments.fail("--partition needs --cohort: it says which of a cohort's partitions was scored")

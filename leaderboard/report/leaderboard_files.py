@@ -22,6 +22,7 @@ from leaderboard.ranking.ranks import SHOWN_ONLY
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.report.origin import Origin, origin_json, origin_of_rows, own_version
 from leaderboard.report.published import OTHER_DATA, OTHER_FIGURES, Published, Quote, read_quotes
+from leaderboard.report.results_file import results_file, results_json
 from leaderboard.report.trainings_note import training_note
 
 #: The first columns of leaderboard.csv, in order.
@@ -62,6 +63,7 @@ _LATEX = {
 }  # fmt: skip
 # Characters that begin markup; an underscore within a word does not.
 _MARKDOWN = re.compile(r"[\\`*<>~$]|\](?=\()|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+_ESCAPED = re.compile(r"\\([^\w\s])")
 _Row = Mapping[Hashable, Any]
 
 
@@ -168,6 +170,7 @@ def write_leaderboard(
     strata: Mapping[str, pd.DataFrame] | None = None,
     by: str = "",
     notes: Mapping[str, str] | None = None,
+    cases: pd.DataFrame | None = None,
 ) -> None:
     """Write `leaderboard_texts`, and leaderboard.json, which says how they were made: all files or none.
 
@@ -179,6 +182,7 @@ def write_leaderboard(
         strata: likewise.
         by: likewise.
         notes: further facts for leaderboard.json, such as versions and digests.
+        cases: the rows that were ranked: with them, results.json is written, too.
 
     Raises:
         InputError: a file cannot be written; then none is.
@@ -189,13 +193,28 @@ def write_leaderboard(
         origin_of_rows(table.head(1).to_dict("records")).options,
         published.name if published else "", by if strata else "", latex, own_version(), notes or {},
     )  # fmt: skip
-    _write_all(texts | {path.with_suffix(".json"): origin_json(origin)})
+    texts[path.with_suffix(".json")] = origin_json(origin)
+    if cases is not None:
+        texts[results_file(path)] = results_text(table, cases, origin)
+    write_all(texts)
+
+
+def results_text(table: pd.DataFrame, cases: pd.DataFrame, origin: Origin) -> str:
+    """The text of results.json.
+
+    Args:
+        table: the leaderboard.
+        cases: the rows that were ranked.
+        origin: how it was made.
+    """
+    said = " ".join(line for line in _notes([table], set_caption(table)) if line)
+    return results_json(table, cases, origin, _ESCAPED.sub(r"\1", said))
 
 
 def written_files(path: Path, *, latex: bool = False, by: str = "") -> list[Path]:
-    """The files that `write_leaderboard` writes: the leaderboard.csv first."""
+    """The files that `write_leaderboard` writes (with `cases`): the leaderboard.csv first."""
     endings = (".md", *([".tex"] if latex else []), ".json")
-    return [path, *map(path.with_suffix, endings), *(_strata_files(path, by) if by else [])]
+    return [path, *map(path.with_suffix, endings), results_file(path), *(_strata_files(path, by) if by else [])]
 
 
 def _strata_files(path: Path, by: str) -> tuple[Path, Path]:
@@ -234,7 +253,7 @@ def _strata_texts(path: Path, tables: Mapping[str, pd.DataFrame], by: str) -> di
     return {table: strata_csv(tables), text: strata_markdown(tables, by)}
 
 
-def _write_all(texts: Mapping[Path, str]) -> None:
+def write_all(texts: Mapping[Path, str]) -> None:
     """Write every file under a temporary name before any takes its place.
 
     Raises:

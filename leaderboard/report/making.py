@@ -13,11 +13,16 @@ from leaderboard.cohort.case import Partition
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io import GridRule
+from leaderboard.io.images import write_text
+from leaderboard.outputs import prepare_output
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.ranks import analyse
 from leaderboard.report import DEFAULT_TITLE
+from leaderboard.report.leaderboard_files import results_text
+from leaderboard.report.origin import Origin, own_version
 from leaderboard.report.page import render_page, write_page
 from leaderboard.report.published import read_published
+from leaderboard.report.results_file import BEGINS, RESULTS
 
 
 def report(
@@ -35,7 +40,7 @@ def report(
     banners: Sequence[str] = (),
     published: str = "",
 ) -> Path:
-    """Rank the methods of some rows and write the page, one self-contained ``index.html``.
+    """Rank the methods of some rows and write the page, one self-contained ``index.html``, and ``results.json``.
 
     Args:
         cases: one row for each (method, case), as `cases.read_cases` gives them.
@@ -74,8 +79,11 @@ def report(
         raise InputError(problems)
     images = read_cohort(Path(cohort), partition, format_name) if cohort else None
     of_cohort = read_banners([images.root, images.root.parent]) if images else []
+    results = Path(out) / RESULTS
+    prepare_output(results, begins=BEGINS)
+    analysis = analyse(cases, options)
     html = render_page(
-        analyse(cases, options),
+        analysis,
         heading=title,
         banner=" ".join(dict.fromkeys([*banners, *of_cohort])),
         notes=notes,
@@ -84,4 +92,7 @@ def report(
         grid=grid,
         published=read_published(published) if published else None,
     )
-    return write_page(Path(out), html)
+    page = write_page(Path(out), html)
+    origin = Origin(options, published, version=own_version(), notes=notes or {})
+    write_text(results, results_text(analysis.table, analysis.cases, origin))
+    return page

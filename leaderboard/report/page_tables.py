@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from leaderboard.cohort.folds import folds_digest
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CONTRACT, CORE_METRICS, METRICS, STATUSES, Measured
 from leaderboard.presets import PRESETS
@@ -17,6 +16,7 @@ from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.strata import SIZE_NAMES
 from leaderboard.report.content import Content
 from leaderboard.report.leaderboard_files import ranked_by_text
+from leaderboard.report.results_file import digest_of_folds
 from leaderboard.report.scatter import volume_agreement
 from leaderboard.report.section import Numbers, Section
 
@@ -200,7 +200,7 @@ def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
         ("Cases", str(len(content.case_names))),
         ("Patients", str(patients) if patients else "not known"),
         ("Folds", str(folds) if folds else "none"),
-        ("Fold hash (SHA-256)", _folds_digest(content.cases) or "none: a fold or a patient is not known"),
+        ("Fold hash (SHA-256)", digest_of_folds(content.cases) or "none: a fold or a patient is not known"),
         ("Scheme", options.scheme),
         ("Ranked by", ranked_by_text(content.table)),
         ("Policy", options.policy),
@@ -209,14 +209,6 @@ def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:
         ("Standard deviation", f"ddof = {POLICIES[options.policy].ddof}"),
     ]
     return known + [(key, text) for key, text in notes.items()]
-
-
-def _folds_digest(cases: pd.DataFrame) -> str:
-    """The digest of the split; empty where a patient or fold is unknown, or methods disagree on one."""
-    rows = cases[["case", "patient", "fold"]].drop_duplicates()
-    if rows["fold"].isna().any() or (rows["patient"] == "").any() or rows["case"].duplicated().any():
-        return ""
-    return folds_digest((case, patient, int(fold)) for case, patient, fold in rows.to_numpy(dtype=object).tolist())
 
 
 def _plain(value: float) -> str:

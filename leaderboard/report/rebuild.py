@@ -14,9 +14,10 @@ from leaderboard.ranking.options import STRATA
 from leaderboard.ranking.ranks import rank_methods
 from leaderboard.ranking.strata import rank_strata
 from leaderboard.report.differences import Difference, compare, read_sheet
-from leaderboard.report.leaderboard_files import leaderboard_texts
+from leaderboard.report.leaderboard_files import leaderboard_texts, results_text
 from leaderboard.report.origin import Origin, origin_of_rows, read_origin
 from leaderboard.report.published import PUBLISHED, read_published
+from leaderboard.report.results_file import RESULTS
 
 CASES, TABLE, ORIGIN = "cases.csv", "leaderboard.csv", "leaderboard.json"
 
@@ -87,14 +88,17 @@ def rebuild(folder: Path, origin: Origin, tables: Sequence[Path] = ()) -> dict[s
     if not tables and not (folder / CASES).is_file():
         raise InputError(f"{folder}: holds no {CASES}: put it there, or give the tables that were ranked with --cases")
     cases = read_cases(tables or folder / CASES)
+    table = rank_methods(cases, origin.options)
     texts = leaderboard_texts(
         folder / TABLE,
-        rank_methods(cases, origin.options),
+        table,
         published=read_published(origin.published) if origin.published else None,
         latex=origin.latex,
         strata=rank_strata(cases, origin.by, origin.options) if origin.by else {},
         by=origin.by,
     )
+    if (folder / RESULTS).is_file() and (folder / ORIGIN).is_file():  # which has the version that is in it
+        texts[folder / RESULTS] = results_text(table, cases, origin)
     return {path.name: text for path, text in texts.items()}
 
 

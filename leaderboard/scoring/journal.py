@@ -88,11 +88,11 @@ def _read(path: Path) -> dict[str, dict[str, float | str]]:
 
 
 def _key(digest: str) -> str:
-    return hashlib.sha256(f"{_program()}\n{digest}".encode()).hexdigest()
+    return hashlib.sha256(f"{program_digest()}\n{digest}".encode()).hexdigest()
 
 
 @functools.cache
-def _program() -> str:
+def program_digest() -> str:
     """Digest of the code that the measures come from."""
     digest = hashlib.sha256()
     for module in _MODULES:

@@ -37,6 +37,8 @@ from leaderboard.io.grids import read_grid, voxel_fault
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
 
+#: What a team says about its method; it is not told among the files beside the masks.
+FACTS_FILE = "submission.yaml"
 _OTHER_IMAGE = re.compile(
     r"(?P<stem>.+)\.(?:img|hdr|mhd|nhdr|mgz|mgh|npy|npz|dcm|h5|nii\.(?:bz2|zst|xz))", re.IGNORECASE | re.DOTALL
 )
@@ -159,7 +161,7 @@ def _sorted_out(
         image = _OTHER_IMAGE.fullmatch(path.name)
         if image and (path.parent, mask_stem(f"{image['stem']}.nii")) not in stems:
             problems.append(_unreadable(path))
-        else:
+        elif path.name != FACTS_FILE:
             aside.append(path)
     if not aside:
         return kept, problems, []

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.rundir.plain_yaml import MOST_BYTES, load_yaml, parse_yaml
 from benchmark.rundir.state import read_state
 from benchmark.suite.config import read_suite
 from benchmark.suite.config_files import read_yaml
 from leaderboard.errors import InputError
+from leaderboard.io.plain_yaml import MOST_BYTES, load_yaml, parse_yaml
 
 
 def repeated(first: str, later: str, levels: int = 12) -> str:
