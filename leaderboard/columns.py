@@ -75,6 +75,8 @@ class Metric(Column):
     counts: tuple[Value, Value, Value, Value]  #: what it counts in each situation, in the order of ``STATUSES[1:]``
     #: its axis in figures is linear up to here and logarithmic beyond; None: linear throughout
     linear_to: float | None = None
+    #: whether the page's figures show it in any case; otherwise they do where it is ranked by
+    is_drawn: bool = True
 
     @property
     def direction(self) -> str:
@@ -133,15 +135,17 @@ FURTHER: tuple[Column, ...] = (
     ),
     Column("diagonal_mm"),
     Metric("inplane_nsd", "NSD in plane", most=1, higher_is_better=True, counts=_OVERLAP),
-    Metric("inplane_hd95_mm", "Hausdorff 95 % in plane", "mm", higher_is_better=False, counts=_DISTANCE),
+    Metric(
+        "inplane_hd95_mm", "Hausdorff 95 % in plane", "mm", higher_is_better=False, counts=_DISTANCE, is_drawn=False
+    ),
     Metric("inplane_assd_mm", "ASSD in plane", "mm", higher_is_better=False, counts=_DISTANCE),
     # nothing found, or something where nothing is: as wrong as the whole volume
     Metric(
         "relative_volume_error", "Relative volume error", higher_is_better=False, counts=(1.0, 1.0, 0.0, 1.0),
-        linear_to=1,
+        linear_to=1, is_drawn=False,
     ),
-    Metric("lesion_f1_iou20", "Lesion F1 at IoU 0.2", most=1, higher_is_better=True, counts=_OVERLAP),
-    Metric("lesion_f1_iou25", "Lesion F1 at IoU 0.25", most=1, higher_is_better=True, counts=_OVERLAP),
+    Metric("lesion_f1_iou20", "Lesion F1 at IoU 0.2", most=1, higher_is_better=True, counts=_OVERLAP, is_drawn=False),
+    Metric("lesion_f1_iou25", "Lesion F1 at IoU 0.25", most=1, higher_is_better=True, counts=_OVERLAP, is_drawn=False),
     # a case has them only if its reference has a lesion of that size
     Column("lesion_recall_below_1ml", "Recall of lesions below 1 mL", most=1),
     Column("lesion_recall_1_to_10ml", "Recall of lesions of 1 to 10 mL", most=1),
@@ -150,6 +154,7 @@ FURTHER: tuple[Column, ...] = (
     Metric(
         "lesion_count_difference_6", "Lesion count difference over faces", whole=True, higher_is_better=False,
         counts=_difference("lesion_count_difference_6", Measured("reference_lesions_6")),
+        is_drawn=False,
     ),
 )  # fmt: skip
 

@@ -38,7 +38,12 @@ class Preset:
     @property
     def rules(self) -> dict[str, str]:
         """What a reader of a ranking must know of it, by heading."""
-        rules = {"Preset": self.words, "Empty masks": self.empty, "No result": self.missing, "Remarks": self.remarks}
+        rules = {
+            "Preset": self.words.removeprefix("preset "),
+            "Empty masks": self.empty,
+            "No result": self.missing,
+            "Remarks": self.remarks,
+        }
         return {key: text for key, text in (rules | {"Sources": self.sources}).items() if text}
 
     @property
@@ -51,8 +56,8 @@ class Preset:
 
 
 _BY_CASE = (
-    "a missing result takes the last rank of its case in every metric, behind all that have one; in means it counts "
-    "0 for what is best high, and differs from the reference as an empty mask does"
+    "a missing result takes the last rank of its case in every metric, behind all that have one; in means, overlaps, "
+    "F1 and areas count 0, differences those of an empty mask"
 )
 _EMPTY = (
     "both masks empty: Dice and lesion F1 are 1, differences 0; one mask empty: Dice and lesion F1 are 0, "

@@ -46,7 +46,15 @@ class RankingOptions:
             InputError: there is no such preset, or a number makes no sense.
         """
         rules = find_preset(name)
-        return cls(rules.scheme, rules.policy, rules.metrics, unit, resamples, seed, name)
+        return cls(
+            scheme=rules.scheme,
+            policy=rules.policy,
+            metrics=rules.metrics,
+            unit=unit,
+            resamples=resamples,
+            seed=seed,
+            preset=name,
+        )
 
     def __post_init__(self) -> None:
         problems = [

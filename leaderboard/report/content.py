@@ -18,7 +18,7 @@ from leaderboard.ranking.strata import SIZE_NAMES, split
 from leaderboard.report.leaderboard_files import units_text
 
 #: Figures show the best methods, at most this many methods and cases; the tables show all.
-FIGURE_METHODS, FIGURE_CASES = 60, 9_000
+FIGURE_METHODS, FIGURE_CASES = 60, 8_000
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,12 @@ class Content:
 
 
 def core_and_further(content: Content) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The five core metrics, and the others that can be plotted."""
+    """The five core metrics, and the others that are plotted."""
     yes_or_no = [name for name, metric in METRICS.items() if metric.whole and metric.most == 1]
-    further = tuple(name for name in content.metrics if name not in (*CORE_METRICS, *yes_or_no))
+    ranked = content.analysis.matrices.higher_is_better
+    further = tuple(
+        name
+        for name in content.metrics
+        if name not in (*CORE_METRICS, *yes_or_no) and (METRICS[name].is_drawn or name in ranked)
+    )
     return CORE_METRICS, further

@@ -349,7 +349,9 @@ def ranked_by_text(table: pd.DataFrame) -> str:
 
 
 def shown_metrics(table: pd.DataFrame) -> tuple[str, ...]:
-    """Those of `CORE_METRICS` that the table has, then any others that the scheme used."""
+    """Those of `CORE_METRICS` that the table has, then any others that the scheme used; a preset's are its own."""
+    if "preset" in table.columns:
+        return PRESETS[table["preset"].iloc[0]].metrics
     core = (name for name in CORE_METRICS if f"{name}_mean" in table.columns)
     return (*core, *(name for name in ranked_by(table) if name not in CORE_METRICS))
 

@@ -419,7 +419,7 @@ def test_an_interrupt_is_one_line(monkeypatch, cohort, predictions, tmp_path, ca
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("leaderboard.scoring.folder.score_cases", interrupt)
+    monkeypatch.setattr("leaderboard.scoring.against_cohort.score_cases", interrupt)
     monkeypatch.setattr("leaderboard.scoring.submission.check_predictions", interrupt)
     if command == "score":
         assert score(cohort, predictions, tmp_path / "a.csv") == 130
@@ -432,7 +432,7 @@ def test_too_little_memory_is_one_line(monkeypatch, cohort, predictions, tmp_pat
     def refuse(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("leaderboard.scoring.folder.score_cases", refuse)
+    monkeypatch.setattr("leaderboard.scoring.against_cohort.score_cases", refuse)
     assert score(cohort, predictions, tmp_path / "a.csv") == 1
     assert complaints(capsys)[0].startswith("there is too little memory")
 
