@@ -62,7 +62,7 @@ def write_cases(path: Path | str, cases: pd.DataFrame) -> None:
     """Write cases.csv atomically; the same rows, in whatever order, give the same bytes.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or a name may not (`io.tables.name_fault`).
     """
     from leaderboard.io.images import write_text
 
@@ -70,7 +70,13 @@ def write_cases(path: Path | str, cases: pd.DataFrame) -> None:
 
 
 def cases_csv(cases: pd.DataFrame) -> str:
-    """The text of cases.csv; the same rows, in whatever order, give the same text."""
+    """The text of cases.csv; the same rows, in whatever order, give the same text.
+
+    Raises:
+        InputError: a name is not allowed (`io.tables.name_fault`).
+    """
+    if faults := name_faults({name: cases[name].dropna().unique() for name in _NAMED if name in cases.columns}):
+        raise InputError(faults)
     last = ([SEED] if has_seeds(cases) else []) + ([DATA] if DATA in cases.columns else [])
     first = [column for column in CASE_COLUMNS if column in cases.columns]
     further = [column for column in cases.columns if column not in (*CASE_COLUMNS, SEED, DATA)]

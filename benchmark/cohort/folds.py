@@ -31,6 +31,7 @@ from leaderboard.cohort.formats.isles2018 import case_table
 from leaderboard.cohort.names import case_name, natural_key
 from leaderboard.errors import InputError, listed
 from leaderboard.io.images import read_volume, write_bytes
+from leaderboard.io.tables import name_fault, shown
 
 ISLES2018_FOLDS = 5
 ISLES2018_SEED = 2018
@@ -227,7 +228,19 @@ def write_fold_file(path: Path | str, folds: Folds) -> None:
 
 
 def folds_bytes(folds: Folds) -> bytes:
-    """The content of a fold file, cases in natural order; same folds, same bytes."""
+    """The content of a fold file, cases in natural order; same folds, same bytes.
+
+    Raises:
+        InputError: a case or a patient has a name that may not stand in a table (`io.tables.name_fault`).
+    """
+    faults = [
+        f"the {kind} {shown(name)} {fault}"
+        for kind, names in (("case", folds.cases), ("patient", dict.fromkeys(folds.patient_of.values())))
+        for name in names
+        if name and (fault := name_fault(name))
+    ]
+    if faults:
+        raise InputError(faults)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

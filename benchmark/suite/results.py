@@ -1,4 +1,4 @@
-"""From finished jobs to ``leaderboard/``: cases.csv, leaderboard.csv, leaderboard.md, costs.csv and the page."""
+"""From finished jobs to ``leaderboard/``: cases.csv, the leaderboard, results.json, costs.csv and the page."""
 
 from __future__ import annotations
 

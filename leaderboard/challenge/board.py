@@ -25,11 +25,9 @@ from leaderboard.cohort.banner import read_banners
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
 from leaderboard.outputs import prepare_output
-from leaderboard.ranking.ranks import analyse
 from leaderboard.report import PAGE
 from leaderboard.report.leaderboard_files import leaderboard_texts, results_text, write_all, written_files
 from leaderboard.report.origin import Origin, origin_json, own_version
-from leaderboard.report.page import render_page
 from leaderboard.report.results_file import BEGINS as RESULTS_BEGIN
 from leaderboard.report.results_file import results_file
 
@@ -91,6 +89,9 @@ def ranked_rows(results: Sequence[Result]) -> pd.DataFrame | None:
 
 def _tables(frame: pd.DataFrame, challenge: Challenge, out: Path, notes: Mapping[str, str]) -> dict[Path, str]:
     """The page and the tables."""
+    from leaderboard.ranking.ranks import analyse  # with the page, a second of imports that most runs do without
+    from leaderboard.report.page import render_page
+
     analysis = analyse(frame, challenge.options)
     origin = Origin(challenge.options, latex=True, version=own_version(), notes=notes)
     page = render_page(analysis, heading=challenge.title, banner=_banner(challenge), notes=notes)
@@ -106,7 +107,7 @@ def _tables(frame: pd.DataFrame, challenge: Challenge, out: Path, notes: Mapping
 def _notes(results: Sequence[Result], challenge: Challenge) -> dict[str, str]:
     """Facts about the challenge and its submissions for the page and results.json."""
     rule = "best by mean Dice" if challenge.counts == "best" else "latest"
-    notes = {"challenge": challenge.title, "submission of a team that counts": f"the {rule} of those accepted"}
+    notes = {"challenge": challenge.title, "which submission counts": f"the {rule} of those accepted"}
     for result in results:
         if result.counting:
             entry = result.counting.entry

@@ -10,6 +10,7 @@ import csv
 import io
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +121,21 @@ def name_fault(name: str) -> str | None:
     be seen, without spaces at its ends, and no spreadsheet that opens the table takes it for a formula. What else it
     holds is escaped by whoever writes Markdown, LaTeX or HTML.
     """
-    if not name.isprintable():
-        return "has a line break or another character that cannot be seen: name it without"
+    if hidden := next((letter for letter in name if not letter.isprintable()), ""):
+        return f"holds {_named(hidden)}, which cannot be seen: name it without"
     if name != name.strip():
         return "begins or ends with a space: name it without"
     if _FORMULA.search(name):
         return "begins a spreadsheet's formula (with =, +, - or @): name it otherwise"
     return None
+
+
+def _named(letter: str) -> str:
+    """A character that cannot be seen, by name: ``a line break``, ``NO-BREAK SPACE (U+00A0)``."""
+    if letter in "\n\r\v\f\x85\u2028\u2029":
+        return "a line break"
+    code = f"U+{ord(letter):04X}"
+    return f"{known} ({code})" if (known := unicodedata.name(letter, "")) else f"the character {code}"
 
 
 def inert(cell: str) -> str:

@@ -96,7 +96,7 @@ def test_sorting_leaves_a_table_of_one_row(build):
         ),
         ("a,@case,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: the case '@case' begins a spreadsheet's formula"),
         ("a,case_1,-P,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: the patient '-P' begins a spreadsheet's formula"),
-        ('"a\nb",case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0', r":3: the method 'a\\nb' has a line break"),
+        ('"a\nb",case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0', r":3: the method 'a\\nb' holds a line break"),
         (",case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: method is empty"),
         ("a,,P1,0,ok,0.5,10.0,0.5,0.5,1.0,10.0,11.0", r":3: case is empty"),
         ("a,case_1,P1,0,ok,0.5,10.0,0.5,0.5,1.0,,11.0", r":3: reference_ml is empty"),

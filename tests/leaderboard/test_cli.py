@@ -224,7 +224,7 @@ def test_wrong_input_of_score_is_one_line_a_problem(cohort, predictions, tmp_pat
         ((cohort, predictions, out, "me", "--patients", str(tmp_path / "none.csv")), "none.csv: is no file"),
         ((cohort, predictions, tmp_path / "file" / "a.csv"), "cannot be made"),
         ((cohort, predictions, out, " "), "method's name is empty"),
-        ((cohort, predictions, out, "a\nb"), r"the method 'a\nb' has a line break"),
+        ((cohort, predictions, out, "a\nb"), r"the method 'a\nb' holds a line break"),
         ((cohort, predictions, out, "=1+1"), "the method '=1+1' begins a spreadsheet's formula"),
         ((cohort, predictions, out, "me", "--partition", "testing"), "has no testing cases"),
         ((cohort, predictions, out, "me", "--folds", str(tmp_path / "none.csv")), "does not exist"),

@@ -255,3 +255,9 @@ def test_folds_by_centre_need_a_centre_of_each_patient_and_two_of_them(cases, fa
 
 def test_a_measured_cohort_tells_its_centres(tmp_path):
     assert [case.centre for case in measure_cohort(read_cohort(trees.manifest(tmp_path)))] == ["Bern", "Bern"]
+
+
+@pytest.mark.parametrize(("case", "patient"), [("=1+1", "P1"), ("case_1", "@P"), ("a\nb", "P1")])
+def test_a_fold_file_holds_no_name_that_a_spreadsheet_executes(case: str, patient: str) -> None:
+    with pytest.raises(InputError, match=r"begins a spreadsheet's formula|holds a line break"):
+        folds_bytes(Folds({case: 0}, {case: patient}, {case: 1.0}, "x"))

@@ -12,6 +12,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from benchmark.rundir.state import read_state
 from benchmark.training.wandb_sink import run_id
 from leaderboard.cli import main as leaderboard
 from leaderboard.cohort.formats import read_cohort
+from leaderboard.report.rebuild import verify
+from leaderboard.report.results_file import results_schema
 
 
 def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
@@ -67,9 +70,13 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
         assert f">{heading}</button>" in page.split('id="h-costs"')[1].split("</section>")[0]
     assert "cohort and preprocessing" in page
     assert run(tree, out="again") == 0
-    for name in ("cases.csv", "leaderboard.csv", "leaderboard.md"):
+    for name in ("cases.csv", "leaderboard.csv", "leaderboard.md", "results.json"):
         again = project / "again" / "small" / "leaderboard" / name
         assert (folder / name).read_bytes() == again.read_bytes(), name
+    results = json.loads((folder / "results.json").read_text())
+    jsonschema.Draft202012Validator(results_schema()).validate(results)
+    assert results["folds"] == {"count": 2, "sha256": results["notes"]["sha256 of the folds"]}
+    assert not verify(folder).differences
     metrics = [project / out / "small" / "toy" / "fold1" / "metrics.csv" for out in ("runs", "again")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leaderboard.challenge import board
 from leaderboard.cli import main
+from leaderboard.report import page
 
 NAMES = ("case_1.nii.gz", "case_2.nii.gz", "case_3.nii.gz")
 SHAPE = (8, 9, 2)
@@ -92,7 +92,7 @@ class Small:
 @pytest.fixture
 def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page is not drawn, which takes most of the time."""
-    monkeypatch.setattr(board, "render_page", lambda analysis, **_: f"<!doctype html>{len(analysis.table)}")
+    monkeypatch.setattr(page, "render_page", lambda analysis, **_: f"<!doctype html>{len(analysis.table)}")
 
 
 @pytest.fixture

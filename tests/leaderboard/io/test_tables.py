@@ -93,7 +93,7 @@ def test_numbers_and_other_cells_are_written_as_they_are(cell):
         ("case,,fold\na,x,1\n", "column 2 has no name"),
         ('case,fold\na,"1\nb,2\n', ":2: is not a row of a table (a quotation mark is opened and never closed)"),
         (f"case,fold\na,1\n{'x' * 131_073},1\n", ":3: is not a row of a table (a field has more than 131072"),
-        ('case,"fo\nld"\na,1\n', "has a line break"),
+        ('case,"fo\nld"\na,1\n', "holds a line break"),
         ("case,=fold\na,1\n", "the column '=fold' begins a spreadsheet's formula"),
         ("kase,fold\na,1\n", "lacks the column case (it has kase, fold): add it"),
     ],
