@@ -56,7 +56,7 @@ def map_digests(provenance: dict[str, Any]) -> dict[str, str]:
     Args:
         provenance: from `read_provenance`.
     """
-    return {name: digest for name, digest in provenance["outputs"].items() if Path(name).parts[0] == PROBABILITIES}
+    return {name: digest for name, digest in provenance["outputs"].items() if name.startswith(f"{PROBABILITIES}/")}
 
 
 def is_inside(name: str) -> bool:

@@ -18,14 +18,15 @@ import numpy as np
 from benchmark.cohort.folds import Folds
 from benchmark.rundir.digests import damaged_results, digest_results, map_digests, read_provenance, write_provenance
 from benchmark.rundir.names import (
+    CONFIG,
     ENSEMBLE,
     PREDICTIONS,
     PROBABILITIES,
-    PROVENANCE,
     method_folder,
     result_folders,
     row_name,
     run_directory,
+    seed_folders,
 )
 from benchmark.suite.plan import Job
 from leaderboard.cohort.case import Case
@@ -156,7 +157,7 @@ def _is_made(ensemble: Ensemble, content: dict[str, Any]) -> bool:
 
 def _make(ensemble: Ensemble, cases: Sequence[Case], content: dict[str, Any]) -> None:
     run = ensemble.run
-    if run.exists() and any(path.name not in (PREDICTIONS, PROBABILITIES, PROVENANCE) for path in run.iterdir()):
+    if (run / CONFIG).exists() or seed_folders(run):
         raise InputError(f"{run}: is the place of an ensemble and holds a training: rename its method")
     shutil.rmtree(run, ignore_errors=True)
     folders = result_folders(run, (), mapped=True)
