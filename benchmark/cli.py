@@ -135,6 +135,9 @@ def _parser() -> Parser:
     predict.add_argument("--out", type=Path, required=True, help="folder to write, or a .zip to submit")
     predict.add_argument("--partition", choices=["training", "testing"], help="default: testing where it is there")
     predict.add_argument("--name", help="free part of the file names (default: the method's name)")
+    predict.add_argument(
+        "--probabilities", action="store_true", help="write the probability maps too, beside --out: OUT_probabilities"
+    )
     _add_trust(predict)
     predict.set_defaults(command=handlers.predict_cohort_command)
 

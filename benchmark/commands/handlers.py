@@ -160,6 +160,7 @@ def predict_cohort_command(options: argparse.Namespace) -> int:
         options.partition,
         options.name,
         format_name=options.format,
+        probabilities=options.probabilities,
         trust=options.trust,
     )
     print(f"{len(predicted.cases)} predictions written to {options.out}")

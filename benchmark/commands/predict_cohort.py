@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.cohort.folds import read_fold_file
 from benchmark.commands.first_checks import require_file_name, require_finished, require_free
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import CONFIG, LAST, method_folder, row_folder, row_name
+from benchmark.rundir.names import CONFIG, LAST, PROBABILITIES, method_folder, row_folder, row_name
 from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import damage_of
@@ -45,6 +45,7 @@ def predict_cohort(
     name: str | None,
     *,
     format_name: str | None = None,
+    probabilities: bool = False,
     trust: bool = False,
 ) -> Predicted:
     """Predict every case of a cohort with the last checkpoint of a job.
@@ -57,6 +58,7 @@ def predict_cohort(
         partition: which cases; None takes testing where it is there.
         name: free part of the file names; None takes the method's.
         format_name: the cohort's format; None recognises it.
+        probabilities: the probability maps of a method that is no rule go beside the masks, ``<out>_probabilities``.
         trust: load whatever the job's config names; else what `require_harmless` allows.
 
     Raises:
@@ -82,7 +84,7 @@ def predict_cohort(
             )
         partition = partition or ("testing" if "testing" in partitions else "training")
         trained = _training_digests(settings["data"], provenance)
-        cli = _predict(run, config, found.name, cohort, out, partition, name or method)
+        cli = _predict(run, config, found.name, cohort, out, partition, name or method, probabilities)
     data = cli.datamodule
     return Predicted(
         [case.name for case in data.held_out], [name for name, digest in data.case_digests.items() if digest in trained]
@@ -90,7 +92,14 @@ def predict_cohort(
 
 
 def _predict(
-    run: Path, config: Path, format_name: str, cohort: Path, out: Path, partition: Partition, name: str
+    run: Path,
+    config: Path,
+    format_name: str,
+    cohort: Path,
+    out: Path,
+    partition: Partition,
+    name: str,
+    probabilities: bool,
 ) -> SuiteCLI:
     """Predict and deliver; what did it.
 
@@ -102,6 +111,7 @@ def _predict(
         out: see `predict_cohort`.
         partition: see `predict_cohort`.
         name: free part of the file names.
+        probabilities: see `predict_cohort`.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +128,7 @@ def _predict(
             "data.folds": "null",
             "predictions.folder": written,
             "predictions.submission": name,
+            "predictions.probabilities": str(probabilities).lower(),
             # One process: a process of its own would not know the scratch folder, and the cases are few.
             "trainer.devices": 1,
             "trainer.num_nodes": 1,
@@ -130,8 +141,15 @@ def _predict(
         )
         if cli.trainer.is_global_zero:
             for row in ("", *cli.model.ablations):
-                _deliver(row_folder(written, row), out.with_name(row_name(out.stem, row) + out.suffix))
+                _deliver(row_folder(written, row), _beside(out, row))
+            if (maps := written.with_name(PROBABILITIES)).exists():
+                _deliver(maps, _beside(out, PROBABILITIES))
     return cli
+
+
+def _beside(out: Path, row: str) -> Path:
+    """Where the files of a row go, or the maps; `out` itself for the method's own."""
+    return out.with_name(row_name(out.stem, row) + out.suffix)
 
 
 def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[str]:
@@ -152,7 +170,7 @@ def _training_digests(data: dict[str, Any], provenance: dict[str, Any]) -> set[s
 
 
 def _deliver(masks: Path, out: Path) -> None:
-    """Move a folder of masks to where it belongs, as a zip if that is what `out` is called."""
+    """Move a folder of masks or maps to where it belongs, as a zip if that is what `out` is called."""
     files = sorted(masks.iterdir())
     if out.suffix == ".zip":
         content = io.BytesIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -17,6 +18,9 @@ from benchmark.rundir.names import LOG
 from benchmark.suite.overview import Overview
 from benchmark.suite.plan import Job
 from benchmark.suite.resume import has_begun, is_done
+
+if TYPE_CHECKING:
+    from benchmark.suite.ensembles import Ensemble
 
 #: Style of lines that ask for attention.
 _NOTE = "yellow"
@@ -132,8 +136,9 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
     from leaderboard.report.terminal import print_leaderboard
 
     suite, folder = plan.suite, plan.leaderboard
+    ensembles = _ensembles(plan, jobs, console)
     with counted("scoring", console, "masks", then="ranking, writing the page") as progress:
-        table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent, suite.note)
+        table = write_results(jobs, plan.cohort, plan.folds, folder, suite.name, progress, spent, suite.note, ensembles)
     print_leaderboard(table, console)
     for note in filter(None, (leaky_note(plan.folds), suite.note)):
         _say(note, console, style=_NOTE)
@@ -143,6 +148,20 @@ def _score(plan: Plan, jobs: Sequence[Job], spent: Mapping[str, float], console:
         _say(f"W&B: logging the leaderboard ({os.environ.get('WANDB_MODE', 'offline')})", console)
         log_leaderboard(suite.name, folder, folder.parent)
     _say(f"Written to {folder} (index.html is the page)", console)
+
+
+def _ensembles(plan: Plan, jobs: Sequence[Job], console: Console) -> list[Ensemble]:
+    """The rows that the suite wants besides those of its methods, made from finished jobs."""
+    from benchmark.suite.ensembles import make_ensembles, plan_ensembles
+
+    if not plan.suite.ensembles:
+        return []
+    ensembles, remarks = plan_ensembles(jobs, plan.root.resolve(), plan.suite.ensembles)
+    for remark in remarks:
+        _say(remark, console, style=_NOTE)
+    with counted("averaging", console, "ensembles") as progress:
+        make_ensembles(ensembles, plan.cohort.cases, plan.folds, progress)
+    return ensembles
 
 
 def _say(line: str, console: Console, style: str | None = None) -> None:

@@ -15,9 +15,9 @@ import yaml
 from benchmark.commands.first_checks import require_finished
 from benchmark.pipeline.cache import changed_cases
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.rundir.digests import damaged_results, file_digest, is_inside, read_provenance
+from benchmark.rundir.digests import damaged_results, file_digest, is_inside, map_digests, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, is_plain_name, row_folder
+from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, is_plain_name, result_folders
 from benchmark.rundir.trust import received_config, require_plain_files
 from benchmark.suite.config_files import read_yaml
 from benchmark.training.checkpoints import damage_of
@@ -76,24 +76,27 @@ def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Ver
     use_threads(config)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=run) as folder:
         again = Path(folder)
+        mapped = bool(map_digests(provenance))
         # One process: Lightning would start others with this command line.
         changes = (
-            f"--predictions.folder={again / PREDICTIONS}", f"--trainer.default_root_dir={again}",
+            f"--predictions.folder={again / PREDICTIONS}", f"--predictions.probabilities={str(mapped).lower()}",
+            f"--trainer.default_root_dir={again}",
             "--trainer.devices=1", "--trainer.num_nodes=1",
         )  # fmt: skip
         cli = load(path, {"logger": False}, *changes, named=run / CONFIG)
         _check_inputs(run, cli.datamodule, provenance)
         if retrain:
-            _train_again(run, config, again)
+            _train_again(run, config, again, mapped)
         else:
             cli.trainer.predict(
                 cli.model, datamodule=cli.datamodule, return_predictions=False, ckpt_path=run / LAST, weights_only=True
             )
         outputs = [name for name in provenance["outputs"] if is_inside(name)]
         names = {Path(name) for name in outputs if name.endswith(".nii.gz")}  # lost ones too
-        for ablation in ("", *filter(is_plain_name, provenance["ablations"])):
-            for root in (run, again):
-                names |= {path.relative_to(root) for path in row_folder(root / PREDICTIONS, ablation).glob("*")}
+        rows = list(filter(is_plain_name, provenance["ablations"]))
+        for root in (run, again):
+            for predicted in result_folders(root, rows, mapped):
+                names |= {path.relative_to(root) for path in predicted.glob("*")}
         if retrain and METRICS in outputs:
             names.add(Path(METRICS))
         different = sorted(
@@ -115,10 +118,10 @@ def _check_inputs(run: Path, data: StrokeData, provenance: dict[str, Any]) -> No
         raise InputError(problems)
 
 
-def _train_again(run: Path, config: dict[str, Any], again: Path) -> None:
-    """Run the same job in another folder, in a separate process and without W&B."""
+def _train_again(run: Path, config: dict[str, Any], again: Path, mapped: bool) -> None:
+    """Run the same job in another folder, in a separate process and without W&B; with probability maps or without."""
     changed = config | {
-        "predictions": {"folder": str(again / PREDICTIONS)},
+        "predictions": {"folder": str(again / PREDICTIONS), "probabilities": mapped},
         "suite": config.get("suite", {}) | {"wandb": False},
     }
     (again / CONFIG).write_text(yaml.safe_dump(changed, sort_keys=False))

@@ -253,16 +253,25 @@ class Method(pl.LightningModule):
         self.log("val/dice", dice, on_epoch=True, batch_size=1, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
-        """``case`` (its place among the held-out cases) and ``masks`` (D, H, W) on the case's own grid by row."""
-        return {"case": batch["case"], "masks": self.masks_of(batch)}
+        """What is predicted for one case.
 
-    def masks_of(self, batch: Batch) -> dict[str, Tensor]:
+        Returns:
+            ``case``: its place among the held-out cases; ``probability`` (D, H, W) on the case's own grid; ``masks``
+            (D, H, W), made of it, by row.
+        """
+        probability = self.predict_case(batch)
+        return {"case": batch["case"], "probability": probability, "masks": self.masks_of(probability.clone(), batch)}
+
+    def masks_of(self, probability: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The result of `postprocess` for one case, checked.
+
+        Args:
+            probability: from `predict_case`; `postprocess` may change it in place.
+            batch: the case.
 
         Raises:
             InputError: it is not what `postprocess` must return.
         """
-        probability = self.predict_case(batch)
         with noted(lambda: f"the probability is {tuple(probability.shape)}"):
             masks = self.postprocess(probability, batch)
         wanted, shape = {"", *self.ablations}, batch["brain"].shape

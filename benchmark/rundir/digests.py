@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmark.rundir.names import BEST, CONFIG, LAST, METRICS, PROVENANCE
+from benchmark.rundir.names import BEST, CONFIG, LAST, METRICS, PROBABILITIES, PROVENANCE
 from benchmark.rundir.sealed import read_sealed, write_sealed
 from leaderboard.errors import InputError
 
-#: Files of a finished job besides its masks; a rule has no metrics, and a short training has no best weights.
+#: Files of a finished job besides what it predicted; a rule has no metrics, and a short training has no best weights.
 _FILES = (LAST, BEST, METRICS, CONFIG)
 #: The entries of a provenance that commands rely on, with their types.
 _SHAPE = {
@@ -27,15 +27,15 @@ _SHAPE = {
 
 
 def digest_results(run: Path, folders: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of each file that the job keeps and of every mask, by path relative to the run directory.
+    """SHA-256 of each file that the job keeps and of all that it predicted, by path relative to the run directory.
 
     Args:
         run: run directory.
-        folders: of masks.
+        folders: of masks and maps.
     """
-    masks = (path for folder in folders for path in sorted(folder.iterdir()))
+    predicted = (path for folder in folders for path in sorted(folder.iterdir()))
     files = [run / name for name in _FILES if (run / name).exists()]
-    return {str(path.relative_to(run)): file_digest(path) for path in (*files, *masks)}
+    return {str(path.relative_to(run)): file_digest(path) for path in (*files, *predicted)}
 
 
 def damaged_results(run: Path) -> list[str]:
@@ -48,6 +48,15 @@ def damaged_results(run: Path) -> list[str]:
     except InputError:
         return [PROVENANCE]
     return [name for name, digest in expected.items() if not is_inside(name) or file_digest(run / name) != digest]
+
+
+def map_digests(provenance: dict[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each probability map that a job wrote, by path relative to its run directory; none if it has none.
+
+    Args:
+        provenance: from `read_provenance`.
+    """
+    return {name: digest for name, digest in provenance["outputs"].items() if name.startswith(f"{PROBABILITIES}/")}
 
 
 def is_inside(name: str) -> bool:
@@ -98,7 +107,7 @@ def _holds(content: Any, names: list[str]) -> bool:
 def needs_training(damaged: Iterable[str]) -> bool:
     """Whether repairing what `damaged_results` names needs a training.
 
-    Masks only need the checkpoint, and the config is written whenever a job is started.
+    Masks and maps only need the checkpoint, and the config is written whenever a job is started.
     """
     return any(name != CONFIG and not name.endswith(".nii.gz") for name in damaged)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 #: In a suite's folder: its own copy of the fold file.
@@ -14,6 +15,10 @@ CONFIG, STATE, PROVENANCE = "config.yaml", "state.json", "provenance.json"
 LOG, LOCK, METRICS = "log.txt", ".lock", "metrics.csv"
 #: Folder of the method's own masks; `row_folder` names those of its ablations.
 PREDICTIONS = "predictions"
+#: Folder of the probability maps behind the masks, which ablation rows share.
+PROBABILITIES = "probabilities"
+#: The row that averages methods, and what the name of one that averages a method's trainings ends with.
+ENSEMBLE = "ensemble"
 #: Folder of the checkpoints; in it, the weights that predicted, and those with the best validation Dice.
 CHECKPOINTS = "checkpoints"
 LAST, BEST = f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt"
@@ -80,3 +85,15 @@ def row_name(method: str, ablation: str) -> str:
 def row_folder(predictions: Path, ablation: str) -> Path:
     """The folder of a row's masks: the method's own, or one beside it."""
     return predictions.with_name(row_name(predictions.name, ablation))
+
+
+def result_folders(run: Path, ablations: Iterable[str], mapped: bool) -> list[Path]:
+    """The folders of what a job predicts.
+
+    Args:
+        run: run directory.
+        ablations: names of its method's ablation rows.
+        mapped: it writes probability maps, too.
+    """
+    masks = [row_folder(run / PREDICTIONS, row) for row in ("", *ablations)]
+    return [*masks, run / PROBABILITIES] if mapped else masks

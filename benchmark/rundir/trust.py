@@ -21,7 +21,7 @@ from leaderboard.errors import InputError
 
 _SECTIONS = {"model", "data", "trainer", "suite", "predictions", "seed_everything", "requires", "needs"}
 _MODEL = {"class_path", "init_args"}
-_PREDICTIONS = {"folder", "submission"}
+_PREDICTIONS = {"folder", "submission", "probabilities"}
 #: Where the class of a shipped method is defined, and where it is named more shortly.
 _METHOD = re.compile(r"benchmark\.methods\.(?P<name>[a-z]\w*)(?:\.module)?\.(?P<kind>\w+)")
 _METHODS = Path(__file__).parents[1] / "methods"

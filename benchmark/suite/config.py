@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.machine.precision import with_precision
+from benchmark.rundir.names import ENSEMBLE, row_name
 from benchmark.rundir.trust import OBJECTS
 from benchmark.suite.config_files import find_method, merge, read_yaml
 from leaderboard.cohort.formats import FORMATS, Cohort
@@ -18,11 +19,13 @@ from leaderboard.io.tables import name_fault, shown
 
 #: Epochs between two checkpoints.
 EVERY_EPOCHS = 1
+#: What rows may average: the trainings of a method, and methods.
+ENSEMBLES = ("seeds", "methods")
 #: The largest seed of a training (NumPy takes 32 bits).
 _LARGEST_SEED = 2**32 - 1
 _KEYS = {
     "name", "seed", "seeds", "cohort", "folds", "methods", "defaults", "overrides", "wandb",
-    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "note",
+    "checkpoint_every_n_epochs", "threads", "jobs_per_gpu", "note", "probabilities", "ensembles",
 }  # fmt: skip
 _SECTIONS = ("seed_everything", "model", "trainer", "data", "optimizer", "lr_scheduler", "requires", "needs")
 #: Settings of the section ``data`` that the suite makes itself, and what to give in their place.
@@ -62,6 +65,8 @@ class SuiteConfig:
         threads: of a job on CPUs; as many jobs then run at a time as the cores allow. None: one job, all cores.
         jobs_per_gpu: how many share a GPU of this machine. None: as many as its memory and the cores allow, up to four.
         launchers: settings of launchers, by their names; each launcher checks its own.
+        probabilities: whether jobs write probability maps beside their masks.
+        ensembles: which rows that average probability maps are made, of `ENSEMBLES`.
         note: what whoever reads its results must know, one line; said on the page and below the leaderboard.
     """
 
@@ -82,6 +87,8 @@ class SuiteConfig:
     threads: int | None = None
     jobs_per_gpu: int | None = None
     launchers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    probabilities: bool = True
+    ensembles: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -164,8 +171,10 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         if not isinstance(value, int) or isinstance(value, bool) or value < least
     ]
     faults += _seeds_faults(content.get("seeds", [0]))
-    if not isinstance(content.get("wandb", True), bool):
-        faults.append("wandb must be true or false: correct it")
+    for key in ("wandb", "probabilities"):
+        if not isinstance(content.get(key, True), bool):
+            faults.append(f"{key} must be true or false: correct it")
+    faults += _ensembles_faults(content.get("ensembles", False), content)
     if not isinstance(content.get("note", ""), str):
         faults.append("note must be a text: correct it")
     if faults:
@@ -188,6 +197,8 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         threads=content.get("threads"),
         jobs_per_gpu=content.get("jobs_per_gpu"),
         launchers={name: sections[name] for name in launchers},
+        probabilities=content.get("probabilities", True),
+        ensembles=_ensembles(content.get("ensembles", False)),
         note=" ".join(content.get("note", "").split()),
     )
 
@@ -198,6 +209,23 @@ def _seeds_faults(seeds: Any) -> list[str]:
     if not numbers or not whole:
         return [f"seeds must be a list of whole numbers from 0 to {_LARGEST_SEED}, as in [0, 1, 2]: correct it"]
     return ["seeds names one twice: remove one"] if len(set(numbers)) < len(numbers) else []
+
+
+def _ensembles(given: Any) -> tuple[str, ...]:
+    """The kinds that ``ensembles`` asks for: all, none, or those of a list."""
+    return (ENSEMBLES if given else ()) if isinstance(given, bool) else tuple(given)
+
+
+def _ensembles_faults(given: Any, content: Mapping[str, Any]) -> list[str]:
+    if not (isinstance(given, bool) or (isinstance(given, list) and all(kind in ENSEMBLES for kind in given))):
+        return [f"ensembles must be true, false, or a list of {' and '.join(ENSEMBLES)}: correct it"]
+    if not _ensembles(given):
+        return []
+    if content.get("probabilities") is False:
+        return ["ensembles are made of probability maps: remove probabilities: false"]
+    methods = content["methods"] if isinstance(content.get("methods"), list) else []
+    taken = {ENSEMBLE, *(row_name(str(method), ENSEMBLE) for method in methods)}
+    return [f"the method {name} has the name of an ensemble: rename it" for name in methods if name in taken]
 
 
 def _format_faults(name: Any) -> list[str]:

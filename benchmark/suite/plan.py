@@ -135,10 +135,11 @@ def plan_jobs(
                 "cohort_sha256": cohort_digest,
                 "folds_sha256": folds.digest,
             }
+            predictions = {"folder": str(run / PREDICTIONS), "probabilities": suite.probabilities}
             config = merge(
                 {"seed_everything": seed},
                 base,
-                {"data": data, "predictions": {"folder": str(run / PREDICTIONS)}, "suite": notes},
+                {"data": data, "predictions": predictions, "suite": notes},
             )
             inputs = inputs_digest(config, cohort_digest, folds.digest)
             config["suite"]["inputs"] = inputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,8 @@ import pandas as pd
 from benchmark.cohort.folds import Folds
 from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import PREDICTIONS, row_folder, row_name
+from benchmark.rundir.names import PREDICTIONS, PROBABILITIES, row_folder, row_name
+from benchmark.suite.ensembles import Ensemble, maps_of
 from benchmark.suite.plan import Job
 from leaderboard.cases import write_cases
 from leaderboard.cohort.formats import Cohort
@@ -26,6 +28,17 @@ from leaderboard.report.section import Numbers, Section
 from leaderboard.scoring.folder import score_cases
 
 
+@dataclass(frozen=True)
+class Row:
+    """What is scored for a row of the leaderboard on one fold."""
+
+    name: str  #: of the row
+    fold: int  #: whose cases were predicted
+    masks: Path  #: folder of the masks
+    maps: Path | None  #: folder of the probability maps behind them; None: there are none
+    seed: int | None = None  #: of the training, where there are several
+
+
 def write_results(
     jobs: Sequence[Job],
     cohort: Cohort,
@@ -35,6 +48,7 @@ def write_results(
     progress: Callable[[int, int], None] | None = None,
     spent: Mapping[str, float] | None = None,
     note: str = "",
+    ensembles: Sequence[Ensemble] = (),
 ) -> pd.DataFrame:
     """Score and rank finished jobs.
 
@@ -47,6 +61,7 @@ def write_results(
         progress: called with (scored, all).
         spent: seconds of the suite by activity besides its jobs, for the page.
         note: text for the top of the page, besides those about a twin and about folds that leak.
+        ensembles: further rows, which have been made (`make_ensembles`).
 
     Returns:
         The leaderboard.
@@ -56,12 +71,15 @@ def write_results(
     banner = mark_tables(cohort, folder, " ".join(filter(None, (leaky_note(folds), note))))
     synthetic = banner.startswith(SYNTHETIC)
     frames = []
-    predicted = [(job, name, masks) for job in jobs for name, masks in predicted_rows(job).items()]
-    total = sum(list(folds.fold_of.values()).count(job.fold) for job, _, _ in predicted)
-    for job, name, masks in predicted:
-        cases = [case for case in cohort.cases if folds.fold_of[case.name] == job.fold]
-        scored = score_cases(cases, masks, name, folds=folds.fold_of, complete=True, synthetic=synthetic)
-        frames.append(scored if job.seed is None else scored.assign(**{SEED: job.seed}))
+    predicted = [row for job in jobs for row in predicted_rows(job)]
+    predicted += [Row(own.name, own.fold, own.run / PREDICTIONS, own.run / PROBABILITIES) for own in ensembles]
+    total = sum(list(folds.fold_of.values()).count(row.fold) for row in predicted)
+    for row in predicted:
+        cases = [case for case in cohort.cases if folds.fold_of[case.name] == row.fold]
+        scored = score_cases(
+            cases, row.masks, row.name, probabilities=row.maps, folds=folds.fold_of, complete=True, synthetic=synthetic
+        )
+        frames.append(scored if row.seed is None else scored.assign(**{SEED: row.seed}))
         if progress:
             progress(sum(map(len, frames)), total)
     table = pd.concat(frames, ignore_index=True)
@@ -74,9 +92,9 @@ def write_results(
     write_text(folder / "costs.csv", costs(jobs, by_seed=True).to_csv(index=False, lineterminator="\n"))
     remarks = {f"not above {bar_of(analysis.table)} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
-    for job, name, masks in predicted:
-        if job.seed is None or job.seed == min(seeds_of(jobs)):  # pictures show the trainings of the lowest seed
-            predictions.setdefault(name, []).append(masks)
+    for row in predicted:
+        if row.seed is None or row.seed == min(seeds_of(jobs)):  # pictures show the trainings of the lowest seed
+            predictions.setdefault(row.name, []).append(row.masks)
     html = render_page(
         analysis, heading=f"Leaderboard of the suite {suite}", banner=banner,
         notes=notes(jobs, cohort, folds, suite) | remarks, images=cohort, predictions=predictions,
@@ -134,11 +152,13 @@ def below_bar(table: pd.DataFrame, trained: Sequence[str]) -> list[str]:
     return [name for name in trained if bar and name in dice and not dice[name] > dice[bar]]
 
 
-def predicted_rows(job: Job) -> dict[str, Path]:
-    """The leaderboard rows that a finished job gives, the method's own and its ablations: name -> folder of masks."""
-    ablations = read_provenance(job.run)["ablations"]
-    masks = job.run / PREDICTIONS
-    return {row_name(job.method, ablation): row_folder(masks, ablation) for ablation in ("", *ablations)}
+def predicted_rows(job: Job) -> list[Row]:
+    """The leaderboard rows that a finished job gives: the method's own, and its ablations, which share its maps."""
+    ablations, masks, maps = read_provenance(job.run)["ablations"], job.run / PREDICTIONS, maps_of(job)
+    return [
+        Row(row_name(job.method, ablation), job.fold, row_folder(masks, ablation), maps, job.seed)
+        for ablation in ("", *ablations)
+    ]
 
 
 def notes(jobs: Sequence[Job], cohort: Cohort, folds: Folds, suite: str) -> dict[str, str]:

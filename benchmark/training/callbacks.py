@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,49 +15,73 @@ from torch import Tensor
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.methods.faults import definition_of
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.rundir.names import row_folder
+from benchmark.rundir.names import PROBABILITIES, row_folder
 from benchmark.rundir.state import update_state
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.names import prediction_file
 from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_last
 from leaderboard.io.grids import affine_of, from_canonical
-from leaderboard.io.images import read_geometry, write_mask, write_text
+from leaderboard.io.images import (
+    PROBABILITY_ROUNDING,
+    read_geometry,
+    write_mask,
+    write_probabilities,
+    write_text,
+)
 
 #: Seconds between two writes of state.json.
 REPORT_EVERY = 1.0
 
 
-def write_masks(predictions: Path, case: Case, masks: Mapping[str, Tensor], name: str | None = None) -> None:
-    """Write a case's masks atomically, with the header and the order of axes of its own `Case.grid` image.
+def write_masks(
+    predictions: Path,
+    case: Case,
+    masks: Mapping[str, Tensor],
+    name: str | None = None,
+    probability: Tensor | None = None,
+) -> None:
+    """Write a case's masks, and perhaps its probability map, atomically.
+
+    They have the header and the order of axes of the case's own `Case.grid` image.
 
     Args:
-        predictions: folder of the method's own masks; those of its ablation rows go beside it.
+        predictions: folder of the method's own masks; those of its ablation rows go beside it, and the map too
+            (`PROBABILITIES`).
         case: the case.
         masks: (D, H, W) by row, as `Method.predict_step` gives them.
         name: of the files; None names them after the case.
+        probability: (D, H, W), the map that the masks were made of; None writes none.
     """
     _, spacing_mm, header = read_geometry(case.images[case.grid])
     affine = affine_of(header, spacing_mm)
-    for row, mask in masks.items():
-        folder = row_folder(predictions, row)
+
+    def write(write_file: Callable[..., None], folder: Path, values: Tensor) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        stored = from_canonical(slices_last(mask.detach().cpu().numpy()), affine)
-        write_mask(folder / (name or prediction_file(case.name)), stored, header)
+        stored = from_canonical(slices_last(values.detach().cpu().numpy()), affine)
+        write_file(folder / (name or prediction_file(case.name)), stored, header)
+
+    for row, mask in masks.items():
+        write(write_mask, row_folder(predictions, row), mask)
+    if probability is not None:
+        write(write_probabilities, predictions.with_name(PROBABILITIES), probability)
 
 
 class PredictionWriter(pl.Callback):
-    """Writes each predicted mask with its case's own header, atomically.
+    """Writes each predicted mask, and its probability map, with its case's own header, atomically.
 
     Args:
         folder: where they go.
         submission: None names files after their cases; a free name gives the names that the challenge takes
             (`Format.submitted_file`).
+        probabilities: whether probability maps are written, into a folder ``probabilities`` beside `folder`; a rule
+            has none.
     """
 
-    def __init__(self, folder: str = "predictions", submission: str | None = None) -> None:
+    def __init__(self, folder: str = "predictions", submission: str | None = None, probabilities: bool = False) -> None:
         self.folder = Path(folder)
         self.submission = submission
+        self.probabilities = probabilities
 
     def on_predict_batch_end(
         self,
@@ -68,11 +92,24 @@ class PredictionWriter(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write one case."""
+        """Write one case.
+
+        Raises:
+            InputError: the method's probabilities are none, and maps of them are wanted.
+        """
         data: StrokeData = trainer.datamodule  # type: ignore[attr-defined]
         case = data.held_out_cases[int(outputs["case"])]
         name = self.submission and data.cohort.format.submitted_file(case, self.submission)
-        write_masks(self.folder, case, outputs["masks"], name)
+        probability: Tensor | None = None
+        if self.probabilities and not isinstance(module, RuleMethod):
+            probability = outputs["probability"].detach().float().cpu()
+            if not ((probability >= -PROBABILITY_ROUNDING) & (probability <= 1 + PROBABILITY_ROUNDING)).all():
+                raise InputError(
+                    f"{definition_of(cast(Method, module).probability)}: {type(module).__name__}.probability gives "
+                    f"values from {float(probability.min()):.4g} to {float(probability.max()):.4g}: give "
+                    "probabilities from 0 to 1, or set probabilities: false in the suite's config"
+                )
+        write_masks(self.folder, case, outputs["masks"], name, probability)
 
 
 class MetricsFile(pl.Callback):

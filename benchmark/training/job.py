@@ -21,12 +21,13 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 
 from benchmark.machine.memory import peak_memory_mb, reset_peak_memory
+from benchmark.methods.base import RuleMethod
 from benchmark.methods.faults import exits_told, told
 from benchmark.pipeline.cache import cohort_digest
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, needs_training, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import CHECKPOINTS, CONFIG, LAST, LOG, METRICS, PREDICTIONS, row_folder
+from benchmark.rundir.names import CHECKPOINTS, CONFIG, LAST, LOG, METRICS, result_folders
 from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import EVERY_EPOCHS
 from benchmark.suite.config_files import read_yaml
@@ -131,7 +132,8 @@ def _fit_and_predict(run: Path, started: float) -> None:
     trainer.predict(method, datamodule=data, return_predictions=False, ckpt_path=last)
     trainer.strategy.barrier()
     if trainer.is_global_zero:
-        _check_predictions(run, data, method.ablations)
+        mapped = bool(cli.config["predictions"].probabilities) and not isinstance(method, RuleMethod)
+        _check_predictions(run, data, result_folders(run, method.ablations, mapped))
         now = time.monotonic()
         costs = {
             "parameters": method.parameter_count,
@@ -142,7 +144,8 @@ def _fit_and_predict(run: Path, started: float) -> None:
             "cases": len(data.held_out),
             "peak_memory_mb": peak_memory_mb_of(trainer.strategy.root_device),
         }
-        record_provenance(run, data, trainer, method.ablations, costs, resolved_config(cli))
+        threshold = float(method.threshold) if mapped else None
+        record_provenance(run, data, trainer, method.ablations, threshold, costs, resolved_config(cli))
         for path in checkpoints.glob("epoch=*.ckpt"):
             path.unlink()
     for logger in loggers:
@@ -184,8 +187,7 @@ def _seconds_of_sound_fit(run: Path) -> float | None:
     return float(read_provenance(run)["costs"]["fit_seconds"])
 
 
-def _check_predictions(run: Path, data: StrokeData, ablations: Sequence[str]) -> None:
-    folders = [row_folder(run / PREDICTIONS, row) for row in ("", *ablations)]
+def _check_predictions(run: Path, data: StrokeData, folders: Sequence[Path]) -> None:
     expected = [folder / prediction_file(case.name) for folder in folders for case in data.held_out_cases]
     if missing := [str(path.relative_to(run)) for path in expected if not path.exists()]:
         raise InputError(f"{run}: no prediction was written: {', '.join(missing)}: run again")

@@ -18,7 +18,7 @@ import torch
 
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import digest_results, write_provenance
-from benchmark.rundir.names import PREDICTIONS, row_folder
+from benchmark.rundir.names import result_folders
 from leaderboard.io.images import read_geometry
 
 _PACKAGES = (
@@ -31,6 +31,7 @@ def record_provenance(
     data: StrokeData,
     trainer: pl.Trainer,
     ablations: Sequence[str],
+    threshold: float | None,
     costs: dict[str, Any],
     config: dict[str, Any],
 ) -> None:
@@ -41,6 +42,7 @@ def record_provenance(
         data: what the job was trained on.
         trainer: the trainer of the job.
         ablations: names of the ablation rows that it predicted.
+        threshold: of the probability maps that it wrote, above which a voxel is lesion; None if it wrote none.
         costs: time, memory and weights.
         config: every setting, defaults included.
     """
@@ -53,7 +55,6 @@ def record_provenance(
         }
         for case in data.cohort.cases
     }
-    folders = [row_folder(run / PREDICTIONS, ablation) for ablation in ("", *ablations)]
     content = {
         "config": config,
         "cohort": {"format": data.cohort.format.name, "partition": data.partition, "cases": cases},
@@ -64,10 +65,11 @@ def record_provenance(
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
         "ablations": list(ablations),
+        **({} if threshold is None else {"threshold": threshold}),
         "packages": versions(),
         "git": git_state(),
         "hardware": hardware(),
-        "outputs": digest_results(run, folders),
+        "outputs": digest_results(run, result_folders(run, ablations, threshold is not None)),
         "costs": costs,
     }
     write_provenance(run, content)

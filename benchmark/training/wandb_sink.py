@@ -228,7 +228,7 @@ class SlicePicture(pl.Callback):
         if batch_idx or logger is None or not trainer.is_global_zero:
             return
         with torch.no_grad():
-            mask = module.masks_of(batch)[""]
+            mask = module.predict_step(batch, batch_idx)["masks"][""]
         height, width = batch["brain"].shape[-2:]
         image = batch["image"][-1, :, :height, :width]
         logger.log_slice(*(volume.detach().cpu().numpy() for volume in (image, batch["reference"], mask)))

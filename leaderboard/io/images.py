@@ -41,6 +41,10 @@ _MAGIC = (b"n+1", b"ni1", b"n+2", b"ni2")
 _MM_PER_UNIT = {1: 1e3, 3: 1e-3}
 #: A quaternion up to so much longer than 1 was rounded.
 _LONGEST_QUATERNION = 1.001
+#: A probability map is written in this many steps, the most that 16 bits have.
+PROBABILITY_STEPS = 65535
+#: What lies beyond 0 or 1 by no more is a probability that was rounded in few bits.
+PROBABILITY_ROUNDING = 1e-3
 #: What a file may hold before its first voxel (extensions) and after its last; far more is no image.
 _SPARE_BYTES = 1 << 26
 
@@ -296,11 +300,47 @@ def write_mask(path: Path, mask: np.ndarray, like: nib.Nifti1Header) -> None:
     mask = np.asarray(mask)
     if mask.ndim != 3 or not ((mask == 0) | (mask == 1)).all():
         raise ValueError(f"{path}: a mask has three axes and the values 0 and 1")
+    _write_like(path, mask.astype(np.uint8), like, 1.0)
+
+
+def write_probabilities(path: Path, probability: np.ndarray, like: nib.Nifti1Header) -> None:
+    """Write a probability map as uint16 with the scale factor 1 / 65535, else like `write_mask`.
+
+    Halves are rounded down, so that the file is greater than 0.5 exactly where `probability` is.
+
+    Args:
+        path: ends in ``.nii`` or ``.nii.gz``.
+        probability: shape (X, Y, Z); what lies beyond 0 to 1 by a rounding error is cut off.
+        like: header whose spacing, sform and qform the file gets.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: a value is no probability, or the map is not three-dimensional.
+    """
+    values = np.asarray(probability, dtype=np.float64)
+    if values.ndim != 3 or not ((values >= -PROBABILITY_ROUNDING) & (values <= 1 + PROBABILITY_ROUNDING)).all():
+        raise ValueError(f"{path}: a probability map has three axes and values from 0 to 1")
+    steps = np.ceil(np.clip(values, 0, 1) * PROBABILITY_STEPS - 0.5).astype(np.uint16)
+    _write_like(path, steps, like, 1 / PROBABILITY_STEPS)
+
+
+def read_probability_steps(path: Path) -> np.ndarray:
+    """The map in a file of `write_probabilities` in steps of 1 / 65535: 64-bit floats that are whole, shape (X, Y, Z).
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return np.asarray(np.rint(read_volume(path).data.astype(np.float64) * PROBABILITY_STEPS))
+
+
+def _write_like(path: Path, data: np.ndarray, like: nib.Nifti1Header, slope: float) -> None:
+    """Write values as they are, with the factor to multiply them with, in the geometry of a header, atomically."""
     header = like.copy()
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(data.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"], header["cal_max"] = 0, 0
-    image = nib.Nifti1Image(mask.astype(np.uint8), None, header)
+    image = nib.Nifti1Image(data, None, header)
+    image.header.set_slope_inter(slope, 0)
     content = image.to_bytes()
     if _is_gzip(path):
         content = gzip.compress(content, compresslevel=6, mtime=0)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from leaderboard.cases import complete, has_seeds, row_key, seed_faults, sort_cases
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS, NUMBERS, SEED, STATUSES
+from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS, NUMBERS, OF_PROBABILITIES, SEED, STATUSES
 from leaderboard.errors import InputError, cut, listed, nearest
 from leaderboard.io.tables import shown as quoted
 from leaderboard.ranking.exact import means
@@ -156,6 +156,7 @@ def left_out(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> list[st
     return [
         f"left out for all methods: {', '.join(names)}, which {listed(methods)} "
         f"{'has' if len(methods) == 1 else 'have'} no value of in some case: score these predictions again"
+        f"{', with --probabilities if they have maps' if set(names) <= OF_PROBABILITIES.keys() else ''}"
         for methods, names in lacking.items()
     ]
 

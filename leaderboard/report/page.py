@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from leaderboard.cases import require
 from leaderboard.cohort.formats import Cohort
-from leaderboard.columns import CASE_COLUMNS, CORE_METRICS, METRICS, STATUSES
+from leaderboard.columns import CASE_COLUMNS, CORE_METRICS, METRICS, OF_PROBABILITIES, STATUSES, Metric
 from leaderboard.errors import InputError
 from leaderboard.io import GridRule
 from leaderboard.io.images import write_text
@@ -179,6 +179,11 @@ def _evidence(content: Content) -> dict[str, object]:
         "distributions": box_plots.box_plots(content, core),
         "further": box_plots.box_plots(content, further) if further else None,
         "further_names": with_and([METRICS[name].title for name in further]),
+        "calibration_rows": page_tables.calibration_rows(content),
+        "calibration_titles": [
+            (column.title, "descending" if isinstance(column, Metric) and column.higher_is_better else "ascending")
+            for column in OF_PROBABILITIES.values()
+        ],
         "crowded": len(content.methods) > page_ranking.CROWDED,
         "compared": content.methods[: page_tables.MATRIX],
         "significance": page_ranking.significance_cells(
@@ -237,6 +242,7 @@ def _links(values: Mapping[str, object]) -> list[tuple[str, str]]:
         ("trainings", "Trainings", values["seeds_figure"]),
         ("chances", "Who beats whom", values["chances"]),
         ("metrics", "Metrics", True),
+        ("calibration", "Calibration", values["calibration_rows"]),
         ("significance", "Significance", values["scheme_figure"]),
         ("schemes", "Schemes", values["scheme_figure"]),
         ("volumes", "Volumes", True),

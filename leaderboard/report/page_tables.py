@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CONTRACT, CORE_METRICS, METRICS, STATUSES, Measured
+from leaderboard.columns import CONTRACT, CORE_METRICS, METRICS, OF_PROBABILITIES, STATUSES, Measured
 from leaderboard.presets import PRESETS
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.strata import SIZE_NAMES
@@ -95,6 +95,24 @@ def metric_titles(
         else:
             titles.append((name, f"{(directions or {})[name]} is better"))
     return titles
+
+
+def calibration_rows(content: Content) -> list[tuple[str, list[Cell]]]:
+    """For each method whose cases have probability maps, the means of what is measured from these.
+
+    Cases without a value (a missing prediction; average precision without a lesion) are left out of its mean.
+    """
+    rows = []
+    for method in content.methods:
+        own = content.rows_by_method[method]
+        if not all(name in own.columns for name in OF_PROBABILITIES):
+            return []
+        mapped = own[own["brier"].notna()]
+        if len(mapped) and len(mapped) == int((own["status"] != "missing").sum()):
+            means = [float(mapped[name].mean()) for name in OF_PROBABILITIES]
+            cells = [Cell(number(mean, 4), sortable(mean)) for mean in means]
+            rows.append((method, [Cell(str(len(mapped)), str(len(mapped))), *cells]))
+    return rows
 
 
 def case_rows(content: Content) -> tuple[list[tuple[str, ...]], int]:

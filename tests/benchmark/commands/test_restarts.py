@@ -45,6 +45,7 @@ JOB = "toy/fold0"
 #: the file again, recover what it says from elsewhere, or refuse to go on until it is told to.
 DAMAGES = {
     "masks": ([(f"{JOB}/predictions/*.nii.gz", damage) for damage in (flipped, truncated, gone)], "predicts"),
+    "maps": ([(f"{JOB}/probabilities/*.nii.gz", damage) for damage in (flipped, gone)], "predicts"),
     "checkpoint": ([(f"{JOB}/checkpoints/last.ckpt", flipped)], "trains"),
     "provenance": ([(f"{JOB}/provenance.json", truncated)], "trains"),
     "config": ([(f"{JOB}/config.yaml", truncated)], "predicts"),
@@ -73,7 +74,9 @@ def test_what_was_damaged_after_a_job_is_noticed_and_never_scored(
 ) -> None:  # fmt: skip
     suite = make_project(tmp_path, monkeypatch) / "runs" / "small"
     shutil.copytree(finished / "runs", tmp_path / "runs")
-    compared = [*(suite / JOB / "predictions").iterdir(), *(suite / "leaderboard-fold0").glob("[cl]*.csv")]
+    predicted = [path for kind in ("predictions", "probabilities") for path in (suite / JOB / kind).iterdir()]
+    assert len(predicted) == 6
+    compared = [*predicted, *(suite / "leaderboard-fold0").glob("[cl]*.csv")]
     sound = {path: path.read_bytes() for path in (*compared, suite / JOB / "metrics.csv") if path.name != "costs.csv"}
     provenance = suite / JOB / "provenance.json"
     trained = json.loads(provenance.read_text())["costs"]["fit_seconds"]

@@ -45,7 +45,7 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     assert header.startswith("rank,method,cases,missing,dice_mean,dice_sd,hausdorff_mm_mean,hausdorff_mm_sd,")
     job = project / "runs" / "small" / "toy" / "fold0"
     assert {path.name for path in job.iterdir()} >= {
-        "config.yaml", "state.json", "provenance.json", "checkpoints", "metrics.csv", "predictions",
+        "config.yaml", "state.json", "provenance.json", "checkpoints", "metrics.csv", "predictions", "probabilities",
     }  # fmt: skip
     assert read_state(job).status == "done"
 
@@ -91,13 +91,15 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     assert f"{job.parent / 'fold0'}: was made with trainer.max_epochs 2 (now 3): change it back" in changed[2]
 
     # Predictions of a finished job for new cases, named for submission.
-    assert main(["predict-cohort", "--trust", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 0
+    predict = ["predict-cohort", "--trust", "--run", str(job), "--cohort", str(tree), "--out", "submission"]
+    assert main([*predict, "--probabilities"]) == 0
     names = sorted(path.name for path in (project / "submission").iterdir())
+    assert names == sorted(path.name for path in (project / "submission_probabilities").iterdir())
     assert len(names) == 6
     assert all(name.startswith("SMIR.toy.") and name.endswith(".nii") for name in names)
     assert f"{job} was trained on 3 of these cases: their scores would say nothing" in capsys.readouterr().err
     (project / "submission" / "SMIR.other.1.nii").touch()
-    assert main(["predict-cohort", "--trust", "--run", str(job), "--cohort", str(tree), "--out", "submission"]) == 1
+    assert main(predict) == 1
     assert "holds other files (SMIR.other.1.nii)" in capsys.readouterr().err
 
 
@@ -152,13 +154,13 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     job = project / "runs" / "small" / "toy" / "fold0"
     before = sorted(path.name for path in job.iterdir())
     assert main(["verify", "--trust", str(job)]) == 0
-    assert "6 of 6 files are the same after predicting again" in capsys.readouterr().out
+    assert "9 of 9 files are the same after predicting again" in capsys.readouterr().out
     with hold(job, pytest.fail):
         assert main(["verify", "--trust", str(job)]) == 1
         assert "works in it: wait for its end" in capsys.readouterr().err
     (job / ".verify-killed" / "predictions").mkdir(parents=True)
     assert main(["verify", "--trust", str(job), "--retrain"]) == 0
-    assert "7 of 7 files are the same after training again" in capsys.readouterr().out
+    assert "10 of 10 files are the same after training again" in capsys.readouterr().out
     assert sorted(path.name for path in job.iterdir()) == before
 
     checkpoint = (job / "checkpoints" / "last.ckpt").read_bytes()
@@ -170,11 +172,13 @@ def test_verify_predicts_or_trains_again_and_tells_what_differs(
     masks = sorted((job / "predictions_inverted").iterdir())
     masks[0].write_bytes(masks[1].read_bytes())
     masks[2].unlink()
+    (job / "probabilities" / masks[1].name).unlink()
     (job / "metrics.csv").write_text("epoch\n")
     assert main(["verify", "--trust", str(job)]) == 1
     said = capsys.readouterr().err
     assert f"predictions_inverted/{masks[0].name}: differs: it was damaged, benchmark run makes it again" in said
     assert f"predictions_inverted/{masks[2].name}: differs" in said
+    assert f"probabilities/{masks[1].name}: differs" in said
     assert "note: metrics.csv has changed since the job ended" in said
 
     case = next((own / "TRAINING").iterdir())

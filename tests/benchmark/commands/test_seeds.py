@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,7 +21,7 @@ from benchmark.commands.run_plan import Plan, _chosen_seeds
 from benchmark.rundir.names import run_directories
 from benchmark.suite.config import SuiteConfig
 
-SEVERAL = SUITE | {"methods": ["all_background", "toy"], "seeds": [4, 0], "threads": 1}
+SEVERAL = SUITE | {"methods": ["all_background", "toy"], "seeds": [4, 0], "threads": 1, "ensembles": True}
 
 
 def write_suite(project: Path, content: dict) -> None:
@@ -27,11 +29,11 @@ def write_suite(project: Path, content: dict) -> None:
 
 
 def bytes_of(run_directory: Path) -> dict[str, bytes]:
-    """What a training leaves that is the same whenever it is repeated: curves, masks and weights."""
-    paths = [run_directory / "metrics.csv", *run_directory.glob("predictions/*")]
-    assert len(paths) == 4
+    """What a training leaves that is the same whenever it is repeated: curves, masks, maps and weights."""
+    paths = [run_directory / "metrics.csv", *run_directory.glob("pr*/*.nii.gz")]
+    assert len(paths) == 7
     weights = torch.load(run_directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    return {path.name: path.read_bytes() for path in paths} | {
+    return {str(path.relative_to(run_directory)): path.read_bytes() for path in paths} | {
         name: values.numpy().tobytes() for name, values in weights.items()
     }
 
@@ -47,14 +49,27 @@ def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_i
     assert run(tree, *one_fold) == 0  # continues seed 4, trains seed 0
     assert "toy fold 0 seed 0: done" in capsys.readouterr().out
     trainings = {seed: suite / "toy" / "fold0" / f"seed{seed}" for seed in (0, 4)}
-    assert run_directories(suite) == [suite / "all_background" / "fold0", *trainings.values()]
+    ensemble = suite / "toy_ensemble" / "fold0"
+    assert run_directories(suite) == [suite / "all_background" / "fold0", *trainings.values(), ensemble]
     found = {seed: bytes_of(folder) for seed, folder in trainings.items()}
     assert found[0].keys() == found[4].keys()
     assert all(found[0][name] != found[4][name] for name in found[0] if name == "metrics.csv" or "weight" in name)
 
+    # The mean of the two maps is a row of its own, without a seed; a rule has no map.
+    for name in (path.name for path in (ensemble / "predictions").iterdir()):
+        maps = [nib.load(folder / "probabilities" / name).get_fdata() for folder in trainings.values()]
+        mask = np.asarray(nib.load(ensemble / "predictions" / name).dataobj)
+        assert mask.any()
+        np.testing.assert_array_equal(mask, maps[0] + maps[1] > 1)
     with (suite / "leaderboard-fold0" / "cases.csv").open() as file:
-        rows = [(row["method"], row["seed"]) for row in csv.DictReader(file)]
-    assert rows == [("all_background", "")] * 3 + [("toy", "0")] * 3 + [("toy", "4")] * 3
+        rows = list(csv.DictReader(file))
+    trained = [("toy", "0")] * 3 + [("toy", "4")] * 3
+    assert [(row["method"], row["seed"]) for row in rows] == [
+        *[("all_background", "")] * 3, *trained, *[("toy_ensemble", "")] * 3
+    ]  # fmt: skip
+    assert [row["brier"] != "" for row in rows] == [False] * 3 + [True] * 9
+    page = (suite / "leaderboard-fold0" / "index.html").read_text()
+    assert page.split('id="h-calibration"')[1].split("</section>")[0].count('<th scope="row">') == 2
     with (suite / "leaderboard-fold0" / "costs.csv").open() as file:
         assert {(row["seed"], row["folds"]) for row in csv.DictReader(file)} == {("", "1"), ("0", "1"), ("4", "1")}
     assert json.loads((trainings[4] / "provenance.json").read_text())["seed"] == 4

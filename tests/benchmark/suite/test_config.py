@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plans import suite_file
@@ -42,6 +43,10 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
         ("overrides: {x: {needs: CT}}", "overrides.x: needs must be a list"),
         ("checkpoint_every_n_epochs: 0", "at least 1"),
         ("wandb: maybe", "wandb must be true or false"),
+        ("probabilities: 1", "probabilities must be true or false"),
+        ("ensembles: all", "ensembles must be true, false, or a list of seeds and methods"),
+        ("ensembles: [folds]", "ensembles must be true, false, or a list of seeds and methods"),
+        ("ensembles: true\nprobabilities: false", "ensembles are made of probability maps: remove"),
         ("note: [short]", "note must be a text"),
         ("overrides: {x: 5}", "overrides.x: must be a mapping"),
         ("defaults: {trainer: [1]}", "defaults: trainer must be a mapping"),
@@ -79,6 +84,20 @@ def test_trainings_take_the_suites_seed_where_it_names_no_seeds(tmp_path: Path) 
     suites = [read_suite(suite_file(tmp_path, **settings)) for settings in given]
     assert [suite.training_seeds for suite in suites] == [(0,), (4,), (2,), (2, 1)]
     assert [suite.has_seeds for suite in suites] == [False, False, False, True]
+
+
+def test_ensembles_are_of_seeds_and_methods_and_take_no_methods_name(tmp_path: Path) -> None:
+    given: list[Any] = [{}, {"ensembles": False}, {"ensembles": True}, {"ensembles": ["seeds"]}]
+    suites = [read_suite(suite_file(tmp_path, **settings)) for settings in given]
+    assert [suite.ensembles for suite in suites] == [(), (), ("seeds", "methods"), ("seeds",)]
+    assert [suite.probabilities for suite in suites] == [True] * 4
+    methods = ["a", "ensemble", "a_ensemble", "b_ensemble"]
+    assert read_suite(suite_file(tmp_path, methods=methods)).methods == tuple(methods)
+    with pytest.raises(InputError) as error:
+        read_suite(suite_file(tmp_path, methods=methods, ensembles=True))
+    assert [problem.split(": ")[1] for problem in error.value.problems] == [
+        f"the method {name} has the name of an ensemble" for name in ("ensemble", "a_ensemble")
+    ]
 
 
 @pytest.mark.parametrize("name", ["twin-seeds", "tuning"])

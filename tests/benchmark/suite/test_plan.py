@@ -136,3 +136,9 @@ def test_a_config_that_sets_the_seed_itself_beside_seeds_is_refused(tmp_path: Pa
     assert jobs_of(tmp_path, **own)[2].config["seed_everything"] == 7
     with pytest.raises(InputError, match="residual_unet: sets seed_everything, which the suite's seeds decide"):
         jobs_of(tmp_path, **own, suite_seeds=[7, 8])
+
+
+def test_maps_and_ensembles_decide_no_training(tmp_path: Path) -> None:
+    without, wanted = jobs_of(tmp_path, probabilities=False), jobs_of(tmp_path, ensembles=True)
+    assert [job.config["predictions"]["probabilities"] for job in (without[0], wanted[0])] == [False, True]
+    assert [job.inputs for job in without] == [job.inputs for job in wanted]

@@ -12,6 +12,7 @@ from benchmark.rundir.digests import write_provenance
 from benchmark.suite import results
 from benchmark.suite.plan import Job
 from benchmark.suite.results import (
+    Row,
     bar_of,
     below_bar,
     commit_note,
@@ -21,6 +22,7 @@ from benchmark.suite.results import (
     leaky_note,
     mark_tables,
     notes,
+    predicted_rows,
     seed_note,
 )
 from leaderboard.cohort.formats import FORMATS, Cohort
@@ -94,7 +96,7 @@ def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
 
     marked: list[bool] = []
     monkeypatch.setattr(results, "score_cases", score)
-    monkeypatch.setattr(results, "predicted_rows", lambda _: {"toy": tmp_path})
+    monkeypatch.setattr(results, "predicted_rows", lambda _: [Row("toy", 0, tmp_path, None)])
     if twin:
         (tmp_path / "twin.json").write_text("{}")
     cohort = cast(Cohort, SimpleNamespace(root=tmp_path / "TRAINING", cases=()))
@@ -102,6 +104,23 @@ def test_the_scores_of_a_twin_and_of_no_other_cohort_are_marked_as_synthetic(
     with pytest.raises(Scored):
         results.write_results([job], cohort, folds, tmp_path / "out", "suite")  # type: ignore[list-item,arg-type]
     assert marked == [twin]
+
+
+def test_rows_of_one_training_share_its_maps_and_a_suite_that_wants_none_has_none(tmp_path: Path) -> None:
+    outputs = {"predictions/case_1.nii.gz": "a", "probabilities/case_1.nii.gz": "b"}
+    write_provenance(tmp_path, {"ablations": ["plain"], "outputs": outputs})
+    maps = tmp_path / "probabilities"
+    for wanted, found in ((True, maps), (False, None)):
+        job = Job("a", 2, tmp_path, {"predictions": {"probabilities": wanted}}, "", 5)
+        assert predicted_rows(job) == [
+            Row("a", 2, tmp_path / "predictions", found, 5), Row("a_plain", 2, tmp_path / "predictions_plain", found, 5)
+        ]  # fmt: skip
+    write_provenance(tmp_path, {"ablations": [], "outputs": {"predictions/case_1.nii.gz": "a"}})  # as it was before
+    maps.mkdir()
+    assert [
+        row.maps
+        for row in predicted_rows(Job("a", 2, tmp_path, job.config | {"predictions": {"probabilities": True}}, ""))
+    ] == [None]
 
 
 def test_a_version_apiece_and_the_digests_are_noted_for_a_comparison(tmp_path: Path) -> None:

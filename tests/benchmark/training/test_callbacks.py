@@ -6,13 +6,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
 from benchmark.methods.base import Method, RuleMethod
 from benchmark.rundir.state import State, read_state, write_state
 from benchmark.training import callbacks
-from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport, write_masks
+from benchmark.training.callbacks import FiniteLoss, MetricsFile, PredictionWriter, ProgressReport, write_masks
 from leaderboard.cohort.formats import FORMATS, read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume
@@ -38,6 +40,43 @@ def test_masks_and_those_of_ablation_rows_lie_in_folders_side_by_side_on_the_cas
         assert volume.data.shape == (8, 9, 2)
         assert volume.spacing_mm == pytest.approx((0.9, 1.1, 6.0))
         assert volume.data.sum() == volume.data[voxel] == 1
+
+
+def test_the_probability_map_lies_beside_the_masks_as_16_bits_that_say_the_same_at_one_half(
+    isles_tree: Any, tmp_path: Path
+) -> None:
+    case = read_cohort(isles_tree([3], shape=(8, 9, 2), spacing=(0.9, 1.1, 6.0))).cases[0]
+    probability = torch.rand((2, 9, 8), generator=torch.Generator().manual_seed(0))
+    probability[0, 0, :4] = torch.tensor([0.0, 1.0, 0.5, 0.5 + 2**-24])  # the last is the next number after 0.5
+    write_masks(tmp_path / "predictions", case, {"": probability > 0.5}, probability=probability)
+    mask, read = (read_volume(tmp_path / name / "case_3.nii.gz") for name in ("predictions", "probabilities"))
+    assert nib.load(tmp_path / "probabilities" / "case_3.nii.gz").get_data_dtype() == np.uint16
+    assert (read.spacing_mm, read.header.get_best_affine().tolist()) == (
+        mask.spacing_mm, mask.header.get_best_affine().tolist()
+    )  # fmt: skip
+    expected = probability.permute(2, 1, 0).numpy()
+    np.testing.assert_allclose(read.data, expected, rtol=0, atol=0.51 / 65535)
+    np.testing.assert_array_equal(read.data > 0.5, mask.data == 1)
+    assert read.data[:4, 0, 0].tolist()[:2] == pytest.approx([0, 1], abs=1e-7)
+
+
+class Logits(Method):
+    """Gives whatever the network gives."""
+
+    def probability(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan")])
+def test_what_is_no_probability_is_refused_where_a_map_is_wanted(isles_tree: Any, tmp_path: Path, value: float) -> None:
+    case = read_cohort(isles_tree([3])).cases[0]
+    outputs = {"case": 0, "probability": torch.full((2, 9, 8), value), "masks": {"": torch.ones(2, 9, 8).bool()}}
+    trainer: Any = SimpleNamespace(datamodule=SimpleNamespace(held_out_cases=[case]))
+    writer = PredictionWriter(str(tmp_path / "predictions"), probabilities=True)
+    with pytest.raises(InputError, match=r"test_callbacks.py:\d+: Logits.probability gives values from .* 0 to 1, or"):
+        writer.on_predict_batch_end(trainer, Logits(), outputs, {}, 0)
+    writer.on_predict_batch_end(trainer, RuleMethod(), outputs, {}, 0)  # a rule has none
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and "pr" in path.name] == ["predictions"]
 
 
 def test_a_submitted_mask_has_the_id_of_the_mtt_image_in_its_name(isles_tree: Any, tmp_path: Path) -> None:

@@ -117,3 +117,30 @@ def test_what_is_saved_without_a_script_is_what_rank_writes(build, tmp_path):
         "isles-benchmark.bib": citation.citation({"commit": "abc"}).bibtex,
     }
     assert "<dt>commit</dt><dd>abc</dd>" in page
+
+
+def calibration(page):
+    """The section's methods, each with its cells as text; none without the section."""
+    parts = page.split('<section id="calibration"')
+    assert (len(parts) == 2) == ('<a href="#calibration">' in page)
+    rows = (
+        re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', parts[1].split("</section>")[0], re.DOTALL)
+        if parts[1:]
+        else []
+    )
+    return {re.sub("<wbr>", "", name): re.findall(r'data-v="[^"]*">([^<]*)', cells) for name, cells in rows}
+
+
+def test_calibration_has_the_means_of_the_methods_whose_cases_have_maps(build, tmp_path):
+    values = [(0.5, 0.4, 0.01, 0.002), (0.7, np.nan, 0.02, 0.004)]
+    names = ("pr_auc", "average_precision", "brier", "calibration_error")
+    mapped = [dict(zip(names, row, strict=True)) for row in values]
+    cases = build({"net": mapped, "half": [mapped[0], {}], "rule": [{}, {}]})
+    page = page_of(cases, tmp_path, resamples=20).read_text()
+    assert calibration(page) == {"net": ["2", "0.6000", "0.4000", "0.0150", "0.0030"]}
+
+
+def test_a_page_without_maps_has_no_calibration(build, tmp_path):
+    assert calibration(page_of(build({"a": [{}, {}]}), tmp_path, resamples=20).read_text()) == {}
+    empty = build({"a": [{"brier": np.nan}, {}]})
+    assert calibration(page_of(empty, tmp_path, resamples=20).read_text()) == {}
