@@ -294,7 +294,8 @@ def _numbers(column: pd.Series) -> pd.Series:
     if not pd.api.types.is_numeric_dtype(column):
         try:
             values = column.to_numpy(dtype=object)
-            values = np.where(pd.isna(values) | (values == ""), np.nan, values)
+            values = np.where(pd.isna(values), np.nan, values)
+            values = np.where(values == "", np.nan, values)
             column = pd.Series(values.astype(float), column.index, name=column.name)
         except (TypeError, ValueError) as error:
             raise InputError(f"{column.name} holds a value that is not a number ({error}): correct it") from None

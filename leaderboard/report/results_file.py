@@ -32,7 +32,7 @@ RESULTS = "results.json"
 BEGINS = f'{{\n  "layout": "{LAYOUT}"'
 _MEAN, _LOW, _HIGH = "_mean", "_ci_low", "_ci_high"
 #: Columns that say the same of every method.
-_SETTINGS = ("scheme", "policy", "patients", "unit", "resamples", "seed", "metrics", "preset")
+_SETTINGS = ("scheme", "policy", "patients", "unit", "resamples", "seed", "sets", "metrics", "preset")
 _OF_METHODS = ("rank", "method", "cases", "missing", "score", "rank_low", "rank_high", "tie_group", "first_share")
 
 
@@ -102,6 +102,7 @@ def _ranking(first: Mapping[Hashable, Any], origin: Origin) -> dict[str, Any]:
         "unit": options.unit,
         "resamples": options.resamples,
         "seed": options.seed,
+        "simultaneous": options.simultaneous,
     }
 
 

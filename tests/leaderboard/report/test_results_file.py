@@ -34,6 +34,11 @@ def test_the_schema_is_one_of_draft_2020_12():
     assert results_schema()["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
 
 
+def ends(row, metric):
+    """The ends of a mean's interval, None where undefined."""
+    return [None if pd.isna(row[f"{metric}_ci_{end}"]) else row[f"{metric}_ci_{end}"] for end in ("low", "high")]
+
+
 @pytest.mark.parametrize("preset", ["", "isles2018", "isles2022", "isles2024", "atlas2"])
 @pytest.mark.parametrize("resamples", [0, 40])
 def test_every_figure_is_the_leaderboards(cases, preset, resamples):
@@ -46,6 +51,8 @@ def test_every_figure_is_the_leaderboards(cases, preset, resamples):
         assert method["score"] == row["score"]
         assert (method["rank_set"] is None) == (resamples == 0)
         for name, figures in method["metrics"].items():
+            interval = figures.pop("interval", None)
+            assert interval == (None if resamples == 0 or f"{name}_ci_low" not in row else ends(row, name))
             for figure, value in figures.items():
                 assert value == (None if pd.isna(row[f"{name}_{figure}"]) else row[f"{name}_{figure}"])
     means = {column for column in table.columns if column.endswith("_mean") and "_defined_" not in column}

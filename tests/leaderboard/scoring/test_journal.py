@@ -30,7 +30,7 @@ def test_what_was_added_is_found_to_the_last_bit(tmp_path):
 def test_another_program_finds_nothing(tmp_path, monkeypatch):
     with Journal(tmp_path / "j") as journal:
         journal.add("one", MEASURES)
-    monkeypatch.setattr(module, "_program", lambda: "a later version")
+    monkeypatch.setattr(module, "program_digest", lambda: "a later version")
     assert Journal(tmp_path / "j").find("one") is None
 
 
@@ -51,9 +51,9 @@ def program(tmp_path, monkeypatch):
     copy = tmp_path / "package"
     shutil.copytree(Path(module.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__", "results"))
     monkeypatch.setattr(module.resources, "files", lambda name: copy)
-    module._program.cache_clear()
+    module.program_digest.cache_clear()
     yield copy
-    module._program.cache_clear()
+    module.program_digest.cache_clear()
 
 
 def test_a_newer_metric_never_meets_an_old_result(tmp_path, program):
@@ -61,12 +61,12 @@ def test_a_newer_metric_never_meets_an_old_result(tmp_path, program):
     assert {"scoring/metrics.py", "scoring/surface.py", "io/masks.py"} <= modules
     with Journal(tmp_path / "j") as journal:
         journal.add("one", MEASURES)
-    module._program.cache_clear()
+    module.program_digest.cache_clear()
     assert Journal(tmp_path / "j").find("one")
     for name in sorted(modules):
         code = (program / name).read_text()
         (program / name).write_text(f"{code}\n# newer\n")
-        module._program.cache_clear()
+        module.program_digest.cache_clear()
         assert Journal(tmp_path / "j").find("one") is None, name
         (program / name).write_text(code)
 
@@ -77,7 +77,7 @@ def test_another_version_of_a_package_never_meets_an_old_result(tmp_path, progra
         journal.add("one", MEASURES)
     version = module.metadata.version
     monkeypatch.setattr(module.metadata, "version", lambda name: "99" if name == package else version(name))
-    module._program.cache_clear()
+    module.program_digest.cache_clear()
     assert Journal(tmp_path / "j").find("one") is None
 
 
