@@ -72,7 +72,7 @@ def progress_lines(
 
     Args:
         say: takes a line such as ``3 of 12, about 90 s left``.
-        every: seconds from the beginning to the first line, and between two; what ends earlier says nothing.
+        every: seconds from a task's first call to its first line, and between two; what ends earlier says nothing.
         clock: the time in seconds.
     """
     began = told = clock()
@@ -83,7 +83,7 @@ def progress_lines(
         nonlocal began, told, before, since
         now = clock()
         if before is None or done < before:  # the first call, which may be long after the start, or another task
-            began, since = now, done
+            began, told, since = now, now, done
         before = done
         if now - told >= every and since < done < total:
             told = now

@@ -73,8 +73,8 @@ def method_folder(run: Path) -> Path:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a text may be part of a file's name: it leads to no other folder."""
-    return bool(name) and Path(name).name == name
+    """Whether a text may be part of a file's name: it can be read and leads to no other folder."""
+    return bool(name) and name.isprintable() and Path(name).name == name
 
 
 def row_name(method: str, ablation: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.machine.precision import with_precision
-from benchmark.rundir.names import ENSEMBLE, row_name
+from benchmark.rundir.names import ENSEMBLE, is_plain_name, row_name
 from benchmark.rundir.trust import OBJECTS
 from benchmark.suite.config_files import find_method, merge, read_yaml
 from leaderboard.cohort.formats import FORMATS, Cohort
@@ -127,7 +127,7 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
     else:
         faults += [f"the method {shown(method)} {fault}" for method in methods if (fault := name_fault(method))]
     name = content.get("name", path.stem)
-    if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+    if not isinstance(name, str) or not is_plain_name(name) or name.startswith("."):
         faults.append(f"name {name!r} is no folder name: correct it")
     sections: dict[str, dict[str, Any]] = {}
     for key in ("cohort", "folds", "defaults", "overrides", *launchers):
@@ -150,6 +150,12 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         faults.append("folds takes one of file, number and by (number beside by: case too): correct it")
     if by not in (None, "centre", "case"):
         faults.append("folds.by must be centre, or case: correct it")
+    named = methods if isinstance(methods, list) else []
+    for method in [method for method in sections["overrides"] if method not in named]:
+        try:
+            find_method(str(method), path)
+        except InputError as error:  # mistyped: what it sets would be lost
+            faults += [f"overrides: {problem}" for problem in error.problems]
     layers = {"defaults": sections["defaults"]}
     layers |= {f"overrides.{method}": settings for method, settings in sections["overrides"].items()}
     for name_of, settings in layers.items():

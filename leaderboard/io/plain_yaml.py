@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,17 @@ _LONGEST_REASON = 500
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops early where PyYAML would take minutes or gigabytes: merge keys that repeat each other, many brackets."""
+    """Stops early where PyYAML would take minutes or gigabytes: merge keys that repeat each other, many brackets.
+
+    Refuses a key that is there twice, of which PyYAML drops the first in silence.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [name for (_, name), count in keys.items() if count > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"has {twice[0]} twice", node.start_mark)
+        return node
 
     def fetch_flow_collection_start(self, TokenClass: type) -> None:
         if self.flow_level >= MOST_BRACKETS:

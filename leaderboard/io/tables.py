@@ -11,6 +11,7 @@ import io
 import re
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def read_table(path: Path, *needed: str, comments: bool = False) -> Table:
     if set(needed) <= set(columns):  # otherwise it is another kind of file
         problems += _ragged(path, rows, lines)
     columns = _without_nameless(path, columns, rows)
-    twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
+    twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         problems.append(f"{path}: has the columns {listed(twice)} more than once: keep one of each")
     if problems:

@@ -62,6 +62,10 @@ def read_board(path: Path) -> Board:
         raise InputError(f"{table}: is not a table: {remedy}") from None
     if not {"rank", "method"} <= set(sheet.columns) or not sheet.rows:
         raise InputError(f"{table}: is not a leaderboard: {remedy}")
+    if ragged := [row for row, cells in sheet.rows.items() if cells.keys() != set(sheet.columns)]:
+        raise InputError(
+            f"{table}: {listed(ragged, 3)}: more or fewer fields than the header: it was cut short or edited, rank anew"
+        )
     origin, cases = table.with_suffix(".json"), table.with_name(CASES)
     return Board(
         table,

@@ -9,7 +9,7 @@ from leaderboard.cohort.banner import read_banners
 from leaderboard.cohort.case import PARTITIONS
 from leaderboard.cohort.formats import FORMATS
 from leaderboard.command_line import Parser
-from leaderboard.outputs import keep_apart
+from leaderboard.outputs import keep_apart, prepare_output
 from leaderboard.ranking.arguments import add_ranking_options, ranking_options
 from leaderboard.report import BANNER, DEFAULT_TITLE, PAGE, SYNTHETIC
 from leaderboard.report.published import PUBLISHED
@@ -73,6 +73,7 @@ def run_report(arguments: argparse.Namespace) -> int:
         arguments.fail("--predictions needs --cohort: the cohort with the references and the images")
     if arguments.cohort and not arguments.predictions:
         arguments.fail("--cohort needs --predictions METHOD=DIR: the masks to draw")
+    prepare_output(arguments.out / PAGE)
     cases = read_cases(arguments.cases)
     places: dict[str, list[Path]] = {}
     for method, place in arguments.predictions:

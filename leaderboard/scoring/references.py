@@ -172,7 +172,9 @@ def read_case_folds(path: Path, names: Iterable[str]) -> dict[str, int]:
         if not case:
             problems.append(f"{table.where(row)}: case is empty: fill it in")
         elif not (fold.isascii() and fold.isdecimal() and len(fold) < len(str(_MOST_FOLDS))):
-            problems.append(f"{table.where(row)}: fold is {shown(fold)}: it must be a whole number of at least 0")
+            problems.append(
+                f"{table.where(row)}: fold is {shown(fold)}: it must be a whole number, 0 to {_MOST_FOLDS - 1}"
+            )
         elif folds.setdefault(name := find(case) or case, int(fold)) != int(fold):
             problems.append(
                 f"{table.where(row)}: puts {shown(name)} into fold {fold}, an earlier line into {folds[name]}: keep one"

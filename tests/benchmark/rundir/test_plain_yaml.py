@@ -37,6 +37,8 @@ HOSTILE = {
     "no number": ("name: !!float " + "x" * 10_000 + "\n", "float"),
     "a number of many digits": ("name: 0x" + "f" * 5000 + "\n", "digits"),
     "code": ("name: !!python/object/apply:os.system [id]\n", "YAML"),
+    "a key twice": ("methods: [strokenet]\nmethods: [plain_unet]\n", "has methods twice"),
+    "a key twice within": ("methods: [strokenet]\nfolds: {number: 2, number: 3}\n", "has number twice"),
     "no text": ("name: \udcff\n", "UTF-8"),
     "more than any config": ("#" * (MOST_BYTES + 1), "longer"),
 }
@@ -54,6 +56,11 @@ def test_hostile_yaml_is_refused_quickly_in_one_short_line(tmp_path: Path, kind:
     [problem] = refused.value.problems
     assert problem.startswith(f"{path}: ")
     assert len(problem) < 1000 + len(str(path))
+
+
+def test_what_a_merge_brings_may_be_said_again() -> None:
+    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {<<: *a, y: 4}\n"
+    assert parse_yaml(text) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 1, "y": 4}}
 
 
 def test_a_run_whose_config_repeats_itself_is_a_pending_job(tmp_path: Path) -> None:

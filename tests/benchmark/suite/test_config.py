@@ -51,6 +51,8 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
         ("overrides: {x: 5}", "overrides.x: must be a mapping"),
         ("defaults: {trainer: [1]}", "defaults: trainer must be a mapping"),
         ("defaults: {trainr: {}}", "trainr: unknown section"),
+        ("overrides: {strokenett: {}}", "overrides: strokenett: unknown method: did you mean strokenet"),
+        ('name: "a\\0b"', "is no folder name"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_one_clear_line(tmp_path: Path, setting: str, words: str) -> None:

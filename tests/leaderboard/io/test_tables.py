@@ -144,3 +144,10 @@ def test_another_kind_of_text_is_one_line(tmp_path):
 @pytest.mark.parametrize("name", [" a", "a ", "  "])
 def test_a_name_has_no_spaces_at_its_ends(name):
     assert name_fault(name) == "begins or ends with a space: name it without"
+
+
+def test_of_very_many_columns_those_that_are_twice_are_told(tmp_path):
+    names = [f"c{number}" for number in range(20_000)]
+    assert read(tmp_path, ",".join(names) + "\n").columns == tuple(names)
+    (problem,) = refusal(tmp_path, ",".join([*names, "c7", "c19999"]) + "\n")
+    assert "has the columns c7, c19999 more than once" in problem

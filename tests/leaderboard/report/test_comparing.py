@@ -225,7 +225,18 @@ def test_a_diff_tells_versions_folds_and_digests_where_they_are_known(results, c
     assert f"versions and digests are not compared: no leaderboard.json beside {results / 'two'}" in out
 
 
-@pytest.mark.parametrize("content", [None, "", "a,b\n1,2\n", "rank,method\n", "rank,method\n" + "x" * 200_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "a,b\n1,2\n",
+        "rank,method\n",
+        "rank,method\n" + "x" * 200_000,
+        "rank,method\n1,a,b\n",
+        "rank,method,cases\n1,a\n",
+    ],
+)
 def test_what_is_no_leaderboard_is_one_line(results, capsys, tmp_path, content):
     path = tmp_path / "x.csv"
     if content is not None:

@@ -659,6 +659,13 @@ def test_folder_that_cannot_be_made(cases, tmp_path):
         page_of(cases, tmp_path / "file" / "page", resamples=0)
 
 
+def test_a_page_that_cannot_be_written_is_told_before_a_table_is_read(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["report", str(tmp_path / "nowhere.csv"), "--out", str(tmp_path / "file")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"leaderboard: {tmp_path / 'file'}")
+
+
 def test_importing_the_command_line_imports_no_figures():
     code = "import sys, leaderboard.cli; print({'matplotlib', 'jinja2', 'pandas', 'torch'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -407,7 +407,8 @@ def test_folds_are_read_by_case_name_or_number(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ("1,x", ":3: fold is 'x': it must be a whole number of at least 0"),
+        ("1,x", ":3: fold is 'x': it must be a whole number, 0 to 999999"),
+        ("1,1000000", ":3: fold is '1000000': it must be a whole number, 0 to 999999"),
         ("1,", ":3: fold is '': "),
         ("1", ":3: has 1 of 2 fields"),
         ("1,-1", ":3: fold is '-1': "),
