@@ -120,7 +120,8 @@ def _blocks(cases: pd.DataFrame, values: np.ndarray) -> tuple[np.ndarray, ...]:
     """A value of each sorted row by method, shape (trainings, cases) each."""
     sizes = cases.groupby("method", sort=True).size().to_numpy()
     blocks = np.split(values, np.cumsum(sizes)[:-1])
-    return tuple(block.reshape(-1, cases["case"].nunique()) for block in blocks)
+    count = cases["case"].nunique()
+    return tuple(block.reshape(-1, count) for block in blocks)
 
 
 def _mean(block: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from leaderboard.cases import cases_frame
-from leaderboard.columns import METRICS
+from leaderboard.columns import METRICS, OF_PROBABILITIES
 from leaderboard.errors import InputError
 from leaderboard.ranking.exact import comparable, competition_ranks, means, standard_deviations
 from leaderboard.ranking.options import RankingOptions
@@ -209,6 +209,14 @@ def test_metrics_that_one_of_several_methods_lacks_are_told(build, policy):
     }
     measured = set(METRICS) & set(cases.columns)
     assert shown & set(METRICS) == measured - {"hd95_mm", "lesion_f1", "core_agreement"}
+
+
+def test_a_method_without_probability_maps_is_told_how_it_gets_what_is_measured_from_them(build):
+    (line,) = left_out(build({"a": [{"brier": 0.1}], "rule": [{}]}))
+    assert line == (
+        "left out for all methods: brier, which rule has no value of in some case: score these predictions again, with "
+        "--probabilities if they have maps"
+    )
 
 
 def test_a_column_that_a_rule_needs_is_told_of_too(build):
