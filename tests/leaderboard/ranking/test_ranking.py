@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from leaderboard.cases import cases_frame
-from leaderboard.columns import METRICS, OF_PROBABILITIES
+from leaderboard.columns import METRICS
 from leaderboard.errors import InputError
 from leaderboard.ranking.exact import comparable, competition_ranks, means, standard_deviations
 from leaderboard.ranking.options import RankingOptions
