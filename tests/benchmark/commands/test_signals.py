@@ -85,13 +85,26 @@ WORK = [
     (
         leaderboard,
         ["score", "--reference", "TREE", "--predictions", "TREE", "--method", "m", "--out", "out.csv"],
-        "leaderboard.scoring.references.find_references",
+        "leaderboard.scoring.against_cohort.find_references",
     ),
     (leaderboard, ["check", "--cohort", "TREE", "--predictions", "TREE"], "leaderboard.scoring.references.find_cases"),
     (leaderboard, ["rank", str(CASES), "--out", "out.csv"], "leaderboard.ranking.ranks.rank_methods"),
     (leaderboard, ["report", str(CASES), "--out", "page"], "leaderboard.cases.read_cases"),
     (leaderboard, ["verify", str(CASES.parent)], "leaderboard.report.rebuild.verify"),
     (leaderboard, ["diff", str(CASES.parent), str(CASES.parent)], "leaderboard.report.changes.read_board"),
+    (leaderboard, ["compare", str(CASES), "--methods", "plain_unet,strokenet"], "leaderboard.ranking.pair.compare_pair"),
+    (leaderboard, ["challenge", "TREE"], "leaderboard.challenge.settings.read_challenge"),
+    (
+        leaderboard,
+        ["evaluate", "--platform", "grand-challenge", "--input", "TREE", "--cohort", "TREE", "--out", "out"],
+        "leaderboard.platforms.evaluation.evaluate",
+    ),
+    (
+        leaderboard,
+        ["pack", "out", "--platform", "grand-challenge", "--cohort", "TREE"],
+        "leaderboard.platforms.evaluation.open_references",
+    ),
+    (leaderboard, ["collect", "results.json", "--out", "out.csv"], "leaderboard.platforms.collect.collect"),
 ]
 #: Commands that other tests interrupt, here and in `test_kills` and `test_fork_server`; `predict` is `fit`'s way.
 ELSEWHERE = {main: {"run", "predict-cohort", "verify", "job", "predict"}, leaderboard: set()}

@@ -132,7 +132,7 @@ def test_jobs_run_side_by_side_and_how_each_ended_is_told(server: ForkServer, fo
     said(runs[2])
     assert waits.poll() is None
     asked.terminate()
-    assert asked.wait(60) == 1
+    assert asked.wait(60) == 128 + signal.SIGTERM
     assert read_state(runs[2]).reason == INTERRUPTED
     with pytest.raises(subprocess.TimeoutExpired):
         waits.wait(0.1)
@@ -172,7 +172,7 @@ def test_an_interrupt_from_the_terminal_leaves_the_server_to_tell_how_its_jobs_e
     for number in (signal.SIGINT, signal.SIGTERM):
         server._process.send_signal(number)
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(60) == 1
+    assert process.wait(60) == 128 + signal.SIGINT
     assert read_state(run).reason.startswith("interrupted")
 
 
