@@ -150,7 +150,7 @@ def test_what_the_picture_of_a_slice_raises_is_told_once_and_ends_nothing(
     monkeypatch.setattr(wandb_sink, "outline_picture", draw)
     mask = torch.ones(2, 4, 4)
     batch = {"image": torch.zeros(1, 2, 4, 4), "brain": mask, "reference": mask}
-    method = SimpleNamespace(masks_of=lambda batch: {"": mask})
+    method = SimpleNamespace(predict_step=lambda batch, index: {"masks": {"": mask}})
     trainer: Any = SimpleNamespace(is_global_zero=True, loggers=[WandbSink(Broken(), tmp_path)])
     for _ in range(2):
         wandb_sink.SlicePicture().on_validation_batch_end(trainer, method, None, batch, 0)
