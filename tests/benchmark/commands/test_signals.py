@@ -92,7 +92,11 @@ WORK = [
     (leaderboard, ["report", str(CASES), "--out", "page"], "leaderboard.cases.read_cases"),
     (leaderboard, ["verify", str(CASES.parent)], "leaderboard.report.rebuild.verify"),
     (leaderboard, ["diff", str(CASES.parent), str(CASES.parent)], "leaderboard.report.changes.read_board"),
-    (leaderboard, ["compare", str(CASES), "--methods", "plain_unet,strokenet"], "leaderboard.ranking.pair.compare_pair"),
+    (
+        leaderboard,
+        ["compare", str(CASES), "--methods", "plain_unet,strokenet"],
+        "leaderboard.ranking.pair.compare_pair",
+    ),
     (leaderboard, ["challenge", "TREE"], "leaderboard.challenge.settings.read_challenge"),
     (
         leaderboard,

@@ -16,7 +16,7 @@ from leaderboard.cohort.formats import read_cohort
 from leaderboard.report import SYNTHETIC
 
 
-@pytest.mark.parametrize("name", ["isles2022", "isles2024"])
+@pytest.mark.parametrize("name", ["isles2022", pytest.param("isles2024", marks=pytest.mark.slow)])
 def test_a_suite_on_a_twin_of_a_format_predicts_on_each_cases_own_grid_and_says_synthetic(
     project: Path, name: str
 ) -> None:
