@@ -8,6 +8,7 @@ What programs call stands here, and is what the commands call (``docs/python.md`
     leaderboard.score_folder(cohort, predictions, "mine")  # a folder of masks: a row per case
     leaderboard.read_cases("cases.csv")
     leaderboard.rank(cases, leaderboard.RankingOptions.of_preset("isles2022"))
+    leaderboard.compare(cases, "mine", "other")
     leaderboard.report(cases, "page")
 
 Nothing is imported before it is used.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from leaderboard.presets import PRESETS as PRESETS
     from leaderboard.presets import Preset as Preset
     from leaderboard.ranking.options import RankingOptions as RankingOptions
+    from leaderboard.ranking.pair import compare_pair as compare
     from leaderboard.ranking.parts import rank_parts as rank_parts
     from leaderboard.ranking.ranks import rank_methods as rank
     from leaderboard.report.leaderboard_files import write_leaderboard as write_leaderboard
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from leaderboard.scoring.one_case import score_case as score
 
 __all__ = [
-    "PRESETS", "InputError", "Preset", "RankingOptions", "rank", "rank_parts", "read_cases", "report", "score",
-    "score_folder", "write_cases", "write_leaderboard",
+    "PRESETS", "InputError", "Preset", "RankingOptions", "compare", "rank", "rank_parts", "read_cases", "report",
+    "score", "score_folder", "write_cases", "write_leaderboard",
 ]  # fmt: skip
 
 #: Where each name is, and what it is called there.
@@ -43,6 +45,7 @@ _PLACES = {
     "PRESETS": ("presets", "PRESETS"),
     "Preset": ("presets", "Preset"),
     "RankingOptions": ("ranking.options", "RankingOptions"),
+    "compare": ("ranking.pair", "compare_pair"),
     "rank": ("ranking.ranks", "rank_methods"),
     "rank_parts": ("ranking.parts", "rank_parts"),
     "read_cases": ("cases", "read_cases"),

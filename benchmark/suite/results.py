@@ -86,7 +86,7 @@ def write_results(
     write_cases(folder / "cases.csv", table)
     analysis = analyse(table)
     said = facts(jobs, notes(jobs, cohort, folds, suite))
-    write_leaderboard(folder / "leaderboard.csv", analysis.table, notes=said, cases=analysis.cases)
+    write_leaderboard(folder / "leaderboard.csv", analysis.table, notes=said, cases=analysis.rows)
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", costs(jobs, by_seed=True).to_csv(index=False, lineterminator="\n"))

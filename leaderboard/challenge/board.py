@@ -98,7 +98,7 @@ def _tables(frame: pd.DataFrame, challenge: Challenge, out: Path, notes: Mapping
     return {
         **leaderboard_texts(out / TABLE, analysis.table, latex=True),
         (out / TABLE).with_suffix(".json"): origin_json(origin),
-        results_file(out / TABLE): results_text(analysis.table, analysis.cases, origin),
+        results_file(out / TABLE): results_text(analysis.table, analysis.rows, origin),
         out / CASES: cases_csv(frame),
         out / PAGE: page,
     }

@@ -58,7 +58,13 @@ class Pair:
         return {method: max(len(own), 1) for method, own in zip(self.matrices.methods, seeds, strict=True)}
 
 
-def compare_pair(cases: pd.DataFrame, first: str, second: str, options: RankingOptions, by: str = "") -> Pair:
+#: How pairs are compared unless said otherwise: the scheme is none that needs a metric of its own.
+PAIR_DEFAULTS = RankingOptions(scheme="mean-then-rank")
+
+
+def compare_pair(
+    cases: pd.DataFrame, first: str, second: str, options: RankingOptions = PAIR_DEFAULTS, by: str = ""
+) -> Pair:
     """Compare two methods of a table.
 
     Args:
@@ -71,16 +77,8 @@ def compare_pair(cases: pd.DataFrame, first: str, second: str, options: RankingO
     Raises:
         InputError: there is no such method, or the rows cannot be compared.
     """
-    known = sorted(cases["method"].unique()) if "method" in cases.columns else []
-    problems = [
-        f"--methods {name}: no table has this method: {nearest(name, known)}choose from {listed(known, 20)}"
-        for name in (first, second)
-        if name not in known
-    ]
-    if first == second:
-        problems.append(f"--methods {first},{second}: is one method twice: name two")
-    if problems:
-        raise InputError(problems)
+    if faults := name_faults(cases, first, second):
+        raise InputError(faults)
     own = cases[cases["method"].isin([first, second])]
     matrices, metrics = _read(own, first, options)
     strata = split(own, by) if by else {}
@@ -92,6 +90,17 @@ def compare_pair(cases: pd.DataFrame, first: str, second: str, options: RankingO
         if name in part.values
     ]
     return Pair(matrices, metrics, tuple(differences))
+
+
+def name_faults(cases: pd.DataFrame, first: str, second: str) -> list[str]:
+    """What is wrong with two names as those of two methods of a table, a line each, which begins with the name."""
+    known = sorted(cases["method"].unique()) if "method" in cases.columns else []
+    faults = [
+        f"{name}: no table has this method: {nearest(name, known)}choose from {listed(known, 20)}"
+        for name in dict.fromkeys((first, second))
+        if name not in known
+    ]
+    return [*faults, f"{first}: is one method twice: name two"] if first == second else faults
 
 
 def _read(cases: pd.DataFrame, first: str, options: RankingOptions) -> tuple[Matrices, dict[str, bool]]:

@@ -42,6 +42,7 @@ class Analysis:
     """A ranking and everything about its stability; every array follows the rows of `table`."""
 
     options: RankingOptions  #: how it was ranked
+    rows: pd.DataFrame  #: what was given, sorted: one row for each (method, seed, case)
     #: the rows behind it, by method, then case in natural order; means over the trainings where there are several
     cases: pd.DataFrame
     first_trainings: pd.DataFrame  #: the same rows, of the training with the lowest seed
@@ -93,12 +94,12 @@ def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis
     Raises:
         InputError: as `rank_methods`.
     """
-    first = first_trainings(sort_cases(complete(cases)))
+    rows = sort_cases(complete(cases)).reset_index(drop=True)
     cases, matrices = read_matrices(cases, options)
     table, matrices, uncertainty = _rank(cases, matrices, options)
     p_values, agreement = significance(matrices, options), scheme_agreement(matrices)
-    cases, first = cases.reset_index(drop=True), first.reset_index(drop=True)
-    return Analysis(options, cases, first, table, matrices, uncertainty, p_values, agreement)
+    cases, first = cases.reset_index(drop=True), first_trainings(rows).reset_index(drop=True)
+    return Analysis(options, rows, cases, first, table, matrices, uncertainty, p_values, agreement)
 
 
 def _rank(

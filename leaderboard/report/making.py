@@ -13,14 +13,13 @@ from leaderboard.cohort.case import Partition
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 from leaderboard.io import GridRule
-from leaderboard.io.images import write_text
 from leaderboard.outputs import prepare_output
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.ranks import analyse
-from leaderboard.report import DEFAULT_TITLE
-from leaderboard.report.leaderboard_files import results_text
+from leaderboard.report import DEFAULT_TITLE, PAGE
+from leaderboard.report.leaderboard_files import results_text, write_all
 from leaderboard.report.origin import Origin, own_version
-from leaderboard.report.page import render_page, write_page
+from leaderboard.report.page import render_page
 from leaderboard.report.published import read_published
 from leaderboard.report.results_file import BEGINS, RESULTS
 
@@ -40,7 +39,7 @@ def report(
     banners: Sequence[str] = (),
     published: str = "",
 ) -> Path:
-    """Rank the methods of some rows and write the page, one self-contained ``index.html``, and ``results.json``.
+    """Rank the methods of some rows; write the page, a self-contained ``index.html``, and ``results.json``, or neither.
 
     Args:
         cases: one row for each (method, case), as `cases.read_cases` gives them.
@@ -92,7 +91,7 @@ def report(
         grid=grid,
         published=read_published(published) if published else None,
     )
-    page = write_page(Path(out), html)
     origin = Origin(options, published, version=own_version(), notes=notes or {})
-    write_text(results, results_text(analysis.table, analysis.cases, origin))
+    page = Path(out) / PAGE
+    write_all({page: html, results: results_text(analysis.table, analysis.rows, origin)})
     return page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from leaderboard.command_line import Parser
@@ -22,7 +23,13 @@ def add_compare(parser: Parser) -> None:
         "training beats the other's on the next patient, patients won, tied and lost, within strata too."
     )
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASES.csv", help="what leaderboard score wrote")
-    parser.add_argument("--methods", type=_two, required=True, metavar="A,B", help="names in the tables")
+    parser.add_argument(
+        "--methods",
+        action="append",
+        required=True,
+        metavar="A,B",
+        help="names in the tables; given twice (--methods A --methods B), it takes names with commas",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"write {TABLE} and {PICTURE} (the cases as paired dots)"
     )
@@ -47,11 +54,12 @@ def run_compare(arguments: argparse.Namespace) -> int:
         InputError: a table is at fault, or has no such methods.
     """
     from leaderboard.cases import read_cases
-    from leaderboard.io.images import write_text
-    from leaderboard.ranking.pair import compare_pair
+    from leaderboard.ranking.pair import compare_pair, name_faults
+    from leaderboard.report.leaderboard_files import write_all
     from leaderboard.report.pair_files import pair_csv, print_pair
     from leaderboard.report.pair_plot import pair_svg
 
+    first, second = _two(arguments.methods)
     written = [arguments.out / name for name in (TABLE, PICTURE)] if arguments.out else []
     keep_apart(arguments.fail, [("--out", path) for path in written], arguments.cases)
     cases = read_cases(arguments.cases)
@@ -62,22 +70,27 @@ def run_compare(arguments: argparse.Namespace) -> int:
         metrics=tuple(arguments.metrics),
         unit=arguments.unit,
     )
-    first, second = arguments.methods
+    if faults := name_faults(cases, first, second):
+        raise InputError(f"--methods {fault}" for fault in faults)
     pair = compare_pair(cases, first, second, options, by)
     if written:
         texts = dict(zip(written, (pair_csv(pair), pair_svg(pair)), strict=True))
         for path, begins in zip(written, ("first_method,", "<svg"), strict=True):
             prepare_output(path, begins)
-        for path, text in texts.items():
-            write_text(path, text)
+        write_all(texts)
     print_pair(pair, options, by)
     for path in written:
         print(f"{path}: written")
     return 0
 
 
-def _two(text: str) -> list[str]:
-    found = names(text)
-    if len(found) != 2:
-        raise InputError(f"--methods: {text!r} names {len(found)}: give two, as in --methods mine,theirs")
+def _two(given: Sequence[str]) -> Sequence[str]:
+    """The two names: of one option those between commas, of two options one each, as it is."""
+    found = given if given[1:] else [name.strip() for name in given[0].split(",")]
+    if len(found) != 2 or not all(found):
+        said = " ".join(f"--methods {text!r}" for text in given)
+        raise InputError(
+            f"{said}: names {len(list(filter(None, found)))}: give two, as in --methods mine,theirs or, where a name "
+            "has a comma, --methods mine --methods theirs"
+        )
     return found

@@ -39,7 +39,7 @@ def workplace(tmp_path, isles_tree, monkeypatch) -> Path:
 
 
 def test_the_examples_run_and_print_what_stands_below_them(workplace) -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
     known: dict[str, object] = {}
     for example in EXAMPLES:
         printed = StringIO()

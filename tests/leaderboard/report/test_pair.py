@@ -106,6 +106,38 @@ def test_trainings_count_in_the_interval_and_are_said_to(cases, tmp_path, capsys
     assert "means over 2 trainings, and intervals cover patients and trainings." in text
 
 
+def test_names_with_commas_are_given_one_by_one(cases, tmp_path, capsys):
+    cases["method"] = cases["method"].replace({"a": "a, deep"})
+    write_cases(tmp_path / "cases.csv", cases)
+    command = ["compare", str(tmp_path / "cases.csv")]
+    assert main([*command, "--methods", "a, deep", "--methods", "b"]) == 0
+    assert "A: a, deep\nB: b\n" in capsys.readouterr().out
+    for names in (["a, deep,b"], ["a"], ["a", "b", "other"], ["a,"]):
+        assert main([*command, *(word for name in names for word in ("--methods", name))]) == 1
+        assert "where a name has a comma, --methods mine --methods theirs" in capsys.readouterr().err
+
+
+def test_only_the_command_speaks_of_its_option(cases, tmp_path, capsys):
+    write_cases(tmp_path / "cases.csv", cases)
+    with pytest.raises(InputError) as raised:
+        compare_pair(cases, "aa", "b")
+    assert raised.value.problems[0].startswith("aa: no table has this method")
+    assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "aa,b"]) == 1
+    assert f"--methods {raised.value.problems[0]}" in capsys.readouterr().err
+
+
+def test_both_files_are_written_or_none(cases, tmp_path, monkeypatch):
+    def fails(path, text):
+        if "svg" in path.name:
+            raise InputError(f"{path}: cannot be written")
+        path.write_text(text)
+
+    monkeypatch.setattr("leaderboard.report.leaderboard_files.write_text", fails)
+    write_cases(tmp_path / "cases.csv", cases)
+    assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path / "out")]) == 1
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_what_is_no_pair_or_no_comparison_of_ours_is_refused(cases, tmp_path, capsys):
     write_cases(tmp_path / "cases.csv", cases)
     (tmp_path / "compare.csv").write_text("mine\n")

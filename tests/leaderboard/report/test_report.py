@@ -1,6 +1,8 @@
 """The page, as text; how it behaves in a browser is tested in test_report_browser.py."""
 
+import hashlib
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from leaderboard.ranking.ranks import analyse
 from leaderboard.report import SYNTHETIC
 from leaderboard.report.content import FIGURE_METHODS, Content
 from leaderboard.report.examples import exemplary
+from leaderboard.report.making import report
 from leaderboard.report.page_ranking import significance_cells
 from leaderboard.report.page_tables import Cell, metric_cells, number
 from leaderboard.report.page_trainings import chance_cells
@@ -201,6 +204,32 @@ def test_tables_of_cases_show_means_over_trainings(seeded, tmp_path):
     first = next(row for row in rows if row[:2] == ["alpha", "case_1"])
     assert first[head.index("Dice")] == "0.475"
     assert len(rows) == 36
+
+
+def test_results_of_several_trainings_are_those_of_the_table_of_cases(seeded, tmp_path, capsys):
+    table = tmp_path / "cases.csv"
+    write_cases(table, seeded)
+    few = ["--resamples", "20"]
+    assert main(["rank", str(table), *few, "--out", str(tmp_path / "leaderboard.csv")]) == 0
+    ranked = (tmp_path / "results.json").read_bytes()
+    assert main(["report", str(table), *few, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "results.json").read_bytes() == ranked
+    found = json.loads(ranked)
+    assert found["seeds"] == [4, 7]
+    assert found["digests"]["cases.csv"] == hashlib.sha256(table.read_bytes()).hexdigest()
+    assert main(["verify", str(tmp_path)]) == 0
+
+
+def test_a_page_without_its_results_is_not_written(build, tmp_path, monkeypatch):
+    def fails(path, text):
+        if "results" in path.name:
+            raise InputError(f"{path}: cannot be written")
+        path.write_text(text)
+
+    monkeypatch.setattr("leaderboard.report.leaderboard_files.write_text", fails)
+    with pytest.raises(InputError, match=r"results\.json: cannot be written"):
+        report(build({"a": [{}, {}]}), tmp_path, RankingOptions(resamples=0))
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".html", ".json", ".new")]
 
 
 def test_missing_is_listed(page):
