@@ -39,6 +39,9 @@ def add_challenge(parser: Parser, progress: Progress) -> None:
 def run_challenge(arguments: argparse.Namespace) -> int:
     """Score what is new, rank, and write all files.
 
+    Returns:
+        The exit status: 1 if a submission could not be judged.
+
     Raises:
         InputError: challenge.yaml or the references are at fault, or no team is ranked.
     """
@@ -74,12 +77,16 @@ def run_challenge(arguments: argparse.Namespace) -> int:
     ranked = sum(result.counting is not None for result in results)
     handed_in = counted(len(entries), "submission")
     parts = [f"{ranked} of {counted(len(teams), 'team')} ranked", f"{handed_in}, {scored} scored now"]
-    for standing, word in ((Standing.REFUSED, "refused"), (Standing.LATE, "late")):
+    for standing, word in ((Standing.REFUSED, "refused"), (Standing.LATE, "late"), (Standing.UNJUDGED, "not judged")):
         if standings.count(standing):
             parts.append(f"{standings.count(standing)} {word}")
     if challenge.options.preset:
         parts.append(f"preset {challenge.options.preset}")
     print(f"{out}: {'; '.join(parts)}{'' if is_new else '; nothing has changed'}")
+    if unjudged := standings.count(Standing.UNJUDGED):
+        line = f"{folder}: {counted(unjudged, 'submission')} could not be judged: mend what is said above and repeat"
+        print(f"leaderboard: {line}", file=sys.stderr)
+        return 1
     return 0
 
 
