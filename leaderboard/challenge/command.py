@@ -52,6 +52,7 @@ def run_challenge(arguments: argparse.Namespace) -> int:
     from leaderboard.challenge.references import read_references
     from leaderboard.challenge.settings import read_challenge
     from leaderboard.challenge.verdicts import SCORES, judge
+    from leaderboard.errors import listed, printable
     from leaderboard.outputs import keep_apart, prepare_output
     from leaderboard.report.leaderboard_files import counted
 
@@ -69,6 +70,13 @@ def run_challenge(arguments: argparse.Namespace) -> int:
         verdicts, scored = judge(entries, against, folder / SCORES, jobs=arguments.jobs, progress=progress)
     remaining = iter(verdicts)
     results = [count(team, [next(remaining) for _ in team.entries], challenge) for team in teams]
+    untold = [f"{e.team}/{e.name}" for e in entries if challenge.deadline and e.is_timed_by_its_files]
+    if untold:
+        notes.append(
+            printable(
+                f"the time of {listed(untold)} is that of its files, which a team may set: write submitted: beside it"
+            )
+        )
     lines = [f"note: {note}" for note in [*notes, *beside]]
     for line in [*lines, *(line for result in results for line in in_a_line(result))]:
         print(f"leaderboard: {line}", file=sys.stderr)

@@ -41,6 +41,11 @@ class Entry:
     is_final: bool = True  #: False: these problems are the machine's
 
     @property
+    def is_timed_by_its_files(self) -> bool:
+        """Whether it is a folder whose files, which a team may date, say alone when it came."""
+        return self.facts.submitted is None and not self.problems and self.path.is_dir()
+
+    @property
     def name(self) -> str:
         """Of the file or folder."""
         return self.path.name

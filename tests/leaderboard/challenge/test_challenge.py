@@ -145,6 +145,21 @@ def test_what_comes_after_the_deadline_does_not_count_whatever_the_team_says_wit
 
 
 @of_tables
+def test_a_folder_that_is_timed_by_its_own_files_is_told_where_there_is_a_deadline(small, capsys):
+    small.submit("anna", "v1", 1)
+    small.submit("anna", "v2.zip", 1)
+    small.run()
+    assert capsys.readouterr().err == ""
+    small.settings("deadline: 2026-01-02\n")
+    small.run()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("leaderboard: note: the time of anna/v1 is that of its files")
+    (small.folder / "submissions" / "anna" / "v1.yaml").write_text("submitted: 2026-01-01\n")
+    small.run()
+    assert capsys.readouterr().err == ""
+
+
+@of_tables
 def test_a_deadline_that_is_a_date_lasts_all_day(small):
     small.settings("deadline: 2026-01-01\n")
     small.at(small.submit("anna", "v1.zip", 1), 11.99)
