@@ -138,7 +138,7 @@ def _read_one(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: has no rows: score the predictions again")
     raw = pd.DataFrame(table.rows, columns=list(table.columns), dtype=str)
     raw.index = pd.Index([table.where(row) for row in range(len(raw))], name="source")
-    if problems := _faults(raw):
+    if problems := field_faults(raw):
         raise InputError(shortened(path, problems))
     return complete(raw)
 
@@ -241,8 +241,12 @@ def seed_faults(cases: pd.DataFrame) -> list[str]:
     return faults
 
 
-def _faults(raw: pd.DataFrame) -> list[str]:
-    """The faults of single fields in a table of strings."""
+def field_faults(raw: pd.DataFrame) -> list[str]:
+    """The faults of single fields, a line each: a name, a status or a number that is not allowed.
+
+    Args:
+        raw: of strings, empty where undefined, with at least ``method`` and ``case``; a line begins with its index.
+    """
     faults: list[str] = []
     for name in ("method", "case"):
         faults += [f"{label}: {name} is empty: fill it in" for label in raw.index[raw[name] == ""]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -20,6 +21,26 @@ class InputError(Exception):
         lines = [problems] if isinstance(problems, str) else list(problems)
         self.problems: list[str] = [printable(line) for line in lines]
         super().__init__("\n".join(self.problems))
+
+
+class MachineError(InputError):
+    """The machine is at fault and not what it was given: a full disk, too little memory, a file that breaks off.
+
+    To a command it is an `InputError` like any other; but nothing may be concluded from it about what was handed in.
+    """
+
+
+#: What the system says when the machine is at fault.
+_OF_THE_MACHINE = {
+    getattr(errno, name)
+    for name in ("EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EDQUOT", "EROFS", "ESTALE", "ENXIO", "ETIMEDOUT")
+    if hasattr(errno, name)
+}
+
+
+def is_of_machine(error: BaseException) -> bool:
+    """Whether an error of the system says that the machine is at fault."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE)
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

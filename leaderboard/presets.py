@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from leaderboard.columns import METRICS, OF_PROBABILITIES
 from leaderboard.errors import InputError, cut, nearest
 
+#: What commands do with a test set in parts that the challenge weighs.
+_NOT_WEIGHTED = "ranked as one part, not weighted; rank_parts in Python weighs"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -42,6 +45,7 @@ class Preset:
             "Preset": self.words.removeprefix("preset "),
             "Empty masks": self.empty,
             "No result": self.missing,
+            "Parts": f"{' and '.join(self.weights)}: {_NOT_WEIGHTED}" if self.weights else "",
             "Remarks": self.remarks,
         }
         return {key: text for key, text in (rules | {"Sources": self.sources}).items() if text}

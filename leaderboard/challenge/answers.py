@@ -39,13 +39,14 @@ def answer(result: Result, challenge: Challenge) -> str:
 
 
 def in_a_line(result: Result) -> list[str]:
-    """A line for each thing of a team that was refused or came late, for the organisers."""
+    """A line for each thing of a team that was refused, not judged or came late, for the organisers."""
     team = result.team.name
     lines = []
     for judged in result.submissions:
-        if judged.standing is Standing.REFUSED:
+        if judged.standing in (Standing.REFUSED, Standing.UNJUDGED):
             first, *others = judged.verdict.problems
-            lines.append(f"{team}: {first}{f' (and {len(others)} more)' if others else ''}")
+            what = f"{printable(judged.entry.name)} was not judged: " * (judged.standing is Standing.UNJUDGED)
+            lines.append(f"{team}: {what}{first}{f' (and {len(others)} more)' if others else ''}")
         elif judged.standing is Standing.LATE:
             lines.append(f"{team}: {printable(judged.entry.name)} came after the deadline: it does not count")
     return [
@@ -66,11 +67,14 @@ def _submission(judged: Judged, challenge: Challenge) -> list[str]:
         Standing.COUNTS: "accepted; it counts",
         Standing.ACCEPTED: "accepted; another one counts",
         Standing.REFUSED: f"REFUSED, for {'this reason' if len(verdict.problems) == 1 else 'these reasons'}",
+        Standing.UNJUDGED: "could not be judged: the organisers were told",
         Standing.LATE: "does not count",
     }[judged.standing]
     if judged.standing is Standing.LATE and challenge.deadline:
         what = f"came at {time_text(entry.submitted)}, after the deadline of {time_text(challenge.deadline)}; {what}"
     lines = _wrapped(f"{printable(entry.name)}: {what}", "")
+    if judged.standing is Standing.UNJUDGED:  # why, concerns the organisers' machine
+        return lines
     for problem in verdict.problems[:_MOST_LINES]:
         lines += _wrapped(problem, "  - ")
     if len(verdict.problems) > _MOST_LINES:

@@ -39,6 +39,9 @@ def add_challenge(parser: Parser, progress: Progress) -> None:
 def run_challenge(arguments: argparse.Namespace) -> int:
     """Score what is new, rank, and write all files.
 
+    Returns:
+        The exit status: 1 if a submission could not be judged.
+
     Raises:
         InputError: challenge.yaml or the references are at fault, or no team is ranked.
     """
@@ -49,6 +52,7 @@ def run_challenge(arguments: argparse.Namespace) -> int:
     from leaderboard.challenge.references import read_references
     from leaderboard.challenge.settings import read_challenge
     from leaderboard.challenge.verdicts import SCORES, judge
+    from leaderboard.errors import listed, printable
     from leaderboard.outputs import keep_apart, prepare_output
     from leaderboard.report.leaderboard_files import counted
 
@@ -66,6 +70,13 @@ def run_challenge(arguments: argparse.Namespace) -> int:
         verdicts, scored = judge(entries, against, folder / SCORES, jobs=arguments.jobs, progress=progress)
     remaining = iter(verdicts)
     results = [count(team, [next(remaining) for _ in team.entries], challenge) for team in teams]
+    untold = [f"{e.team}/{e.name}" for e in entries if challenge.deadline and e.is_timed_by_its_files]
+    if untold:
+        notes.append(
+            printable(
+                f"the time of {listed(untold)} is that of its files, which a team may set: write submitted: beside it"
+            )
+        )
     lines = [f"note: {note}" for note in [*notes, *beside]]
     for line in [*lines, *(line for result in results for line in in_a_line(result))]:
         print(f"leaderboard: {line}", file=sys.stderr)
@@ -74,12 +85,16 @@ def run_challenge(arguments: argparse.Namespace) -> int:
     ranked = sum(result.counting is not None for result in results)
     handed_in = counted(len(entries), "submission")
     parts = [f"{ranked} of {counted(len(teams), 'team')} ranked", f"{handed_in}, {scored} scored now"]
-    for standing, word in ((Standing.REFUSED, "refused"), (Standing.LATE, "late")):
+    for standing, word in ((Standing.REFUSED, "refused"), (Standing.LATE, "late"), (Standing.UNJUDGED, "not judged")):
         if standings.count(standing):
             parts.append(f"{standings.count(standing)} {word}")
     if challenge.options.preset:
         parts.append(f"preset {challenge.options.preset}")
     print(f"{out}: {'; '.join(parts)}{'' if is_new else '; nothing has changed'}")
+    if unjudged := standings.count(Standing.UNJUDGED):
+        line = f"{folder}: {counted(unjudged, 'submission')} could not be judged: mend what is said above and repeat"
+        print(f"leaderboard: {line}", file=sys.stderr)
+        return 1
     return 0
 
 

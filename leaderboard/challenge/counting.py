@@ -2,7 +2,7 @@
 
 Of those that are accepted and came in time, the latest (of equal times the last in natural order of their names), or
 the best: the one with the highest mean Dice, a missing case counting 0, and of equal ones the latest. So a refused or
-late submission leaves the one before it in place.
+late submission leaves the one before it in place, and so does one that could not be judged, until it is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Standing(Enum):
     ACCEPTED = "accepted"  #: but another one counts
     LATE = "late"
     REFUSED = "refused"
+    UNJUDGED = "not judged"  #: by a fault that is not its own
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def count(team: Team, verdicts: Sequence[Verdict], challenge: Challenge) -> Resu
     for entry, verdict in pairs:
         standing = Standing.ACCEPTED
         if not verdict.rows:
-            standing = Standing.REFUSED
+            standing = Standing.REFUSED if verdict.is_final else Standing.UNJUDGED
         elif challenge.deadline and entry.submitted > challenge.deadline:
             standing = Standing.LATE
         elif entry is chosen:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from leaderboard.challenge.facts import Facts, read_facts
 from leaderboard.cohort.names import is_mask_file, natural_key
-from leaderboard.errors import InputError, printable
+from leaderboard.errors import InputError, MachineError, is_of_machine, printable
 from leaderboard.io.archive import Limits
 from leaderboard.io.tables import name_fault, shown
 
@@ -38,6 +38,12 @@ class Entry:
     maps: Path | None = None  #: its probability maps, a folder or zip beside it
     facts: Facts = field(default_factory=Facts)
     problems: tuple[str, ...] = ()  #: why it cannot be scored; it is not opened then
+    is_final: bool = True  #: False: these problems are the machine's
+
+    @property
+    def is_timed_by_its_files(self) -> bool:
+        """Whether it is a folder whose files, which a team may date, say alone when it came."""
+        return self.facts.submitted is None and not self.problems and self.path.is_dir()
 
     @property
     def name(self) -> str:
@@ -122,10 +128,11 @@ def _entry(team: str, path: Path) -> Entry:
         time = datetime.fromtimestamp(max(times, default=path.stat().st_mtime), UTC)
         facts = read_facts(path)
     except InputError as error:
-        return Entry(team, path, time, problems=tuple(error.problems))
+        return Entry(team, path, time, problems=tuple(error.problems), is_final=not isinstance(error, MachineError))
     except (OSError, OverflowError, ValueError) as error:
         fault = getattr(error, "strerror", None) or str(error)
-        return Entry(team, path, time, problems=(printable(f"{path}: cannot be read ({fault}): hand it in again"),))
+        text = printable(f"{path}: cannot be read ({fault}): hand it in again")
+        return Entry(team, path, time, problems=(text,), is_final=not is_of_machine(error))
     return Entry(team, path, facts.submitted or time, maps, facts)
 
 
@@ -191,6 +198,7 @@ def content_of(place: Path) -> str:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error}): hand it in again") from None
+            kind = MachineError if is_of_machine(error) else InputError
+            raise kind(f"{path}: cannot be read ({error.strerror or error}): hand it in again") from None
         digest.update(f"{within!r} {content}\n".encode())
     return digest.hexdigest()

@@ -21,7 +21,7 @@ from leaderboard.cases import cases_frame
 from leaderboard.challenge.entries import Entry, content_of, place_for_maps
 from leaderboard.challenge.settings import Challenge
 from leaderboard.cohort.case import Case
-from leaderboard.errors import InputError, printable
+from leaderboard.errors import InputError, MachineError, printable
 from leaderboard.io.images import write_text
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
@@ -38,10 +38,11 @@ _METHOD = "submission"
 class Verdict:
     """What was found of a submission."""
 
-    problems: list[str] = field(default_factory=list)  #: why it is refused; empty: it is accepted
+    #: why it is refused, or not judged; empty: it is accepted
+    problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  #: what its team should know all the same
     rows: list[dict[str, Any]] = field(default_factory=list)  #: of cases.csv, if it is accepted
-    is_final: bool = True  #: False: it could not be judged, and is scored again at the next occasion
+    is_final: bool = True  #: False: it could not be judged, and is scored again by the next command
 
     @property
     def missing(self) -> list[str]:
@@ -163,7 +164,7 @@ class _Key:
     needs_maps: bool
 
     def __call__(self, entry: Entry) -> str | Verdict:
-        problems = list(entry.problems)
+        problems, is_final = list(entry.problems), entry.is_final
         if not problems and self.needs_maps and entry.maps is None:
             problems = [
                 f"{entry.path}: has no probability maps, which the challenge ranks by: add {place_for_maps(entry.path)}"
@@ -174,8 +175,8 @@ class _Key:
                 contents = " ".join(map(content_of, places))
                 return hashlib.sha256(f"{self.rules} {contents}".encode()).hexdigest()
         except InputError as error:
-            problems = error.problems
-        return _unnamed(Verdict(problems), entry)
+            problems, is_final = error.problems, not isinstance(error, MachineError)
+        return _unnamed(Verdict(problems, is_final=is_final), entry)
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,8 @@ class _Score:
             verdict.rows = [
                 {str(name): _plain(value) for name, value in row.items()} for row in frame.to_dict("records")
             ]
+        except MachineError as error:
+            verdict = Verdict(error.problems, is_final=False)
         except InputError as error:
             verdict.problems = error.problems
         except Exception as error:  # a stranger's file found a fault of ours: the others are scored all the same
@@ -216,8 +219,11 @@ class _Score:
             verdict = Verdict([text], is_final=False)
         verdict = _unnamed(verdict, entry)
         if verdict.is_final:
-            write_text(path, json.dumps(asdict(verdict)) + "\n")
-            journal.unlink(missing_ok=True)
+            try:
+                write_text(path, json.dumps(asdict(verdict)) + "\n")
+                journal.unlink(missing_ok=True)
+            except (MachineError, OSError) as error:
+                verdict = Verdict([printable(str(error))], is_final=False)
         return verdict
 
 

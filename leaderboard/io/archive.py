@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, MachineError, is_of_machine
 from leaderboard.io import ENDINGS
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -99,6 +99,7 @@ def unpack(
 
     Raises:
         InputError: it is no zip archive, is damaged as a whole, or goes beyond a limit.
+        MachineError: there is no room for it, or it cannot be read to its end.
     """
     files: dict[Path, Path] = {}
     with _opened(archive, limits) as file:
@@ -114,7 +115,7 @@ def unpack(
                 path.unlink(missing_ok=True)
                 listing.problems.append(f"{archive / inside}: is damaged: pack the archive again")
             except OSError as error:
-                raise InputError(
+                raise MachineError(
                     f"{archive}: cannot be unpacked ({error.strerror or error}): make room in {target}"
                 ) from None
             else:
@@ -165,8 +166,20 @@ def _opened(archive: Path, limits: Limits) -> zipfile.ZipFile:
         raise InputError(f"{archive}: does not exist: check the path") from None
     except PermissionError:
         raise InputError(f"{archive}: may not be read: change its permissions") from None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error):
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error) as error:
+        _refuse_machine(archive, error)
         raise InputError(f"{archive}: is no zip archive, or a damaged one: pack it again") from None
+
+
+def _refuse_machine(archive: Path, error: Exception) -> None:
+    """Say so where it is the machine that cannot read an archive.
+
+    Raises:
+        MachineError: it is.
+    """
+    if is_of_machine(error):
+        fault = getattr(error, "strerror", None) or error
+        raise MachineError(f"{archive}: cannot be read ({fault}): check the disk") from None
 
 
 def _listing_bytes(archive: Path) -> int:
@@ -279,7 +292,8 @@ def _blocks(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
                 if left < 0:
                     raise _DamagedError
                 yield block
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, struct.error):
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, struct.error) as error:
+        _refuse_machine(Path(file.filename or member.filename), error)
         raise _DamagedError from None
     if left:
         raise _DamagedError

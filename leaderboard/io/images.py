@@ -28,7 +28,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, MachineError, is_of_machine
 from leaderboard.io import itk_files
 
 #: Set while this thread reads: a filter, because a level is one for all threads.
@@ -258,8 +258,13 @@ def _faults(path: Path) -> Iterator[None]:
     except PermissionError:
         raise InputError(f"{path}: may not be read: change its permissions") from None
     except (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError, zlib.error) as error:
+        if is_of_machine(error):
+            fault = getattr(error, "strerror", None) or error
+            raise MachineError(f"{path}: cannot be read ({fault}): check the disk") from None
         raise InputError(f"{path}: {_fault_of(path, error)}") from None
-    except (OverflowError, MemoryError):
+    except MemoryError:  # `masks` reads no more voxels than a case can have, so that it is not the file's
+        raise MachineError(f"{path}: there is too little memory to read it: take fewer processes (--jobs)") from None
+    except OverflowError:
         raise InputError(f"{path}: is truncated or damaged: copy or unpack it again") from None
     finally:
         _READING.reset(token)
@@ -376,7 +381,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise InputError(
+        raise MachineError(
             f"{path}: cannot be written ({error.strerror or error}): check the folder and the disk"
         ) from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, MachineError
 from leaderboard.io import GridRule
 from leaderboard.io.grids import Grid, is_turned, read_grid, times, turn_between, turned, voxel_fault
 from leaderboard.io.images import read_volume
@@ -95,6 +95,8 @@ def _read(
     if math.prod(grid.shape) <= CHECKED_VOXELS or math.prod(grid.shape) == expected or not problems:
         try:
             voxels = decode(read_volume(path).data, path)
+        except MachineError:
+            raise
         except InputError as error:
             problems += error.problems
     if problems:

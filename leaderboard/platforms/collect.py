@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboard.cases import cases_frame, complete, sort_cases, write_cases
+from leaderboard.cases import cases_frame, complete, field_faults, sort_cases, write_cases
 from leaderboard.cohort.names import mask_stem
 from leaderboard.columns import CASE_COLUMNS, NUMBERS, TEXT
 from leaderboard.errors import InputError
@@ -43,7 +43,8 @@ def collect(paths: Sequence[Path], rename: Mapping[str, str] | None = None) -> t
         and a line on each evaluation that a later one of the same team replaces.
 
     Raises:
-        InputError: a file holds no row a case, or a method comes twice; with a line for each.
+        InputError: a file holds no row a case or a number that makes no sense, or a method comes twice; with
+            a line for each.
     """
     found: dict[str, tuple[Path, list[Row]]] = {}
     problems, notes = list[str](), list[str]()
@@ -87,6 +88,10 @@ def _framed(rows: Sequence[Row]) -> pd.DataFrame:
     else:
         frame = sort_cases(pd.DataFrame(list(rows)))
     complete(frame)
+    texts = frame.astype(object).where(frame.notna(), "").astype(str)
+    texts.index = pd.Index([f"{row.method}: {row.case}" for row in frame[["method", "case"]].itertuples()])
+    if faults := field_faults(texts):
+        raise InputError(faults)
     doubled = frame[frame.duplicated(["method", "case"])]
     if len(doubled):
         method, case = doubled.iloc[0][["method", "case"]]

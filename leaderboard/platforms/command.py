@@ -107,8 +107,8 @@ def add_rules(parser: Parser) -> None:
         "--per-case",
         choices=PER_CASE,
         default="none",
-        help="a row a case in the results, for leaderboard collect: never where participants see them (default: "
-        "%(default)s)",
+        help="a row a case in the results, for leaderboard collect: never where participants see them, who can tell "
+        "the cases of anonymous rows by the volumes of their own masks (default: %(default)s)",
     )
     add(
         "--case-pattern",

@@ -52,11 +52,19 @@ def _part(found: Submission, find: Callable[[str], str | None], wanted: Callable
 
 
 def _content(place: Path) -> Path:
-    """The folder itself, or the only file in it if that is a zip."""
+    """The folder itself, or the only file in it if that is a zip.
+
+    Raises:
+        InputError: the zip lies elsewhere, where the references may lie, too.
+    """
     if not place.is_dir():
         return place
     files = [path for path in sorted(place.rglob("*")) if path.is_file() and "__MACOSX" not in path.parts]
     visible = [
         path for path in files if not path.name.startswith(".") and path.name not in ("metadata", "metadata.yaml")
     ]
-    return visible[0] if len(visible) == 1 and visible[0].suffix.lower() == ".zip" else place
+    if len(visible) != 1 or visible[0].suffix.lower() != ".zip":
+        return place
+    if not visible[0].resolve().is_relative_to(place.resolve()):
+        raise InputError(f"{visible[0]}: is a link out of {place}: put the zip there")
+    return visible[0]

@@ -13,7 +13,7 @@ from leaderboard.cases import cases_frame, name_faults
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import DATA, SYNTHETIC_DATA
-from leaderboard.errors import InputError, listed
+from leaderboard.errors import InputError, MachineError, listed
 from leaderboard.io import GridRule
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal
@@ -77,6 +77,7 @@ def score_cases(
 
     Raises:
         InputError: every problem of every file, in the order of the cases; or no mask can be scored.
+        MachineError: a reference or the machine is at fault, so that nothing is known of the predictions.
     """
     if not method.strip():
         raise InputError("the method's name is empty: give it a name")
@@ -143,6 +144,8 @@ def score_cases(
     absent = matches.absent(cases)
     if complete and absent:
         problems.append(absence_fault(submission.place, absent))
+    if any(result.reference_faults for result in results):  # nothing is known of the predictions
+        raise MachineError(problems + tolerated)
     if problems or (tolerated and not lenient):
         raise InputError(problems + tolerated)
     missing = [str(row["case"]) for row in rows if row["status"] == "missing"]

@@ -17,7 +17,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TextIO
 
-from leaderboard.errors import InputError
+from leaderboard.errors import MachineError
 
 #: What the measures depend on: modules of this package, and the packages that these use.
 _MODULES = (
@@ -42,7 +42,9 @@ class Journal:
             if ragged:
                 self._file.write("\n")
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}): check the folder") from None
+            raise MachineError(
+                f"{self.path}: cannot be written ({error.strerror or error}): check the folder"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +68,7 @@ class Journal:
             self._file.write(json.dumps({"key": _key(digest), "measures": measures}) + "\n")
             self._file.flush()
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror or error}): check the disk") from None
+            raise MachineError(f"{self.path}: cannot be written ({error.strerror or error}): check the disk") from None
 
 
 def _read(path: Path) -> dict[str, dict[str, float | str]]:
@@ -77,7 +79,7 @@ def _read(path: Path) -> dict[str, dict[str, float | str]]:
     except FileNotFoundError:
         return found
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}): remove it") from None
+        raise MachineError(f"{path}: cannot be read ({error.strerror or error}): remove it") from None
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             entry = json.loads(line)

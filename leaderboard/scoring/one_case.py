@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, MachineError
 from leaderboard.io import GridRule
 from leaderboard.io.images import refuse_spare_bytes
 from leaderboard.io.masks import read_mask, read_probabilities
@@ -74,7 +74,11 @@ def score_case(
 
 
 def score_files(files: CaseFiles, rule: GridRule = "auto") -> CaseResult:
-    """Score one case from its files."""
+    """Score one case from its files.
+
+    Raises:
+        MachineError: a prediction or map cannot be read, which is not its fault.
+    """
     reference_path, prediction_path, map_path = files if len(files) == 3 else (*files, None)
     digest = content_digest(files, rule)
     try:
@@ -87,12 +91,16 @@ def score_files(files: CaseFiles, rule: GridRule = "auto") -> CaseResult:
         try:
             mask = read_mask(prediction_path, reference.grid, rule)
             prediction, turned = mask.voxels, mask.was_turned
+        except MachineError:
+            raise
         except InputError as error:
             faults = error.problems
     if map_path is not None:
         try:
             probabilities, map_turned = read_probabilities(map_path, reference.grid, rule)
             turned = turned or map_turned
+        except MachineError:
+            raise
         except InputError as error:
             prediction, map_faults = None, error.problems
     measures = score_case(prediction, reference.voxels, reference.spacing_mm, probabilities)

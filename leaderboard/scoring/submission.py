@@ -30,7 +30,7 @@ from leaderboard.cohort.names import (
     submitted_file,
     submitted_id,
 )
-from leaderboard.errors import InputError, listed, printable
+from leaderboard.errors import InputError, MachineError, is_of_machine, listed, printable
 from leaderboard.io import GridRule
 from leaderboard.io.archive import Limits, list_members, path_within, unpack
 from leaderboard.io.grids import read_grid, voxel_fault
@@ -189,7 +189,8 @@ def _folder(folder: Path, nested: bool = True) -> tuple[list[Path], list[str], l
                 masks, others, problems = masks + found, others + beside, problems + faults
         kept, unreadable, notes = _sorted_out(folder, masks, others)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror or error}): change its permissions") from None
+        kind = MachineError if is_of_machine(error) else InputError
+        raise kind(f"{folder}: cannot be read ({error.strerror or error}): change its permissions") from None
     return kept, problems + unreadable, notes
 
 
@@ -419,5 +420,7 @@ def check_file(task: tuple[Path, Path], rule: GridRule = "auto") -> Checked:
         if fault := voxel_fault(grid.spacing_mm):
             raise InputError(f"{grid_file}: {fault}")
         return Checked([], read_mask(prediction, grid, rule).was_turned)
+    except MachineError:
+        raise
     except InputError as error:
         return Checked(error.problems)

@@ -335,3 +335,10 @@ def test_parts_without_weights_and_methods_in_one_part_are_refused(build) -> Non
         rank_parts({"public": one}, {"hidden": 1}, options)
     with pytest.raises(InputError, match="the part public: has no rows of b"):
         rank_parts({"public": one, "hidden": two}, {"public": 1, "hidden": 4}, options)
+
+
+def test_every_output_of_a_preset_with_weights_says_that_commands_do_not_weigh() -> None:
+    words = "ranked as one part, not weighted; rank_parts in Python weighs"
+    assert {name for name, preset in PRESETS.items() if words in " ".join(preset.rules.values())} == {
+        name for name, preset in PRESETS.items() if preset.weights
+    }

@@ -1,16 +1,23 @@
 """One command turns what teams handed in into tables, page and answers."""
 
+import errno
+import hashlib
 import itertools
 import json
 import shutil
+import tempfile
+import zipfile
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 
-from leaderboard.challenge import verdicts
+from leaderboard.challenge import entries, verdicts
 from leaderboard.cli import main
+from leaderboard.io import archive, images
 from leaderboard.report.results_file import results_schema
 from leaderboard.scoring import folder as scoring
+from leaderboard.scoring import journal
 
 of_tables = pytest.mark.usefixtures("without_page")
 WRITTEN = {
@@ -138,6 +145,21 @@ def test_what_comes_after_the_deadline_does_not_count_whatever_the_team_says_wit
 
 
 @of_tables
+def test_a_folder_that_is_timed_by_its_own_files_is_told_where_there_is_a_deadline(small, capsys):
+    small.submit("anna", "v1", 1)
+    small.submit("anna", "v2.zip", 1)
+    small.run()
+    assert capsys.readouterr().err == ""
+    small.settings("deadline: 2026-01-02\n")
+    small.run()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("leaderboard: note: the time of anna/v1 is that of its files")
+    (small.folder / "submissions" / "anna" / "v1.yaml").write_text("submitted: 2026-01-01\n")
+    small.run()
+    assert capsys.readouterr().err == ""
+
+
+@of_tables
 def test_a_deadline_that_is_a_date_lasts_all_day(small):
     small.settings("deadline: 2026-01-01\n")
     small.at(small.submit("anna", "v1.zip", 1), 11.99)
@@ -252,13 +274,81 @@ def test_a_fault_of_the_program_stops_no_other_team_and_is_tried_again(small, mo
         return score(cases, predictions, *words, **more)
 
     monkeypatch.setattr(verdicts, "score_cases", faulty)
-    assert small.run() == 0
+    assert small.run() == 1
     assert list(small.rows()) == ["bert"]
-    line = "leaderboard: anna: v1.zip: cannot be scored (ZeroDivisionError: by zero): report this fault\n"
-    assert capsys.readouterr().err == line
+    out, err = capsys.readouterr()
+    assert "2 submissions, 2 scored now; 1 not judged" in out
+    assert err.splitlines() == [
+        "leaderboard: anna: v1.zip was not judged: v1.zip: cannot be scored (ZeroDivisionError: by zero): report this "
+        "fault",
+        f"leaderboard: {small.folder}: 1 submission could not be judged: mend what is said above and repeat",
+    ]
+    assert "v1.zip: could not be judged: the organisers were told\n" in small.answer("anna")
+    assert "REFUSED" not in small.answer("anna")
+    assert "ZeroDivision" not in small.answer("anna")
     monkeypatch.setattr(verdicts, "score_cases", score)
     assert small.run() == 0
     assert list(small.rows()) == ["anna", "bert"]
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def failing_read(*_, **__):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def failing_of_v2(file, *words, digest=hashlib.file_digest):
+    return failing_read() if file.name.endswith("v2.zip") else digest(file, *words)
+
+
+def no_memory(*_, **__):
+    raise MemoryError
+
+
+#: What fails, and how.
+OF_THE_MACHINE = {
+    "a full disk while a zip is unpacked": (archive, "_blocks", full_disk),
+    "a zip that cannot be read to its end": (zipfile.ZipExtFile, "read", failing_read),
+    "no temporary folder": (tempfile, "TemporaryDirectory", full_disk),
+    "too little memory for a mask": (images, "_stored_header", no_memory),
+    "a mask that breaks off": (images, "_stored_header", failing_read),
+    "a full disk under the journal": (journal, "json", SimpleNamespace(loads=json.loads, dumps=full_disk)),
+    "a submission that cannot be read": (entries.hashlib, "file_digest", failing_of_v2),
+}
+
+
+@of_tables
+@pytest.mark.parametrize("kind", OF_THE_MACHINE)
+def test_a_fault_of_the_machine_refuses_no_one_and_is_gone_with_its_cause(small, monkeypatch, capsys, kind):
+    small.submit("anna", "v1.zip", 0)
+    small.run()
+    before = small.rows()["anna"]
+    small.submit("anna", "v2.zip", 1)
+    judge, (place, name, fault) = verdicts.judge, OF_THE_MACHINE[kind]
+
+    def judged_on_a_faulty_machine(*words, **more):
+        with monkeypatch.context() as patch:
+            patch.setattr(verdicts, "_check_references", lambda _: None)
+            patch.setattr(place, name, fault)
+            return judge(*words, **more)
+
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(verdicts, "judge", judged_on_a_faulty_machine)
+        assert small.run() == 1
+    out, err = capsys.readouterr()
+    assert "not judged" in out
+    assert " was not judged: " in err
+    assert small.rows()["anna"] == before
+    text = small.answer("anna")
+    assert "v2.zip: could not be judged: the organisers were told\n" in text
+    assert "REFUSED" not in text
+    assert str(small.folder) not in text
+    assert small.run() == 0
+    assert "What counts: v2.zip" in small.answer("anna")
+    assert "judged" not in small.answer("anna")
 
 
 @of_tables

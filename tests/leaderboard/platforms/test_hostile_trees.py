@@ -272,6 +272,23 @@ def test_a_link_to_a_reference_is_no_prediction(
     assert "is a link out of" in one_line("codabench", root, sound, tmp_path / "out", capsys)
 
 
+@pytest.mark.parametrize("platform", ["codabench", "grand-challenge"])
+@pytest.mark.parametrize("within", [False, True])
+def test_a_link_to_a_zip_elsewhere_is_no_submission(
+    platform: str, within: bool, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "res" / "inner"
+    root.mkdir(parents=True)
+    hidden = (root / ".masks.zip") if within else (tmp_path / "hidden.zip")
+    trees.pack(sound / "masks", hidden)
+    (root / "mine.zip").symlink_to(hidden)
+    if not within:
+        assert "is a link out of" in one_line(platform, root.parent, sound, tmp_path / "out", capsys)
+        return
+    words = ["evaluate", "--platform", platform, "--input", root.parent, "--cohort", sound / "references"]
+    assert main([*map(str, words), "--out", str(tmp_path / "out")]) == 0
+
+
 def test_many_problems_are_told_in_one_line_and_all_in_the_log(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

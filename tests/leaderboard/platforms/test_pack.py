@@ -70,6 +70,15 @@ def test_a_selftest_fails_where_references_do_not_score_best(
     assert "dice not at its best" in capsys.readouterr().err
 
 
+def test_a_folder_named_like_a_temporary_one_stays(references: Path, tmp_path: Path) -> None:
+    own = tmp_path / ".p.tmp" / "own.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    assert pack("codabench", tmp_path / "p", references) == 0
+    assert own.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".p.tmp", "p"]
+
+
 def test_complete_refuses_what_leaves_a_case_out(
     references: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
