@@ -115,6 +115,17 @@ def test_a_training_without_a_prediction_has_the_last_rank(trained_of):
     assert sums.tolist() == [[1, 1, 2], [2, 2, 1.5], [3, 3, 2.5]]
 
 
+def test_a_training_without_a_prediction_is_moved_by_no_other(trained_of):
+    """Two cases; in the second, each of two methods lacks a prediction of one of its two trainings."""
+    matrices = trained_of({"dice": [np.array([[0.9, 0.0], [0.9, 0.6]]), np.array([[0.5, 0.5], [0.5, 0.0]])]}, [0, 0])
+    missing = (np.array([[0, 1], [0, 0]], dtype=bool), np.array([[0, 0], [0, 1]], dtype=bool))
+    _, columns = rank_sums(replace(matrices, trainings=replace(matrices.trainings, missing=missing)))
+    # the first method's trainings have the mean ranks (1 + 2) / 2 and (1 + 1) / 2
+    assert columns[0, :2] == pytest.approx(np.array([0.25, -0.25]) / math.sqrt(2))
+    # in the second case they push down none of the other's trainings, and one of two: its mean rank gains 0 and 0.25
+    assert columns[1, :2] == pytest.approx(np.array([-0.125, 0.125]) / math.sqrt(2))
+
+
 @pytest.mark.parametrize("scheme", ["mean-then-rank", "test-then-rank", "rank-then-mean"])
 def test_trainings_that_vary_widen_what_is_resampled(challenge, scheme):
     settings = {"methods": 3, "step": 0.1, "metrics": ("dice", "recall"), "seeds": 3, "folds": 2}
@@ -159,6 +170,21 @@ def test_an_interval_without_trainings_is_students(matrices_of):
     apart = margins(matrices_of(values), "dice", "patient", against=0)
     assert apart[0] == 0
     assert apart[1] == pytest.approx(stats.t.isf(0.025, 19) * stats.sem(values[1] - values[0]))
+
+
+def test_a_row_without_trainings_has_the_same_interval_beside_others_that_have_them(trained_of):
+    random, slabs = np.random.default_rng(12), [0] * 6 + [1, 2, 3]
+    rules = [random.random((1, 9)) for _ in range(2)]
+    seeded = trained_of({"dice": [*rules, random.random((2, 9))]}, [0] * 9, slabs)
+    alone = trained_of({"dice": rules}, [0] * 9, slabs)
+    for against in (None, 1):
+        expected = margins(alone, "dice", "patient", against)
+        assert margins(seeded, "dice", "patient", against)[:2].tobytes() == expected.tobytes()
+    drawn = draw(seeded, unit="patient", resamples=0, seed=0)
+    patients = cluster_errors(seeded.values["dice"], drawn)
+    degrees = pair_freedoms(patients, mean_columns(seeded, "dice"), groups(seeded), drawn.sizes)
+    assert degrees[0, 1] == degrees[1, 0] == 3
+    assert (degrees[2, :2] != 3).all()
 
 
 def test_intervals_stay_within_what_a_metric_may_be_and_one_patient_has_none(matrices_of):
