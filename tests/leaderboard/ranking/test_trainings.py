@@ -70,6 +70,36 @@ def test_a_lead_within_the_noise_of_trainings_separates_nothing(trained_of):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_clear_winner_is_alone_in_first_place_with_two_trainings_each(trained_of, scheme):
+    random = np.random.default_rng(0)
+    matrices = trained_of(
+        {
+            name: [
+                mean + cases + random.normal(0, 0.05, 40) + random.normal(0, 0.02, (2, 1))
+                for cases in [random.normal(0, 0.15, 40)]
+                for mean in (0.7, 0.45, 0.45)
+            ]
+            for name in ("dice", "recall", "precision")
+        },
+        [0] * 40,
+    )
+    found = quantify(matrices, RankingOptions(scheme=scheme, resamples=500))
+    assert not found.tells_nothing
+    assert (found.rank_low.tolist(), found.rank_high.tolist()) == ([1, 2, 2], [1, 3, 3])
+
+
+@pytest.mark.parametrize("scheme", ["mean-then-rank", "test-then-rank"])
+def test_what_two_trainings_may_explain_separates_nothing(trained_of, scheme):
+    """No resample turns a lead of 0.08, where each mean has a standard error of 0.02: t is 2.8; two degrees say 4.3."""
+    base = np.random.default_rng(1).random(60)
+    noise = np.array([[-0.02], [0.02]])
+    apart = {name: [base + noise, base + noise - 0.08] for name in ("dice", "recall")}
+    found = quantify(trained_of(apart, [0] * 60), RankingOptions(scheme=scheme, resamples=500))
+    assert (found.rank_low.tolist(), found.rank_high.tolist()) == ([1, 1], [2, 2])
+    assert not found.separated.any()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_training_each_gives_what_no_known_training_gives(challenge, scheme):
     matrices = challenge(np.random.default_rng(2), methods=4, metrics=("dice", "recall"), step=0.05)
     once = Trainings(
