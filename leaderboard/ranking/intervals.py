@@ -17,7 +17,7 @@ from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.rank_sets import LEVEL
 from leaderboard.ranking.resampling import cluster_errors, draw
 from leaderboard.ranking.schemes import SCHEMES
-from leaderboard.ranking.trainings import freedoms, groups, mean_columns
+from leaderboard.ranking.trainings import freedoms, groups, mean_columns, trained
 
 
 def margins(matrices: Matrices, name: str, unit: str, against: int | None = None) -> np.ndarray:
@@ -36,11 +36,14 @@ def margins(matrices: Matrices, name: str, unit: str, against: int | None = None
 
     drawn, found = draw(matrices, unit=unit, resamples=0, seed=0), groups(matrices)
     patients, columns = cluster_errors(matrices.values[name], drawn), mean_columns(matrices, name)
+    several = trained(found, len(patients))
     if against is not None:
+        several |= several[against]
         patients, columns = patients - patients[against], columns - columns[against]
     errors = np.sqrt((patients**2).sum(axis=1) + (columns**2).sum(axis=1))
-    usual = [drawn.units - 1.0] * len(errors)
-    degrees = freedoms(patients, columns, found, drawn.sizes) if found else usual
+    degrees = np.full(len(errors), drawn.units - 1.0)
+    if found:
+        degrees = np.where(several, freedoms(patients, columns, found, drawn.sizes), degrees)
     return np.asarray(errors * stdtrit(degrees, (1 + LEVEL) / 2))
 
 

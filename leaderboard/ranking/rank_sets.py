@@ -20,7 +20,9 @@ still undecided (step-down, Romano and Wolf, Econometrica 73(4), 2005, over dire
   one side are 10 % of wrong verdicts, and expanding the quantile's value comes too late where it is 0. Then the level
   itself is expanded, from 97.5 % (`expanded_level`).
 - Where methods were trained several times, each pair has degrees of freedom of its own (`trainings.freedoms`): a fold
-  that was trained twice says little about how much trainings vary.
+  that was trained twice says little about how much trainings vary. Ranks and shares of tests cannot carry them: a
+  difference of ranks is bounded, and the value for one degree of freedom, 12.7, is out of its reach. There the level is
+  that of the units, and two methods are separated only if the means of some metric differ, too (`separable`).
 - One unit separates nothing, nor do fewer resamples than the quantile needs: 19, more where the level is expanded.
 """
 
@@ -58,6 +60,8 @@ class Comparison:
     level: float = LEVEL  #: of the quantile of the resampled errors
     #: degrees of freedom of the standard errors, shape (methods, methods); None: one less than there are units
     freedom: np.ndarray | None = None
+    #: which methods may be separated at all, symmetric, shape (methods, methods); None: any two
+    separable: np.ndarray | None = None
     progress: Callable[[int, int], None] | None = None  #: called with (done, total) while the sets are made
 
     @cached_property
@@ -195,6 +199,8 @@ def _statistics(comparison: Comparison, method: int, comparisons: int) -> tuple[
     certain = constant & (np.abs(lead) > comparison.noise)
     if certain.any():
         certain &= 2 * comparison.p_values_of(method) * comparisons <= 1 - LEVEL + _NOISE
+    if comparison.separable is not None:
+        return np.where(comparison.separable[method], t, 0.0), certain & comparison.separable[method]
     return t, certain
 
 
@@ -203,16 +209,13 @@ def _place(level: float, resamples: int) -> int:
     return math.ceil(level * (resamples + 1) - _NOISE)
 
 
-def expanded_level(units: int, freedom: float | None = None) -> float:
-    """The normal level of Student's quantile of (1 + LEVEL) / 2 for G = `units`, scaled by sqrt(G / (G - 1)).
-
-    `freedom` are Student's degrees of freedom; None: G - 1.
-    """
+def expanded_level(units: int) -> float:
+    """The normal level of Student's quantile of (1 + LEVEL) / 2 for G = `units`, scaled by sqrt(G / (G - 1))."""
     from scipy.special import ndtr, stdtrit
 
     if units < 2:
         return LEVEL
-    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(freedom or units - 1, (1 + LEVEL) / 2)))
+    return float(ndtr(math.sqrt(units / (units - 1)) * stdtrit(units - 1, (1 + LEVEL) / 2)))
 
 
 def _quantile(

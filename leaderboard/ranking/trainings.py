@@ -76,6 +76,11 @@ def width(found: Sequence[Group]) -> int:
     return found[-1].columns.stop if found else 0
 
 
+def trained(found: Sequence[Group], count: int) -> np.ndarray:
+    """Which of `count` methods were trained several times, boolean, shape (count,)."""
+    return np.isin(np.arange(count), [group.method for group in found])
+
+
 def mean_columns(matrices: Matrices, name: str) -> np.ndarray:
     """The columns of the methods' mean of a metric, turned so that more is better.
 
@@ -139,10 +144,15 @@ def freedoms(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], 
 
 
 def pair_freedoms(patients: np.ndarray, columns: np.ndarray, found: Sequence[Group], sizes: np.ndarray) -> np.ndarray:
-    """The `freedoms` of the difference of each two methods, shape (methods, methods); arguments by method."""
-    return np.stack(
+    """The `freedoms` of the difference of each two methods, shape (methods, methods); arguments by method.
+
+    One less than there are patients where neither was trained several times, as where no method was.
+    """
+    several = trained(found, len(patients))
+    degrees = np.stack(
         [freedoms(patients - patients[row], columns - columns[row], found, sizes) for row in range(len(patients))]
     )
+    return np.where(several[:, None] | several, degrees, len(sizes) - 1.0)
 
 
 def rank_sums(matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +187,8 @@ def rank_sums(matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:
             rivals = np.arange(count) != method
             for training in range(numbers[method]):
                 own = keys[first + training]
-                worse = np.add.reduceat(keys < own, starts, axis=0, dtype=float) / numbers[:, None]
+                # a rival without a prediction has the last rank whatever this training does
+                worse = np.add.reduceat((keys < own) & ~absent, starts, axis=0, dtype=float) / numbers[:, None]
                 better = np.add.reduceat(keys > own, starts, axis=0, dtype=float) / numbers[:, None]
                 rank = np.where(absent[first + training], count, 1 + better[rivals].sum(axis=0))
                 sums[method] += rank / numbers[method]

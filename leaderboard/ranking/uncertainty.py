@@ -29,7 +29,7 @@ from leaderboard.ranking.rank_sets import (
 )
 from leaderboard.ranking.resampling import Resamples, cluster_errors, draw
 from leaderboard.ranking.schemes import SCHEMES, Scheme, case_rank_sums, only_metric
-from leaderboard.ranking.trainings import groups, mean_columns, pair_freedoms
+from leaderboard.ranking.trainings import groups, mean_columns, pair_freedoms, trained
 from leaderboard.ranking.wilcoxon import holm, wilcoxon_matrix
 
 # How many rankings are compared with one in one go, so that they stay in a processor's cache.
@@ -94,7 +94,8 @@ def quantify(
     Where methods were trained several times, trainings are resampled, too (`trainings`): a score by case is the mean
     over the trainings (``rank-then-mean``: the expected rank of one among one of each other method), and each
     training's deviation adds to errors and resamples. ``mean-then-rank`` ranks such resampled means, and
-    ``test-then-rank`` tests values whose trainings were drawn case by case.
+    ``test-then-rank`` tests values whose trainings were drawn case by case; both separate methods only where the means
+    of some metric differ, too.
 
     Args:
         matrices: what is ranked.
@@ -166,13 +167,6 @@ def _comparison(
             progress=progress,
         )
     estimates = score if scheme.higher_is_better else -score
-    freedom = None
-    if found:
-        parts = [
-            (cluster_errors(matrices.values[name], drawn), mean_columns(matrices, name))
-            for name in matrices.higher_is_better
-        ]
-        freedom = np.min([pair_freedoms(*part, found, drawn.sizes) for part in parts], axis=0)
     tests = functools.cache(lambda: wilcoxon_matrix(_observations(matrices, scheme, drawn.unit_of_case)))
     return Comparison(
         estimates,
@@ -181,10 +175,31 @@ def _comparison(
         lambda row: np.where(estimates > estimates[row], tests()[:, row], tests()[row]),
         _NOISE * len(score),
         drawn.units,
-        level=expanded_level(drawn.units, None if freedom is None else float(freedom.min())),
-        freedom=freedom,
+        level=expanded_level(drawn.units),
+        separable=_separable(matrices, drawn) if found else None,
         progress=progress,
     )
+
+
+def _separable(matrices: Matrices, drawn: Resamples) -> np.ndarray:
+    """Which pairs differ in their mean of some metric by more than trainings explain; all pairs without trainings.
+
+    Student's test, with the pair's degrees of freedom, at 5 % over the number of metrics; shape (methods, methods).
+    """
+    from scipy.special import stdtrit
+
+    found, names = groups(matrices), matrices.higher_is_better
+    several = trained(found, len(matrices.methods))
+    separable = ~(several[:, None] | several)
+    for name in names:
+        patients, columns = cluster_errors(matrices.values[name], drawn), mean_columns(matrices, name)
+        errors, mean = np.hstack([patients, columns]), means(matrices.values[name])
+        degrees = pair_freedoms(patients, columns, found, drawn.sizes)
+        limits = stdtrit(degrees, 1 - (1 - LEVEL) / 2 / len(names))
+        for row in range(len(mean)):
+            error = np.sqrt(((errors - errors[row]) ** 2).sum(axis=1))
+            separable[row] |= np.abs(mean - mean[row]) > limits[row] * error
+    return np.asarray(separable)
 
 
 def _stage(

@@ -70,6 +70,36 @@ def test_a_lead_within_the_noise_of_trainings_separates_nothing(trained_of):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_clear_winner_is_alone_in_first_place_with_two_trainings_each(trained_of, scheme):
+    random = np.random.default_rng(0)
+    matrices = trained_of(
+        {
+            name: [
+                mean + cases + random.normal(0, 0.05, 40) + random.normal(0, 0.02, (2, 1))
+                for cases in [random.normal(0, 0.15, 40)]
+                for mean in (0.7, 0.45, 0.45)
+            ]
+            for name in ("dice", "recall", "precision")
+        },
+        [0] * 40,
+    )
+    found = quantify(matrices, RankingOptions(scheme=scheme, resamples=500))
+    assert not found.tells_nothing
+    assert (found.rank_low.tolist(), found.rank_high.tolist()) == ([1, 2, 2], [1, 3, 3])
+
+
+@pytest.mark.parametrize("scheme", ["mean-then-rank", "test-then-rank"])
+def test_what_two_trainings_may_explain_separates_nothing(trained_of, scheme):
+    """No resample turns a lead of 0.08, where each mean has a standard error of 0.02: t is 2.8; two degrees say 4.3."""
+    base = np.random.default_rng(1).random(60)
+    noise = np.array([[-0.02], [0.02]])
+    apart = {name: [base + noise, base + noise - 0.08] for name in ("dice", "recall")}
+    found = quantify(trained_of(apart, [0] * 60), RankingOptions(scheme=scheme, resamples=500))
+    assert (found.rank_low.tolist(), found.rank_high.tolist()) == ([1, 1], [2, 2])
+    assert not found.separated.any()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_training_each_gives_what_no_known_training_gives(challenge, scheme):
     matrices = challenge(np.random.default_rng(2), methods=4, metrics=("dice", "recall"), step=0.05)
     once = Trainings(
@@ -113,6 +143,17 @@ def test_a_training_without_a_prediction_has_the_last_rank(trained_of):
     missing = tuple(np.array(rows, dtype=bool) for rows in ([[0, 0, 1], [0, 0, 0]], [[0] * 3] * 2, [[0] * 3]))
     sums, _ = rank_sums(replace(matrices, trainings=replace(matrices.trainings, missing=missing)))
     assert sums.tolist() == [[1, 1, 2], [2, 2, 1.5], [3, 3, 2.5]]
+
+
+def test_a_training_without_a_prediction_is_moved_by_no_other(trained_of):
+    """Two cases; in the second, each of two methods lacks a prediction of one of its two trainings."""
+    matrices = trained_of({"dice": [np.array([[0.9, 0.0], [0.9, 0.6]]), np.array([[0.5, 0.5], [0.5, 0.0]])]}, [0, 0])
+    missing = (np.array([[0, 1], [0, 0]], dtype=bool), np.array([[0, 0], [0, 1]], dtype=bool))
+    _, columns = rank_sums(replace(matrices, trainings=replace(matrices.trainings, missing=missing)))
+    # the first method's trainings have the mean ranks (1 + 2) / 2 and (1 + 1) / 2
+    assert columns[0, :2] == pytest.approx(np.array([0.25, -0.25]) / math.sqrt(2))
+    # in the second case they push down none of the other's trainings, and one of two: its mean rank gains 0 and 0.25
+    assert columns[1, :2] == pytest.approx(np.array([-0.125, 0.125]) / math.sqrt(2))
 
 
 @pytest.mark.parametrize("scheme", ["mean-then-rank", "test-then-rank", "rank-then-mean"])
@@ -159,6 +200,21 @@ def test_an_interval_without_trainings_is_students(matrices_of):
     apart = margins(matrices_of(values), "dice", "patient", against=0)
     assert apart[0] == 0
     assert apart[1] == pytest.approx(stats.t.isf(0.025, 19) * stats.sem(values[1] - values[0]))
+
+
+def test_a_row_without_trainings_has_the_same_interval_beside_others_that_have_them(trained_of):
+    random, slabs = np.random.default_rng(12), [0] * 6 + [1, 2, 3]
+    rules = [random.random((1, 9)) for _ in range(2)]
+    seeded = trained_of({"dice": [*rules, random.random((2, 9))]}, [0] * 9, slabs)
+    alone = trained_of({"dice": rules}, [0] * 9, slabs)
+    for against in (None, 1):
+        expected = margins(alone, "dice", "patient", against)
+        assert margins(seeded, "dice", "patient", against)[:2].tobytes() == expected.tobytes()
+    drawn = draw(seeded, unit="patient", resamples=0, seed=0)
+    patients = cluster_errors(seeded.values["dice"], drawn)
+    degrees = pair_freedoms(patients, mean_columns(seeded, "dice"), groups(seeded), drawn.sizes)
+    assert degrees[0, 1] == degrees[1, 0] == 3
+    assert (degrees[2, :2] != 3).all()
 
 
 def test_intervals_stay_within_what_a_metric_may_be_and_one_patient_has_none(matrices_of):
