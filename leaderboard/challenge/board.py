@@ -50,7 +50,8 @@ def write_board(results: Sequence[Result], challenge: Challenge, out: Path, stam
         Whether anything was written; False if all is as it was.
 
     Raises:
-        InputError: no team is ranked (then only the texts for the teams are written), or a file cannot be written.
+        InputError: no team is ranked (then only the texts for the teams are written, and an older ranking is removed),
+            or a file cannot be written.
     """
     answers = {out / TEAMS / f"{r.team.name}.txt": answer(r, challenge) for r in results if r.team.is_ranked}
     frame, notes = ranked_rows(results), _notes(results, challenge)
@@ -63,6 +64,7 @@ def write_board(results: Sequence[Result], challenge: Challenge, out: Path, stam
         prepare_output(path, begins=BEGINS)
     if frame is None:
         write_all(answers)
+        _withdraw(stamp, out, answers)
         raise InputError(f"{challenge.folder}: no team has a submission that counts: {out / TEAMS} says why")
     for name, begins in _BEGINS.items():
         prepare_output(out / name, begins=begins)
@@ -129,6 +131,16 @@ def _is_as_written(stamp: Path, inputs: str, out: Path) -> bool:
         if known["inputs"] == inputs:
             return all(_digest((out / name).read_bytes()) == digest for name, digest in known["files"].items())
     return False
+
+
+def _withdraw(stamp: Path, out: Path, kept: Mapping[Path, str]) -> None:
+    """Remove an older ranking, which no longer stands, as far as its files are as they were written."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        for name, digest in json.loads(stamp.read_text(encoding="utf-8"))["files"].items():
+            path = out / name
+            if path not in kept and path.is_file() and _digest(path.read_bytes()) == digest:
+                path.unlink()
+        stamp.unlink()
 
 
 def _remove_others(folder: Path, kept: Mapping[Path, str]) -> None:

@@ -16,6 +16,7 @@ from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.columns import CORE_METRICS, METRICS, Measured
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_text
+from leaderboard.outputs import prepare_output
 from leaderboard.presets import PRESETS
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.ranks import SHOWN_ONLY
@@ -175,7 +176,7 @@ def write_leaderboard(
     """Write `leaderboard_texts`, and leaderboard.json, which says how they were made: all files or none.
 
     Args:
-        path: of the CSV.
+        path: of the CSV; its folder is made if need be.
         table: the leaderboard.
         published: as for `leaderboard_texts`.
         latex: likewise.
@@ -188,6 +189,7 @@ def write_leaderboard(
         InputError: a file cannot be written; then none is.
     """
     path = Path(path)
+    prepare_output(path)
     texts = leaderboard_texts(path, table, published=published, latex=latex, strata=strata, by=by)
     origin = Origin(
         origin_of_rows(table.head(1).to_dict("records")).options,

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
 from leaderboard.outputs import keep_apart, prepare_output
@@ -53,7 +54,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: a table is at fault, or has no such methods.
     """
-    from leaderboard.cases import read_cases
+    from leaderboard.cases import read_cases, synthetic_rows
     from leaderboard.ranking.pair import compare_pair, name_faults
     from leaderboard.report.leaderboard_files import write_all
     from leaderboard.report.pair_files import pair_csv, print_pair
@@ -73,11 +74,14 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if faults := name_faults(cases, first, second):
         raise InputError(f"--methods {fault}" for fault in faults)
     pair = compare_pair(cases, first, second, options, by)
+    synthetic = bool(synthetic_rows(cases[cases["method"].isin([first, second])]).any())
     if written:
-        texts = dict(zip(written, (pair_csv(pair), pair_svg(pair)), strict=True))
+        texts = dict(zip(written, (pair_csv(pair, synthetic), pair_svg(pair, synthetic)), strict=True))
         for path, begins in zip(written, ("first_method,", "<svg"), strict=True):
             prepare_output(path, begins)
         write_all(texts)
+    if synthetic:
+        print(f"{SYNTHETIC}\n")
     print_pair(pair, options, by)
     for path in written:
         print(f"{path}: written")

@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from leaderboard.columns import DATA, SYNTHETIC_DATA
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.pair import ALL, Difference, Pair
 from leaderboard.report.leaderboard_files import counted, title
@@ -19,13 +20,20 @@ _HUGE = 1e5
 _DECIMALS = 6
 
 
-def pair_csv(pair: Pair) -> str:
-    """The text of compare.csv: a row for each stratum and metric, the first method's name and the second's in front."""
+def pair_csv(pair: Pair, synthetic: bool = False) -> str:
+    """The text of compare.csv: a row for each stratum and metric, the first method's name and the second's in front.
+
+    Args:
+        pair: the comparison.
+        synthetic: whether some of the patients are invented: then the column ``data`` says so.
+    """
     first, second = pair.matrices.methods
     columns = {field.name: [getattr(found, field.name) for found in pair.differences] for field in fields(Difference)}
     table = pd.DataFrame(columns).rename(columns={"chance": "p_first_better"})
     table.insert(0, "second_method", second)
     table.insert(0, "first_method", first)
+    if synthetic:
+        table[DATA] = SYNTHETIC_DATA
     return table.round(_DECIMALS).to_csv(index=False, lineterminator="\n")
 
 

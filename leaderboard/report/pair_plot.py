@@ -25,8 +25,8 @@ _LINEAR_TO, _LINEAR = 100.0, 1e4
 _COLOURS = (svg.method_colour(17), svg.method_colour(2))
 
 
-def pair_svg(pair: Pair) -> str:
-    """The text of compare.svg, of the pair's main metric.
+def pair_svg(pair: Pair, synthetic: bool = False) -> str:
+    """The text of compare.svg, of the pair's main metric; it says so where patients are synthetic.
 
     One row a case, from the one in which the first method leads most to the one in which it is furthest behind: a dot
     for each method, and small ones for its single trainings.
@@ -39,7 +39,8 @@ def pair_svg(pair: Pair) -> str:
     label = (
         f"{heading} of each case under {first} and {second}, sorted by their difference. The means are in compare.csv."
     )
-    text = svg.draw(_WIDTH, _HEAD + row * count + _FOOT, label, lambda figure: _paint(figure, pair, row))
+    label = f"Synthetic patients. {label}" if synthetic else label
+    text = svg.draw(_WIDTH, _HEAD + row * count + _FOOT, label, lambda figure: _paint(figure, pair, row, synthetic))
     style = (
         f":root {{ {page_files.read('light.css')} }}"
         f"@media (prefers-color-scheme: dark) {{ :root {{ {page_files.read('dark.css')} }} }}"
@@ -51,7 +52,7 @@ def pair_svg(pair: Pair) -> str:
     return f"{begin}<title>{escape(label)}</title><style>{style}</style>{paper}{text[start:]}\n"
 
 
-def _paint(figure: Figure, pair: Pair, row: float) -> None:
+def _paint(figure: Figure, pair: Pair, row: float, synthetic: bool) -> None:
     found, methods = pair.differences[0], pair.matrices.methods
     values = pair.matrices.values[found.metric]
     turn = 1 if found.higher_is_better else -1
@@ -81,7 +82,8 @@ def _paint(figure: Figure, pair: Pair, row: float) -> None:
         f"difference {number(found.difference, sign=True)} ({number(found.low, sign=True)} to "
         f"{number(found.high, sign=True)}); P(first better) {found.chance:.2f}; "
         f"{found.wins} won, {found.ties} tied, {found.losses} lost"
-        + ("; small: one training" if max(pair.trainings.values()) > 1 else ""),
+        + ("; small: one training" if max(pair.trainings.values()) > 1 else "")
+        + ("; synthetic patients" if synthetic else ""),
         color=INK, fontsize=SMALL, va="center",
     )  # fmt: skip
 

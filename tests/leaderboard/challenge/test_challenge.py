@@ -363,6 +363,18 @@ def test_no_sound_submission_is_one_line_and_the_teams_are_told(small, capsys):
 
 
 @of_tables
+def test_a_ranking_that_no_longer_stands_is_withdrawn_and_what_others_wrote_is_left(small):
+    small.submit("anna", "v1.zip", small.masks(0))
+    assert small.run() == 0
+    (small.board / "leaderboard.md").write_text("our own words")
+    (small.folder / "submissions" / "anna" / "v1.zip").unlink()
+    small.submit("anna", "v2.zip", {"case_1.nii.gz": b"no mask"})
+    assert small.run() == 1
+    assert [path.name for path in small.board.iterdir() if path.is_file()] == ["leaderboard.md"]
+    assert "nothing yet" in small.answer("anna")
+
+
+@of_tables
 def test_answers_tell_no_path_of_the_organisers_and_no_score(small):
     small.submit("anna", "v1.zip", {**small.masks(0), "notes.txt": b"x", "case_9.nii.gz": b"x"})
     small.submit("anna", "v2.zip", small.masks(0, shape=(slice(7),)))

@@ -194,8 +194,8 @@ def test_numbers_are_printed_as_in_the_paper():
     assert printed(19354857.71, 39507889.77) == "19354857.71 (39507889.77)"
 
 
-def test_the_files_are_written(table, tmp_path):
-    path = tmp_path / "leaderboard.csv"
+def test_the_files_are_written_into_a_folder_that_need_not_be_there(table, tmp_path):
+    path = tmp_path / "board" / "leaderboard.csv"
     write_leaderboard(path, table)
     assert path.read_bytes() == leaderboard_csv(table).encode()
     assert path.with_suffix(".md").read_bytes() == leaderboard_markdown(table).encode()
@@ -327,9 +327,10 @@ def test_groups_and_sets_are_said_to_be_tested_apart(table):
     assert "all pairs are tested at once for the groups, which is stricter" in leaderboard_markdown(table)
 
 
-def test_a_folder_that_is_not_there_is_an_input_error(table, tmp_path):
-    with pytest.raises(InputError, match="cannot be written"):
-        write_leaderboard(tmp_path / "none" / "leaderboard.csv", table)
+def test_a_folder_that_cannot_be_made_is_an_input_error(table, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="its folder cannot be made"):
+        write_leaderboard(tmp_path / "file" / "leaderboard.csv", table)
 
 
 @pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>", "[x](http://a.b)", "**a**", "`a`", "_a_", "&lt;a"])

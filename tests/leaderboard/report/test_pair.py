@@ -146,3 +146,11 @@ def test_what_is_no_pair_or_no_comparison_of_ours_is_refused(cases, tmp_path, ca
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
     assert not (tmp_path / "compare.svg").exists()
+
+
+def test_of_synthetic_patients_every_output_says_so(cases, tmp_path, capsys):
+    write_cases(tmp_path / "cases.csv", cases.assign(data="synthetic"))
+    assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path)]) == 0
+    assert "Synthetic twin" in capsys.readouterr().out
+    assert {row["data"] for row in csv.DictReader((tmp_path / "compare.csv").open())} == {"synthetic"}
+    assert "synthetic patients" in (tmp_path / "compare.svg").read_text()
