@@ -19,6 +19,7 @@ from leaderboard.outputs import Fail
 from leaderboard.parallel import cores
 from leaderboard.platforms import NAMES
 from leaderboard.platforms.interface import PER_CASE, Platform, Settings
+from leaderboard.platforms.naming import case_of_name
 from leaderboard.presets import PRESETS
 from leaderboard.scoring.arguments import add_grid
 
@@ -144,7 +145,14 @@ RULES = (
 
 
 def settings_of(arguments: argparse.Namespace, submission: Path, references: Path, jobs: int | None) -> Settings:
-    """The settings that the options ask for."""
+    """The settings that the options ask for; `arguments.fail` is called if they do not go together.
+
+    Raises:
+        InputError: ``--case-pattern`` is no pattern.
+    """
+    if arguments.lenient and arguments.complete:
+        arguments.fail("--lenient does not go with --complete: leave one of them out")
+    case_of_name((), arguments.case_pattern)  # a fault is told before anything is packed or scored
     rules = {name: getattr(arguments, name) for name in RULES}
     rules["preset"] = rules["preset"] or ""
     return Settings(submission=submission, references=references, jobs=jobs, **rules)
@@ -160,8 +168,6 @@ def run_evaluate(arguments: argparse.Namespace, progress: Progress) -> int:
     submission = _given(arguments, "--input", arguments.input or platform.submission)
     references = _given(arguments, "--cohort", arguments.cohort or there)
     out = _given(arguments, "--out", arguments.out or platform.out)
-    if arguments.lenient and arguments.complete:
-        arguments.fail("--lenient does not go with --complete: leave one of them out")
     keep_apart(arguments.fail, [("--out", out)], [], [submission, references])
     settings = settings_of(arguments, submission, references, arguments.jobs or _workers(platform))
     clear_results(out, platform.files)

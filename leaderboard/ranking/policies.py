@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from leaderboard.errors import InputError
 from leaderboard.io.tables import MOST_PROBLEMS
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -56,6 +58,12 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     result = count_values(cases, policy, metrics)
     empty = {metric: rows for metric in metrics if (rows := result[metric].isna().to_numpy()).any()}
     holes = [(label, metric) for metric, rows in empty.items() for label in result.index[rows]]
+    if lacking := _lacking(cases["method"].to_numpy(), empty):
+        raise InputError(
+            f"{method}: has no value of {metric} in any case: score its predictions "
+            f"{'with --probabilities' if metric in OF_PROBABILITIES else 'again'}, or choose other metrics"
+            for method, metric in lacking
+        )
     if holes:
         raise InputError(
             f"{describe_row(cases, label)}: {metric} cannot be counted, a value it needs is empty: fill it in, or say "
@@ -63,6 +71,16 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
             for label, metric in holes[:MOST_PROBLEMS]
         )
     return result
+
+
+def _lacking(methods: np.ndarray, empty: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
+    """The (method, metric) pairs without any value; `methods` and each array of `empty` have an entry a row."""
+    return [
+        (str(method), metric)
+        for metric, rows in empty.items()
+        for method in dict.fromkeys(methods[rows])
+        if rows[methods == method].all() and (methods == method).sum() > 1
+    ]
 
 
 def count_values(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...]) -> pd.DataFrame:

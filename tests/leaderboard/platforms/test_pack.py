@@ -216,8 +216,15 @@ FAULTS = {
     "no image": (["--image", "A B"], "--image"),
     "no wheel": (["--wheel", __file__], "is no wheel"),
     "no day": (["--start", "tomorrow"], "is no day"),
+    "no pattern": (["--case-pattern", "("], "is no regular expression"),
     "no references": (["--cohort", str(Path(__file__).parent)], "holds no cases"),
 }
+
+
+def test_rules_that_contradict_each_other_are_wrong_usage(references: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        pack("grand-challenge", tmp_path / "p", references, "--complete", "--lenient")
+    assert not (tmp_path / "p").exists()
 
 
 @pytest.mark.parametrize("kind", FAULTS)

@@ -90,6 +90,16 @@ def test_an_empty_value_of_a_sound_case_is_refused(build):
         apply_policy(build({"a": [{"dice": NAN}]}), POLICIES["isles2018"])
 
 
+@pytest.mark.parametrize(("metric", "remedy"), [("dice", "again"), ("pr_auc", "with --probabilities")])
+def test_a_method_without_any_value_of_a_metric_is_one_line_with_its_remedy(build, metric, remedy):
+    cases = build({"full": [{metric: 0.5}] * 3, "outside": [{metric: NAN}] * 3})
+    with pytest.raises(InputError) as caught:
+        apply_policy(cases, POLICIES["isles2018"], (metric,))
+    assert caught.value.problems == [
+        f"outside: has no value of {metric} in any case: score its predictions {remedy}, or choose other metrics"
+    ]
+
+
 def test_a_policy_whose_column_is_absent_is_refused(build):
     cases = build({"a": [{"status": "missing"}]}).drop(columns="diagonal_mm")
     with pytest.raises(InputError, match="diagonal_mm is missing"):
