@@ -33,6 +33,11 @@ def run(*arguments, **options):
     return subprocess.run([sys.executable, *arguments], text=True, check=False, **options)
 
 
+def faults(done):
+    """What a command said on stderr besides notes on its tables."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("leaderboard: note: ")]
+
+
 def arguments_of(program, folder):
     if program == "leaderboard":
         return ["rank", str(CASES), "--out", str(folder / "out" / "b.csv"), "--resamples", "10"]
@@ -100,10 +105,10 @@ def test_a_reader_that_leaves_changes_neither_files_nor_status(tmp_path, deaf, p
     (tmp_path / "heard").mkdir()
     (tmp_path / "unheard").mkdir()
     heard = run("-m", program, *arguments_of(program, tmp_path / "heard"))
-    assert (heard.returncode, heard.stderr) == (0, "")
+    assert (heard.returncode, faults(heard)) == (0, [])
     assert heard.stdout
     done = run("-m", program, *arguments_of(program, tmp_path / "unheard"), stdout=deaf)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, faults(done)) == (0, [])
     assert contents(tmp_path / "unheard" / "out") == contents(tmp_path / "heard" / "out") != {}
 
 
@@ -338,7 +343,7 @@ def test_nothing_that_lies_in_the_working_directory_is_executed(tmp_path, progra
     }[program]
     home = Path(__file__).parents[1]
     done = run("-m", program, *arguments, cwd=tmp_path, env=ENVIRONMENT | {"PYTHONPATH": str(home)})
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, faults(done)) == (0, [])
     assert not (tmp_path / "executed").exists()
 
 

@@ -145,14 +145,9 @@ RULES = (
 
 
 def settings_of(arguments: argparse.Namespace, submission: Path, references: Path, jobs: int | None) -> Settings:
-    """The settings that the options ask for; `arguments.fail` is called if they do not go together.
-
-    Raises:
-        InputError: ``--case-pattern`` is no pattern.
-    """
+    """The settings that the options ask for; `arguments.fail` is called if they do not go together."""
     if arguments.lenient and arguments.complete:
         arguments.fail("--lenient does not go with --complete: leave one of them out")
-    case_of_name((), arguments.case_pattern)  # a fault is told before anything is packed or scored
     rules = {name: getattr(arguments, name) for name in RULES}
     rules["preset"] = rules["preset"] or ""
     return Settings(submission=submission, references=references, jobs=jobs, **rules)
@@ -191,6 +186,7 @@ def run_pack(arguments: argparse.Namespace) -> int:
         arguments.fail("--platform codabench needs --image NAME, under which its workers find the container's image")
     out: Path = arguments.out
     settings = settings_of(arguments, out, arguments.cohort, None)
+    case_of_name((), settings.case_pattern)  # which the container would refuse of every team
     start = arguments.start or date.today()
     end = arguments.end or (start + timedelta(days=365) if arguments.platform == "evalai" else None)
     if end and end < start:
