@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,11 +57,11 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     result = count_values(cases, policy, metrics)
     empty = {metric: rows for metric in metrics if (rows := result[metric].isna().to_numpy()).any()}
     holes = [(label, metric) for metric, rows in empty.items() for label in result.index[rows]]
-    if lacking := _lacking(cases["method"].to_numpy(), empty):
+    if lacking := _lacking(result.isna(), cases["method"].to_numpy()) if holes else []:
         raise InputError(
             f"{method}: has no value of {metric} in any case: score its predictions "
             f"{'with --probabilities' if metric in OF_PROBABILITIES else 'again'}, or choose other metrics"
-            for method, metric in lacking
+            for method, metric in lacking[:MOST_PROBLEMS]
         )
     if holes:
         raise InputError(
@@ -73,14 +72,11 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     return result
 
 
-def _lacking(methods: np.ndarray, empty: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
-    """The (method, metric) pairs without any value; `methods` and each array of `empty` have an entry a row."""
-    return [
-        (str(method), metric)
-        for metric, rows in empty.items()
-        for method in dict.fromkeys(methods[rows])
-        if rows[methods == method].all() and (methods == method).sum() > 1
-    ]
+def _lacking(empty: pd.DataFrame, methods: np.ndarray) -> list[tuple[str, str]]:
+    """The (method, metric) pairs with several rows and no value; `empty` has a row a case, a column a metric."""
+    groups = empty.groupby(methods, sort=False)
+    whole = groups.all()[groups.size() > 1]
+    return [(str(method), metric) for metric in whole.columns for method in whole.index[whole[metric]]]
 
 
 def count_values(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...]) -> pd.DataFrame:
