@@ -57,6 +57,8 @@ def _parser(words: Sequence[str]) -> Parser:
 
 
 def _add_score(parser: Parser) -> None:
+    from leaderboard.scoring.arguments import add_jobs, add_strictness
+
     parser.description = (
         "Score a folder or a zip of predicted masks against the references of a cohort. Finished cases are kept in "
         "CSV.partial until the table is written: the same command continues what was interrupted."
@@ -79,22 +81,20 @@ def _add_score(parser: Parser) -> None:
     parser.add_argument(
         "--patients", type=Path, metavar="CSV", help="columns case and patient, if the cohort does not have them"
     )
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
-    strictness = parser.add_mutually_exclusive_group()
-    strictness.add_argument(
-        "--lenient", action="store_true", help="count predictions that cannot be scored as missing, with a warning"
-    )
-    strictness.add_argument("--complete", action="store_true", help="refuse a submission that leaves a case out")
+    add_jobs(parser)
+    add_strictness(parser)
     parser.set_defaults(command=_score, fail=parser.error, interrupted="interrupted; the same command continues")
 
 
 def _add_check(parser: Parser) -> None:
+    from leaderboard.scoring.arguments import add_jobs
+
     parser.description = (
         "Check a folder or a zip of predicted masks without scoring it: names, grids, labels, damage, hostile archives."
     )
     _add_submission(parser)
     parser.older = {"--reference": "--cohort"}
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
+    add_jobs(parser)
     parser.add_argument("--complete", action="store_true", help="a case without a prediction is a problem, too")
     parser.set_defaults(command=_check)
 
@@ -352,13 +352,6 @@ def _missing_note(refused: Sequence[str], absent: Sequence[str]) -> str:
 def _patientless(cases: Sequence[str]) -> str:
     verb, counts = ("has", "it counts") if len(cases) == 1 else ("have", "each counts")
     return f"{_count(len(cases), 'case')} {verb} no known patient, {counts} as a patient of its own"
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1: correct it")
-    return number
 
 
 def _csv_path(text: str) -> Path:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from leaderboard.command_line import Parser
+from leaderboard.scoring.arguments import add_jobs
 
 #: Gives a function that is told (done, total), and shows it while the context lasts.
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -27,7 +28,7 @@ def add_challenge(parser: Parser, progress: Progress) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="holds challenge.yaml and submissions")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of page, tables and texts (default: DIR/board)")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
+    add_jobs(parser)
     parser.set_defaults(
         command=run_challenge,
         fail=parser.error,
@@ -96,10 +97,3 @@ def run_challenge(arguments: argparse.Namespace) -> int:
         print(f"leaderboard: {line}", file=sys.stderr)
         return 1
     return 0
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1: correct it")
-    return number

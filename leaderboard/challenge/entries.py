@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from leaderboard.challenge.facts import Facts, read_facts
+from leaderboard.challenge.facts import Facts, fault_of_name, read_facts
 from leaderboard.cohort.names import is_mask_file, natural_key
 from leaderboard.errors import InputError, MachineError, is_of_machine, printable
 from leaderboard.io.archive import Limits
-from leaderboard.io.tables import name_fault, shown
+from leaderboard.io.tables import shown
 
 SUBMISSIONS = "submissions"
-LONGEST_NAME = 100
 #: Of a submission on disk: twice what its masks may take.
 MOST_BYTES = 2 * Limits().total_bytes
 _MOST_DEPTH = 4
@@ -84,20 +83,13 @@ def find_teams(folder: Path) -> tuple[list[Team], list[str]]:
 
 
 def _team(folder: Path) -> Team:
-    if fault := _fault_of_name(folder.name):
+    if fault := fault_of_name(folder.name):
         return Team(folder.name, (), (printable(f"the team {shown(folder.name)} {fault}"),), False)
     try:
         entries, problems = _entries(folder)
     except OSError as error:
         return Team(folder.name, (), (f"{folder}: cannot be read ({error.strerror or error}): change its permissions",))
     return Team(folder.name, tuple(entries), tuple(problems))
-
-
-def _fault_of_name(name: str) -> str | None:
-    """What is wrong with the name of a team or a submission, and what to do."""
-    if len(name) > LONGEST_NAME:
-        return f"has more than {LONGEST_NAME} characters: shorten it"
-    return name_fault(name)
 
 
 def _entries(folder: Path) -> tuple[list[Entry], list[str]]:
@@ -120,7 +112,7 @@ def _entries(folder: Path) -> tuple[list[Entry], list[str]]:
 def _entry(team: str, path: Path) -> Entry:
     """A submission, with every reason not to open it."""
     time = datetime.fromtimestamp(0, UTC)
-    if fault := _fault_of_name(path.name):
+    if fault := fault_of_name(path.name):
         return Entry(team, path, time, problems=(printable(f"{path.name}: {fault}"),))
     maps = next((other for other in _places_of_maps(path) if os.path.lexists(other)), None)
     try:

@@ -16,7 +16,7 @@ from leaderboard.io.tables import name_fault, shown
 from leaderboard.scoring.submission import FACTS_FILE
 
 _KEYS = ("method", "submitted", "facts")
-LONGEST_NAME, _LONGEST_FACT, _MOST_FACTS = 100, 500, 20
+_LONGEST_NAME, _LONGEST_FACT, _MOST_FACTS = 100, 500, 20
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _checked(content: Any) -> tuple[dict[str, Any], list[str]]:
     ]
     if "method" in content:
         method = content["method"]
-        fault = "is no text: write the method's name" if not isinstance(method, str) else _fault_of_name(method)
+        fault = "is no text: write the method's name" if not isinstance(method, str) else fault_of_name(method)
         given["method"] = method
         faults += [f"the method {shown(str(method))} {fault}"] if fault else []
     if "submitted" in content:
@@ -116,11 +116,12 @@ def _checked(content: Any) -> tuple[dict[str, Any], list[str]]:
     return given, faults
 
 
-def _fault_of_name(name: str) -> str | None:
+def fault_of_name(name: str) -> str | None:
+    """What is wrong with the name of a method, a fact, a team or a submission, and what to do."""
     if not name:
         return "is empty: write the method's name"
-    if len(name) > LONGEST_NAME:
-        return f"has more than {LONGEST_NAME} characters: shorten it"
+    if len(name) > _LONGEST_NAME:
+        return f"has more than {_LONGEST_NAME} characters: shorten it"
     return name_fault(name)
 
 
@@ -138,7 +139,7 @@ def _checked_facts(content: Any) -> tuple[dict[str, str], list[str]]:
             faults.append(
                 f"the fact {cut(str(name))} is not one line of at most {_LONGEST_FACT} characters: correct it"
             )
-        elif fault := _fault_of_name(str(name)):
+        elif fault := fault_of_name(str(name)):
             faults.append(f"the fact {shown(str(name))} {fault}")
         else:
             found[str(name)] = text

@@ -21,7 +21,7 @@ from leaderboard.platforms import NAMES
 from leaderboard.platforms.interface import PER_CASE, Platform, Settings
 from leaderboard.platforms.naming import case_of_name
 from leaderboard.presets import PRESETS
-from leaderboard.scoring.arguments import add_grid
+from leaderboard.scoring.arguments import add_grid, add_jobs, add_strictness
 
 if TYPE_CHECKING:
     from leaderboard.platforms.summary import Summary
@@ -47,7 +47,7 @@ def add_evaluate(parser: Parser, progress: Progress) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the result files (default: where it reads them)"
     )
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="processes (default: as many as pay off)")
+    add_jobs(parser)
     parser.set_defaults(command=lambda arguments: run_evaluate(arguments, progress), fail=parser.error)
 
 
@@ -102,8 +102,7 @@ def add_rules(parser: Parser) -> None:
     add_grid(parser, default=Settings.grid)
     add("--partition", choices=PARTITIONS, help="of a cohort with both")
     add("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
-    add("--complete", action="store_true", help="refuse a submission that leaves a case out")
-    add("--lenient", action="store_true", help="count predictions that cannot be scored as missing")
+    add_strictness(parser)
     add(
         "--per-case",
         choices=PER_CASE,
@@ -145,9 +144,7 @@ RULES = (
 
 
 def settings_of(arguments: argparse.Namespace, submission: Path, references: Path, jobs: int | None) -> Settings:
-    """The settings that the options ask for; `arguments.fail` is called if they do not go together."""
-    if arguments.lenient and arguments.complete:
-        arguments.fail("--lenient does not go with --complete: leave one of them out")
+    """The settings that the options ask for."""
     rules = {name: getattr(arguments, name) for name in RULES}
     rules["preset"] = rules["preset"] or ""
     return Settings(submission=submission, references=references, jobs=jobs, **rules)
@@ -264,10 +261,3 @@ def _workers(platform: Platform) -> int | None:
 def _log(text: str) -> None:
     """To the log: participants are shown the last line of stderr."""
     print(text, file=sys.stdout)
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1: correct it")
-    return number

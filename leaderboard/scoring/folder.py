@@ -208,10 +208,6 @@ def _results(
         score = functools.partial(score_files, rule=grid)
         for place, result in run_tasks(score, [pairs[number] for number in unknown], jobs=jobs, progress=report):
             results[unknown[place]] = result
-            if (
-                journal
-                and result.digest
-                and not (result.reference_faults + result.prediction_faults + result.map_faults)
-            ):
+            if journal and result.digest and result.is_sound:
                 journal.add(result.digest, result.measures | ({_TURNED: True} if result.was_turned else {}))
     return [results[number] for number in range(len(pairs))]
