@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from math import comb
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import script
 
 from leaderboard.cases import cases_frame
-
-SCRIPT = Path(__file__).parents[2] / "tools/retraining.py"
 
 
 @pytest.fixture(scope="module")
 def retraining():
-    if not SCRIPT.is_file():
-        pytest.skip("not a checkout: there is no tools/")
-    spec = importlib.util.spec_from_file_location("retraining", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with script("retraining") as module:
+        yield module
 
 
 @pytest.mark.parametrize("size", [1, 3])

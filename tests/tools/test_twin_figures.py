@@ -1,29 +1,19 @@
 """The script that sets the twin's figures beside the real ones."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
+from scripts import script
 
 from benchmark.cohort.twin import write_twin
-
-SCRIPT = Path(__file__).parents[2] / "tools/twin_figures.py"
 
 
 @pytest.fixture(scope="module")
 def figures():
-    if not SCRIPT.is_file():
-        pytest.skip("not a checkout: there is no tools/")
-    spec = importlib.util.spec_from_file_location("twin_figures", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["twin_figures"] = module  # processes find its functions by this name
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["twin_figures"]
+    with script("twin_figures") as module:
+        yield module
 
 
 def test_area_under_curve_counts_pairs(figures):
