@@ -5,9 +5,8 @@ from __future__ import annotations
 from leaderboard.challenge.settings import FILE, Challenge
 from leaderboard.challenge.verdicts import Against
 from leaderboard.cohort.banner import is_synthetic
-from leaderboard.cohort.formats import find_format
 from leaderboard.errors import InputError, listed
-from leaderboard.scoring.references import find_references, mixed_patients, with_patients
+from leaderboard.scoring.references import find_references, mixed_patients, partitions_in, with_patients
 
 
 def read_references(challenge: Challenge) -> tuple[Against, list[str]]:
@@ -20,13 +19,10 @@ def read_references(challenge: Challenge) -> tuple[Against, list[str]]:
     if not root.is_dir():
         raise InputError(f"{root}: is no folder: name the references in {challenge.folder / FILE}")
     if challenge.partition is None:
-        try:
-            _, found = find_format(root, challenge.format)
-        except InputError:  # a folder of masks, or nothing: which it is, comes out below
-            found = {}
+        found = partitions_in(root, challenge.format)
         if len(found) > 1:
             raise InputError(
-                f"{root}: holds {' and '.join(found)} cases: add the line partition: {next(reversed(found))} to "
+                f"{root}: holds {' and '.join(found)} cases: add the line partition: {found[-1]} to "
                 f"{challenge.folder / FILE}"
             )
     cases = find_references(root, root, challenge.partition, challenge.format, challenge.grid)

@@ -13,7 +13,6 @@ import pandas as pd
 
 from leaderboard.cohort.banner import is_synthetic
 from leaderboard.cohort.case import Case
-from leaderboard.cohort.formats import find_format
 from leaderboard.cohort.names import is_mask_file
 from leaderboard.errors import InputError
 from leaderboard.io.archive import unpack
@@ -24,7 +23,7 @@ from leaderboard.platforms.interface import Platform, Settings
 from leaderboard.platforms.summary import Summary, invented_names, per_case_rows, summarise
 from leaderboard.presets import PRESETS
 from leaderboard.scoring.folder import score_cases
-from leaderboard.scoring.references import find_references
+from leaderboard.scoring.references import find_references, partitions_in
 
 PLATFORMS: dict[str, Platform] = {
     module.PLATFORM.name: module.PLATFORM for module in (grand_challenge, codabench, evalai)
@@ -155,10 +154,7 @@ def open_references(stack: ExitStack, settings: Settings) -> tuple[list[Case], b
 
 def _cases_in(root: Path, settings: Settings) -> list[Case]:
     if settings.partition is None:
-        try:
-            partitions = list(find_format(root, settings.format)[1])
-        except InputError:
-            partitions = []
+        partitions = partitions_in(root, settings.format)
         if len(partitions) > 1:
             raise InputError(
                 f"{root}: has {' and '.join(partitions)} cases: say --partition {partitions[0]}, or another"

@@ -20,6 +20,19 @@ from leaderboard.scoring.submission import Submission, mask_files, match_predict
 _MOST_FOLDS = 10**6
 
 
+def partitions_in(root: Path, format_name: str | None = None) -> list[Partition]:
+    """The partitions of a cohort's tree; none of a folder of masks, or of nothing.
+
+    Args:
+        root: the folder.
+        format_name: one of `cohort.formats.FORMATS`; None recognises it.
+    """
+    try:
+        return list(find_format(root, format_name)[1])
+    except InputError:
+        return []
+
+
 def find_references(
     root: Path,
     predictions: Path,
@@ -68,7 +81,7 @@ def find_cases(
     Raises:
         InputError: it is neither, the tree is incomplete, or the predictions fit both partitions.
     """
-    if format_name is None and root.is_dir() and not _has_cases(root):
+    if format_name is None and root.is_dir() and not partitions_in(root):
         cases = _flat_references(root, partition)
         if cases:
             return cases
@@ -80,7 +93,7 @@ def find_cases(
 
 def partition_of(root: Path, cases: Sequence[Case]) -> Partition | None:
     """The partition of the cases that `find_cases` found; None if a folder of masks is not part of a tree."""
-    return cases[0].partition if _has_cases(root) or any(case.images for case in cases) else None
+    return cases[0].partition if partitions_in(root) or any(case.images for case in cases) else None
 
 
 def _fitting_partition(root: Path, predictions: Path, format_name: str | None, grid: GridRule) -> Partition:
@@ -119,13 +132,6 @@ def _on_grid(named: Mapping[str, Path], cases: Sequence[Case], submission: Submi
         except (InputError, KeyError):  # the cohort was only scanned: the image may be missing
             continue
     return count
-
-
-def _has_cases(root: Path) -> bool:
-    try:
-        return bool(find_format(root))
-    except InputError:
-        return False
 
 
 def _flat_references(folder: Path, partition: Partition | None) -> list[Case]:
