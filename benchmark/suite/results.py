@@ -85,19 +85,20 @@ def write_results(
     table = pd.concat(frames, ignore_index=True)
     write_cases(folder / "cases.csv", table)
     analysis = analyse(table)
-    said = facts(jobs, notes(jobs, cohort, folds, suite))
-    write_leaderboard(folder / "leaderboard.csv", analysis.table, notes=said, cases=analysis.rows)
+    said = notes(jobs, cohort, folds, suite)
+    write_leaderboard(folder / "leaderboard.csv", analysis.table, notes=facts(jobs, said), cases=analysis.rows)
     spending = costs(jobs)
     below = below_bar(analysis.table, spending.loc[spending["parameters"] > 0, "method"].tolist())
     write_text(folder / "costs.csv", costs(jobs, by_seed=True).to_csv(index=False, lineterminator="\n"))
     remarks = {f"not above {bar_of(analysis.table)} in mean Dice": ", ".join(below)} if below else {}
     predictions: dict[str, list[Path]] = {}
+    pictured = (None, min(seeds_of(jobs), default=None))  # of several trainings, those of the lowest seed
     for row in predicted:
-        if row.seed is None or row.seed == min(seeds_of(jobs)):  # pictures show the trainings of the lowest seed
+        if row.seed in pictured:
             predictions.setdefault(row.name, []).append(row.masks)
     html = render_page(
         analysis, heading=f"Leaderboard of the suite {suite}", banner=banner,
-        notes=notes(jobs, cohort, folds, suite) | remarks, images=cohort, predictions=predictions,
+        notes=said | remarks, images=cohort, predictions=predictions,
         sections=[cost_section(spending, {**(spent or {}), "scoring and ranking": time.monotonic() - started})],
     )  # fmt: skip
     write_page(folder, html)
