@@ -1,7 +1,7 @@
 """Each method's cost, training curve and twin result, written into its README from a suite's run.
 
     benchmark cost --methods a,b --out costs.csv
-    python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark"
+    python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark" --chosen-on "..."
 
 Replaces what stands between the markers at the end of ``benchmark/methods/<folder>/README.md`` and draws
 ``docs/methods/<method>.png``: loss and held-out Dice by epoch, one line a training. Methods of one folder share its
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("suite", type=Path, help="folder of a finished suite: runs/<suite>")
     parser.add_argument("--costs", type=Path, required=True, help="CSV of benchmark cost")
     parser.add_argument("--command", required=True, help="command that made the suite's run")
+    parser.add_argument("--chosen-on", required=True, help="patients on whom the recipes were chosen, in words")
     options = parser.parse_args(argv)
     costs = pd.read_csv(options.costs).set_index("method")
     spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").groupby("method", sort=False).max()  # over seeds
@@ -48,13 +49,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = read_yaml(runs_of_method(options.suite / method)[0] / "config.yaml")
         folders[ROOT / Path(*config["model"]["class_path"].split(".")[:-1])].append(method)
     for folder, methods in folders.items():
-        parts = [text_of(method, options.suite, costs, spent, table, options.command) for method in methods]
+        parts = [
+            text_of(method, options.suite, costs, spent, table, options.command, options.chosen_on)
+            for method in methods
+        ]
         fill(folder / "README.md", "\n\n".join(parts))
     return 0
 
 
 def text_of(
-    method: str, suite: Path, costs: pd.DataFrame, spent: pd.DataFrame, table: pd.DataFrame, command: str
+    method: str,
+    suite: Path,
+    costs: pd.DataFrame,
+    spent: pd.DataFrame,
+    table: pd.DataFrame,
+    command: str,
+    chosen_on: str,
 ) -> str:
     """What a method's README says of its run."""
     lines = []
@@ -80,7 +90,13 @@ def text_of(
         ]
         lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
     if method in costs.index and costs.loc[method, "parameters"]:
-        lines.append(f"\n{recipe_of(method, suite)} {compared(method, table)}".rstrip())
+        said = [recipe_of(method, suite), f"It was chosen on {chosen_on}.", compared(method, table)]
+        lines.append(f"\n{' '.join(filter(None, said))}")
+        if (trainings := int(table.get("trainings", pd.Series(1, table.index)).fillna(1).loc[method])) > 1:
+            lines.append(
+                f"\nMeans over {trainings} trainings on each fold. From training to training the mean Dice moves by "
+                f"{table['dice_seed_sd'].loc[method]:.3f} (standard deviation)."
+            )
         lines.append(f"\nA training needed {spent['peak_memory_mb'].loc[method]} MB at most.")
         picture = ROOT / "docs" / "methods" / f"{method}.png"
         draw(runs_of_method(suite / method), picture)
