@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -257,6 +258,7 @@ def _links(values: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(id_, name) for id_, name, shown in links if shown]
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("leaderboard.report"),

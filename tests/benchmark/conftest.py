@@ -14,6 +14,9 @@ from benchmark.cohort.twin import write_twin
 from benchmark.launchers import local
 from benchmark.pipeline.cache import CachedCase, build_cache, open_entry
 from leaderboard.cohort.formats import Cohort, read_cohort
+from leaderboard.report import svg
+
+DRAW = svg.draw
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,6 +26,23 @@ def one_server() -> Iterator[None]:
         patch.setattr(local, "ForkServer", OneServer.get)
         yield
     OneServer.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Figures of the pages that this process writes are empty: drawing them takes most of a small suite's time.
+
+    What they show is tested with the leaderboard's pages; suites draw them in tests that use `drawn`, and as processes.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(svg, "draw", lambda *_: '<svg role="img"></svg>')
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn after all."""
+    monkeypatch.setattr(svg, "draw", DRAW)
 
 
 @pytest.fixture(scope="session")

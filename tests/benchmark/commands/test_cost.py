@@ -49,6 +49,7 @@ def test_unknown_methods_and_missing_cohorts_are_named(tmp_path: Path, capsys: p
     assert "size" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_setting_that_does_not_exist_is_named_without_the_temporary_file_that_held_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -58,12 +59,14 @@ def test_a_setting_that_does_not_exist_is_named_without_the_temporary_file_that_
     assert "config.yaml" not in said
 
 
+@pytest.mark.usefixtures("forked")
 def test_without_a_precision_it_is_what_the_machine_is_fast_in(tmp_path: Path) -> None:
     out = tmp_path / "costs.csv"
     assert main(["cost", "--methods", "all_background", "--size", "32", "--out", str(out)]) == 0
     assert pd.read_csv(out)["precision"].tolist() == ["bf16-mixed" if multiplies_bf16("auto") else "32-true"]
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_method_that_cannot_be_measured_is_named_and_the_others_keep_their_rows(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_curriculum_whose_crops_grow_is_expected_to_slow_down() -> None:
     assert later_slices(ResidualUNetMethod(), 100) == 1
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_large_suite_tells_its_time_before_its_jobs_and_one_method_that_cannot_be_timed_is_left_to_its_job(
     project: Path, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

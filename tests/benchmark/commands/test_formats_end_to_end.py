@@ -59,6 +59,7 @@ def done(
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_suite_trains_predicts_scores_and_shows_any_format(done: SimpleNamespace) -> None:
     assert done.status == 0, done.said
     seeing = [name for name in RULES if name not in done.blind]

@@ -12,6 +12,7 @@ from benchmark.cli import main
 from benchmark.suite.config_files import read_yaml, shipped_configs
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_method_whose_package_is_missing_is_refused_with_its_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_method_that_is_asked_for_and_has_nothing_to_see_is_refused_before_any
     assert "perfusion_t38: needs images of CT, CBF, Tmax, the case has DWI, ADC, FLAIR" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("forked")
 def test_of_a_whole_suite_what_has_something_to_see_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import signal
@@ -12,16 +13,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 import yaml
+from one_server import OneServer
 from toy import SUITE, make_project, run
 
 from benchmark.cli import main
 from benchmark.rundir.digests import damaged_results
-from benchmark.rundir.locks import hold, owner
+from benchmark.rundir.locks import hold
 from benchmark.rundir.state import read_state, write_state
+from benchmark.suite.overview import Overview
 from benchmark.training.checkpoints import newest_checkpoint
 from benchmark.training.job import _seconds_of_sound_fit
 from benchmark.training.wandb_sink import wandb_logger
@@ -274,18 +278,18 @@ def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_res
         write_state(job, replace(state, status="running"))
         assert run(tree, *arguments, "--set", "trainer.max_epochs=3", "--restart-changed") == 1
         assert f"{job}: another process works here (host " in capsys.readouterr().err
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmark", "job", str(job)], stderr=subprocess.PIPE, text=True, cwd=project
-        )
-        assert process.stderr is not None
-        assert "waits for the end of host" in process.stderr.readline()
+        said = project / "said.txt"
+        process = OneServer.get(os.environ, ()).start([job], os.environ, said)
+        while "waits for the end of host" not in (said.read_text() if said.exists() else ""):
+            assert process.poll() is None
+            time.sleep(0.02)
         write_state(job, state)
-    assert process.wait() == 0
+    assert process.wait(60) == 0
     assert (job / "provenance.json").stat().st_mtime_ns == before
 
 
 def test_a_job_that_a_killed_suite_left_behind_is_told_and_waited_for(
-    project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["--methods", "toy", "--folds", "0"]
     assert run(tree, *arguments) == 0
@@ -308,34 +312,19 @@ with hold(Path({str(job)!r}), print):
     made = (job / "provenance.json").stat().st_mtime_ns
     assert run(tree, *arguments, "--set", "trainer.max_epochs=3", "--restart-changed") == 1
     assert f"{job}: another process works here" in capsys.readouterr().err
-    suite = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", "run", "--config", "suite.yaml", "--cohort", str(tree), *arguments],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert suite.stdout is not None
-    said = ""
-    while "toy fold 0" not in said:
-        said += suite.stdout.readline()
-    Path("end").touch()
-    said += suite.communicate()[0]
-    assert suite.returncode == 0
+    update = Overview.update
+
+    def watch(overview: Overview, remarks: Any = None) -> None:
+        update(overview, remarks)
+        Path("end").touch()
+
+    monkeypatch.setattr(Overview, "update", watch)
+    assert run(tree, *arguments) == 0
+    said = capsys.readouterr().out
     assert f"toy fold 0: still running from an earlier call (host {platform.node()}, process {process.pid}," in said
     assert "pending" not in said
     assert process.wait() == 0
     assert (job / "provenance.json").stat().st_mtime_ns == made  # its result is taken
-
-
-def test_a_terminated_suite_says_how_to_go_on(project: Path, tree: Path) -> None:
-    command = [sys.executable, "-m", "benchmark", "run", "--config", "suite.yaml", "--cohort", str(tree)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(project.glob("runs/small/toy/fold*/checkpoints")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.terminate()
-    said = process.communicate()[1]
-    assert process.returncode == 143
-    assert said == "benchmark: interrupted: run the same command again to continue\n"
-    assert not [run for run in project.glob("runs/small/*/fold*") if owner(run)]  # no job goes on
 
 
 def test_a_full_disk_stops_one_job_with_a_clear_error_and_leaves_the_others_results(

@@ -14,7 +14,9 @@ import pytest
 from toy import run
 
 from benchmark.cli import main
+from benchmark.rundir.locks import owner
 from benchmark.rundir.state import read_state
+from benchmark.suite.overview import Overview
 from leaderboard.cli import main as leaderboard
 
 CASES = next((Path(__file__).parents[3] / "leaderboard" / "results").glob("*/cases.csv"))
@@ -54,8 +56,6 @@ def test_a_prediction_ends_in_its_middle_and_leaves_nothing(
 def test_a_suite_ends_its_jobs_and_goes_on_with_them_later(
     project: Path, tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    from benchmark.suite.overview import Overview
-
     update, parent = Overview.update, os.getpid()
 
     def watch(overview: Overview, remarks: object = None) -> None:
@@ -68,6 +68,7 @@ def test_a_suite_ends_its_jobs_and_goes_on_with_them_later(
         assert run(tree, "--methods", "toy", "--folds", "0") == 128 + number
     assert capsys.readouterr().err == LINE
     assert read_state(project / JOB).status != "running"
+    assert owner(project / JOB) is None  # no job goes on
     assert run(tree, "--methods", "toy", "--folds", "0") == 0
 
 

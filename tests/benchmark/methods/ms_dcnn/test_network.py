@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from narrow import narrow
 from torch import nn
 
 from benchmark.methods.ms_dcnn.loss import dice
@@ -49,7 +50,8 @@ def test_sizes_that_are_no_multiples_of_16_are_refused_by_name() -> None:
         on_meta()(torch.empty(1, 5, 64, 100, device="meta"))
 
 
-def test_each_path_sees_its_maps_alone() -> None:
+def test_each_path_sees_its_maps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow(monkeypatch.setattr)
     network = MSDCNN((4, 1, 2), (3,)).eval()
     x = torch.randn(1, 5, 32, 32)
     paths: dict[str, list[torch.Tensor]] = {"a": [], "b": []}
