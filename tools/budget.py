@@ -199,10 +199,10 @@ def figure(options: argparse.Namespace) -> int:
     found = pd.concat(parts, ignore_index=True)
     if found[options.by].isna().any():
         raise InputError(f"--by {options.by}: is not known of every method: choose another")
-    table = markdown(found)
-    sys.stdout.write(table + "\n")
+    text = markdown(found)
+    sys.stdout.write(text + "\n")
     if options.page:
-        write_page(options.page, table)
+        write_page(options.page, text)
         draw(found, options.by, options.page.with_suffix(".png"))
     return 0
 
