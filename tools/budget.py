@@ -32,6 +32,8 @@ from leaderboard.io.images import write_text
 from leaderboard.ranking.policies import POLICIES, apply_policy
 from leaderboard.shell import run_command
 
+#: What the picture shows, in words.
+ALT = "Mean Dice against the budget of a training, a line a method"
 BEGIN, END = "<!-- budget: written by tools/budget.py -->", "<!-- end of budget -->"
 #: What stands on the figure's axis.
 TITLES = {
@@ -202,8 +204,9 @@ def figure(options: argparse.Namespace) -> int:
     text = markdown(found)
     sys.stdout.write(text + "\n")
     if options.page:
-        write_page(options.page, text)
-        draw(found, options.by, options.page.with_suffix(".png"))
+        picture = options.page.with_suffix(".png")
+        draw(found, options.by, picture)
+        write_page(options.page, f"{text}\n\n![{ALT}]({picture.name})")
     return 0
 
 

@@ -36,6 +36,8 @@ from leaderboard.ranking.ranks import rank_methods
 from leaderboard.report.leaderboard_files import rank_set
 from leaderboard.shell import run_command
 
+#: What the picture shows, in words.
+ALT = "Mean Dice on folds by patient and by case, and the difference with its interval"
 BEGIN, END = "<!-- leakage: written by tools/leakage.py -->", "<!-- end of leakage -->"
 #: Ends of the names that a method has in a table of both arms.
 PATIENTS, CASES = " (patients)", " (cases)"
@@ -208,8 +210,12 @@ def figure(options: argparse.Namespace) -> int:
     table = markdown(found, patients, cases)
     sys.stdout.write(table + "\n")
     if options.page:
-        write_page(options.page, table)
-        draw(found, options.page.with_suffix(".png"))
+        picture = options.page.with_suffix(".png")
+        draw(found, picture)
+        write_page(
+            options.page,
+            f"{table}\n\n![{ALT}]({picture.name})",
+        )
     return 0
 
 

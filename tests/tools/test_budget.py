@@ -99,7 +99,8 @@ def test_each_budget_is_a_row_with_the_mean_over_cases_and_folds_of_one_training
         "| `net` | 4,000 | 16,000 | 6,000 | 0.325 | 0.300, 0.350 |"
     )
     assert capsys.readouterr().out == f"{table}\n"
-    assert page.read_text() == f"before\n{budget.BEGIN}\n{table}\n{budget.END}\nafter\n"
+    alt = "Mean Dice against the budget of a training, a line a method"
+    assert page.read_text() == f"before\n{budget.BEGIN}\n{table}\n\n![{alt}](page.png)\n{budget.END}\nafter\n"
     picture = page.with_suffix(".png")
     assert picture.read_bytes()[:4] == b"\x89PNG"
     first = picture.read_bytes()

@@ -79,7 +79,8 @@ def test_the_table_and_the_picture_stand_in_the_page(leakage, tmp_path, capsys):
     options = leakage.parsed(["figure", *map(str, paths), "--page", str(page)])
     assert options.command(options) == 0
     printed = capsys.readouterr().out
-    assert page.read_text() == f"before\n{leakage.BEGIN}\n{printed}{leakage.END}\nafter\n"
+    alt = "Mean Dice on folds by patient and by case, and the difference with its interval"
+    assert page.read_text() == f"before\n{leakage.BEGIN}\n{printed}\n![{alt}](leak.png)\n{leakage.END}\nafter\n"
     said = "24 cases of 12 patients in 3 folds; each network was trained on 16 of them, trainings of a method in each"
     assert f"{said} fold: 2." in printed
     assert printed.count("\n| `") == 2
