@@ -27,7 +27,7 @@ from benchmark.rundir.locks import hold
 from benchmark.rundir.state import read_state, write_state
 from benchmark.suite.overview import Overview
 from benchmark.training.checkpoints import newest_checkpoint
-from benchmark.training.job import _seconds_of_sound_fit
+from benchmark.training.job import _costs_of_sound_fit
 from benchmark.training.wandb_sink import wandb_logger
 
 
@@ -103,7 +103,9 @@ def test_what_was_damaged_after_a_job_is_noticed_and_never_scored(
     elif remedy != "writes":
         names = ", ".join(str(path.relative_to(suite / JOB)) for path in damaged)
         assert f"changed after its job, made again: {names}" in said.out.replace("\n", "")
-        assert (json.loads(provenance.read_text())["costs"]["fit_seconds"] == trained) == (remedy == "predicts")
+        costs = json.loads(provenance.read_text())["costs"]
+        assert (costs["fit_seconds"] == trained) == (remedy == "predicts")
+        assert (costs["steps"], costs["slices_seen"]) == (2, 16)  # whether it was trained again or not
 
 
 def damage_file(path: Path, damage: Callable[[bytes], bytes | None]) -> Path:
@@ -139,10 +141,10 @@ def test_damage_to_anything_but_a_mask_means_training_again(
     job = tmp_path / "job"
     shutil.copytree(finished / "runs" / "small" / JOB, job)
     assert not damaged_results(job)
-    assert _seconds_of_sound_fit(job) is not None
+    assert _costs_of_sound_fit(job) is not None
     damage_file(job / name, damage)
     assert name in damaged_results(job)
-    assert _seconds_of_sound_fit(job) is None
+    assert _costs_of_sound_fit(job) is None
 
 
 def test_a_refused_fold_file_changes_nothing_and_a_job_notices_other_folds_by_itself(

@@ -18,7 +18,7 @@ from plans import FOLDS
 from toy import SUITE, run
 
 from benchmark.commands.run_plan import Plan, _chosen_seeds
-from benchmark.rundir.names import run_directories
+from benchmark.rundir.names import BUDGET, run_directories
 from benchmark.suite.config import SuiteConfig
 
 SEVERAL = SUITE | {"methods": ["all_background", "toy"], "seeds": [4, 0], "threads": 1, "ensembles": True}
@@ -72,7 +72,10 @@ def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_i
     assert page.split('id="h-calibration"')[1].split("</section>")[0].count('<th scope="row">') == 2
     with (suite / "leaderboard-fold0" / "costs.csv").open() as file:
         assert {(row["seed"], row["folds"]) for row in csv.DictReader(file)} == {("", "1"), ("0", "1"), ("4", "1")}
-    assert json.loads((trainings[4] / "provenance.json").read_text())["seed"] == 4
+    provenances = {seed: json.loads((folder / "provenance.json").read_text()) for seed, folder in trainings.items()}
+    assert provenances[4]["seed"] == 4
+    # An interrupted training counts on where it continues.
+    assert [[spent["costs"][name] for name in BUDGET[:2]] for spent in provenances.values()] == [[2, 16]] * 2
 
     assert run(tree, *one_fold, "--seeds", "0,7") == 1
     assert "--seeds 7: suite.yaml does not train with it: choose among 4, 0" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from benchmark.pipeline.sampling import EpochBatches
 from benchmark.pipeline.store import Store
 from benchmark.suite.config import lacking, method_config, read_suite
 from benchmark.suite.config_files import find_config, merge, shipped_configs
+from benchmark.training.budget import CountTraining
 from benchmark.training.loading import load
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.io.images import read_volume
@@ -75,7 +76,7 @@ def test_it_trains_and_predicts_on_the_native_grid(
     monkeypatch.chdir(tmp_path)
     cli = load(
         tmp_path / "config.yaml",
-        {"logger": False, "enable_checkpointing": False},
+        {"logger": False, "enable_checkpointing": False, "callbacks": [counter := CountTraining()]},
         f"--data.cohort={tree}",
         f"--data.cache={cache}",
         f"--predictions.folder={tmp_path / 'out'}",
@@ -85,6 +86,8 @@ def test_it_trains_and_predicts_on_the_native_grid(
     if own > 1:
         assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
         assert epochs == [0, 1]  # the second epoch does not serve the first one's samples again
+    budget = counter.budget(cli.trainer, cli.model).values()
+    assert all(number > 0 for number in budget) if own > 1 else set(budget) == {0}
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     for case in read_cohort(tree).cases:
         mask, image = read_volume(tmp_path / "out" / f"{case.name}.nii.gz"), read_volume(case.images[case.grid])

@@ -1,0 +1,102 @@
+"""The same methods on folds of patients and on folds of cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scripts import script
+
+from benchmark.cohort.folds import FoldCase, case_folds, make_folds, measure_cohort
+from leaderboard.cases import cases_frame, write_cases
+from leaderboard.cohort.formats import read_cohort
+from leaderboard.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def leakage():
+    with script("leakage") as module:
+        yield module
+
+
+def test_every_patient_of_the_copy_has_two_cases_and_every_fold_of_both_kinds_as_many(leakage, isles_tree, tmp_path):
+    # All but P2 have two cases, and P6 is one too many for two folds.
+    owner = dict(enumerate(["P1", "P1", "P2", "P3", "P4", "P4", "P3", "P5", "P5", "P6", "P6"], start=1))
+    tree, out = isles_tree(list(owner), patients=owner.get), tmp_path / "pairs"
+    (tree / "twin.json").write_text("{}")
+    options = leakage.parsed(["cohort", str(tree), "--out", str(out), "--folds", "2"])
+    assert options.command(options) == 0
+    assert (out / "twin.json").read_text() == "{}"
+    copied = read_cohort(out)
+    assert {case.number: case.patient for case in copied.cases} == {
+        number: owner[number] for number in (1, 2, 4, 5, 6, 7, 8, 9)
+    }
+    for deal in (make_folds, case_folds):
+        folds = deal(measure_cohort(copied), 2, 0)
+        assert [len(folds.validation(fold)) for fold in range(2)] == [4, 4]
+    with pytest.raises(InputError, match="is there already"):
+        options.command(options)
+    options.out, options.folds = tmp_path / "none", 50
+    with pytest.raises(InputError, match="not enough for 50 folds"):
+        options.command(options)
+
+
+def arm(deal, gains, seeds=(0, 1)):
+    """Scores of twelve patients with two cases each: 0.5 and some noise, and a gain by method."""
+    cases = [FoldCase(f"case_{number}", f"P{number // 2}", 10.0) for number in range(24)]
+    folds = deal(cases, 3, 0)
+    noise = np.random.default_rng(0).normal(0, 0.02, (2, 2, 24))
+    return cases_frame(
+        [
+            {
+                "method": method, "case": case.case, "patient": case.patient, "fold": folds.fold_of[case.case],
+                "status": "ok", "seed": seed, "dice": 0.5 + gain + noise[place, seed, number], "reference_ml": 10.0,
+            }
+            for place, (method, gain) in enumerate(gains.items())
+            for seed in seeds
+            for number, case in enumerate(cases)
+        ]
+    )  # fmt: skip
+
+
+def test_what_the_leak_adds_is_found_with_its_interval_and_ranks(leakage):
+    patients, cases = arm(make_folds, {"firm": 0.05, "leaky": 0.0}), arm(case_folds, {"firm": 0.05, "leaky": 0.2})
+    leakage.require_same_but_folds(patients, cases)
+    firm, leaky = leakage.leaks(patients, cases)
+    assert (firm.method, leaky.method) == ("firm", "leaky")
+    for leak, gain in ((firm, 0.0), (leaky, 0.2)):
+        rows = [frame.loc[frame["method"] == leak.method, "dice"].mean() for frame in (patients, cases)]
+        assert (leak.by_patient, leak.by_case) == pytest.approx(tuple(rows))
+        assert leak.by_case - leak.by_patient == pytest.approx(gain)
+        assert leak.low < gain < leak.high < gain + 0.1
+    assert (firm.ranks, leaky.ranks) == (("1 (1)", "2 (2)"), ("2 (2)", "1 (1)"))
+
+
+def test_the_table_and_the_picture_stand_in_the_page(leakage, tmp_path, capsys):
+    page, paths = tmp_path / "leak.md", [tmp_path / "patients.csv", tmp_path / "cases.csv"]
+    page.write_text(f"before\n{leakage.BEGIN}\n{leakage.END}\nafter\n")
+    for path, deal, gain in zip(paths, (make_folds, case_folds), (0.0, 0.2), strict=True):
+        write_cases(path, arm(deal, {"firm": 0.05, "leaky": gain}))
+    options = leakage.parsed(["figure", *map(str, paths), "--page", str(page)])
+    assert options.command(options) == 0
+    printed = capsys.readouterr().out
+    alt = "Mean Dice on folds by patient and by case, and the difference with its interval"
+    assert page.read_text() == f"before\n{leakage.BEGIN}\n{printed}\n![{alt}](leak.png)\n{leakage.END}\nafter\n"
+    said = "24 cases of 12 patients in 3 folds; each network was trained on 16 of them, trainings of a method in each"
+    assert f"{said} fold: 2." in printed
+    assert printed.count("\n| `") == 2
+    assert page.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_arms_that_differ_in_more_than_their_folds_are_refused(leakage):
+    same = {"firm": 0.05, "leaky": 0.0}
+    patients, cases = arm(make_folds, same), arm(case_folds, same)
+    for first, second, words in (
+        (patients, arm(case_folds, {"firm": 0.05}), "other methods"),
+        (patients, arm(case_folds, same, seeds=(0,)), "other methods"),
+        (patients, cases[cases["case"] != "case_3"], "other methods"),
+        (patients, cases.assign(fold=cases["fold"].where(cases["case"] != "case_3", 0)), "must see equally many"),
+        (cases, cases, "the first table splits P"),
+        (patients, patients, "the second table splits no patient"),
+    ):
+        with pytest.raises(InputError, match=words):
+            leakage.require_same_but_folds(first, second)
