@@ -46,8 +46,7 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     present = [
         name
         for name in METRICS
-        if name in cases.columns
-        and (_countable(cases, policy, name) or (name in needed and cases[name].notna().any()))
+        if name in cases.columns and (_countable(cases, policy, name) or (name in needed and cases[name].notna().any()))
     ]
     directions = chosen_metrics(options.metrics or [name for name in CORE_METRICS if name in present], cases.columns)
     check_comparable(cases)

@@ -134,5 +134,5 @@ def test_a_table_of_dice_alone_is_ranked_beside_a_full_one_by_what_is_asked_for(
 
 def test_a_case_whose_size_no_method_knows_is_in_no_stratum():
     cases = frame(dice=[0.1] * 4, reference_ml=[1.0, None, 1.0, None])
-    with pytest.raises(InputError, match="^2: no method has a reference_ml"):
+    with pytest.raises(InputError, match=r"^2: no method has a reference_ml"):
         rank_strata(cases, "size")
