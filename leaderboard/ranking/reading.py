@@ -91,6 +91,20 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     )
 
 
+def measured_distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:
+    """Each distance as measured, NaN where it is undefined, shape (methods, cases).
+
+    Args:
+        cases: as `read_matrices` gives them.
+        matrices: likewise.
+    """
+    return {
+        name: np.where(matrices.missing, np.nan, cases[name].to_numpy(dtype=float).reshape(matrices.missing.shape))
+        for name in matrices.values
+        if name in METRICS and METRICS[name].is_distance
+    }
+
+
 def over_trainings(cases: pd.DataFrame) -> pd.DataFrame:
     """One row for each (method, case), the means over a method's trainings; without seeds, the rows as they are.
 
