@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from leaderboard.challenge import entries, verdicts
+from leaderboard.challenge.answers import grouped
 from leaderboard.cli import main
 from leaderboard.io import archive, images
 from leaderboard.report.results_file import results_schema
@@ -49,6 +50,26 @@ def test_all_files_are_those_of_score_rank_and_verify(small, tmp_path, capsys):
     jsonschema.Draft202012Validator(results_schema()).validate(content)
     assert [method["method"] for method in content["methods"]] == ["anna / net 0", "bert / net 1", "cleo / net 2"]
     assert "anna / net 0" in (small.board / "index.html").read_text()
+
+
+def test_what_many_files_have_in_common_is_told_once():
+    voxels = "has the voxel size 1 x 1 x {} mm: write the header"
+    problems = [
+        "v1.zip/extra.nii: belongs to no case",
+        *(f"v1.zip/case_{number}.nii: holds NaN: write 0 and 1" for number in range(1, 6)),
+        *(f"v1.zip/case_{number}.nii: {voxels.format(number / 2)}" for number in (1, 2)),
+        "v1.zip/case_1.nii: is damaged",
+        "v1.zip/case_1.nii: is of 2 kinds",
+        "v1.zip/case_1.nii: is of 3 kinds",
+        "no file at all",
+    ]
+    assert grouped(problems) == [
+        "v1.zip/extra.nii: belongs to no case",
+        "5 files, e.g. v1.zip/case_1.nii, v1.zip/case_2.nii, v1.zip/case_3.nii: holds NaN: write 0 and 1",
+        f"2 files, e.g. v1.zip/case_1.nii, v1.zip/case_2.nii: {voxels.format(0.5)} (the numbers are those of "
+        "v1.zip/case_1.nii)",
+        *problems[-4:],
+    ]
 
 
 @of_tables
@@ -105,7 +126,8 @@ def test_a_refused_resubmission_leaves_the_one_before_it_in_place(small, capsys)
     ]
     assert err.endswith("(and 2 more)\n")
     assert "What counts: v1.zip" in small.answer("bert")
-    assert "v2.zip: REFUSED, for these reasons\n  - v2.zip/case_1.nii.gz: " in small.answer("bert")
+    assert "v2.zip: REFUSED, for this reason\n  - 3 files, e.g. v2.zip/case_1.nii.gz, " in small.answer("bert")
+    assert small.answer("bert").count("has the shape") == 1
 
 
 @of_tables
