@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.cases import cases_frame
-from leaderboard.challenge.entries import Entry, content_of, place_for_maps
+from leaderboard.challenge.entries import Entry, content_of
 from leaderboard.challenge.settings import Challenge
 from leaderboard.cohort.case import Case
 from leaderboard.errors import InputError, MachineError, printable
@@ -165,10 +165,6 @@ class _Key:
 
     def __call__(self, entry: Entry) -> str | Verdict:
         problems, is_final = list(entry.problems), entry.is_final
-        if not problems and self.needs_maps and entry.maps is None:
-            problems = [
-                f"{entry.path}: has no probability maps, which the challenge ranks by: add {place_for_maps(entry.path)}"
-            ]
         try:
             if not problems:
                 places = [entry.path, *([entry.maps] if self.needs_maps and entry.maps else [])]
@@ -198,7 +194,7 @@ class _Score:
                 self.against.cases,
                 entry.path,
                 _METHOD,
-                probabilities=entry.maps if challenge.needs_probabilities else None,
+                probabilities=(entry.maps or entry.path) if challenge.needs_probabilities else None,
                 grid=challenge.grid,
                 jobs=jobs,
                 complete=challenge.complete,

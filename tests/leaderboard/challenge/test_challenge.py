@@ -434,10 +434,14 @@ def test_a_preset_that_ranks_by_probability_maps_asks_for_them(small, isles_tree
         data = 0.1 + 0.8 * (isles_tree.values((8, 9, 2), "CBF", number) > 20)
         maps[name] = isles_tree.image(small.folder / "scratch" / name, data.astype("float32")).read_bytes()
     small.submit("bert", "v1.probabilities.zip", maps)
+    small.submit("cleo", "v1.zip", small.masks(1) | {f"probabilities/{name}": data for name, data in maps.items()})
     assert small.run() == 0
-    assert list(small.rows()) == ["bert"]
-    assert "v1.zip: has no probability maps, which the challenge ranks by: add v1.probabilities.zip" in (
-        " ".join(small.answer("anna").split())
+    rows = small.rows()
+    assert list(rows) == ["bert", "cleo"]
+    assert [line.partition(",")[2] for line in rows["bert"]] == [line.partition(",")[2] for line in rows["cleo"]]
+    assert (
+        "v1.zip: holds no probability maps: put one for each mask into a folder probabilities within it, or into "
+        in (" ".join(small.answer("anna").split()))
     )
     content = json.loads((small.board / "results.json").read_text())
     assert content["methods"][0]["metrics"]["pr_auc"]["mean"] is not None
