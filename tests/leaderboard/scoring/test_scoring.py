@@ -344,6 +344,16 @@ def test_references_may_lie_in_a_flat_folder_of_the_tree(tmp_path, isles_tree):
     assert [case.name for case in cases] == ["case_1", "case_2", "case_10"]
     assert [case.patient for case in cases] == ["P1", "P1", "P5"]
     assert list(score_cases(cases, predictions, "me")["status"]) == ["missing", "ok", "missing"]
+    for cohort in (root, root / "TESTING"):  # organisers give their tree, which participants have without that folder
+        assert find_references(cohort, predictions, "testing") == cases
+    (folder / "case_10.nii").unlink()
+    with pytest.raises(InputError, match="case_10: has no reference"):
+        score_cases(find_references(root, predictions, "testing"), predictions, "me")
+    shutil.rmtree(folder)
+    with pytest.raises(
+        InputError, match=r"hold no reference: give the folder .* or put them into .*TESTING_REFERENCES"
+    ):
+        find_references(root, predictions, "testing")
 
 
 @pytest.mark.parametrize("inside", [True, False])
