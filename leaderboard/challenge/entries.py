@@ -18,6 +18,7 @@ from leaderboard.challenge.facts import Facts, fault_of_name, read_facts
 from leaderboard.cohort.names import is_mask_file, natural_key
 from leaderboard.errors import InputError, MachineError, is_of_machine, printable
 from leaderboard.io.archive import Limits
+from leaderboard.io.digests import file_digest
 from leaderboard.io.tables import shown
 from leaderboard.scoring.submission import MAPS, places_of_maps
 
@@ -180,8 +181,7 @@ def content_of(place: Path) -> str:
     for path in files_of(place):
         within = path.relative_to(place).as_posix() if path != place else path.suffix.lower()
         try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            content = file_digest(path)
         except OSError as error:
             kind = MachineError if is_of_machine(error) else InputError
             raise kind(f"{path}: cannot be read ({error.strerror or error}): hand it in again") from None

@@ -22,6 +22,7 @@ from leaderboard.challenge.entries import Entry, content_of
 from leaderboard.challenge.settings import Challenge
 from leaderboard.cohort.case import Case
 from leaderboard.errors import InputError, MachineError, printable
+from leaderboard.io.digests import file_digest
 from leaderboard.io.images import write_text
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
@@ -72,8 +73,7 @@ class Against:
             known = [case.name, case.patient, case.ids, case.other_names, case.reference and case.reference.name]
             digest.update(json.dumps(known, default=str).encode())
             try:
-                with case.grid_file.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(file_digest(case.grid_file).encode())
             except OSError as error:
                 raise InputError(f"{case.grid_file}: cannot be read ({error.strerror or error}): restore it") from None
         return digest.hexdigest()

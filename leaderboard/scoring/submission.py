@@ -349,7 +349,7 @@ def match_predictions(
         cases: the cases that are scored.
         owners: the case of a file where that is known otherwise.
     """
-    own, aliases = _names(cases)
+    own, aliases = names_of_cases(cases)
     ids, foreign = _ids(cases)
     found: dict[str, list[Path]] = {}
     matches = Matches()
@@ -382,7 +382,7 @@ def match_predictions(
     return matches
 
 
-def _names(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str]]:
+def names_of_cases(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str]]:
     """The case of each name of its own, and of each other name that is accepted; none that several cases have."""
     exact = {case.name: case.name for case in cases}
     own = of_one_case((mask_stem(case.name), case.name) for case in cases) | exact

@@ -198,7 +198,7 @@ def test_a_result_of_files_that_could_not_be_digested_is_not_kept(tmp_path, case
     def unreadable(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("leaderboard.scoring.one_case._file_digest", unreadable)
+    monkeypatch.setattr("leaderboard.scoring.one_case.file_digest", unreadable)
     assert list(score_cases(cases[:2], folder, "me", jobs=1, journal=tmp_path / "j")["status"]) == ["ok"] * 2
     assert (tmp_path / "j").read_text() == ""
 
