@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from benchmark.rundir.names import BEST, CONFIG, LAST, METRICS, PROBABILITIES, PROVENANCE
 from benchmark.rundir.sealed import read_sealed, write_sealed
 from leaderboard.errors import InputError
+from leaderboard.io import digests
 
 #: Files of a finished job besides what it predicted; a rule has no metrics, and a short training has no best weights.
 _FILES = (LAST, BEST, METRICS, CONFIG)
@@ -128,5 +128,4 @@ def file_digest(path: Path) -> str:
 
 @functools.cache
 def _content_digest(path: Path, _identity: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digests.file_digest(path)

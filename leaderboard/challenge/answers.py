@@ -6,7 +6,9 @@ is; no path of the organisers' machine and nothing about a reference is in it.
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Sequence
 
 from leaderboard.challenge.counting import Judged, Result, Standing
 from leaderboard.challenge.settings import Challenge
@@ -17,6 +19,9 @@ from leaderboard.errors import listed, printable
 BEGINS = "Challenge: "
 _MOST_LINES = 20
 _WIDTH = 100
+#: Names of files that stand for all with the same problem.
+_EXAMPLES = 3
+_NUMBERS = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def answer(result: Result, challenge: Challenge) -> str:
@@ -63,10 +68,11 @@ def _rule(challenge: Challenge) -> str:
 def _submission(judged: Judged, challenge: Challenge) -> list[str]:
     """What became of a submission."""
     entry, verdict = judged.entry, judged.verdict
+    problems = grouped(verdict.problems)
     what = {
         Standing.COUNTS: "accepted; it counts",
         Standing.ACCEPTED: "accepted; another one counts",
-        Standing.REFUSED: f"REFUSED, for {'this reason' if len(verdict.problems) == 1 else 'these reasons'}",
+        Standing.REFUSED: f"REFUSED, for {'this reason' if len(problems) == 1 else 'these reasons'}",
         Standing.UNJUDGED: "could not be judged: the organisers were told",
         Standing.LATE: "does not count",
     }[judged.standing]
@@ -75,16 +81,42 @@ def _submission(judged: Judged, challenge: Challenge) -> list[str]:
     lines = _wrapped(f"{printable(entry.name)}: {what}", "")
     if judged.standing is Standing.UNJUDGED:  # why, concerns the organisers' machine
         return lines
-    for problem in verdict.problems[:_MOST_LINES]:
+    for problem in problems[:_MOST_LINES]:
         lines += _wrapped(problem, "  - ")
-    if len(verdict.problems) > _MOST_LINES:
-        lines.append(f"  - and {len(verdict.problems) - _MOST_LINES} more")
+    if len(problems) > _MOST_LINES:
+        lines.append(f"  - and {len(problems) - _MOST_LINES} more")
     if verdict.missing:
         count = len(verdict.missing)
         what = "1 case has no prediction and counts" if count == 1 else f"{count} cases have no prediction and count"
         lines += _wrapped(f"{what} as missing: {listed(verdict.missing, 10)}", "  - ")
     for note in verdict.notes:
         lines += _wrapped(note, "  - ")
+    return lines
+
+
+def grouped(problems: Sequence[str]) -> list[str]:
+    """Problems with what several files have in common told once: ``30 files, e.g. a, b, c: SENTENCE``.
+
+    Sentences that differ in their numbers alone (the sizes of voxels, say) are one, and the numbers are the first's.
+
+    Args:
+        problems: each ``FILE: SENTENCE``; what is not is left as it is.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for problem in problems:
+        file, colon, sentence = problem.partition(": ")
+        key = _NUMBERS.sub("0", sentence) if colon else problem
+        groups.setdefault(key, []).append((file, sentence))
+    lines = []
+    for found in groups.values():
+        (file, sentence), *others = found
+        files = list(dict.fromkeys(file for file, _ in found))
+        if len(files) == 1:
+            lines += [f"{file}: {text}" if text else file for file, text in found]
+            continue
+        differs = any(text != sentence for _, text in others)
+        of_first = f" (the numbers are those of {file})" if differs else ""
+        lines.append(f"{len(files)} files, e.g. {', '.join(files[:_EXAMPLES])}: {sentence}{of_first}")
     return lines
 
 

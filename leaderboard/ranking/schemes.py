@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from leaderboard.ranking.wilcoxon import rounded_differences, signed_rank_z, sig
 
 #: Level of the tests of ``test-then-rank``.
 ALPHA = 0.05
+#: The continuity correction of R's ``wilcox.test``.
+CONTINUITY = 0.5
 # Chunks of the signed-rank tests are smaller by this factor, so that they stay in a processor's cache.
 _IN_CACHE = 16
 
@@ -42,6 +45,7 @@ class Scheme:
     #: floats. May be given a third argument, called with (done, total) by a scheme that takes long.
     resampled: Callable[..., np.ndarray]
     metric: str | None = None  #: the only metric that it uses, whatever was chosen; None: it uses those chosen
+    is_compared: bool = True  #: whether the page shows its ranks beside those of the other schemes
 
     def ranks(self, matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:
         """Score and rank of each method, shape (methods,) each; equal scores share the smallest rank."""
@@ -119,12 +123,31 @@ def tests_won(matrices: Matrices) -> np.ndarray:
     return np.asarray(sum(won) / _tests(matrices))
 
 
-def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Progress = None) -> np.ndarray:
+def tests_won_as_challenger(matrices: Matrices) -> np.ndarray:
+    """`tests_won` as the R package challengeR finds it: its tests always use the normal distribution.
+
+    That is ``wilcox.test(x, y, alternative, exact = FALSE, paired = TRUE)`` in R: without the cases in which two
+    methods are equal, corrected for ties and for continuity; no correction for the number of tests.
+    """
+    from scipy.special import ndtri
+
+    count, cases = matrices.missing.shape
+    won = np.zeros(count)
+    for values in matrices.signed():
+        for first in range(count):
+            for differences in rounded_differences(values[first], values):
+                won[first] += signed_rank_z(differences, np.ones((cases, 1)), CONTINUITY)[0] > -ndtri(ALPHA)
+    return won / _tests(matrices)
+
+
+def resampled_tests_won(
+    matrices: Matrices, resamples: Resamples, progress: Progress = None, continuity: float = 0.0
+) -> np.ndarray:
     """`tests_won` in each resample.
 
-    The tests use the normal approximation with its correction for ties: drawing with replacement makes ties, for which
-    the exact distribution does not hold. Where methods were trained several times, each resample draws trainings of
-    each fold, too: every case's value moves by the deviations of those drawn.
+    The tests use the normal approximation, corrected for ties and by `continuity`: drawing with replacement makes ties,
+    for which the exact distribution does not hold. Where methods were trained several times, each resample draws
+    trainings of each fold, too: every case's value moves by the deviations of those drawn.
     """
     from scipy.special import ndtri
 
@@ -142,12 +165,13 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Prog
                 for second in range(first + 1, count):
                     other = _moved(matrices, name, second, resamples, part)
                     if own is None and other is None:
-                        z = signed_rank_z(differences[second], weights)
+                        z = signed_rank_z(differences[second], weights, continuity)
                     else:
                         moved = values[first][:, None] + (0.0 if own is None else own)
                         z = signed_rank_z_each(
                             rounded_differences(moved, values[second][:, None] + (0.0 if other is None else other)),
                             weights,
+                            continuity,
                         )
                     won[first, part] += z > limit
                     won[second, part] += z < -limit
@@ -219,6 +243,18 @@ SCHEMES: dict[str, Scheme] = {
             by_case=lambda _: None,
             columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
             resampled=resampled_tests_won,
+        ),
+        # testThenRank of its package challengeR (wiesenfa/challengeR, R/testBased.R)
+        Scheme(
+            name="test-then-rank-challenger",
+            words="orders the methods by the share of pairwise one-sided Wilcoxon tests that they win, with the tests "
+            "of the R package challengeR (normal distribution, corrected for continuity)",
+            score=tests_won_as_challenger,
+            higher_is_better=True,
+            by_case=lambda _: None,
+            columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
+            resampled=partial(resampled_tests_won, continuity=CONTINUITY),
+            is_compared=False,
         ),
     )
 }

@@ -297,11 +297,15 @@ def _observations(matrices: Matrices, scheme: Scheme, unit_of_case: np.ndarray) 
 def scheme_agreement(matrices: Matrices) -> SchemeAgreement:
     """The ranks under each scheme and Kendall's tau of each pair; ``dice`` uses Dice, the others the metrics.
 
-    A scheme is left out if the rows lack its own metric.
+    A scheme is left out if the rows lack its own metric, or if it is a variant of another (`Scheme.is_compared`).
     """
     from scipy.stats import kendalltau
 
-    schemes = {name: scheme for name, scheme in SCHEMES.items() if scheme.metric in (None, *matrices.values)}
+    schemes = {
+        name: scheme
+        for name, scheme in SCHEMES.items()
+        if scheme.is_compared and scheme.metric in (None, *matrices.values)
+    }
     ranks = np.array([scheme.ranks(matrices)[1] for scheme in schemes.values()])
     tau = np.full((len(ranks), len(ranks)), np.nan)
     for row, first in enumerate(ranks):

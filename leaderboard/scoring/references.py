@@ -17,6 +17,8 @@ from leaderboard.io.masks import fits
 from leaderboard.io.tables import read_table, shortened, shown
 from leaderboard.scoring.submission import Submission, mask_files, match_predictions, open_submission
 
+#: Where organisers keep the references of a tree's test cases, which the tree given to participants does not hold.
+HIDDEN = "TESTING_REFERENCES"
 _MOST_FOLDS = 10**6
 
 
@@ -42,6 +44,8 @@ def find_references(
 ) -> list[Case]:
     """The cases to score: those of `find_cases`, which must hold a reference.
 
+    If no test case has one, those in the folder `HIDDEN` of the tree are theirs; a case that it lacks has none.
+
     Args:
         root: as for `find_cases`.
         predictions: they show which partition of a tree is meant if `partition` does not say.
@@ -53,11 +57,18 @@ def find_references(
         InputError: there is nothing to score against.
     """
     cases = find_cases(root, predictions, partition, format_name, grid)
-    if not any(case.reference for case in cases):
-        raise InputError(
-            f"{root}: its {cases[0].partition} cases hold no reference: give the folder of their reference masks"
-        )
-    return cases
+    if any(case.reference for case in cases):
+        return cases
+    partition, top = cases[0].partition, root
+    if partition == "testing":
+        top = root if find_format(root, format_name)[1][partition] != root else root.resolve().parent
+        if hidden := _flat_references(top / HIDDEN, partition):
+            every = {case.name: case for case in [*cases, *hidden]}
+            return sorted(every.values(), key=lambda case: natural_key(case.name))
+    where = f", or put them into {top / HIDDEN}, named case_<k>" if partition == "testing" else ""
+    raise InputError(
+        f"{root}: its {partition} cases hold no reference: give the folder of their reference masks (--cohort){where}"
+    )
 
 
 def find_cases(

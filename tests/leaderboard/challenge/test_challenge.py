@@ -1,7 +1,6 @@
 """One command turns what teams handed in into tables, page and answers."""
 
 import errno
-import hashlib
 import itertools
 import json
 import shutil
@@ -13,6 +12,7 @@ import jsonschema
 import pytest
 
 from leaderboard.challenge import entries, verdicts
+from leaderboard.challenge.answers import grouped
 from leaderboard.cli import main
 from leaderboard.io import archive, images
 from leaderboard.report.results_file import results_schema
@@ -49,6 +49,26 @@ def test_all_files_are_those_of_score_rank_and_verify(small, tmp_path, capsys):
     jsonschema.Draft202012Validator(results_schema()).validate(content)
     assert [method["method"] for method in content["methods"]] == ["anna / net 0", "bert / net 1", "cleo / net 2"]
     assert "anna / net 0" in (small.board / "index.html").read_text()
+
+
+def test_what_many_files_have_in_common_is_told_once():
+    voxels = "has the voxel size 1 x 1 x {} mm: write the header"
+    problems = [
+        "v1.zip/extra.nii: belongs to no case",
+        *(f"v1.zip/case_{number}.nii: holds NaN: write 0 and 1" for number in range(1, 6)),
+        *(f"v1.zip/case_{number}.nii: {voxels.format(number / 2)}" for number in (1, 2)),
+        "v1.zip/case_1.nii: is damaged",
+        "v1.zip/case_1.nii: is of 2 kinds",
+        "v1.zip/case_1.nii: is of 3 kinds",
+        "no file at all",
+    ]
+    assert grouped(problems) == [
+        "v1.zip/extra.nii: belongs to no case",
+        "5 files, e.g. v1.zip/case_1.nii, v1.zip/case_2.nii, v1.zip/case_3.nii: holds NaN: write 0 and 1",
+        f"2 files, e.g. v1.zip/case_1.nii, v1.zip/case_2.nii: {voxels.format(0.5)} (the numbers are those of "
+        "v1.zip/case_1.nii)",
+        *problems[-4:],
+    ]
 
 
 @of_tables
@@ -105,7 +125,8 @@ def test_a_refused_resubmission_leaves_the_one_before_it_in_place(small, capsys)
     ]
     assert err.endswith("(and 2 more)\n")
     assert "What counts: v1.zip" in small.answer("bert")
-    assert "v2.zip: REFUSED, for these reasons\n  - v2.zip/case_1.nii.gz: " in small.answer("bert")
+    assert "v2.zip: REFUSED, for this reason\n  - 3 files, e.g. v2.zip/case_1.nii.gz, " in small.answer("bert")
+    assert small.answer("bert").count("has the shape") == 1
 
 
 @of_tables
@@ -299,8 +320,8 @@ def failing_read(*_, **__):
     raise OSError(errno.EIO, "Input/output error")
 
 
-def failing_of_v2(file, *words, digest=hashlib.file_digest):
-    return failing_read() if file.name.endswith("v2.zip") else digest(file, *words)
+def failing_of_v2(path, digest=entries.file_digest):
+    return failing_read() if path.name == "v2.zip" else digest(path)
 
 
 def no_memory(*_, **__):
@@ -315,7 +336,7 @@ OF_THE_MACHINE = {
     "too little memory for a mask": (images, "_stored_header", no_memory),
     "a mask that breaks off": (images, "_stored_header", failing_read),
     "a full disk under the journal": (journal, "json", SimpleNamespace(loads=json.loads, dumps=full_disk)),
-    "a submission that cannot be read": (entries.hashlib, "file_digest", failing_of_v2),
+    "a submission that cannot be read": (entries, "file_digest", failing_of_v2),
 }
 
 
@@ -412,10 +433,14 @@ def test_a_preset_that_ranks_by_probability_maps_asks_for_them(small, isles_tree
         data = 0.1 + 0.8 * (isles_tree.values((8, 9, 2), "CBF", number) > 20)
         maps[name] = isles_tree.image(small.folder / "scratch" / name, data.astype("float32")).read_bytes()
     small.submit("bert", "v1.probabilities.zip", maps)
+    small.submit("cleo", "v1.zip", small.masks(1) | {f"probabilities/{name}": data for name, data in maps.items()})
     assert small.run() == 0
-    assert list(small.rows()) == ["bert"]
-    assert "v1.zip: has no probability maps, which the challenge ranks by: add v1.probabilities.zip" in (
-        " ".join(small.answer("anna").split())
+    rows = small.rows()
+    assert list(rows) == ["bert", "cleo"]
+    assert [line.partition(",")[2] for line in rows["bert"]] == [line.partition(",")[2] for line in rows["cleo"]]
+    assert (
+        "v1.zip: holds no probability maps: put one for each mask into a folder probabilities within it, or into "
+        in (" ".join(small.answer("anna").split()))
     )
     content = json.loads((small.board / "results.json").read_text())
     assert content["methods"][0]["metrics"]["pr_auc"]["mean"] is not None

@@ -22,6 +22,9 @@ FAULTS = {
     "references: r\ndeadline: soon\n": "deadline is 'soon' and no time",
     "references: r\npreset: isles2023\n": "preset is 'isles2023': it must be one of",
     "references: r\npreset: isles2022\nscheme: dice\n": "scheme cannot stand beside preset",
+    "references: r\nmetrics: [avd_ml]\n": "metrics are ignored, since the default, scheme: dice, decides",
+    "references: r\nscheme: dice\nmetrics: [dice, recall]\n": "metrics are ignored, since scheme: dice decides",
+    "references: r\npreset: isles2018\nmetrics: [dice]\n": "metrics cannot stand beside preset",
     "references: r\nscheme: luck\n": "the scheme luck is unknown",
     "references: r\nresamples: -1\n": "resamples is '-1': it must be a whole number",
     "references: r\nresamples: 100000000\n": "more than the 1000000",
@@ -70,6 +73,8 @@ def test_every_setting_arrives(tmp_path):
     (tmp_path / "challenge.yaml").write_text("references: r\nscheme: mean-then-rank\nmetrics: [dice, avd_ml]\n")
     assert read_challenge(tmp_path).options == RankingOptions(scheme="mean-then-rank", metrics=["dice", "avd_ml"])
     assert read_challenge(tmp_path).title == tmp_path.name
+    (tmp_path / "challenge.yaml").write_text("references: r\nmetrics: [dice]\n")
+    assert read_challenge(tmp_path).options == RankingOptions(metrics=["dice"])
 
 
 @pytest.mark.parametrize(
