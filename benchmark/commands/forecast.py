@@ -38,13 +38,17 @@ def to_time(jobs: Sequence[Job], cohort: Cohort) -> dict[str, Path]:
     """
     trainings = [job for job in jobs if not is_rule(job.config)]
     epochs = sum(int(job.config.get("trainer", {}).get("max_epochs") or 0) for job in trainings)
-    voxels = sum(math.prod(read_geometry(case.images[case.grid])[0]) for case in cohort.cases)
-    if epochs * voxels < LARGE:
+    if epochs * sum(voxels_of(cohort).values()) < LARGE:
         return {}
     runs: dict[str, Path] = {}
     for job in trainings:
         runs.setdefault(job.method, job.run)
     return runs
+
+
+def voxels_of(cohort: Cohort) -> dict[str, int]:
+    """Number of voxels by case; only the headers are read."""
+    return {case.name: math.prod(read_geometry(case.images[case.grid])[0]) for case in cohort.cases}
 
 
 def forecast(

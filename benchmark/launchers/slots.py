@@ -94,6 +94,11 @@ def _devices(jobs: Sequence[Job]) -> set[str]:
     return {str(job.config.get("trainer", {}).get("devices", "auto")) for job in jobs}
 
 
+def memory_of(config: Mapping[str, Any]) -> int:
+    """Bytes of what a job of this config would compute on here: the smallest GPU, or this machine."""
+    return min([] if on_cpu(config) else gpu_memories(), default=_memory())
+
+
 def _memory() -> int:
     """Bytes of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

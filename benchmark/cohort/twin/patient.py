@@ -108,6 +108,12 @@ def cohort_rng(patient: Patient, seed: int, purpose: str) -> np.random.Generator
     return np.random.default_rng(np.random.SeedSequence(key, spawn_key=(1,)))
 
 
+def patient_rng(patient: Patient, seed: int, purpose: str) -> np.random.Generator:
+    """A source of numbers for one patient, apart from every other source: what is drawn of it moves no other byte."""
+    key = [*_cohort_key(patient, seed), patient.number, *purpose.encode()]
+    return np.random.default_rng(np.random.SeedSequence(key, spawn_key=(2,)))
+
+
 def _cohort_key(patient: Patient, seed: int) -> list[int]:
     return [seed, {"train": 0, "test": 1}[patient.partition]]
 

@@ -69,7 +69,8 @@ def write_twin(
         test_cases: number of test cases, 0 to 62; ISLES 2018 alone has any.
         jobs: processes; None takes as many as there are processors.
         progress: called with the number of cases written and the number of all cases.
-        with_4d: write the perfusion series (``CT_4DPWI``, smoothed, float32) too; of ISLES 2018.
+        with_4d: write the perfusion series too: of ISLES 2018 ``CT_4DPWI`` (smoothed, float32), of ISLES 2024
+            ``space-ncct_ctp`` (likewise, in whole HU); ISLES 2022 has none.
         format_name: one of `TREES`.
 
     Raises:

@@ -40,6 +40,7 @@ class FCN3DCRFMethod(Method):
     """
 
     static = True
+    step_bytes = 2000  # seen: 3.6 GB with weights and optimiser for 22 x 256 x 256 voxels (docs/performance.md)
     ablations = ("without_crf",)
 
     def __init__(

@@ -9,7 +9,10 @@ import trees
 import yaml
 
 from benchmark.cli import main
+from benchmark.commands.run_plan import _too_large
+from benchmark.launchers import slots
 from benchmark.suite.config_files import read_yaml, shipped_configs
+from leaderboard.cohort.formats import read_cohort
 
 
 @pytest.mark.usefixtures("forked")
@@ -49,6 +52,44 @@ def test_a_method_that_is_asked_for_and_has_nothing_to_see_is_refused_before_any
     assert not (tmp_path / "runs").exists()
     assert main(["cost", "--config", "isles2022", "--methods", "perfusion_t38", "--cohort", root]) == 1
     assert "perfusion_t38: needs images of CT, CBF, Tmax, the case has DWI, ADC, FLAIR" in capsys.readouterr().err
+
+
+def test_a_method_on_whole_cases_that_do_not_fit_the_memory_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slots, "gpu_memories", list)
+    monkeypatch.setattr(slots, "_memory", lambda: 1_000_000)
+    root = str(trees.isles2024(tmp_path / "cohort"))  # 720 voxels a case, 2 kB each
+    run = ["run", "--config", "isles2024", "--methods", "all_background,fcn3d_crf", "--cohort", root]
+    assert main([*run, "--set", "trainer.precision=32-true"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "fcn3d_crf and its ablation rows are left out: it trains on whole cases on their own grid" in line
+    assert "a step on sub-stroke0001 (0.00072 million voxels) takes about 0.00144 GB of memory" in line
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "gpus", "memory", "left_out"),
+    [
+        ({}, [], 1_440_000, False),
+        ({}, [], 1_439_999, True),
+        ({}, [2_000_000, 1_000_000], 2_000_000, True),
+        ({}, [2_000_000], 1_000_000, False),
+        ({"accelerator": "cpu"}, [2_000_000], 1_000_000, True),
+    ],
+)
+def test_the_memory_is_that_of_what_the_method_would_compute_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: dict, gpus: list[int], memory: int, left_out: bool
+) -> None:
+    monkeypatch.setattr(slots, "gpu_memories", lambda: gpus)
+    monkeypatch.setattr(slots, "_memory", lambda: memory)
+    cohort = read_cohort(trees.isles2024(tmp_path / "cohort"))
+    configs = {
+        name: read_yaml(shipped_configs() / "methods" / f"{name}.yaml") | {"trainer": trainer}
+        for name in ("fcn3d_crf", "residual_unet", "all_background")
+    }
+    assert list(_too_large(configs, cohort)) == ["fcn3d_crf"] * left_out
 
 
 @pytest.mark.usefixtures("forked")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.methods.fcn3d_crf import FCN3DCRFMethod
 from benchmark.methods.fcn3d_crf.network import FCN3D, Down, Residual, Up
 
 
@@ -102,6 +103,20 @@ def test_the_gradients_of_both_steps_in_bfloat16_are_those_of_float32(depth: int
     for _ in range(3):
         for found, right in zip(gradients(True), expected, strict=True):
             assert (found - right).norm() / right.norm() < 0.02
+
+
+def test_a_step_takes_more_memory_than_what_its_backward_pass_keeps_and_less_than_thrice(network: FCN3D) -> None:
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = network(torch.zeros(1, 5, 8, 64, 64))  # held, so that no address is used twice
+    each = sum(size for address, size in kept.items() if address not in weights) / logits.numel()
+    assert each < FCN3DCRFMethod.step_bytes < 3 * each
 
 
 def test_the_residual_is_added_after_the_activation() -> None:
