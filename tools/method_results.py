@@ -89,12 +89,13 @@ def text_of(
             for metric in ("dice", "precision", "recall", "avd_ml")
         ]
         lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
-    if method in costs.index and costs.loc[method, "parameters"]:
+    if spent["parameters"].loc[method]:
         said = [recipe_of(method, suite), f"It was chosen on {chosen_on}.", compared(method, table)]
         lines.append(f"\n{' '.join(filter(None, said))}")
-        if (trainings := int(table.get("trainings", pd.Series(1, table.index)).fillna(1).loc[method])) > 1:
+        trainings = table["trainings"].loc[method] if "trainings" in table else 1
+        if trainings > 1:
             lines.append(
-                f"\nMeans over {trainings} trainings on each fold. From training to training the mean Dice moves by "
+                f"\nMeans over {trainings:.0f} trainings on each fold. From training to training the mean Dice moves by "
                 f"{table['dice_seed_sd'].loc[method]:.3f} (standard deviation)."
             )
         lines.append(f"\nA training needed {spent['peak_memory_mb'].loc[method]} MB at most.")
