@@ -95,7 +95,7 @@ def text_of(
         trainings = table["trainings"].loc[method] if "trainings" in table else 1
         if trainings > 1:
             lines.append(
-                f"\nMeans over {trainings:.0f} trainings on each fold. From training to training the mean Dice moves by "
+                f"\nMeans over {trainings:.0f} trainings on each fold. From one to the next, the mean Dice moves by "
                 f"{table['dice_seed_sd'].loc[method]:.3f} (standard deviation)."
             )
         lines.append(f"\nA training needed {spent['peak_memory_mb'].loc[method]} MB at most.")
