@@ -76,15 +76,15 @@ def _heading(found: Difference) -> str:
 
 def _print(console: Console, what: str, rows: Sequence[tuple[str, Difference]]) -> None:
     shown = empty_table(wide=True)
-    shown.add_column(Text(what), overflow="fold")
+    shown.add_column(Text(what), min_width=12, overflow="fold")
     for header in ("A", "B", "A - B", "95 % interval", "P(A>B)", "W/T/L"):
         column(shown, header)
     for name, found in rows:
         star = "*" if found.low > 0 or found.high < 0 else " "
         fields_ = [
             name,
-            mean_text(found.first, found.first_defined_mean, found.first_undefined, "\n"),
-            mean_text(found.second, found.second_defined_mean, found.second_undefined, "\n"),
+            mean_text(found.first, found.first_defined_mean, found.first_undefined, brief=True),
+            mean_text(found.second, found.second_defined_mean, found.second_undefined, brief=True),
             "- " if found.undefined else f"{number(found.difference, sign=True)}{star}",
             "-" if found.undefined else f"{number(found.low, sign=True)} to {number(found.high, sign=True)}",
             f"{found.chance:.2f}",
@@ -94,12 +94,19 @@ def _print(console: Console, what: str, rows: Sequence[tuple[str, Difference]]) 
     console.print(shown)
 
 
-def mean_text(mean: float, defined: float, undefined: int | None, separator: str = " ") -> str:
-    """A method's mean; of a distance that some case lacks the mean over the others: ``24.130, 5 undefined``."""
+def mean_text(mean: float, defined: float, undefined: int | None, *, brief: bool = False) -> str:
+    """A method's mean; of a distance that some case lacks the mean over the others: ``24.130, 5 undefined``.
+
+    Args:
+        mean: over all cases, as the policy counts undefined ones.
+        defined: over the cases that have one; NaN if none has.
+        undefined: number of cases without one; None for what is no distance.
+        brief: in two short lines, ``24.130`` and ``5 undef.``
+    """
     if not undefined:
         return number(mean)
-    told = f"{undefined} undefined"
-    return told if np.isnan(defined) else f"{number(defined)},{separator}{told}"
+    told = f"{undefined} undef." if brief else f"{undefined} undefined"
+    return told if np.isnan(defined) else f"{number(defined)}{chr(10) if brief else ', '}{told}"
 
 
 def _undefined_note(pair: Pair, policy: str) -> str:
@@ -107,7 +114,8 @@ def _undefined_note(pair: Pair, policy: str) -> str:
     if not any(found.undefined for found in pair.differences):
         return ""
     return (
-        "Distances are means over the cases that have one, and where some case has none their difference is not shown: "
+        "Undef.: cases without a distance. Distances are means over the cases that have one, and where some case has "
+        "none their difference is not shown: "
         f"in W/T/L and P(A>B) an undefined one counts as the policy {policy} says (compare.csv has the means with "
         "these). "
     )

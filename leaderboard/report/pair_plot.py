@@ -15,7 +15,7 @@ from leaderboard.report.leaderboard_files import title
 from leaderboard.report.pair_files import mean_text, number
 from leaderboard.report.svg import GRID, INK, MUTED, SMALL, TEXT
 
-_WIDTH, _LEFT, _RIGHT, _HEAD, _FOOT = 720, 110, 24, 92, 16
+_WIDTH, _LEFT, _RIGHT, _HEAD, _FOOT = 720, 110, 24, 106, 16
 #: Rows get lower where there are many cases, and lose their names below `_NAMED`.
 _ROW, _LOWEST, _TALLEST, _NAMED = 14.0, 2.0, 2400.0, 9.0
 _LETTERS = 16
@@ -88,14 +88,17 @@ def _paint(figure: Figure, pair: Pair, row: float, synthetic: bool) -> None:
             svg.dots(axes, training[order][shown], places[shown], colour, size * 0.5, opacity=0.4)
         svg.dots(axes, values[method][order][shown], places[shown], colour, size, opacity=0.9)
         _legend(figure, method, f"{methods[method]}, mean {means[method]}", colour)
-    figure.text(
-        _LEFT / _WIDTH, 1 - 60 / _height(figure),
-        f"{difference}; P(first better) {found.chance:.2f}; "
-        f"{found.wins} won, {found.ties} tied, {found.losses} lost"
-        + ("; small: one training" if max(pair.trainings.values()) > 1 else "")
-        + ("; synthetic patients" if synthetic else ""),
-        color=INK, fontsize=SMALL, va="center",
-    )  # fmt: skip
+    remarks = [
+        "small: one training" if max(pair.trainings.values()) > 1 else "",
+        "synthetic patients" if synthetic else "",
+    ]
+    lines = [
+        f"{difference}; P(first better) {found.chance:.2f}",
+        "; ".join([f"{found.wins} won, {found.ties} tied, {found.losses} lost", *filter(None, remarks)]),
+    ]
+    for place, line in enumerate(lines):
+        y = 1 - (58 + 15 * place) / _height(figure)
+        figure.text(_LEFT / _WIDTH, y, line, color=INK, fontsize=SMALL, va="center")
 
 
 def _height(figure: Figure) -> float:

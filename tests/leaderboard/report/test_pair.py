@@ -100,8 +100,8 @@ def test_undefined_distances_are_counted_and_no_mean_has_what_the_policy_gives_t
     command = ["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path)]
     assert main([*command, "--metrics", "hausdorff_mm"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "5.000, 8.000, - - 0.62 2/1/1" in printed
-    assert "2 undefined 3 undefined" in printed
+    assert "5.000 8.000 - - 0.62 2/1/1" in printed
+    assert "2 undef. 3 undef." in printed
     row = next(csv.DictReader((tmp_path / "compare.csv").open()))
     assert [float(row[f"{name}_defined_mean"]) for name in ("first", "second")] == [5, 8]
     assert [row["first_undefined"], row["second_undefined"]] == ["2", "3"]
