@@ -7,20 +7,19 @@ steps. Small suites are not timed: their jobs tell their pace within seconds.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmark.cohort.size import voxels_of
 from benchmark.commands.in_turn import in_turn
 from benchmark.rundir.names import CONFIG
 from benchmark.suite.config import is_rule
 from benchmark.suite.overview import rough_duration
 from benchmark.suite.plan import Job
 from leaderboard.cohort.formats import Cohort
-from leaderboard.io.images import read_geometry
 
 #: The cohort's voxels times the epochs of all jobs, from which on a suite is timed. The default suite has 0.06 x 10^9
 #: and takes 8 minutes on two cores.
@@ -44,11 +43,6 @@ def to_time(jobs: Sequence[Job], cohort: Cohort) -> dict[str, Path]:
     for job in trainings:
         runs.setdefault(job.method, job.run)
     return runs
-
-
-def voxels_of(cohort: Cohort) -> dict[str, int]:
-    """Number of voxels by case; only the headers are read."""
-    return {case.name: math.prod(read_geometry(case.images[case.grid])[0]) for case in cohort.cases}
 
 
 def forecast(

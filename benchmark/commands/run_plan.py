@@ -20,12 +20,12 @@ from benchmark.cohort.folds import (
     measure_cohort,
     read_fold_file,
 )
+from benchmark.cohort.size import voxels_of
 from benchmark.commands.first_checks import require_folder
-from benchmark.commands.forecast import voxels_of
 from benchmark.commands.progress import counted
 from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
-from benchmark.launchers.slots import memory_of
+from benchmark.machine.capacity import memory_of
 from benchmark.machine.precision import slow_precision
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.names import FOLDS, runs_of_method
@@ -253,17 +253,21 @@ def _too_large(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict
         configs: by method.
         cohort: only the headers are read, and only where there is such a method.
     """
-    each = {method: size for method, config in configs.items() if (size := step_bytes(config))}
-    if not each:
+    whole = {method: config for method, config in configs.items() if step_bytes(config)}
+    if not whole:
         return {}
     case, voxels = max(voxels_of(cohort).items(), key=lambda item: item[1])
-    return {
-        method: f"{method} and its ablation rows are left out: it trains on whole cases on their own grid, and a step "
-        f"on {case} ({voxels / 1e6:.3g} million voxels) takes about {voxels * size / 1e9:.3g} GB of memory, where "
-        f"there are {there / 1e9:.3g}"
-        for method, size in each.items()
-        if voxels * size > (there := memory_of(configs[method]))
-    }
+    said = {}
+    for method, config in whole.items():
+        batch = int(config.get("data", {}).get("batch_size", 1))
+        needed, there = batch * voxels * step_bytes(config), memory_of(config)
+        if needed > there:
+            said[method] = (
+                f"{method} and its ablation rows are left out: it needs about {needed / 1e9:.3g} GB for its largest "
+                f"case, {case} ({voxels / 1e6:.3g} million voxels{f', {batch} in a batch' if batch > 1 else ''}); "
+                f"there are {there / 1e9:.3g} GB here: go on without it, or run it on a larger GPU"
+            )
+    return said
 
 
 def _has_begun(root: Path, method: str) -> bool:

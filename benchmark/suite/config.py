@@ -321,7 +321,7 @@ def is_rule(config: Mapping[str, Any]) -> bool:
 
 
 def step_bytes(config: Mapping[str, Any]) -> int:
-    """Memory that a training step takes for each voxel of a whole case (`Method.step_bytes`); 0: it is not asked."""
+    """Memory of a training for each voxel of a batch of whole cases (`Method.step_bytes`); 0: it is not asked."""
     return int(getattr(_method_class(config), "step_bytes", 0))
 
 

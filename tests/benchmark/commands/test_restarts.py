@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import signal
@@ -18,12 +17,11 @@ from unittest.mock import MagicMock
 
 import pytest
 import yaml
-from one_server import OneServer
 from toy import SUITE, make_project, run
 
 from benchmark.cli import main
 from benchmark.rundir.digests import damaged_results
-from benchmark.rundir.locks import hold
+from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import read_state, write_state
 from benchmark.suite.overview import Overview
 from benchmark.training.checkpoints import newest_checkpoint
@@ -280,11 +278,11 @@ def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_res
         write_state(job, replace(state, status="running"))
         assert run(tree, *arguments, "--set", "trainer.max_epochs=3", "--restart-changed") == 1
         assert f"{job}: another process works here (host " in capsys.readouterr().err
-        said = project / "said.txt"
-        process = OneServer.get(os.environ, ()).start([job], os.environ, said)
-        while "waits for the end of host" not in (said.read_text() if said.exists() else ""):
-            assert process.poll() is None
-            time.sleep(0.02)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmark", "job", str(job)], stderr=subprocess.PIPE, text=True, cwd=project
+        )
+        assert process.stderr is not None
+        assert "waits for the end of host" in process.stderr.readline()
         write_state(job, state)
     assert process.wait(60) == 0
     assert (job / "provenance.json").stat().st_mtime_ns == before
@@ -299,12 +297,14 @@ def test_a_job_that_a_killed_suite_left_behind_is_told_and_waited_for(
     work = f"""
 import time
 from pathlib import Path
-from benchmark.rundir.locks import hold
+from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import update_state
 with hold(Path({str(job)!r}), print):
     update_state(Path({str(job)!r}), status="running", phase="training")
     print("begun", flush=True)
-    while not Path("end").exists():
+    for _ in range(3000):
+        if Path("end").exists():
+            break
         time.sleep(0.1)
     update_state(Path({str(job)!r}), status="done", phase="")
 """
@@ -327,6 +327,43 @@ with hold(Path({str(job)!r}), print):
     assert "pending" not in said
     assert process.wait() == 0
     assert (job / "provenance.json").stat().st_mtime_ns == made  # its result is taken
+
+
+#: A rule that is still at its first case when the suite is told to end.
+SLEEPER = """
+import pathlib
+import time
+from benchmark.methods.all_background import AllBackground
+
+class Sleeper(AllBackground):
+    def rule(self, batch):
+        pathlib.Path("asleep").touch()
+        time.sleep(600)
+        return super().rule(batch)
+"""
+
+
+def test_a_terminated_suite_ends_its_jobs_and_says_how_to_go_on(project: Path, tree: Path) -> None:
+    (project / "sleeper.py").write_text(SLEEPER)
+    trainer = {"accelerator": "cpu", "devices": 1, "max_epochs": 0}
+    config = {"model": {"class_path": "sleeper.Sleeper"}, "trainer": trainer}
+    (project / "methods" / "sleeper.yaml").write_text(yaml.safe_dump(config))
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"methods": ["all_background", "sleeper"]}))
+    command = [sys.executable, "-m", "benchmark", "run", "--config", "suite.yaml", "--cohort", str(tree)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 300
+    while not (project / "asleep").exists():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    runs = list(project.glob("runs/small/*/fold*"))
+    assert len(runs) == 4
+    assert any(map(owner, runs))
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert said == "benchmark: interrupted: run the same command again to continue\n"
+    assert not [run for run in runs if owner(run)]  # no job goes on
 
 
 def test_a_full_disk_stops_one_job_with_a_clear_error_and_leaves_the_others_results(

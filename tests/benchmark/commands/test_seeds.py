@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,7 @@ def bytes_of(run_directory: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("drawn")
 def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_it_alone(
     project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +71,8 @@ def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_i
     ]  # fmt: skip
     assert [row["brier"] != "" for row in rows] == [False] * 3 + [True] * 9
     page = (suite / "leaderboard-fold0" / "index.html").read_text()
+    assert re.search(r"<svg[^>]*>\s*<", page)  # figures are drawn
+    assert '<svg role="img"></svg>' not in page
     assert page.split('id="h-calibration"')[1].split("</section>")[0].count('<th scope="row">') == 2
     with (suite / "leaderboard-fold0" / "costs.csv").open() as file:
         assert {(row["seed"], row["folds"]) for row in csv.DictReader(file)} == {("", "1"), ("0", "1"), ("4", "1")}

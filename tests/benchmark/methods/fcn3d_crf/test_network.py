@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from narrow import narrow
 from torch import nn
 
 from benchmark.methods.fcn3d_crf import FCN3DCRFMethod
@@ -24,6 +28,14 @@ def on_meta() -> FCN3D:
         return FCN3D(5)
 
 
+@pytest.fixture(scope="module")
+def slim() -> Iterator[FCN3D]:
+    """On the CPU, where kernels are cut to the depth of the slab; a quarter of the channels."""
+    with pytest.MonkeyPatch.context() as patch:
+        narrow(patch.setattr)
+        yield FCN3D(5)
+
+
 @pytest.mark.parametrize(("channels", "parameters"), [(5, 43_943_969), (6, 43_945_969)])
 def test_it_has_the_number_of_parameters_that_its_readme_says(channels: int, parameters: int) -> None:
     with torch.device("meta"):
@@ -32,13 +44,17 @@ def test_it_has_the_number_of_parameters_that_its_readme_says(channels: int, par
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16, 22])
-def test_it_takes_every_depth_of_the_cohort(on_meta: FCN3D, depth: int) -> None:
-    assert on_meta(torch.empty(1, 5, depth, 16, 16, device="meta")).shape == (1, 1, depth, 16, 16)
+def test_it_takes_every_depth_of_the_cohort(slim: FCN3D, depth: int) -> None:
+    logits = slim(torch.randn(1, 5, depth, 16, 16))
+    assert logits.shape == (1, 1, depth, 16, 16)
+    assert torch.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 90), (65, 79), (17, 1)])
-def test_it_takes_every_height_and_width(on_meta: FCN3D, size: tuple[int, int]) -> None:
-    assert on_meta(torch.empty(1, 5, 2, *size, device="meta")).shape == (1, 1, 2, *size)
+def test_it_takes_every_height_and_width(slim: FCN3D, size: tuple[int, int]) -> None:
+    logits = slim(torch.randn(1, 5, 2, *size))
+    assert logits.shape == (1, 1, 2, *size)
+    assert torch.isfinite(logits).all()
 
 
 def test_two_slices_become_one_at_the_first_step_down_and_stay_one(on_meta: FCN3D) -> None:
@@ -105,7 +121,7 @@ def test_the_gradients_of_both_steps_in_bfloat16_are_those_of_float32(depth: int
             assert (found - right).norm() / right.norm() < 0.02
 
 
-def test_a_step_takes_more_memory_than_what_its_backward_pass_keeps_and_less_than_thrice(network: FCN3D) -> None:
+def test_a_step_takes_more_memory_than_what_its_backward_pass_keeps(network: FCN3D) -> None:
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -116,7 +132,14 @@ def test_a_step_takes_more_memory_than_what_its_backward_pass_keeps_and_less_tha
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = network(torch.zeros(1, 5, 8, 64, 64))  # held, so that no address is used twice
     each = sum(size for address, size in kept.items() if address not in weights) / logits.numel()
-    assert each < FCN3DCRFMethod.step_bytes < 3 * each
+    assert each < FCN3DCRFMethod.step_bytes
+
+
+def test_the_memory_of_a_training_is_what_was_seen_for_the_deepest_slab() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "performance.md").read_text(encoding="utf-8")
+    seen = re.search(r"^\| `fcn3d_crf`, `strokenet`, `ms_dcnn` \|[^|]*\| 3.6, [^|]*\| ([\d.]+),", page, re.MULTILINE)
+    assert seen
+    assert FCN3DCRFMethod.step_bytes == pytest.approx(float(seen[1]) * 1e9 / (22 * 256 * 256), rel=0.05)
 
 
 def test_the_residual_is_added_after_the_activation() -> None:
