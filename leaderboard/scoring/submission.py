@@ -95,6 +95,20 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class MapWords:
+    """What is said of probability maps; it depends on who can do what about them."""
+
+    elsewhere: str  #: what else helps where the masks' own place holds none, such as "give another"; empty: nothing
+    unused: str  #: why maps are left aside, or how they are asked for
+
+
+#: Of the commands and functions that are given the maps.
+ASKED_FOR = MapWords("give their own folder or zip with --probabilities DIR", "give maps with --probabilities DIR")
+#: Where the rules of a challenge decide whether maps are needed.
+BY_RULES = MapWords("", "no metric uses maps")
+
+
+@dataclass(frozen=True)
 class Checked:
     """What is wrong with a prediction, and whether its axes are stored in another order than its case's."""
 
@@ -129,13 +143,14 @@ def open_submission(predictions: Path, *, deep: bool = False) -> Iterator[Submis
 
 
 @contextmanager
-def open_maps(probabilities: Path | Submission, masks: Submission) -> Iterator[Submission]:
+def open_maps(probabilities: Path | Submission, masks: Submission, words: MapWords = ASKED_FOR) -> Iterator[Submission]:
     """The probability maps of a folder or zip: those in its folder for maps if it has one, else all its files.
 
     Args:
         probabilities: the place; that of the masks themselves means the maps within it. Maps that are handed over
             already are given back.
         masks: whose maps they are.
+        words: what a message advises.
 
     Raises:
         InputError: as for `open_submission`; or it is the place of the masks and holds no map.
@@ -148,9 +163,9 @@ def open_maps(probabilities: Path | Submission, masks: Submission) -> Iterator[S
     elif masks.maps:
         yield masks.maps
     else:
-        beside = f", or into {places_of_maps(masks.place)[0].name}" if masks.place.is_file() else ""
+        otherwise = f", or {words.elsewhere}" if words.elsewhere else ""
         raise InputError(
-            f"{masks.place}: holds no probability maps: put one for each mask into a folder {MAPS} within it{beside}"
+            f"{masks.place}: holds no probability maps: put one for each mask into a folder {MAPS} within it{otherwise}"
         )
 
 
@@ -158,6 +173,11 @@ def places_of_maps(predictions: Path) -> tuple[Path, Path]:
     """Where maps may lie beside a folder or zip: ``v2.probabilities.zip`` or ``v2.probabilities`` beside ``v2.zip``."""
     stem = predictions.stem if predictions.suffix.lower() == ".zip" else predictions.name
     return predictions.with_name(f"{stem}{_BESIDE}.zip"), predictions.with_name(f"{stem}{_BESIDE}")
+
+
+def words_on_maps_beside(predictions: Path) -> MapWords:
+    """Those of rules under which maps may lie beside a submission."""
+    return replace(BY_RULES, elsewhere=f"put them into {places_of_maps(predictions)[0].name}")
 
 
 def is_maps_name(name: str) -> bool:
@@ -178,13 +198,13 @@ def _without_maps(found: Submission) -> Submission:
     return replace(found, files=masks, maps=Submission(found.place, maps, []))
 
 
-def unused_maps_note(masks: Submission) -> list[str]:
+def unused_maps_note(masks: Submission, words: MapWords = ASKED_FOR) -> list[str]:
     """A line on maps that nobody asked for, if there are any."""
     if not masks.maps:
         return []
     count = len(masks.maps.files)
     what = "1 probability map is" if count == 1 else f"{count} probability maps are"
-    return [printable(f"{masks.place}: {what} left aside: no metric uses {'it' if count == 1 else 'them'}")]
+    return [printable(f"{masks.place}: {what} left aside: {words.unused}")]
 
 
 def mask_files(predictions: Path, *, nested: bool = True) -> list[Path]:

@@ -452,8 +452,8 @@ def test_a_preset_that_ranks_by_probability_maps_asks_for_them(small, isles_tree
     assert list(rows) == ["bert", "cleo"]
     assert [line.partition(",")[2] for line in rows["bert"]] == [line.partition(",")[2] for line in rows["cleo"]]
     assert (
-        "v1.zip: holds no probability maps: put one for each mask into a folder probabilities within it, or into "
-        in (" ".join(small.answer("anna").split()))
+        "v1.zip: holds no probability maps: put one for each mask into a folder probabilities within it, or put "
+        "them into v1.probabilities.zip" in " ".join(small.answer("anna").split())
     )
     content = json.loads((small.board / "results.json").read_text())
     assert content["methods"][0]["metrics"]["pr_auc"]["mean"] is not None
