@@ -104,7 +104,7 @@ def grouped(problems: Sequence[str]) -> list[str]:
         file, colon, sentence = problem.partition(": ")
         key = sentence.replace(file, "the file") if colon else problem
         groups.setdefault(key, {})[file] = problem
-    lines = []
+    lines: list[str] = []
     for sentence, found in groups.items():
         if len(found) == 1:
             lines += found.values()
