@@ -469,31 +469,25 @@ def check_predictions(
     by_name: Mapping[str, Case] = {case.name: case for case in cases}
     with ExitStack() as stack:
         submission = stack.enter_context(open_submission(predictions))
-        parts = [(submission, match_predictions(list(submission.files), cases), False)]
-        problems = submission.problems + ([] if submission.files else [_nothing(predictions)])
+        masks = match_predictions(list(submission.files), cases)
+        problems = submission.problems + ([] if submission.files else [_nothing(predictions)]) + masks.problems
+        shown = _shown(submission, masks, is_map=False)
         if probabilities:
             maps = stack.enter_context(open_maps(probabilities, submission))
-            parts.append((maps, match_predictions(list(maps.files), cases), True))
-            problems += maps.problems
-        shown = [
-            (part, case, path, is_map)
-            for part, matches, is_map in parts
-            for case, paths in [*((case, [path]) for case, path in matches.files.items()), *matches.doubled.items()]
-            for path in paths
-        ]
-        for _, matches, _ in parts:
-            problems += matches.problems
-        if probabilities:
-            problems += unpaired(maps.place, parts[0][1], parts[1][1])
-        tasks = [(by_name[case].grid_file, part.files[path], is_map) for part, case, path, is_map in shown]
+            of_maps = match_predictions(list(maps.files), cases)
+            problems += maps.problems + of_maps.problems + unpaired(maps.place, masks, of_maps)
+            shown += _shown(maps, of_maps, is_map=True)
+            further_notes = [] if maps is submission.maps else maps.notes
+        else:
+            further_notes = unused_maps_note(submission)
+        tasks = [(by_name[file.case].grid_file, file.place.files[file.path], file.is_map) for file in shown]
         found = dict(run_tasks(functools.partial(check_file, rule=grid), tasks, jobs=jobs, progress=progress))
-        for number, (part, _, path, _) in enumerate(shown):
-            problems += part.with_shown_path(found[number].problems, path)
-        turned = [case for number, (_, case, _, _) in enumerate(shown) if found[number].was_turned]
-        notes = submission.notes + turning_note(predictions, list(dict.fromkeys(turned)))
-        notes += (maps.notes if maps is not submission.maps else []) if probabilities else unused_maps_note(submission)
+        for number, file in enumerate(shown):
+            problems += file.place.with_shown_path(found[number].problems, file.path)
+        turned = [file.case for number, file in enumerate(shown) if found[number].was_turned]
+        notes = submission.notes + turning_note(predictions, list(dict.fromkeys(turned))) + further_notes
     problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
-    absent = parts[0][1].absent(cases)
+    absent = masks.absent(cases)
     if complete and absent:
         problems.append(absence_fault(predictions, absent))
     if problems:
@@ -502,6 +496,22 @@ def check_predictions(
         if on_note:
             on_note(note)
     return absent
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A mask or a map that is somebody's."""
+
+    place: Submission
+    path: Path
+    case: str
+    is_map: bool
+
+
+def _shown(place: Submission, matches: Matches, *, is_map: bool) -> list[_Shown]:
+    """All files that belong to a case, also where a case has several."""
+    by_case = {case: [path] for case, path in matches.files.items()} | matches.doubled
+    return [_Shown(place, path, case, is_map) for case, paths in by_case.items() for path in paths]
 
 
 def unpaired(probabilities: Path, masks: Matches, maps: Matches) -> list[str]:
