@@ -6,7 +6,6 @@ is; no path of the organisers' machine and nothing about a reference is in it.
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 
@@ -17,11 +16,9 @@ from leaderboard.errors import listed, printable
 
 #: How every text begins.
 BEGINS = "Challenge: "
-_MOST_LINES = 20
+#: Problems of a submission, and files with the same problem, that are told; further ones are counted.
+_MOST = 40
 _WIDTH = 100
-#: Names of files that stand for all with the same problem.
-_EXAMPLES = 3
-_NUMBERS = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def answer(result: Result, challenge: Challenge) -> str:
@@ -81,10 +78,10 @@ def _submission(judged: Judged, challenge: Challenge) -> list[str]:
     lines = _wrapped(f"{printable(entry.name)}: {what}", "")
     if judged.standing is Standing.UNJUDGED:  # why, concerns the organisers' machine
         return lines
-    for problem in problems[:_MOST_LINES]:
+    for problem in problems[:_MOST]:
         lines += _wrapped(problem, "  - ")
-    if len(problems) > _MOST_LINES:
-        lines.append(f"  - and {len(problems) - _MOST_LINES} more")
+    if len(problems) > _MOST:
+        lines.append(f"  - and {len(problems) - _MOST} more")
     if verdict.missing:
         count = len(verdict.missing)
         what = "1 case has no prediction and counts" if count == 1 else f"{count} cases have no prediction and count"
@@ -95,28 +92,24 @@ def _submission(judged: Judged, challenge: Challenge) -> list[str]:
 
 
 def grouped(problems: Sequence[str]) -> list[str]:
-    """Problems with what several files have in common told once: ``30 files, e.g. a, b, c: SENTENCE``.
+    """Problems, with what is word for word the same of several files told once: ``each of 30 files: SENTENCE (a, b)``.
 
-    Sentences that differ in their numbers alone (the sizes of voxels, say) are one, and the numbers are the first's.
+    Sentences that differ in anything, such as the name that a file should have, stay lines of their own.
 
     Args:
         problems: each ``FILE: SENTENCE``; what is not is left as it is.
     """
-    groups: dict[str, list[tuple[str, str]]] = {}
+    groups: dict[str, dict[str, str]] = {}  # by sentence: the whole problem of each file
     for problem in problems:
         file, colon, sentence = problem.partition(": ")
-        key = _NUMBERS.sub("0", sentence) if colon else problem
-        groups.setdefault(key, []).append((file, sentence))
-    lines = []
-    for found in groups.values():
-        (file, sentence), *others = found
-        files = list(dict.fromkeys(file for file, _ in found))
-        if len(files) == 1:
-            lines += [f"{file}: {text}" if text else file for file, text in found]
-            continue
-        differs = any(text != sentence for _, text in others)
-        of_first = f" (the numbers are those of {file})" if differs else ""
-        lines.append(f"{len(files)} files, e.g. {', '.join(files[:_EXAMPLES])}: {sentence}{of_first}")
+        key = sentence.replace(file, "the file") if colon else problem
+        groups.setdefault(key, {})[file] = problem
+    lines: list[str] = []
+    for sentence, found in groups.items():
+        if len(found) == 1:
+            lines += found.values()
+        else:
+            lines.append(f"each of {len(found)} files: {sentence} ({listed(list(found), _MOST)})")
     return lines
 
 

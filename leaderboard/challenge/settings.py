@@ -145,11 +145,11 @@ def _options(content: Mapping[Any, Any]) -> RankingOptions:
         options = RankingOptions(**chosen)
         own = SCHEMES[options.scheme].metric
         if own and options.metrics and list(options.metrics) != [own]:
-            decides = f"scheme: {options.scheme}" if "scheme" in chosen else f"the default, scheme: {options.scheme},"
+            decides = f"scheme {options.scheme}" if "scheme" in chosen else f"the default scheme, {options.scheme},"
             others = ", ".join(name for name, scheme in SCHEMES.items() if not scheme.metric)
             raise InputError(
-                f"metrics are ignored, since {decides} decides by {own} alone: leave them out, or choose a scheme that "
-                f"ranks by them ({others})"
+                f"metrics would be ignored: {decides} ranks by {own} alone; leave metrics out, or choose a scheme over "
+                f"several metrics ({others})"
             )
         return options
     if clash := [name for name in ("scheme", "policy", "metrics") if name in chosen]:

@@ -28,6 +28,7 @@ from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.journal import program_digest
+from leaderboard.scoring.submission import words_on_maps_beside
 
 SCORES = "scores"
 #: Stands for the submission's own name in what is kept; no file name can hold it.
@@ -195,6 +196,7 @@ class _Score:
                 entry.path,
                 _METHOD,
                 probabilities=(entry.maps or entry.path) if challenge.needs_probabilities else None,
+                map_words=words_on_maps_beside(entry.path),
                 grid=challenge.grid,
                 jobs=jobs,
                 complete=challenge.complete,

@@ -28,7 +28,7 @@ from leaderboard.platforms.grand_challenge import read_json
 _SAME_NAMES = ("metrics", "per_case", "result", "results", "scores")
 #: Where evalutils has the name of a case's reference.
 _REFERENCE_NAME = "gt_fname"
-#: What says which row one is: the file tells the method, and the row its case.
+#: What identifies a row: the file tells the method, and the row its case.
 _ROW_NAMES = ("method", "case")
 _OUTPUT = "metrics-json-file"
 Row = dict[str, Any]
@@ -113,10 +113,10 @@ def _new_names(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """New names by old ones.
 
     Raises:
-        InputError: a name is there twice, or is that of a column that says which row one is.
+        InputError: a name is there twice, or is that of a column that identifies rows.
     """
     problems = [
-        f"--rename {old}={new}: {name} says which row one is, and keeps its name: rename another column"
+        f"--rename {old}={new}: {name} identifies the rows and keeps its name: rename another column"
         for old, new in pairs
         for name in dict.fromkeys((old, new))
         if name in _ROW_NAMES
@@ -139,8 +139,8 @@ def _refuse_merging(rows: Sequence[Row], rename: Mapping[str, str]) -> None:
     taken = [(old, new) for old, new in rename.items() if old in has and new in has and new not in rename]
     if taken:
         raise InputError(
-            f"--rename {old}={new}: its rows have both: leave it out, or rename {new} as well, as in "
-            f"--rename {new}=other"
+            f"--rename {old}={new}: some results already have {new}: drop this renaming, or rename {new} as well, "
+            f"as in --rename {new}=other"
             for old, new in taken
         )
 

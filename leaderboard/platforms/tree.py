@@ -11,7 +11,15 @@ from leaderboard.cohort.case import Case
 from leaderboard.errors import InputError
 from leaderboard.platforms.interface import Handed, Settings
 from leaderboard.platforms.naming import case_of_name
-from leaderboard.scoring.submission import MAPS, Submission, open_maps, open_submission, places_of_maps
+from leaderboard.scoring.submission import (
+    BY_RULES,
+    MAPS,
+    Submission,
+    open_maps,
+    open_submission,
+    places_of_maps,
+    words_on_maps_beside,
+)
 
 
 def hand_over_tree(stack: ExitStack, settings: Settings, cases: Sequence[Case], with_maps: bool) -> Handed:
@@ -34,7 +42,8 @@ def hand_over_tree(stack: ExitStack, settings: Settings, cases: Sequence[Case], 
     beside = next(filter(Path.exists, places_of_maps(place)), None) if place.is_file() else None
     if beside:
         _refuse_outside(beside, place.parent)
-    return Handed(owned(masks), owned(stack.enter_context(open_maps(beside or place, masks))))
+    words = words_on_maps_beside(place) if place.is_file() else BY_RULES
+    return Handed(owned(masks), owned(stack.enter_context(open_maps(beside or place, masks, words))))
 
 
 def _content(place: Path) -> Path:

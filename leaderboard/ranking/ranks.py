@@ -97,7 +97,7 @@ def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis
     rows = sort_cases(complete(cases)).reset_index(drop=True)
     cases, matrices = read_matrices(cases, options)
     table, matrices, uncertainty = _rank(cases, matrices, options)
-    p_values, agreement = significance(matrices, options), scheme_agreement(matrices)
+    p_values, agreement = significance(matrices, options), scheme_agreement(matrices, options.scheme)
     cases, first = cases.reset_index(drop=True), first_trainings(rows).reset_index(drop=True)
     return Analysis(options, rows, cases, first, table, matrices, uncertainty, p_values, agreement)
 

@@ -224,7 +224,7 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
         elif own is not None and _DIRECTIONS.get(direction, own) is not own:
             problems.append(f"{said} would rank backwards ({METRICS[name].direction}): write {name}")
         elif name in IDENTITY:
-            problems.append(f"{said} is not a metric to rank by, but says which row one is: name a column of measures")
+            problems.append(f"{said} is not a metric to rank by, but describes its row: name a column of measures")
         elif direction in _DIRECTIONS and (name in METRICS or name in columns):
             chosen[name] = _DIRECTIONS[direction]
         elif direction in _DIRECTIONS:

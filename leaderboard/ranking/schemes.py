@@ -6,7 +6,7 @@ A new scheme is one more `Scheme` in `SCHEMES`, and its functions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -45,7 +45,7 @@ class Scheme:
     #: floats. May be given a third argument, called with (done, total) by a scheme that takes long.
     resampled: Callable[..., np.ndarray]
     metric: str | None = None  #: the only metric that it uses, whatever was chosen; None: it uses those chosen
-    is_compared: bool = True  #: whether the page shows its ranks beside those of the other schemes
+    is_compared: bool = True  #: whether the page shows its ranks also where another scheme was chosen
 
     def ranks(self, matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:
         """Score and rank of each method, shape (methods,) each; equal scores share the smallest rank."""
@@ -129,15 +129,9 @@ def tests_won_as_challenger(matrices: Matrices) -> np.ndarray:
     That is ``wilcox.test(x, y, alternative, exact = FALSE, paired = TRUE)`` in R: without the cases in which two
     methods are equal, corrected for ties and for continuity; no correction for the number of tests.
     """
-    from scipy.special import ndtri
-
-    count, cases = matrices.missing.shape
-    won = np.zeros(count)
-    for values in matrices.signed():
-        for first in range(count):
-            for differences in rounded_differences(values[first], values):
-                won[first] += signed_rank_z(differences, np.ones((cases, 1)), CONTINUITY)[0] > -ndtri(ALPHA)
-    return won / _tests(matrices)
+    cases = len(matrices.cases)
+    as_they_are = Resamples(np.ones((1, cases), dtype=int), np.arange(cases))
+    return resampled_tests_won(matrices, as_they_are, continuity=CONTINUITY)[:, 0]
 
 
 def resampled_tests_won(
@@ -198,6 +192,17 @@ def _tests(matrices: Matrices) -> int:
     return max(len(matrices.higher_is_better) * (len(matrices.methods) - 1), 1)
 
 
+# the third scheme of Wiesenfarth et al., Scientific Reports 11:2369, 2021
+_TEST_THEN_RANK = Scheme(
+    name="test-then-rank",
+    words="orders the methods by the share of pairwise one-sided Wilcoxon tests that they win",
+    score=tests_won,
+    higher_is_better=True,
+    by_case=lambda _: None,
+    columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
+    resampled=resampled_tests_won,
+)
+
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
     for scheme in (
@@ -234,25 +239,14 @@ SCHEMES: dict[str, Scheme] = {
                 -case_rank_sums(matrices), resamples, rank_columns(matrices)
             ),
         ),
-        # the third scheme of Wiesenfarth et al., Scientific Reports 11:2369, 2021
-        Scheme(
-            name="test-then-rank",
-            words="orders the methods by the share of pairwise one-sided Wilcoxon tests that they win",
-            score=tests_won,
-            higher_is_better=True,
-            by_case=lambda _: None,
-            columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
-            resampled=resampled_tests_won,
-        ),
+        _TEST_THEN_RANK,
         # testThenRank of its package challengeR (wiesenfa/challengeR, R/testBased.R)
-        Scheme(
+        replace(
+            _TEST_THEN_RANK,
             name="test-then-rank-challenger",
-            words="orders the methods by the share of pairwise one-sided Wilcoxon tests that they win, with the tests "
-            "of the R package challengeR (normal distribution, corrected for continuity)",
+            words=f"{_TEST_THEN_RANK.words}, with the tests of the R package challengeR (normal distribution, "
+            "corrected for continuity)",
             score=tests_won_as_challenger,
-            higher_is_better=True,
-            by_case=lambda _: None,
-            columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
             resampled=partial(resampled_tests_won, continuity=CONTINUITY),
             is_compared=False,
         ),

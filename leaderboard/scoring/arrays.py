@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -37,35 +38,38 @@ def score_arrays(
     """
     sizes = tuple(float(size) for size in spacing_mm)
     shape = np.shape(reference)
-    if len(shape) == 3 != len(sizes):
+    if len(shape) == 3 and len(sizes) != 3:
         raise InputError(f"spacing_mm: has {len(sizes)} numbers where the reference has three axes: give one for each")
-    grid = Grid(shape, sizes)  # type: ignore[arg-type]
+    grid = Grid(shape, cast("tuple[float, float, float]", sizes))
     problems = [f"reference: {fault}" for fault in own_faults(grid)]
-    truth = _decoded("reference", reference, grid, binary_mask, problems)
-    mask = None if prediction is None else _decoded("prediction", prediction, grid, binary_mask, problems)
-    map_ = None if probabilities is None else _decoded("probabilities", probabilities, grid, probability_map, problems)
-    if problems:
-        raise InputError(problems)
-    return score_case(mask, truth, sizes, map_)
-
-
-def _decoded(
-    name: str,
-    given: np.ndarray,
-    grid: Grid,
-    decode: Callable[[np.ndarray, str], np.ndarray],
-    problems: list[str],
-) -> np.ndarray:
-    """What an array holds as `decode` reads it; what is wrong with it goes to `problems`."""
-    data = np.asarray(given)
-    problems += [f"{name}: {fault}" for fault in shape_faults(Grid(data.shape, grid.spacing_mm), grid)]
-    if not data.size:
-        problems.append(f"{name}: holds no voxels: give an array with some")
-    elif data.dtype.kind not in "biuf":
-        problems.append(f"{name}: holds no numbers, but the type {data.dtype}: give an array of numbers")
-    else:
+    given = {
+        "reference": (reference, binary_mask),
+        "prediction": (prediction, binary_mask),
+        "probabilities": (probabilities, probability_map),
+    }
+    decoded: dict[str, np.ndarray] = {}
+    for name, (array, decode) in given.items():
+        if array is None:
+            continue
+        data = np.asarray(array)
+        problems += [f"{name}: {fault}" for fault in shape_faults(Grid(data.shape, grid.spacing_mm), grid)]
         try:
-            return decode(data, name)
+            decoded[name] = _decoded(name, data, decode)
         except InputError as error:
             problems += error.problems
-    return data
+    if problems:
+        raise InputError(problems)
+    return score_case(decoded.get("prediction"), decoded["reference"], sizes, decoded.get("probabilities"))
+
+
+def _decoded(name: str, data: np.ndarray, decode: Callable[[np.ndarray, str], np.ndarray]) -> np.ndarray:
+    """What an array holds, as `decode` reads it.
+
+    Raises:
+        InputError: it holds no numbers, or such as `decode` refuses.
+    """
+    if not data.size:
+        raise InputError(f"{name}: holds no voxels: give an array with some")
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"{name}: holds no numbers, but the type {data.dtype}: give an array of numbers")
+    return decode(data, name)

@@ -18,6 +18,8 @@ from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal
 from leaderboard.scoring.one_case import CaseFiles, CaseResult, content_digest, score_files
 from leaderboard.scoring.submission import (
+    ASKED_FOR,
+    MapWords,
     Submission,
     absence_fault,
     check_file,
@@ -39,6 +41,7 @@ def score_cases(
     method: str,
     *,
     probabilities: Path | Submission | None = None,
+    map_words: MapWords = ASKED_FOR,
     grid: GridRule = "auto",
     folds: Mapping[str, int] | None = None,
     jobs: int | None = None,
@@ -59,6 +62,7 @@ def score_cases(
         method: the method's name.
         probabilities: folder or zip of the maps behind the masks, named like these, one for each (the place of the
             masks means the maps within it, see `submission.open_maps`); None: there are none.
+        map_words: what is said of maps that are not there, or not used.
         grid: how the grids of predictions and references are compared.
         folds: the fold of each case by name; a case without one has an empty fold.
         jobs: number of processes; None uses all cores as soon as that pays.
@@ -96,13 +100,13 @@ def score_cases(
     with contextlib.ExitStack() as stack:
         submission = _opened(stack, predictions)
         matches = match_predictions(list(submission.files), cases, submission.owners)
-        notes = submission.notes + ([] if probabilities else unused_maps_note(submission))
+        notes = submission.notes + ([] if probabilities else unused_maps_note(submission, map_words))
         tolerated = submission.problems + matches.problems
         shown = [matches.files.get(case.name) for case in cases]
         maps: Submission | None = None
         shown_maps: list[Path | None] = [None] * len(cases)
         if probabilities:
-            maps = stack.enter_context(open_maps(probabilities, submission))
+            maps = stack.enter_context(open_maps(probabilities, submission, map_words))
             of_maps = match_predictions(list(maps.files), cases, maps.owners)
             notes += maps.notes
             tolerated += maps.problems + of_maps.problems + unpaired(maps.place, matches, of_maps)

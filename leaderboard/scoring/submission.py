@@ -95,6 +95,20 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class MapWords:
+    """What is said of probability maps; it depends on who can do what about them."""
+
+    elsewhere: str  #: what else helps where the masks' own place holds none, such as "give another"; empty: nothing
+    unused: str  #: why maps are left aside, or how they are asked for
+
+
+#: Of the commands and functions that are given the maps.
+ASKED_FOR = MapWords("give their own folder or zip with --probabilities DIR", "give maps with --probabilities DIR")
+#: Where the rules of a challenge decide whether maps are needed.
+BY_RULES = MapWords("", "no metric uses maps")
+
+
+@dataclass(frozen=True)
 class Checked:
     """What is wrong with a prediction, and whether its axes are stored in another order than its case's."""
 
@@ -129,13 +143,14 @@ def open_submission(predictions: Path, *, deep: bool = False) -> Iterator[Submis
 
 
 @contextmanager
-def open_maps(probabilities: Path | Submission, masks: Submission) -> Iterator[Submission]:
+def open_maps(probabilities: Path | Submission, masks: Submission, words: MapWords = ASKED_FOR) -> Iterator[Submission]:
     """The probability maps of a folder or zip: those in its folder for maps if it has one, else all its files.
 
     Args:
         probabilities: the place; that of the masks themselves means the maps within it. Maps that are handed over
             already are given back.
         masks: whose maps they are.
+        words: what a message advises.
 
     Raises:
         InputError: as for `open_submission`; or it is the place of the masks and holds no map.
@@ -148,9 +163,9 @@ def open_maps(probabilities: Path | Submission, masks: Submission) -> Iterator[S
     elif masks.maps:
         yield masks.maps
     else:
-        beside = f", or into {places_of_maps(masks.place)[0].name}" if masks.place.is_file() else ""
+        otherwise = f", or {words.elsewhere}" if words.elsewhere else ""
         raise InputError(
-            f"{masks.place}: holds no probability maps: put one for each mask into a folder {MAPS} within it{beside}"
+            f"{masks.place}: holds no probability maps: put one for each mask into a folder {MAPS} within it{otherwise}"
         )
 
 
@@ -158,6 +173,11 @@ def places_of_maps(predictions: Path) -> tuple[Path, Path]:
     """Where maps may lie beside a folder or zip: ``v2.probabilities.zip`` or ``v2.probabilities`` beside ``v2.zip``."""
     stem = predictions.stem if predictions.suffix.lower() == ".zip" else predictions.name
     return predictions.with_name(f"{stem}{_BESIDE}.zip"), predictions.with_name(f"{stem}{_BESIDE}")
+
+
+def words_on_maps_beside(predictions: Path) -> MapWords:
+    """Those of rules under which maps may lie beside a submission."""
+    return replace(BY_RULES, elsewhere=f"put them into {places_of_maps(predictions)[0].name}")
 
 
 def is_maps_name(name: str) -> bool:
@@ -178,13 +198,13 @@ def _without_maps(found: Submission) -> Submission:
     return replace(found, files=masks, maps=Submission(found.place, maps, []))
 
 
-def unused_maps_note(masks: Submission) -> list[str]:
+def unused_maps_note(masks: Submission, words: MapWords = ASKED_FOR) -> list[str]:
     """A line on maps that nobody asked for, if there are any."""
     if not masks.maps:
         return []
     count = len(masks.maps.files)
     what = "1 probability map is" if count == 1 else f"{count} probability maps are"
-    return [printable(f"{masks.place}: {what} left aside: no metric uses {'it' if count == 1 else 'them'}")]
+    return [printable(f"{masks.place}: {what} left aside: {words.unused}")]
 
 
 def mask_files(predictions: Path, *, nested: bool = True) -> list[Path]:
@@ -449,31 +469,25 @@ def check_predictions(
     by_name: Mapping[str, Case] = {case.name: case for case in cases}
     with ExitStack() as stack:
         submission = stack.enter_context(open_submission(predictions))
-        parts = [(submission, match_predictions(list(submission.files), cases), False)]
-        problems = submission.problems + ([] if submission.files else [_nothing(predictions)])
+        masks = match_predictions(list(submission.files), cases)
+        problems = submission.problems + ([] if submission.files else [_nothing(predictions)]) + masks.problems
+        shown = _shown(submission, masks, is_map=False)
         if probabilities:
             maps = stack.enter_context(open_maps(probabilities, submission))
-            parts.append((maps, match_predictions(list(maps.files), cases), True))
-            problems += maps.problems
-        shown = [
-            (part, case, path, is_map)
-            for part, matches, is_map in parts
-            for case, paths in [*((case, [path]) for case, path in matches.files.items()), *matches.doubled.items()]
-            for path in paths
-        ]
-        for _, matches, _ in parts:
-            problems += matches.problems
-        if probabilities:
-            problems += unpaired(maps.place, parts[0][1], parts[1][1])
-        tasks = [(by_name[case].grid_file, part.files[path], is_map) for part, case, path, is_map in shown]
+            of_maps = match_predictions(list(maps.files), cases)
+            problems += maps.problems + of_maps.problems + unpaired(maps.place, masks, of_maps)
+            shown += _shown(maps, of_maps, is_map=True)
+            further_notes = [] if maps is submission.maps else maps.notes
+        else:
+            further_notes = unused_maps_note(submission)
+        tasks = [(by_name[file.case].grid_file, file.place.files[file.path], file.is_map) for file in shown]
         found = dict(run_tasks(functools.partial(check_file, rule=grid), tasks, jobs=jobs, progress=progress))
-        for number, (part, _, path, _) in enumerate(shown):
-            problems += part.with_shown_path(found[number].problems, path)
-        turned = [case for number, (_, case, _, _) in enumerate(shown) if found[number].was_turned]
-        notes = submission.notes + turning_note(predictions, list(dict.fromkeys(turned)))
-        notes += (maps.notes if maps is not submission.maps else []) if probabilities else unused_maps_note(submission)
+        for number, file in enumerate(shown):
+            problems += file.place.with_shown_path(found[number].problems, file.path)
+        turned = [file.case for number, file in enumerate(shown) if found[number].was_turned]
+        notes = submission.notes + turning_note(predictions, list(dict.fromkeys(turned))) + further_notes
     problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
-    absent = parts[0][1].absent(cases)
+    absent = masks.absent(cases)
     if complete and absent:
         problems.append(absence_fault(predictions, absent))
     if problems:
@@ -482,6 +496,22 @@ def check_predictions(
         if on_note:
             on_note(note)
     return absent
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A mask or a map that is somebody's."""
+
+    place: Submission
+    path: Path
+    case: str
+    is_map: bool
+
+
+def _shown(place: Submission, matches: Matches, *, is_map: bool) -> list[_Shown]:
+    """All files that belong to a case, also where a case has several."""
+    by_case = {case: [path] for case, path in matches.files.items()} | matches.doubled
+    return [_Shown(place, path, case, is_map) for case, paths in by_case.items() for path in paths]
 
 
 def unpaired(probabilities: Path, masks: Matches, maps: Matches) -> list[str]:

@@ -51,24 +51,35 @@ def test_all_files_are_those_of_score_rank_and_verify(small, tmp_path, capsys):
     assert "anna / net 0" in (small.board / "index.html").read_text()
 
 
-def test_what_many_files_have_in_common_is_told_once():
-    voxels = "has the voxel size 1 x 1 x {} mm: write the header"
+def test_what_is_wrong_with_many_files_alike_is_told_once_with_all_their_names():
+    files = [f"v1.zip/case_{number}.nii" for number in range(1, 44)]
+    nan, few = "holds NaN: write 0 and 1", "the file is empty: write it again"
     problems = [
         "v1.zip/extra.nii: belongs to no case",
-        *(f"v1.zip/case_{number}.nii: holds NaN: write 0 and 1" for number in range(1, 6)),
-        *(f"v1.zip/case_{number}.nii: {voxels.format(number / 2)}" for number in (1, 2)),
-        "v1.zip/case_1.nii: is damaged",
-        "v1.zip/case_1.nii: is of 2 kinds",
-        "v1.zip/case_1.nii: is of 3 kinds",
+        *(f"{file}: {nan}" for file in files),
+        *(f"{file}: {file} is empty: write it again" for file in files[:3]),
+        f"{files[0]}: is damaged",
         "no file at all",
     ]
     assert grouped(problems) == [
-        "v1.zip/extra.nii: belongs to no case",
-        "5 files, e.g. v1.zip/case_1.nii, v1.zip/case_2.nii, v1.zip/case_3.nii: holds NaN: write 0 and 1",
-        f"2 files, e.g. v1.zip/case_1.nii, v1.zip/case_2.nii: {voxels.format(0.5)} (the numbers are those of "
-        "v1.zip/case_1.nii)",
-        *problems[-4:],
+        problems[0],
+        f"each of 43 files: {nan} ({', '.join(files[:40])} and 3 more)",
+        f"each of 3 files: {few} ({', '.join(files[:3])})",
+        *problems[-2:],
     ]
+
+
+@pytest.mark.parametrize(
+    "problems",
+    [
+        [f"SMIR.a.{n}1.nii: carries the id of the CT of case_{n}: name it SMIR.<name>.{n}2.nii" for n in (1, 2)],
+        [f"case_{n}.nii: case_{n} is predicted again by case_{n}.nii.gz: keep one of them" for n in (1, 2)],
+        [f"case_{n}.nii: has voxels of 1 x 1 x {n} mm where the case has 5: write the header" for n in (1, 2)],
+        [f"case_1.nii: is of {n} kinds" for n in (2, 3)],
+    ],
+)
+def test_problems_that_differ_in_a_name_or_a_number_stay_apart(problems):
+    assert grouped(problems) == problems
 
 
 @of_tables
@@ -125,8 +136,10 @@ def test_a_refused_resubmission_leaves_the_one_before_it_in_place(small, capsys)
     ]
     assert err.endswith("(and 2 more)\n")
     assert "What counts: v1.zip" in small.answer("bert")
-    assert "v2.zip: REFUSED, for this reason\n  - 3 files, e.g. v2.zip/case_1.nii.gz, " in small.answer("bert")
+    assert "v2.zip: REFUSED, for this reason\n  - each of 3 files: has the shape" in small.answer("bert")
     assert small.answer("bert").count("has the shape") == 1
+    told = " ".join(small.answer("bert").split())
+    assert "(v2.zip/case_1.nii.gz, v2.zip/case_2.nii.gz, v2.zip/case_3.nii.gz)" in told
 
 
 @of_tables
@@ -439,8 +452,8 @@ def test_a_preset_that_ranks_by_probability_maps_asks_for_them(small, isles_tree
     assert list(rows) == ["bert", "cleo"]
     assert [line.partition(",")[2] for line in rows["bert"]] == [line.partition(",")[2] for line in rows["cleo"]]
     assert (
-        "v1.zip: holds no probability maps: put one for each mask into a folder probabilities within it, or into "
-        in (" ".join(small.answer("anna").split()))
+        "v1.zip: holds no probability maps: put one for each mask into a folder probabilities within it, or put "
+        "them into v1.probabilities.zip" in " ".join(small.answer("anna").split())
     )
     content = json.loads((small.board / "results.json").read_text())
     assert content["methods"][0]["metrics"]["pr_auc"]["mean"] is not None

@@ -149,12 +149,12 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, capsys: pytest.Captur
 
 
 RENAMINGS = {
-    ("Dice=dice",): "--rename Dice=dice: its rows have both",
+    ("Dice=dice",): "--rename Dice=dice: some results already have dice: drop this renaming, or rename dice as well",
     ("Dice=d", "Speed=d"): "d is the new name of two columns",
     ("Dice=a", "Dice=b"): "Dice is renamed twice",
-    ("Dice=case",): "case says which row one is",
-    ("method=Dice2",): "method says which row one is",
-    ("case=Dice",): "case says which row one is",
+    ("Dice=case",): "case identifies the rows",
+    ("method=Dice2",): "method identifies the rows",
+    ("case=Dice",): "case identifies the rows",
     ("Dise=d",): "no result has numbers called Dise: choose from Dice, Speed, case, dice, method",
 }
 

@@ -46,7 +46,9 @@ def test_method_case_and_dice_are_enough_from_python(scheme):
     assert table["dice_mean"].to_dict() == {"a": 0.6, "b": 0.85}
     assert table.loc["b", "rank"] == 1
     found = analyse(cases, RankingOptions(scheme=scheme, metrics=["dice"], resamples=20))
-    assert found.agreement.schemes == tuple(name for name, scheme in SCHEMES.items() if scheme.is_compared)
+    compared = ("dice", "mean-then-rank", "rank-then-mean", "test-then-rank")
+    variant = "test-then-rank-challenger"
+    assert found.agreement.schemes == (*compared, *([variant] if scheme == variant else []))
     assert without_patient(cases) == ["1", "2"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -207,7 +208,9 @@ def test_maps_are_found_wherever_a_team_may_put_them(tmp_path, cases, folders, l
     told: list[str] = []
     plain = score_cases(cases, masks, "me", on_note=told.append)
     assert "brier" not in plain.columns
-    assert any("4 probability maps are left aside" in note for note in told) is (masks == maps)
+    assert any(
+        note.endswith(": 4 probability maps are left aside: give maps with --probabilities DIR") for note in told
+    ) is (masks == maps)
     if layout in (
         "beside",
         "within zip",
@@ -236,8 +239,10 @@ def test_check_finds_what_score_would_refuse(tmp_path, cases, folders, capsys) -
     assert main(words) == 0
     assert main([*words, "--probabilities", str(maps)]) == 1
     assert "write probabilities, not logits" in capsys.readouterr().err
-    with pytest.raises(InputError, match="masks: holds no probability maps: put one for each mask into a folder"):
-        check_predictions(cases, masks, probabilities=masks)
+    given_as_maps = "within it, or give their own folder or zip with --probabilities DIR"
+    for refused in (check_predictions, partial(score_cases, method="me")):
+        with pytest.raises(InputError, match=f"masks: holds no probability maps: .* probabilities {given_as_maps}$"):
+            refused(cases, masks, probabilities=masks)
     only = tmp_path / "only"
     shutil.copytree(maps, only / "probabilities")
     with pytest.raises(InputError, match=r"only: holds no \.nii"):

@@ -351,9 +351,30 @@ def test_references_may_lie_in_a_flat_folder_of_the_tree(tmp_path, isles_tree):
         score_cases(find_references(root, predictions, "testing"), predictions, "me")
     shutil.rmtree(folder)
     with pytest.raises(
-        InputError, match=r"hold no reference: give the folder .* or put them into .*TESTING_REFERENCES"
+        InputError,
+        match=r"hold no reference: give .* or put them into .*TESTING_REFERENCES, named like .* \(case_1\.nii\.gz\)",
     ):
         find_references(root, predictions, "testing")
+
+
+def test_a_hidden_reference_is_that_of_a_case_of_the_tree_or_refused_by_name(tmp_path, isles_tree):
+    root = isles_tree([1, 2], partition="TESTING")
+    hidden, predictions = root / "TESTING_REFERENCES", tmp_path / "p"
+    for path in (hidden / "case_01.nii", hidden / "SMIR.truth.900023.nii", predictions / "case_1.nii"):
+        isles_tree.image(path, isles_tree.values(SHAPE, "OT", 0))
+    found = find_references(root, predictions, "testing")
+    assert {case.name: case.reference.name for case in found} == {
+        "case_1": "case_01.nii",
+        "case_2": "SMIR.truth.900023.nii",
+    }
+    for stray in ("case_7.nii", "notes.nii", "case_2.nii"):
+        isles_tree.image(hidden / stray, isles_tree.values(SHAPE, "OT", 0))
+    with pytest.raises(InputError) as refused:
+        find_references(root, predictions, "testing")
+    assert [problem.split(":")[0] for problem in refused.value.problems] == [
+        str(hidden / name) for name in ("case_7.nii", "notes.nii", "SMIR.truth.900023.nii")
+    ]
+    assert "case_2 has another reference there (case_2.nii)" in refused.value.problems[-1]
 
 
 @pytest.mark.parametrize("inside", [True, False])
