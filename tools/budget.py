@@ -161,7 +161,7 @@ def draw(found: pd.DataFrame, by: str, picture: Path) -> None:
     axes.set(xscale="log", xlabel=TITLES[by], ylabel="mean Dice")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     figure.savefig(picture, dpi=100, metadata={"Software": None})
     plt.close(figure)
 
