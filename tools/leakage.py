@@ -113,7 +113,6 @@ def leaks(patients: pd.DataFrame, cases: pd.DataFrame) -> list[Leak]:
     ranked = [rank_methods(arm).set_index("method") for arm in (patients, cases)]
     arms = [(patients, PATIENTS), (cases, CASES)]
     both = pd.concat([arm.assign(method=arm["method"] + name) for arm, name in arms], ignore_index=True)
-    both["fold"] = 0  # a case has one in a table
     options = RankingOptions(scheme="mean-then-rank", metrics=("dice",))
     found = []
     for method in ranked[0].index:

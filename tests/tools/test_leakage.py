@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 from scripts import script
 
 from benchmark.cohort.folds import FoldCase, case_folds, make_folds, measure_cohort
@@ -40,11 +44,16 @@ def test_every_patient_of_the_copy_has_two_cases_and_every_fold_of_both_kinds_as
         options.command(options)
 
 
-def arm(deal, gains, seeds=(0, 1)):
-    """Scores of twelve patients with two cases each: 0.5 and some noise, and a gain by method."""
+def arm(deal, gains, seeds=(0, 1), moved=0.0):
+    """Scores of twelve patients with two cases each: 0.5 and some noise, and a gain by method.
+
+    `moved`: standard deviation of what each training of a fold adds to all its cases.
+    """
     cases = [FoldCase(f"case_{number}", f"P{number // 2}", 10.0) for number in range(24)]
     folds = deal(cases, 3, 0)
-    noise = np.random.default_rng(0).normal(0, 0.02, (2, 2, 24))
+    random = np.random.default_rng(0)
+    noise, of_fold = random.normal(0, 0.02, (2, 3, 24)), random.normal(0, moved, (2, 3, 3))
+    noise += of_fold[:, :, [folds.fold_of[case.case] for case in cases]]
     return cases_frame(
         [
             {
@@ -67,8 +76,41 @@ def test_what_the_leak_adds_is_found_with_its_interval_and_ranks(leakage):
         rows = [frame.loc[frame["method"] == leak.method, "dice"].mean() for frame in (patients, cases)]
         assert (leak.by_patient, leak.by_case) == pytest.approx(tuple(rows))
         assert leak.by_case - leak.by_patient == pytest.approx(gain)
-        assert leak.low < gain < leak.high < gain + 0.1
+        ends = by_hand(*(frame[frame["method"] == leak.method] for frame in (patients, cases)))
+        assert (leak.low, leak.high) == pytest.approx(ends, abs=0.01 * (ends[1] - ends[0]))
     assert (firm.ranks, leaky.ranks) == (("1 (1)", "2 (2)"), ("2 (2)", "1 (1)"))
+
+
+def by_hand(patients: pd.DataFrame, cases: pd.DataFrame) -> tuple[float, float]:
+    """The 95 % interval of the difference of one method: patients resampled, and the variance of trainings added."""
+    means = [table.groupby("case")["dice"].mean() for table in (patients, cases)]
+    difference = (means[1] - means[0]).groupby(patients.groupby("case")["patient"].first())
+    sums, sizes = difference.sum().to_numpy(), difference.size().to_numpy()
+    drawn = np.random.default_rng(1).integers(len(sums), size=(40_000, len(sums)))
+    resampled = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    of_patients = resampled.var() * len(sums) / (len(sums) - 1)
+    of_trainings = []  # of each fold of each arm, with its degrees of freedom
+    for table in (patients, cases):
+        for _, fold in table.groupby("fold"):
+            of_seed = fold.groupby("seed")["dice"].mean()
+            share = fold["case"].nunique() / table["case"].nunique()
+            of_trainings.append((share**2 * of_seed.var(ddof=1) / len(of_seed), len(of_seed) - 1))
+    variance = of_patients + sum(part for part, _ in of_trainings)
+    spread = of_patients**2 / (len(sums) - 1) + sum(part**2 / free for part, free in of_trainings)
+    margin = stats.t.isf(0.025, variance**2 / spread) * math.sqrt(variance)
+    centre = sums.sum() / sizes.sum()
+    return centre - margin, centre + margin
+
+
+def test_the_interval_is_that_of_patients_and_of_the_trainings_of_every_fold_of_both_arms(leakage):
+    gains = {"firm": 0.05, "leaky": 0.0}
+    patients = arm(make_folds, gains, seeds=(0, 1, 2), moved=0.1)
+    cases = arm(case_folds, {**gains, "leaky": 0.2}, seeds=(0, 1, 2), moved=0.05)
+    crossing = patients.drop_duplicates("case").merge(cases.drop_duplicates("case"), on="case")
+    assert crossing.groupby("fold_x")["fold_y"].nunique().min() > 1
+    for leak in leakage.leaks(patients, cases):
+        low, high = by_hand(*(table[table["method"] == leak.method] for table in (patients, cases)))
+        assert (leak.low, leak.high) == pytest.approx((low, high), abs=0.01 * (high - low))
 
 
 def test_the_table_and_the_picture_stand_in_the_page(leakage, tmp_path, capsys):
