@@ -11,6 +11,7 @@ from scipy import stats
 from scripts import script
 
 from benchmark.cohort.folds import FoldCase, case_folds, make_folds, measure_cohort
+from benchmark.suite.config_files import read_yaml, shipped_configs
 from leaderboard.cases import cases_frame, write_cases
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
@@ -30,6 +31,7 @@ def test_every_patient_of_the_copy_has_two_cases_and_every_fold_of_both_kinds_as
     options = leakage.parsed(["cohort", str(tree), "--out", str(out), "--folds", "2"])
     assert options.command(options) == 0
     assert (out / "twin.json").read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     copied = read_cohort(out)
     assert {case.number: case.patient for case in copied.cases} == {
         number: owner[number] for number in (1, 2, 4, 5, 6, 7, 8, 9)
@@ -42,6 +44,13 @@ def test_every_patient_of_the_copy_has_two_cases_and_every_fold_of_both_kinds_as
     options.out, options.folds = tmp_path / "none", 50
     with pytest.raises(InputError, match="not enough for 50 folds"):
         options.command(options)
+
+
+def test_the_shipped_suites_differ_in_their_names_and_folds_alone():
+    patients, cases = (read_yaml(shipped_configs() / f"{name}.yaml") for name in ("leakage", "leakage-cases"))
+    assert (patients.pop("name"), cases.pop("name")) == ("leakage", "leakage-cases")
+    assert cases.pop("folds") == {**patients.pop("folds"), "by": "case"}
+    assert patients == cases
 
 
 def arm(deal, gains, seeds=(0, 1), moved=0.0):
@@ -115,16 +124,19 @@ def test_the_interval_is_that_of_patients_and_of_the_trainings_of_every_fold_of_
 
 def test_the_table_and_the_picture_stand_in_the_page(leakage, tmp_path, capsys):
     page, paths = tmp_path / "leak.md", [tmp_path / "patients.csv", tmp_path / "cases.csv"]
-    page.write_text(f"before\n{leakage.BEGIN}\n{leakage.END}\nafter\n")
+    page.write_text(f"before\n{leakage.MARKERS[0]}\n{leakage.MARKERS[1]}\nafter\n")
     for path, deal, gain in zip(paths, (make_folds, case_folds), (0.0, 0.2), strict=True):
         write_cases(path, arm(deal, {"firm": 0.05, "leaky": gain}))
     options = leakage.parsed(["figure", *map(str, paths), "--page", str(page)])
     assert options.command(options) == 0
     printed = capsys.readouterr().out
     alt = "Mean Dice on folds by patient and by case, and the difference with its interval"
-    assert page.read_text() == f"before\n{leakage.BEGIN}\n{printed}\n![{alt}](leak.png)\n{leakage.END}\nafter\n"
-    said = "24 cases of 12 patients in 3 folds; each network was trained on 16 of them, trainings of a method in each"
-    assert f"{said} fold: 2." in printed
+    assert (
+        page.read_text()
+        == f"before\n{leakage.MARKERS[0]}\n{printed}\n![{alt}](leak.png)\n{leakage.MARKERS[1]}\nafter\n"
+    )
+    said = "24 cases of 12 patients in 3 folds; each network was trained on 16 of them. In each fold a network was"
+    assert f"{said} trained 2 times. " in printed
     assert printed.count("\n| `") == 2
     assert page.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
 
@@ -136,9 +148,9 @@ def test_arms_that_differ_in_more_than_their_folds_are_refused(leakage):
         (patients, arm(case_folds, {"firm": 0.05}), "other methods"),
         (patients, arm(case_folds, same, seeds=(0,)), "other methods"),
         (patients, cases[cases["case"] != "case_3"], "other methods"),
-        (patients, cases.assign(fold=cases["fold"].where(cases["case"] != "case_3", 0)), "must see equally many"),
-        (cases, cases, "the first table splits P"),
-        (patients, patients, "the second table splits no patient"),
+        (patients, cases.assign(fold=cases["fold"].where(cases["case"] != "case_3", 0)), "use folds of the same sizes"),
+        (cases, cases, "the folds of the first table split P"),
+        (patients, patients, "the folds of the second table split no patient"),
     ):
         with pytest.raises(InputError, match=words):
             leakage.require_same_but_folds(first, second)
