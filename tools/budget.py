@@ -22,6 +22,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
+from marked_page import plain, save, write_page
 
 from benchmark.rundir.names import BUDGET
 from benchmark.suite.config import SuiteConfig, is_rule, method_config, read_suite
@@ -34,7 +35,7 @@ from leaderboard.shell import run_command
 
 #: What the picture shows, in words.
 ALT = "Mean Dice against the budget of a training, a line a method"
-BEGIN, END = "<!-- budget: written by tools/budget.py -->", "<!-- end of budget -->"
+MARKERS = ("<!-- budget: written by tools/budget.py -->", "<!-- end of budget -->")
 #: What stands on the figure's axis.
 TITLES = {
     "steps": "optimiser steps",
@@ -93,13 +94,18 @@ def points(cases: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
         cases (undefined values as the policy isles2018 counts them), and the budget of a training (mean over folds).
 
     Raises:
-        InputError: the costs hold no budget.
+        InputError: the costs hold no budget, or one of the two tables lacks a training of a network.
     """
     if missing := [name for name in BUDGET if name not in costs.columns]:
         raise InputError(f"costs.csv: has no column {', '.join(missing)}: run the suite again with this version")
     dice = cases.assign(dice=apply_policy(cases, POLICIES["isles2018"], ("dice",))["dice"])
     scored = _with_seed(dice).groupby(["method", "seed"], as_index=False)["dice"].mean()
-    spent = _with_seed(costs[costs["parameters"] > 0])
+    spent = _with_seed(costs)
+    own = scored[scored["method"].isin(spent["method"])]  # ablations and ensembles have no costs of their own
+    both = spent.merge(own, on=["method", "seed"], how="outer", indicator="found")
+    if lacking := sorted(set(both.loc[both["found"] != "both", "method"])):
+        raise InputError(f"cases.csv and costs.csv hold other trainings of {', '.join(lacking)}: take those of one run")
+    spent = spent[spent["parameters"] > 0].copy()
     if unknown := spent.loc[spent["steps"].isna(), "method"].unique().tolist():
         raise InputError(f"costs.csv: the budget of {', '.join(unknown)} is not known: train again with this version")
     spent[list(BUDGET)] = spent[list(BUDGET)].div(spent["folds"], axis=0)
@@ -159,24 +165,10 @@ def draw(found: pd.DataFrame, by: str, picture: Path) -> None:
         (line,) = axes.plot(means[by], means["dice"], marker="D", markersize=5, label=str(method))
         axes.plot(rows[by], rows["dice"], "o", color=line.get_color(), alpha=0.4, markersize=4, markeredgewidth=0)
     axes.set(xscale="log", xlabel=TITLES[by], ylabel="mean Dice")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(picture, dpi=100, metadata={"Software": None})
+    plain(axes)
+    axes.legend(frameon=False, loc="lower right")
+    save(figure, picture)
     plt.close(figure)
-
-
-def write_page(page: Path, table: str) -> None:
-    """Replace what stands between the markers of a page.
-
-    Raises:
-        InputError: it has none.
-    """
-    before, begin, rest = (page.read_text(encoding="utf-8") if page.is_file() else "").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"{page}: has no lines {BEGIN} and {END}: add them where the table goes")
-    write_text(page, f"{before}{BEGIN}\n{table}\n{END}{after}")
 
 
 def recipes(options: argparse.Namespace) -> int:
@@ -199,6 +191,9 @@ def figure(options: argparse.Namespace) -> int:
             raise InputError(f"{path}: is missing: name the leaderboard folder of a suite")
         parts.append(points(table, pd.read_csv(path)).assign(suite=name))
     found = pd.concat(parts, ignore_index=True)
+    suites = found.groupby("method")["suite"].nunique()
+    if lacking := suites.index[suites < len(cases)].tolist():
+        raise InputError(f"{', '.join(lacking)}: not in every suite's costs.csv: train the same methods in each")
     if found[options.by].isna().any():
         raise InputError(f"--by {options.by}: is not known of every method: choose another")
     text = markdown(found)
@@ -206,7 +201,7 @@ def figure(options: argparse.Namespace) -> int:
     if options.page:
         picture = options.page.with_suffix(".png")
         draw(found, options.by, picture)
-        write_page(options.page, f"{text}\n\n![{ALT}]({picture.name})")
+        write_page(options.page, MARKERS, f"{text}\n\n![{ALT}]({picture.name})")
     return 0
 
 

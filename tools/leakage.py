@@ -18,10 +18,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
+from marked_page import plain, save, write_page
 
 from benchmark.cohort.twin.write import MANIFEST
 from leaderboard.cases import read_cases
@@ -38,7 +40,7 @@ from leaderboard.shell import run_command
 
 #: What the picture shows, in words.
 ALT = "Mean Dice on folds by patient and by case, and the difference with its interval"
-BEGIN, END = "<!-- leakage: written by tools/leakage.py -->", "<!-- end of leakage -->"
+MARKERS = ("<!-- leakage: written by tools/leakage.py -->", "<!-- end of leakage -->")
 #: Ends of the names that a method has in a table of both arms.
 PATIENTS, CASES = " (patients)", " (cases)"
 
@@ -83,11 +85,13 @@ def require_same_but_folds(patients: pd.DataFrame, cases: pd.DataFrame) -> None:
         problems.append("the two tables hold other methods, trainings or cases: run the same suite on both folds")
     sizes = [sorted(fold_of(arm).value_counts().tolist()) for arm in (patients, cases)]
     if sizes[0] != sizes[1]:
-        problems.append(f"the folds hold {sizes[0]} and {sizes[1]} cases: their trainings must see equally many")
+        problems.append(f"the folds hold {sizes[0]} and {sizes[1]} cases: use folds of the same sizes in both suites")
     if split := split_patients(patients):
-        problems.append(f"the first table splits {listed(split, 5)}: give that of folds by patient first")
+        problems.append(
+            f"in the first table folds split {listed(split, 5)}: name the table of the folds by patient first"
+        )
     if not split_patients(cases):
-        problems.append("the second table splits no patient: give that of folds by case second")
+        problems.append("the folds of the second table split no patient: name the folds by case second")
     if problems:
         raise InputError(problems)
 
@@ -113,7 +117,6 @@ def leaks(patients: pd.DataFrame, cases: pd.DataFrame) -> list[Leak]:
     ranked = [rank_methods(arm).set_index("method") for arm in (patients, cases)]
     arms = [(patients, PATIENTS), (cases, CASES)]
     both = pd.concat([arm.assign(method=arm["method"] + name) for arm, name in arms], ignore_index=True)
-    both["fold"] = 0  # a case has one in a table
     options = RankingOptions(scheme="mean-then-rank", metrics=("dice",))
     found = []
     for method in ranked[0].index:
@@ -140,10 +143,11 @@ def markdown(found: Sequence[Leak], patients: pd.DataFrame, cases: pd.DataFrame)
         f"({leak.low:+.3f} to {leak.high:+.3f}) | {leak.ranks[0]} | {leak.ranks[1]} |"
         for leak in found
     ]
+    times = "once" if trainings == 1 else f"{trainings} times"
     lines += [
         "",
         f"{held_out.sum()} cases of {everyone} patients in {len(held_out)} folds; each network was trained on "
-        f"{trained_on} of them, trainings of a method in each fold: {trainings}. Folds by case split {split} of the "
+        f"{trained_on} of them. In each fold a network was trained {times}. Folds by case split {split} of the "
         f"patients. Intervals are over patients"
         f"{' and trainings' if trainings > 1 else ', conditional on these trained networks'}.",
     ]
@@ -166,24 +170,10 @@ def draw(found: Sequence[Leak], picture: Path) -> None:
     gain.axvline(0, color="0.7", linewidth=1)
     gain.set(xlabel="difference, 95 % interval")
     for axes in (dice, gain):
-        axes.grid(axis="x", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes, "x")
     figure.legend(loc="outside upper left", ncols=2, frameon=False)
-    figure.savefig(picture, dpi=100, metadata={"Software": None})
+    save(figure, picture)
     plt.close(figure)
-
-
-def write_page(page: Path, table: str) -> None:
-    """Replace what stands between the markers of a page.
-
-    Raises:
-        InputError: it has none.
-    """
-    before, begin, rest = (page.read_text(encoding="utf-8") if page.is_file() else "").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise InputError(f"{page}: has no lines {BEGIN} and {END}: add them where the table goes")
-    write_text(page, f"{before}{BEGIN}\n{table}\n{END}{after}")
 
 
 def cohort(options: argparse.Namespace) -> int:
@@ -192,12 +182,16 @@ def cohort(options: argparse.Namespace) -> int:
     if options.out.exists():
         raise InputError(f"--out {options.out}: is there already: name a new folder")
     kept = with_two(tree.cases, options.folds)
-    for case in kept:
-        shutil.copytree(case.images[case.grid].parents[1], options.out / "TRAINING" / case.name)
-    rows = "".join(f"{case.name},{case.patient}\n" for case in kept)
-    write_text(options.out / "TRAINING" / "patients.csv", f"case,patient\n{rows}")
-    if (options.tree / MANIFEST).is_file():  # so that results go on to say that they are synthetic
-        shutil.copy(options.tree / MANIFEST, options.out)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{options.out.name}-", dir=options.out.parent) as folder:
+        part = Path(folder) / options.out.name
+        for case in kept:
+            shutil.copytree(case.images[case.grid].parents[1], part / "TRAINING" / case.name)
+        rows = "".join(f"{case.name},{case.patient}\n" for case in kept)
+        write_text(part / "TRAINING" / "patients.csv", f"case,patient\n{rows}")
+        if (options.tree / MANIFEST).is_file():  # so that results go on to say that they are synthetic
+            shutil.copy(options.tree / MANIFEST, part)
+        part.rename(options.out)
     print(f"{len(kept)} cases of {len({case.patient for case in kept})} patients written to {options.out}")
     return 0
 
@@ -212,10 +206,7 @@ def figure(options: argparse.Namespace) -> int:
     if options.page:
         picture = options.page.with_suffix(".png")
         draw(found, picture)
-        write_page(
-            options.page,
-            f"{table}\n\n![{ALT}]({picture.name})",
-        )
+        write_page(options.page, MARKERS, f"{table}\n\n![{ALT}]({picture.name})")
     return 0
 
 
@@ -226,7 +217,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     part = commands.add_parser("cohort", help="copy the cases of patients with two")
     part.add_argument("tree", type=Path, metavar="TREE", help="a cohort in the tree of ISLES 2018")
     part.add_argument("--out", type=Path, required=True, help="new folder to write")
-    part.add_argument("--folds", type=int, default=5, help="that are to hold equally many patients (default: 5)")
+    part.add_argument("--folds", type=int, default=2, help="that are to hold equally many patients (default: 2)")
     part.set_defaults(command=cohort)
     part = commands.add_parser("figure", help="table and picture of two finished suites")
     part.add_argument("patients", type=Path, metavar="PATIENTS", help="cases.csv of the folds by patient")

@@ -19,6 +19,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
+from marked_page import plain, save, write_page
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.cohort.twin.write import MANIFEST
@@ -30,7 +31,7 @@ from leaderboard.io.images import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADING = "## Cost, training curve and twin result"
-BEGIN, END = "<!-- results: written by tools/method_results.py -->", "<!-- end of results -->"
+MARKERS = ("<!-- results: written by tools/method_results.py -->", "<!-- end of results -->")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -142,21 +143,22 @@ def draw(runs: Sequence[Path], picture: Path) -> None:
     for axis, label in zip(axes, ("training loss", "Dice of held-out cases"), strict=True):
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+        plain(axis)
     axes[1].set_ylim(0, 1)
     if not any(line.get_xdata().size for line in axes[1].lines):
         axes[1].text(0.5, 0.5, "not validated in so few epochs", ha="center", transform=axes[1].transAxes)
     axes[0].legend(frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=100, metadata={"Software": None})
+    save(figure, picture)
     plt.close(figure)
 
 
 def fill(readme: Path, text: str) -> None:
-    """Replace what stands between the markers under the README's last heading."""
-    before = readme.read_text(encoding="utf-8").partition(HEADING)[0].rstrip("\n")
-    write_text(readme, f"{before}\n\n{HEADING}\n\n{BEGIN}\n{text}\n{END}\n")
+    """Replace what stands between the markers of a README, which get a heading at its end if they are not there."""
+    before = readme.read_text(encoding="utf-8")
+    if MARKERS[0] not in before:
+        write_text(readme, "\n".join([before.rstrip("\n"), "", HEADING, "", *MARKERS, ""]))
+    write_page(readme, MARKERS, text)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from marked_page import save, write_page
 from scipy import ndimage, stats
 
 from leaderboard.cohort.case import Case
@@ -32,7 +33,7 @@ from leaderboard.io.images import Volume, read_volume, write_text
 
 FWHM_MM = 5.0
 KINDS = tuple(kind.name for kind in FORMAT.images)
-BEGIN, END = "<!-- figures: written by tools/twin_figures.py -->", "<!-- end of figures -->"
+MARKERS = ("<!-- figures: written by tools/twin_figures.py -->", "<!-- end of figures -->")
 #: Cases in the pictures: one of each slab shape.
 PICTURED = (2, 25, 58, 82)
 #: What is known of the real cohort (94 training cases), and the accepted range, by row of the table.
@@ -340,7 +341,7 @@ def draw(case: Case, path: Path) -> None:
         axis.axis("off")
         figure.colorbar(picture, ax=axis, shrink=0.75)
     figure.suptitle(f"{case.name} (synthetic), slice {layer + 1} of {lesion.shape[2]}", fontsize=11)
-    figure.savefig(path, dpi=75, metadata={"Software": None})
+    save(figure, path, dpi=75)
     plt.close(figure)
 
 
@@ -378,7 +379,7 @@ def draw_cohort(cohort: Cohort, path: Path, rows: int = 4) -> None:
             axis.set_title(f"{kind.name} {shape} {orientation}", fontsize=8)
             axis.axis("off")
     figure.suptitle(f"{cohort.format.title}, synthetic: {', '.join(case.name for case, _ in drawn)}", fontsize=9)
-    figure.savefig(path, dpi=75, metadata={"Software": None})
+    save(figure, path, dpi=75)
     plt.close(figure)
 
 
@@ -408,9 +409,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if case.number in PICTURED:
                 draw(case, options.out / f"{case.name}.png")
         readme = options.out / "README.md"
-        before, found, rest = (readme.read_text(encoding="utf-8") if readme.is_file() else "").partition(BEGIN)
-        after = rest.partition(END)[2] if found else "\n"
-        write_text(readme, f"{before}{BEGIN}\n{text}\n{END}{after}")
+        if not readme.is_file():
+            write_text(readme, "\n".join([*MARKERS, ""]))
+        write_page(readme, MARKERS, text)
 
 
 if __name__ == "__main__":

@@ -254,9 +254,9 @@ def costs(jobs: Sequence[Job], by_seed: bool = False) -> pd.DataFrame:
 
 
 def _total(values: Sequence[float | None]) -> float:
-    """A sum; NaN if a part is not known."""
+    """A sum, rounded to 6 digits; NaN if a part is not known."""
     known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else float("nan")
+    return round(sum(known), 6) if len(known) == len(values) else float("nan")
 
 
 #: How the page shows the columns of `costs`.

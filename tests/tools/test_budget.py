@@ -88,7 +88,7 @@ def test_each_budget_is_a_row_with_the_mean_over_cases_and_folds_of_one_training
     write_tables(tmp_path / "full", 0.6, 4000)
     write_tables(tmp_path / "half", 0.4, 2000)
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{budget.BEGIN}\nold\n{budget.END}\nafter\n")
+    page.write_text(f"before\n{budget.MARKERS[0]}\nold\n{budget.MARKERS[1]}\nafter\n")
     options = budget.parsed(["figure", str(tmp_path / "full"), str(tmp_path / "half"), "--page", str(page)])
     assert options.command(options) == 0
     # A missing prediction counts 0, so half of each Dice is left; a training is one of two folds.
@@ -100,7 +100,9 @@ def test_each_budget_is_a_row_with_the_mean_over_cases_and_folds_of_one_training
     )
     assert capsys.readouterr().out == f"{table}\n"
     alt = "Mean Dice against the budget of a training, a line a method"
-    assert page.read_text() == f"before\n{budget.BEGIN}\n{table}\n\n![{alt}](page.png)\n{budget.END}\nafter\n"
+    assert (
+        page.read_text() == f"before\n{budget.MARKERS[0]}\n{table}\n\n![{alt}](page.png)\n{budget.MARKERS[1]}\nafter\n"
+    )
     picture = page.with_suffix(".png")
     assert picture.read_bytes()[:4] == b"\x89PNG"
     first = picture.read_bytes()
@@ -137,6 +139,14 @@ def test_suites_on_other_cases_and_tables_without_a_budget_are_refused(budget, t
     costs.assign(steps=None).to_csv(tmp_path / "full" / "costs.csv", index=False)
     with pytest.raises(InputError, match="the budget of net is not known"):
         options.command(options)
+    costs.assign(method=costs["method"].replace("net", "nets")).to_csv(tmp_path / "full" / "costs.csv", index=False)
+    with pytest.raises(InputError, match="hold other trainings of nets"):
+        options.command(options)
+    write_tables(tmp_path / "half", 0.6, 2000)
+    both = budget.parsed(["figure", str(tmp_path / "full"), str(tmp_path / "half")])
+    costs.query("method != 'net'").to_csv(tmp_path / "full" / "costs.csv", index=False)
+    with pytest.raises(InputError, match="net: not in every suite"):
+        both.command(both)
     (tmp_path / "bare.md").write_text("no markers")
     with pytest.raises(InputError, match="has no lines"):
-        budget.write_page(tmp_path / "bare.md", "table")
+        budget.write_page(tmp_path / "bare.md", budget.MARKERS, "table")

@@ -167,7 +167,7 @@ def test_costs_are_a_row_for_each_seed_in_the_table_and_one_for_a_method_on_the_
         spent = {"fit_seconds": 10.0 ** (seed or 0), "predict_seconds": 2.0, "other_seconds": 1.0, "cases": 4}
         if not (fold and seed):  # seed 1 of fold 1 was trained before budgets were recorded
             steps = 3 if method == "net" else 0
-            spent |= {"steps": steps, "slices_seen": 10 * steps, "training_gmac": 0.5 * steps}
+            spent |= {"steps": steps, "slices_seen": 10 * steps, "training_gmac": [0.1, 0.2][fold] * steps / 3}
         write_provenance(run, {"costs": spent | {"parameters": 5, "gmac_per_slice": 0.1, "peak_memory_mb": 7}})
         jobs.append(Job(method, fold, run, {}, "", seed))
     by_seed = costs(jobs, by_seed=True)
@@ -175,7 +175,7 @@ def test_costs_are_a_row_for_each_seed_in_the_table_and_one_for_a_method_on_the_
         "method,seed,folds,parameters,gmac_per_slice,steps,slices_seen,training_gmac,fit_seconds,"
         "predict_seconds_per_case,other_seconds,peak_memory_mb",
         "net,1,2,5,0.1,,,,20.0,0.5,2.0,7",
-        "net,0,2,5,0.1,6,60,3.0,2.0,0.5,2.0,7",
+        "net,0,2,5,0.1,6,60,0.3,2.0,0.5,2.0,7",
         "rule,,1,5,0.1,0,0,0.0,1.0,0.5,1.0,7",
     ]  # fmt: skip
     assert costs(jobs).to_csv(index=False).splitlines()[1:] == [

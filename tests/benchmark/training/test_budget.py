@@ -15,7 +15,7 @@ from benchmark.methods.all_background import AllBackground
 from benchmark.methods.base import Method
 from benchmark.pipeline.curriculum import Stage
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.training.budget import CountTraining, pass_gmac
+from benchmark.training.budget import CountTraining, ghost_of, pass_gmac
 
 #: Of the twin, with 8, 4 and 2 slices of 32 x 32.
 DEPTHS = {"case_1": 8, "case_17": 4, "case_18": 2}
@@ -78,15 +78,52 @@ def test_volumes_count_their_own_slices_and_crops_fewer_multiplications(twin: Pa
     assert train(Whole(), twin, cache, batch_size=2) == expected
 
 
+class Named(Sliced):
+    """Calls itself with the images by name."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return super().forward(image)
+
+    def __call__(self, *images: Any, **named: Any) -> Any:
+        return super().__call__(image=images[0]) if images else super().__call__(**named)
+
+
+def test_images_that_are_given_by_name_are_counted(twin: Path, cache: Path) -> None:
+    expected = {"steps": 3, "slices_seen": 15, "training_gmac": pytest.approx(3 * 15 * 32 * 32 * (15 * 9) / 1e9)}
+    assert train(Named(), twin, cache, epochs=1, batch_size=5) == expected
+
+
 def test_a_rule_takes_nothing(twin: Path, cache: Path) -> None:
     assert train(AllBackground(), twin, cache, epochs=0) == {"steps": 0, "slices_seen": 0, "training_gmac": 0}
 
 
 def test_a_training_that_was_begun_without_a_count_has_none(twin: Path, cache: Path) -> None:
     counter, trainer = CountTraining(), pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = 3
-    counter.load_state_dict({"slices": 8, "batches": {(4, 5, 32, 32): 2}})
-    assert set(counter.budget(trainer, Sliced()).values()) == {None}
+    trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = 2
+    method = Sliced()
+    method.network = method.configure_network(5)
+    shape = {(4, 15, 32, 32): 2}  # two batches a step: as many batches as steps though the first half is not in them
+    counter.load_state_dict({"slices": 8, "batches": shape, "whole": False})
+    counter.on_train_start(trainer, method)
+    counter.on_train_end(trainer, method)
+    assert set(counter.budget(trainer, method).values()) == {None}
+    again = CountTraining()
+    again.load_state_dict({**counter.state_dict(), "whole": True})
+    again.on_train_start(trainer, method)
+    assert again.state_dict() == {"slices": 8, "batches": shape, "whole": True}
+    assert None not in again.budget(trainer, method).values()
+
+
+def test_no_weight_is_copied_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    network.append(network[0])  # shared weights stay shared
+    monkeypatch.setattr(torch.Tensor, "__deepcopy__", lambda *_: pytest.fail("a tensor was copied"))
+    ghost = ghost_of(network)
+    tensors = [*ghost.parameters(), *ghost.buffers()]
+    assert {str(tensor.device) for tensor in tensors} == {"meta"}
+    assert [tuple(tensor.shape) for tensor in tensors] == [
+        tuple(tensor.shape) for tensor in (*network.parameters(), *network.buffers())
+    ]
 
 
 class Asking(nn.Module):
