@@ -87,11 +87,9 @@ def require_same_but_folds(patients: pd.DataFrame, cases: pd.DataFrame) -> None:
     if sizes[0] != sizes[1]:
         problems.append(f"the folds hold {sizes[0]} and {sizes[1]} cases: use folds of the same sizes in both suites")
     if split := split_patients(patients):
-        problems.append(
-            f"in the first table folds split {listed(split, 5)}: name the table of the folds by patient first"
-        )
+        problems.append(f"the folds of the first table split {listed(split, 5)}: name folds by patient first")
     if not split_patients(cases):
-        problems.append("the folds of the second table split no patient: name the folds by case second")
+        problems.append("the folds of the second table split no patient: name folds by case second")
     if problems:
         raise InputError(problems)
 
