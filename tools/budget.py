@@ -173,8 +173,8 @@ def draw(found: pd.DataFrame, by: str, picture: Path) -> None:
 
 def recipes(options: argparse.Namespace) -> int:
     """``recipes``."""
-    if options.share <= 0:
-        raise InputError(f"--share {options.share}: is not greater than 0: give a share such as 0.25")
+    if not 0 < options.share < float("inf"):
+        raise InputError(f"--share {options.share}: is no number greater than 0: give a share such as 0.25")
     content = scaled_suite(find_config(options.suite), options.share)
     said = f"# {options.suite} with {options.share:g} times the epochs: written by tools/budget.py\n"
     write_text(options.out, said + yaml.safe_dump(content, sort_keys=False))

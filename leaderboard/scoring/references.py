@@ -67,7 +67,8 @@ def find_references(
     example = prediction_file(cases[0].name)
     where = f", or put them into {top / HIDDEN}, named like their cases ({example})" if partition == "testing" else ""
     raise InputError(
-        f"{root}: its {partition} cases hold no reference: give the folder of their reference masks (--cohort){where}"
+        f"{root}: its {partition} cases hold no reference: give the folder of their reference masks as the cohort"
+        f"{where}"
     )
 
 

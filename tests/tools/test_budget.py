@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+
 import pandas as pd
 import pytest
 import yaml
@@ -150,3 +152,10 @@ def test_suites_on_other_cases_and_tables_without_a_budget_are_refused(budget, t
     (tmp_path / "bare.md").write_text("no markers")
     with pytest.raises(InputError, match="has no lines"):
         budget.write_page(tmp_path / "bare.md", budget.MARKERS, "table")
+
+
+@pytest.mark.parametrize("share", ["nan", "inf", "0", "-1"])
+def test_a_share_that_is_no_positive_number_is_refused_and_nothing_written(budget, share, tmp_path):
+    with pytest.raises(InputError, match="is no number greater than 0"):
+        budget.recipes(Namespace(share=float(share), suite="configs/tuning.yaml", out=tmp_path / "share.yaml"))
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from leaderboard.challenge import references
 from leaderboard.challenge.settings import read_challenge
 from leaderboard.challenge.times import read_time
 from leaderboard.errors import InputError
@@ -89,3 +90,11 @@ def test_times_without_a_zone_are_utc(text, hour):
 def test_what_is_no_time_is_refused(value):
     with pytest.raises(ValueError, match="no time"):
         read_time(value)
+
+
+def test_of_a_tree_with_two_partitions_both_are_offered(tmp_path, monkeypatch):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "challenge.yaml").write_text("references: r\n")
+    monkeypatch.setattr(references, "partitions_in", lambda root, format_name: ["testing", "training"])
+    with pytest.raises(InputError, match="add the line partition: testing or partition: training to"):
+        references.read_references(read_challenge(tmp_path))
