@@ -268,7 +268,8 @@ def _check(arguments: argparse.Namespace) -> int:
         _complain(f"note: {note}")
     predicted = _count(len(cases) - len(absent), "prediction")
     of = partition_of(arguments.cohort, cases)
-    print(f"{arguments.predictions}: {predicted}{f' for {of}' if of else ''} accepted{_missing_note([], absent)}")
+    maps = ", with their probability maps" if arguments.probabilities else ""
+    print(f"{arguments.predictions}: {predicted}{f' for {of}' if of else ''} accepted{maps}{_missing_note([], absent)}")
     return 0
 
 

@@ -225,6 +225,9 @@ def test_maps_are_found_wherever_a_team_may_put_them(tmp_path, cases, folders, l
 
 def test_check_finds_what_score_would_refuse(tmp_path, cases, folders, capsys) -> None:
     masks, maps = folders
+    words = ["check", "--cohort", str(cases[0].reference.parents[3]), "--predictions", str(masks)]
+    assert main([*words, "--probabilities", str(maps)]) == 0
+    assert capsys.readouterr().out.endswith("accepted, with their probability maps\n")
     write_map(maps / "case_1.nii.gz", cases[0], map_of(cases[0]) - 0.5, dtype=np.float32, slope=1)
     write_map(maps / "case_2.nii.gz", cases[1], map_of(cases[1]) * np.nan, dtype=np.float32, slope=1)
     (maps / "case_3.nii.gz").unlink()
@@ -235,7 +238,6 @@ def test_check_finds_what_score_would_refuse(tmp_path, cases, folders, capsys) -
         check_predictions(cases, masks, probabilities=maps)
     assert sorted(checked.value.problems) == sorted(scored.value.problems)
     assert len(checked.value.problems) == 4
-    words = ["check", "--cohort", str(cases[0].reference.parents[3]), "--predictions", str(masks)]
     assert main(words) == 0
     assert main([*words, "--probabilities", str(maps)]) == 1
     assert "write probabilities, not logits" in capsys.readouterr().err
