@@ -39,6 +39,10 @@ SMALL: dict[str, dict[str, Any]] = {
 } | {"residual_unet": {"model": {"init_args": {"base": 8}}}}
 
 
+#: Of one epoch: a step, a validated case, a predicted case.
+LIMITS = ("limit_train_batches", "limit_val_batches", "limit_predict_batches")
+
+
 def small_config(method: str) -> dict[str, Any]:
     """The method's config in the default suite, on the CPU."""
     config = method_config(read_suite(find_config("twin")), method, SMALL.get(method, {}))
@@ -104,14 +108,11 @@ def test_at_its_full_width_it_takes_a_step_and_predicts(
     monkeypatch.chdir(tmp_path)
     cli = load(
         tmp_path / "config.yaml",
-        {"logger": False, "enable_checkpointing": False},
+        {"logger": False, "enable_checkpointing": False} | dict.fromkeys(LIMITS, 1),
         f"--data.cohort={tree}",
         f"--data.cache={cache}",
         f"--predictions.folder={tmp_path / 'out'}",
         "--trainer.max_epochs=1",
-        "--trainer.limit_train_batches=1",
-        "--trainer.limit_val_batches=0",
-        "--trainer.limit_predict_batches=1",
     )
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     assert sum(weight.numel() for weight in cli.model.parameters()) > 5_000_000
