@@ -244,7 +244,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(number) for number in text.split(","))
+        return tuple(dict.fromkeys(int(number) for number in text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers: give some, as in 0,1") from None
 

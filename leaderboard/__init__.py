@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from leaderboard.report.leaderboard_files import write_leaderboard as write_leaderboard
     from leaderboard.report.making import report as report
     from leaderboard.scoring.against_cohort import score_folder as score_folder
-    from leaderboard.scoring.one_case import score_case as score
+    from leaderboard.scoring.arrays import score_arrays as score
 
 __all__ = [
     "PRESETS", "InputError", "Preset", "RankingOptions", "compare", "rank", "rank_parts", "read_cases", "report",
@@ -50,7 +50,7 @@ _PLACES = {
     "rank_parts": ("ranking.parts", "rank_parts"),
     "read_cases": ("cases", "read_cases"),
     "report": ("report.making", "report"),
-    "score": ("scoring.one_case", "score_case"),
+    "score": ("scoring.arrays", "score_arrays"),
     "score_folder": ("scoring.against_cohort", "score_folder"),
     "write_cases": ("cases", "write_cases"),
     "write_leaderboard": ("report.leaderboard_files", "write_leaderboard"),

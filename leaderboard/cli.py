@@ -68,13 +68,6 @@ def _add_score(parser: Parser) -> None:
     parser.add_argument("--method", required=True, metavar="NAME", help="name of the method in the tables")
     parser.add_argument("--out", type=_csv_path, required=True, metavar="CSV", help="the cases.csv to write")
     parser.add_argument(
-        "--probabilities",
-        type=Path,
-        metavar="DIR",
-        help="folder or zip of the probability maps behind the masks, named like these: adds PR-AUC, average "
-        "precision, Brier score and calibration error",
-    )
-    parser.add_argument(
         "--preset", choices=tuple(PRESETS), help="the challenge whose rules are to rank: says what it needs"
     )
     parser.add_argument("--folds", type=Path, metavar="CSV", help="columns case and fold: fills the fold of each case")
@@ -90,7 +83,8 @@ def _add_check(parser: Parser) -> None:
     from leaderboard.scoring.arguments import add_jobs
 
     parser.description = (
-        "Check a folder or a zip of predicted masks without scoring it: names, grids, labels, damage, hostile archives."
+        "Check a folder or a zip of predicted masks and probability maps without scoring it: names, grids, values, "
+        "damage, hostile archives."
     )
     _add_submission(parser)
     parser.older = {"--reference": "--cohort"}
@@ -117,6 +111,13 @@ def _add_submission(parser: Parser) -> None:
         "--partition", choices=PARTITIONS, help="of a cohort with both (default: the one that names and grids fit)"
     )
     parser.add_argument("--format", choices=FORMATS, help="of the cohort (default: what its tree looks like)")
+    parser.add_argument(
+        "--probabilities",
+        type=Path,
+        metavar="DIR",
+        help="folder or zip of the probability maps behind the masks, named like these, or that of the masks if it "
+        "holds a folder probabilities: for PR-AUC, average precision, Brier score and calibration error",
+    )
     add_grid(parser)
 
 
@@ -256,6 +257,7 @@ def _check(arguments: argparse.Namespace) -> int:
         absent = check_predictions(
             cases,
             arguments.predictions,
+            probabilities=arguments.probabilities,
             grid=arguments.grid,
             jobs=arguments.jobs,
             complete=arguments.complete,
@@ -266,7 +268,8 @@ def _check(arguments: argparse.Namespace) -> int:
         _complain(f"note: {note}")
     predicted = _count(len(cases) - len(absent), "prediction")
     of = partition_of(arguments.cohort, cases)
-    print(f"{arguments.predictions}: {predicted}{f' for {of}' if of else ''} accepted{_missing_note([], absent)}")
+    maps = ", with their probability maps" if arguments.probabilities else ""
+    print(f"{arguments.predictions}: {predicted}{f' for {of}' if of else ''} accepted{maps}{_missing_note([], absent)}")
     return 0
 
 

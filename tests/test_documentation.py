@@ -6,12 +6,14 @@ import io
 import re
 import shlex
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmark.cli import main as benchmark
 from leaderboard.cli import main as leaderboard
@@ -82,6 +84,39 @@ def test_what_the_readme_says_of_ci_is_what_ci_runs() -> None:
     assert re.search(r"^nox -s tests\b", ci, re.MULTILINE)
     assert re.search(r"^nox -s tests\b", fences, re.MULTILINE)
     assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+
+
+def test_a_cohort_that_is_said_to_be_of_no_other_suite_has_a_seed_of_its_own() -> None:
+    configs = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "configs").glob("*.yaml")}
+    twins = {name: yaml.safe_load(text).get("cohort", {}).get("twin") for name, text in configs.items()}
+    seeds = {name: twin["seed"] for name, twin in twins.items() if twin}
+    written = commands((ROOT / "docs" / "leakage.md").read_text(encoding="utf-8"))
+    (made,) = [arguments for _, arguments in written if arguments[0] == "twin"]
+    seeds["leakage"] = int(made[made.index("--seed") + 1])
+    own = {name for name in seeds if "# of no other suite" in configs.get(name, "")}
+    assert own == {"tuning.yaml", "twin-report.yaml"}
+    counts = Counter(seeds.values())
+    assert {name: counts[seeds[name]] for name in own | {"leakage"}} == dict.fromkeys(own | {"leakage"}, 1)
+
+
+@of_each_document
+def test_what_a_script_writes_is_there_or_said_to_be_not_run_yet(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for part in GENERATED.finditer(text):
+        inside = "\n".join(part[0].splitlines()[1:-1]).strip()
+        assert inside, f"nothing between the markers {part[1]}"
+        assert inside.startswith("Not run yet: ") or "|---" in inside
+
+
+def test_readme_and_changelog_say_what_was_not_run_yet_and_nothing_else_is_said_so() -> None:
+    for page in ("docs/budget.md", "docs/leakage.md"):
+        waits = "\nNot run yet: " in (ROOT / page).read_text(encoding="utf-8")
+        for name in ("README.md", "CHANGELOG.md"):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            links = text.count(f"]({page})")
+            assert links
+            said = len(re.findall(rf"\]\({page}\)(?:,\s+| \()not run yet\)", text))
+            assert said == (links if waits else 0), f"{name}: {page}"
 
 
 def test_every_extra_that_is_installed_exists() -> None:

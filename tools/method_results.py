@@ -1,7 +1,7 @@
 """Each method's cost, training curve and twin result, written into its README from a suite's run.
 
     benchmark cost --methods a,b --out costs.csv
-    python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark"
+    python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark" --chosen-on "..."
 
 Replaces what stands between the markers at the end of ``benchmark/methods/<folder>/README.md`` and draws
 ``docs/methods/<method>.png``: loss and held-out Dice by epoch, one line a training. Methods of one folder share its
@@ -19,6 +19,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
+from marked_page import plain, save, write_page
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.cohort.twin.write import MANIFEST
@@ -30,7 +31,7 @@ from leaderboard.io.images import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADING = "## Cost, training curve and twin result"
-BEGIN, END = "<!-- results: written by tools/method_results.py -->", "<!-- end of results -->"
+MARKERS = ("<!-- results: written by tools/method_results.py -->", "<!-- end of results -->")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("suite", type=Path, help="folder of a finished suite: runs/<suite>")
     parser.add_argument("--costs", type=Path, required=True, help="CSV of benchmark cost")
     parser.add_argument("--command", required=True, help="command that made the suite's run")
+    parser.add_argument("--chosen-on", required=True, help="patients on whom the recipes were chosen, in words")
     options = parser.parse_args(argv)
     costs = pd.read_csv(options.costs).set_index("method")
     spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").groupby("method", sort=False).max()  # over seeds
@@ -48,13 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = read_yaml(runs_of_method(options.suite / method)[0] / "config.yaml")
         folders[ROOT / Path(*config["model"]["class_path"].split(".")[:-1])].append(method)
     for folder, methods in folders.items():
-        parts = [text_of(method, options.suite, costs, spent, table, options.command) for method in methods]
+        parts = [
+            text_of(method, options.suite, costs, spent, table, options.command, options.chosen_on)
+            for method in methods
+        ]
         fill(folder / "README.md", "\n\n".join(parts))
     return 0
 
 
 def text_of(
-    method: str, suite: Path, costs: pd.DataFrame, spent: pd.DataFrame, table: pd.DataFrame, command: str
+    method: str,
+    suite: Path,
+    costs: pd.DataFrame,
+    spent: pd.DataFrame,
+    table: pd.DataFrame,
+    command: str,
+    chosen_on: str,
 ) -> str:
     """What a method's README says of its run."""
     lines = []
@@ -79,8 +90,15 @@ def text_of(
             for metric in ("dice", "precision", "recall", "avd_ml")
         ]
         lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
-    if method in costs.index and costs.loc[method, "parameters"]:
-        lines.append(f"\n{recipe_of(method, suite)} {compared(method, table)}".rstrip())
+    if spent["parameters"].loc[method]:
+        said = [recipe_of(method, suite), f"It was chosen on {chosen_on}.", compared(method, table)]
+        lines.append(f"\n{' '.join(filter(None, said))}")
+        trainings = table["trainings"].loc[method] if "trainings" in table else 1
+        if trainings > 1:
+            lines.append(
+                f"\nMeans over {trainings:.0f} trainings on each fold. From one to the next, the mean Dice moves by "
+                f"{table['dice_seed_sd'].loc[method]:.3f} (standard deviation)."
+            )
         lines.append(f"\nA training needed {spent['peak_memory_mb'].loc[method]} MB at most.")
         picture = ROOT / "docs" / "methods" / f"{method}.png"
         draw(runs_of_method(suite / method), picture)
@@ -125,21 +143,22 @@ def draw(runs: Sequence[Path], picture: Path) -> None:
     for axis, label in zip(axes, ("training loss", "Dice of held-out cases"), strict=True):
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+        plain(axis)
     axes[1].set_ylim(0, 1)
     if not any(line.get_xdata().size for line in axes[1].lines):
         axes[1].text(0.5, 0.5, "not validated in so few epochs", ha="center", transform=axes[1].transAxes)
     axes[0].legend(frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=100, metadata={"Software": None})
+    save(figure, picture)
     plt.close(figure)
 
 
 def fill(readme: Path, text: str) -> None:
-    """Replace what stands between the markers under the README's last heading."""
-    before = readme.read_text(encoding="utf-8").partition(HEADING)[0].rstrip("\n")
-    write_text(readme, f"{before}\n\n{HEADING}\n\n{BEGIN}\n{text}\n{END}\n")
+    """Replace what stands between the markers of a README, which get a heading at its end if they are not there."""
+    before = readme.read_text(encoding="utf-8")
+    if MARKERS[0] not in before:
+        write_text(readme, "\n".join([before.rstrip("\n"), "", HEADING, "", *MARKERS, ""]))
+    write_page(readme, MARKERS, text)
 
 
 if __name__ == "__main__":

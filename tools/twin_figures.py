@@ -22,6 +22,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from marked_page import save, write_page
 from scipy import ndimage, stats
 
 from leaderboard.cohort.case import Case
@@ -32,7 +33,7 @@ from leaderboard.io.images import Volume, read_volume, write_text
 
 FWHM_MM = 5.0
 KINDS = tuple(kind.name for kind in FORMAT.images)
-BEGIN, END = "<!-- figures: written by tools/twin_figures.py -->", "<!-- end of figures -->"
+MARKERS = ("<!-- figures: written by tools/twin_figures.py -->", "<!-- end of figures -->")
 #: Cases in the pictures: one of each slab shape.
 PICTURED = (2, 25, 58, 82)
 #: What is known of the real cohort (94 training cases), and the accepted range, by row of the table.
@@ -57,6 +58,8 @@ REAL: dict[str, tuple[str, tuple[float, float] | None]] = {
     "Tmax > 6 s over lesion, median (quartiles)": ("1.79 (0.97-4.53)", None),
     "Spearman, Tmax > 6 s and lesion mL": ("0.43", None),
     "healthy side MTT; Tmax s, median": ("7.6; 3.8 (inferred)", None),
+    "CT between 0 and 80 HU, quartiles; 95 %": ("32-38-45; 58", None),
+    "largest CT; CBF; CBV; MTT; Tmax": ("3071; 6338; 742; 40; 40", None),
     "CT whole image, mean (SD)": ("80.2 (304.4)", None),
     "CBF whole image, mean (SD)": ("83.5 (228.5)", None),
     "CBV whole image, mean (SD)": ("11.9 (32.9)", None),
@@ -78,6 +81,8 @@ class CaseFigures:
     sample: tuple[np.ndarray, np.ndarray]  #: (rCBF, in lesion) of a fixed sample of valid voxels
     healthy: tuple[float, float]  #: medians of MTT and Tmax on the side without lesion
     moments: dict[str, tuple[float, float, float]]  #: by kind, number, sum and sum of squares over the whole image
+    ct_counts: np.ndarray  #: voxels of 1, 2, ..., 79 HU
+    largest: tuple[float, ...]  #: largest value of each of `KINDS`
     lesion_voxels: int
     voxels: int
     empty_slices: int
@@ -216,6 +221,8 @@ def measure(case: Case, reference_path: Path) -> CaseFigures:
         moments={
             k: (v.size, float(v.sum(dtype=float)), float((v.astype(float) ** 2).sum())) for k, v in images.items()
         },
+        ct_counts=np.bincount(images["CT"][(images["CT"] > 0) & (images["CT"] < 80)].astype(int), minlength=80)[1:],
+        largest=tuple(float(images[kind].max()) for kind in KINDS),
         lesion_voxels=int(lesion.sum()),
         voxels=lesion.size,
         empty_slices=int((~lesion.any(axis=(0, 1))).sum()),
@@ -242,6 +249,10 @@ def summarise(figures: Sequence[CaseFigures]) -> dict[str, tuple[str, float]]:
     def moments(kind: str) -> str:
         count, total, squares = np.array([f.moments[kind] for f in figures]).sum(axis=0)
         return f"{total / count:.1f} ({np.sqrt(squares / count - (total / count) ** 2):.1f})"
+
+    ct_shares = np.cumsum(sum(f.ct_counts for f in figures))
+    ct_shares = ct_shares / ct_shares[-1]
+    quarter, half, three_quarters, most = (1 + int((ct_shares < share).sum()) for share in (0.25, 0.5, 0.75, 0.95))
 
     texts = {
         "lesion mL, median": f"{np.median(lesion):.1f}",
@@ -271,6 +282,10 @@ def summarise(figures: Sequence[CaseFigures]) -> dict[str, tuple[str, float]]:
             f"{sum(f.empty_slices for f in figures) / sum(f.slices for f in figures):.0%}"
         ),
     }
+    texts["CT between 0 and 80 HU, quartiles; 95 %"] = f"{quarter}-{half}-{three_quarters}; {most}"
+    texts["largest CT; CBF; CBV; MTT; Tmax"] = "; ".join(
+        f"{v:.0f}" for v in np.max([f.largest for f in figures], axis=0)
+    )
     texts |= {f"{kind.removeprefix('CT_')} whole image, mean (SD)": moments(kind) for kind in KINDS}
     judged = {name: float(texts[name]) for name, (_, accepted) in REAL.items() if accepted}
     return {name: (texts[name], judged.get(name, float("nan"))) for name in REAL}
@@ -326,7 +341,7 @@ def draw(case: Case, path: Path) -> None:
         axis.axis("off")
         figure.colorbar(picture, ax=axis, shrink=0.75)
     figure.suptitle(f"{case.name} (synthetic), slice {layer + 1} of {lesion.shape[2]}", fontsize=11)
-    figure.savefig(path, dpi=75, metadata={"Software": None})
+    save(figure, path, dpi=75)
     plt.close(figure)
 
 
@@ -364,7 +379,7 @@ def draw_cohort(cohort: Cohort, path: Path, rows: int = 4) -> None:
             axis.set_title(f"{kind.name} {shape} {orientation}", fontsize=8)
             axis.axis("off")
     figure.suptitle(f"{cohort.format.title}, synthetic: {', '.join(case.name for case, _ in drawn)}", fontsize=9)
-    figure.savefig(path, dpi=75, metadata={"Software": None})
+    save(figure, path, dpi=75)
     plt.close(figure)
 
 
@@ -394,9 +409,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if case.number in PICTURED:
                 draw(case, options.out / f"{case.name}.png")
         readme = options.out / "README.md"
-        before, found, rest = (readme.read_text(encoding="utf-8") if readme.is_file() else "").partition(BEGIN)
-        after = rest.partition(END)[2] if found else "\n"
-        write_text(readme, f"{before}{BEGIN}\n{text}\n{END}{after}")
+        if not readme.is_file():
+            write_text(readme, "\n".join([*MARKERS, ""]))
+        write_page(readme, MARKERS, text)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,19 @@ steps. Small suites are not timed: their jobs tell their pace within seconds.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmark.cohort.size import voxels_of
 from benchmark.commands.in_turn import in_turn
 from benchmark.rundir.names import CONFIG
 from benchmark.suite.config import is_rule
 from benchmark.suite.overview import rough_duration
 from benchmark.suite.plan import Job
 from leaderboard.cohort.formats import Cohort
-from leaderboard.io.images import read_geometry
 
 #: The cohort's voxels times the epochs of all jobs, from which on a suite is timed. The default suite has 0.06 x 10^9
 #: and takes 8 minutes on two cores.
@@ -38,8 +37,7 @@ def to_time(jobs: Sequence[Job], cohort: Cohort) -> dict[str, Path]:
     """
     trainings = [job for job in jobs if not is_rule(job.config)]
     epochs = sum(int(job.config.get("trainer", {}).get("max_epochs") or 0) for job in trainings)
-    voxels = sum(math.prod(read_geometry(case.images[case.grid])[0]) for case in cohort.cases)
-    if epochs * voxels < LARGE:
+    if epochs * sum(voxels_of(cohort).values()) < LARGE:
         return {}
     runs: dict[str, Path] = {}
     for job in trainings:

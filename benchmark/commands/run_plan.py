@@ -20,10 +20,12 @@ from benchmark.cohort.folds import (
     measure_cohort,
     read_fold_file,
 )
+from benchmark.cohort.size import voxels_of
 from benchmark.commands.first_checks import require_folder
 from benchmark.commands.progress import counted
 from benchmark.launchers import make_launcher, refuse_queued_elsewhere
 from benchmark.launchers.interface import Launcher
+from benchmark.machine.capacity import memory_of
 from benchmark.machine.precision import slow_precision
 from benchmark.rundir.digests import damaged_results
 from benchmark.rundir.names import FOLDS, runs_of_method
@@ -33,6 +35,7 @@ from benchmark.suite.config import (
     is_rule,
     lacking,
     method_config,
+    step_bytes,
     twin_arguments,
     unshown,
 )
@@ -73,7 +76,8 @@ class Plan:
     chosen_seeds: list[int]  #: the training seeds to run
     jobs: list[Job]  #: all that may be on the leaderboard, including those of methods that were not asked for
     wanted: list[Job]  #: those that were asked for
-    #: one line for methods with a requirement that is not installed, or without images that they need in the cohort
+    #: one line for methods with a requirement that is not installed, without images that they need in the cohort, or
+    #: without the memory that its largest case needs
     left_out: list[str]
     #: files that changed after their job had finished, by run directory; these jobs are repeated
     damaged: dict[Path, list[str]]
@@ -161,7 +165,11 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
     asked = request.methods or suite.methods
     folder = request.cohort or _write_twin(suite, root / "cohort", console)
     cohort = read_cohort(folder, "training", (request.format or suite.format) if request.cohort else None)
-    left_out = _left_out({method: method_config(suite, method, request.settings) for method in asked}, cohort)
+    configs = {method: method_config(suite, method, request.settings) for method in asked}
+    left_out = _left_out(configs, cohort)
+    if launcher.here:
+        begun = [method for method in configs if _has_begun(root, method)]
+        left_out |= _too_large({name: configs[name] for name in configs if name not in {*left_out, *begun}}, cohort)
     if left_out and (request.methods or len(left_out) == len(asked)):
         raise InputError(dict.fromkeys(left_out.values()))
     folds, fold_file = _folds(suite, cohort, root, request.allow_leaky_folds, console)
@@ -238,6 +246,35 @@ def _left_out(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict[
     return said
 
 
+def _too_large(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict[str, str]:
+    """What is said of each method that trains on whole cases, if the largest does not fit this machine's memory.
+
+    Args:
+        configs: by method.
+        cohort: only the headers are read, and only where there is such a method.
+    """
+    whole = {method: config for method, config in configs.items() if step_bytes(config)}
+    if not whole:
+        return {}
+    case, voxels = max(voxels_of(cohort).items(), key=lambda item: item[1])
+    said = {}
+    for method, config in whole.items():
+        batch = int(config.get("data", {}).get("batch_size", 1))
+        needed, there = batch * voxels * step_bytes(config), memory_of(config)
+        if needed > there:
+            said[method] = (
+                f"{method} and its ablation rows are left out: it needs about {needed / 1e9:.3g} GB for its largest "
+                f"case, {case} ({voxels / 1e6:.3g} million voxels{f', {batch} in a batch' if batch > 1 else ''}); "
+                f"there are {there / 1e9:.3g} GB here: go on without it, or run it on a larger GPU"
+            )
+    return said
+
+
+def _has_begun(root: Path, method: str) -> bool:
+    """Whether any job of a method has begun in a suite's folder."""
+    return any(map(has_begun, runs_of_method(root / method)))
+
+
 def _checked_configs(suite: SuiteConfig, methods: Sequence[str], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The config of each method; refuses faults that would stop all of its jobs.
 
@@ -272,7 +309,7 @@ def _accept_precision(configs: Mapping[str, Mapping[str, Any]], settings: Mappin
         if (line := slow_precision(config)) and not is_rule(config):
             slow.setdefault(line, []).append(method)
     said = [f"{', '.join(methods)}: {line}" for line, methods in slow.items()]
-    begun = [method for method in configs if any(map(has_begun, runs_of_method(root / method)))]
+    begun = [method for method in configs if _has_begun(root, method)]
     if "precision" not in settings.get("trainer", {}) and any(set(methods) - set(begun) for methods in slow.values()):
         raise InputError(f"{line} (a precision named with --set is taken, this one too)" for line in said)
     return said

@@ -15,7 +15,7 @@ import yaml
 from benchmark.commands.first_checks import require_finished
 from benchmark.pipeline.cache import changed_cases
 from benchmark.pipeline.datamodule import StrokeData
-from benchmark.rundir.digests import damaged_results, file_digest, is_inside, map_digests, read_provenance
+from benchmark.rundir.digests import damaged_results, is_inside, map_digests, read_provenance, remembered_digest
 from benchmark.rundir.locks import hold
 from benchmark.rundir.names import CONFIG, LAST, METRICS, PREDICTIONS, is_plain_name, result_folders
 from benchmark.rundir.trust import received_config, require_plain_files
@@ -100,7 +100,9 @@ def _verify(run: Path, path: Path, config: dict[str, Any], retrain: bool) -> Ver
         if retrain and METRICS in outputs:
             names.add(Path(METRICS))
         different = sorted(
-            str(name) for name in names if not (mine := file_digest(run / name)) or file_digest(again / name) != mine
+            str(name)
+            for name in names
+            if not (mine := remembered_digest(run / name)) or remembered_digest(again / name) != mine
         )
     damaged = damaged_results(run)
     return Verdict(len(names), different, damaged, _remarks(damaged, provenance))

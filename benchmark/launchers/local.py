@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from benchmark.launchers.ending import describe, note_end
 from benchmark.launchers.fork_server import WITH_WANDB, ForkedProcess, ForkServer
 from benchmark.launchers.interface import Launcher, Watch
-from benchmark.launchers.slots import Slot, on_cpu, slots_for
+from benchmark.launchers.slots import Slot, slots_for
+from benchmark.machine.capacity import on_cpu
 from benchmark.machine.environment import without_slurm
 from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.names import LOG

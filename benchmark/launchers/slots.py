@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchmark.machine.capacity import gpu_memories, machine_memory, on_cpu
 from benchmark.suite.plan import Job
 from leaderboard.parallel import cores
 
@@ -44,11 +45,6 @@ class Slot:
         return found
 
 
-def on_cpu(config: Mapping[str, Any]) -> bool:
-    """Whether a job computes on CPUs even where there are GPUs, as the shipped rules do."""
-    return bool(config.get("trainer", {}).get("accelerator") == "cpu")
-
-
 def slots_for(jobs: Sequence[Job], threads: int | None, jobs_per_gpu: int | None = None) -> list[Slot]:
     """The slots of this machine.
 
@@ -72,7 +68,7 @@ def slots_for(jobs: Sequence[Job], threads: int | None, jobs_per_gpu: int | None
         slots = [Slot(jobs="gpu")]
     if len(on_gpu) < len(jobs):
         idle = max(cores() - GPU_CORES * len(slots), 1)
-        slots += [Slot(jobs="cpu")] * max(min(idle, _memory() // MEMORY - len(slots)), 1)
+        slots += [Slot(jobs="cpu")] * max(min(idle, machine_memory() // MEMORY - len(slots)), 1)
     return slots
 
 
@@ -87,20 +83,8 @@ def _at_a_time(jobs: Sequence[Job], threads: int | None) -> int:
     if threads is None or not all(count.isdigit() for count in devices):
         return 1
     processes = max(map(int, devices), default=1)
-    return max(1, min(cores() // (threads * processes), _memory() // (MEMORY * processes)))
+    return max(1, min(cores() // (threads * processes), machine_memory() // (MEMORY * processes)))
 
 
 def _devices(jobs: Sequence[Job]) -> set[str]:
     return {str(job.config.get("trainer", {}).get("devices", "auto")) for job in jobs}
-
-
-def _memory() -> int:
-    """Bytes of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def gpu_memories() -> list[int]:
-    """Bytes of each visible GPU, asked of its driver: no memory of the GPU is taken."""
-    import torch
-
-    return [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]

@@ -49,6 +49,8 @@ class Method(pl.LightningModule):
         planar_on_gpu: for slices: on a GPU the network is faster with channels first than with channels last.
         static: the network takes the same steps for all images of a shape, reads no value and does not leave its
             device: on a GPU its training passes are captured as graphs (`graphs`).
+        step_bytes: of a method that trains on whole cases on their own grid: memory of a training for each voxel of a
+            batch, about; the suite leaves its row out where the largest case needs more than there is. 0: not asked.
         ablations: names of further rows from the same weights with another post-processing; a row is called
             ``<method>_<name>``.
     """
@@ -61,6 +63,7 @@ class Method(pl.LightningModule):
     initial_loss_within: float = 2.0
     planar_on_gpu: bool = False
     static: bool = False
+    step_bytes: int = 0
     ablations: tuple[str, ...] = ()
     network: nn.Module
 

@@ -31,6 +31,7 @@ from benchmark.rundir.sealed import read_sealed, write_sealed
 from leaderboard.cohort.case import Case, ImageKind
 from leaderboard.errors import InputError
 from leaderboard.io.axes import slices_first
+from leaderboard.io.digests import file_digest
 from leaderboard.io.grids import Grid, canonical_spacing, to_canonical
 from leaderboard.io.masks import read_mask
 
@@ -166,23 +167,23 @@ def case_digest(case: Case, kinds: Sequence[ImageKind], cache: Path | None = Non
     for kind in kinds:
         unit = kind.to_unit and kind.to_unit.__qualname__
         treated = json.dumps([kind.name, kind.tissue, kind.window, kind.own_grid, kind.repaired, unit])
-        digest.update(f"{treated}:{_file_digest(case.images[kind.name], cache)};".encode())
+        digest.update(f"{treated}:{_remembered_digest(case.images[kind.name], cache)};".encode())
     if case.reference is not None:
-        digest.update(f"OT:{_file_digest(case.reference, cache)};".encode())
+        digest.update(f"OT:{_remembered_digest(case.reference, cache)};".encode())
     return digest.hexdigest()
 
 
-def _file_digest(path: Path, cache: Path | None) -> str:
+def _remembered_digest(path: Path, cache: Path | None) -> str:
     try:
         if cache is None:
-            return _sha256(path)
+            return file_digest(path)
         status = path.stat()
         identity = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
         remembered = cache / "digests" / hashlib.sha256(identity.encode()).hexdigest()
         known = read_sealed(remembered)
         if known is not None and known["file"] == identity:
             return str(known["content"])
-        digest = _sha256(path)
+        digest = file_digest(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}): check the file and its permissions"
@@ -202,11 +203,6 @@ def changed_cases(case_digests: Mapping[str, str], provenance: Mapping[str, Any]
     return sorted(name for name in known.keys() | case_digests if known.get(name) != case_digests.get(name))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _ensure_entry(case: Case, kinds: Sequence[ImageKind], cache: Path) -> Path:
     entry = cache / case_digest(case, kinds, cache)
     if entry.exists():
@@ -218,7 +214,7 @@ def _ensure_entry(case: Case, kinds: Sequence[ImageKind], cache: Path) -> Path:
     try:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array)
-            meta[f"{name}_sha256"] = _sha256(temporary / f"{name}.npy")
+            meta[f"{name}_sha256"] = file_digest(temporary / f"{name}.npy")
         write_sealed(temporary / "meta.json", meta)
         try:
             temporary.rename(entry)
@@ -239,7 +235,7 @@ def _is_sound(entry: Path) -> bool:
         return False
     try:
         return all(
-            _sha256(entry / f"{name}.npy") == meta[f"{name}_sha256"] for name in _ARRAYS if f"{name}_sha256" in meta
+            file_digest(entry / f"{name}.npy") == meta[f"{name}_sha256"] for name in _ARRAYS if f"{name}_sha256" in meta
         )
     except OSError:
         return False

@@ -178,6 +178,10 @@ class EpochBatches:
     def __iter__(self) -> Iterator[list[Key]]:
         return self.of(self.epoch)
 
+    def whole(self, place: int) -> list[Key]:
+        """A batch of the current epoch as it is before it is split among the ranks."""
+        return self._batches(self.epoch)[place]
+
     def of(self, epoch: int) -> Iterator[list[Key]]:
         """The batches of another epoch."""
         return (split_batch(batch, self._rank, self._ranks) for batch in self._batches(epoch))

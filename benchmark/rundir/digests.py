@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from benchmark.rundir.names import BEST, CONFIG, LAST, METRICS, PROBABILITIES, PROVENANCE
 from benchmark.rundir.sealed import read_sealed, write_sealed
 from leaderboard.errors import InputError
+from leaderboard.io import digests
 
 #: Files of a finished job besides what it predicted; a rule has no metrics, and a short training has no best weights.
 _FILES = (LAST, BEST, METRICS, CONFIG)
@@ -35,7 +35,7 @@ def digest_results(run: Path, folders: Iterable[Path]) -> dict[str, str]:
     """
     predicted = (path for folder in folders for path in sorted(folder.iterdir()))
     files = [run / name for name in _FILES if (run / name).exists()]
-    return {str(path.relative_to(run)): file_digest(path) for path in (*files, *predicted)}
+    return {str(path.relative_to(run)): remembered_digest(path) for path in (*files, *predicted)}
 
 
 def damaged_results(run: Path) -> list[str]:
@@ -47,7 +47,7 @@ def damaged_results(run: Path) -> list[str]:
         expected: dict[str, str] = read_provenance(run, "outputs")["outputs"]
     except InputError:
         return [PROVENANCE]
-    return [name for name, digest in expected.items() if not is_inside(name) or file_digest(run / name) != digest]
+    return [name for name, digest in expected.items() if not is_inside(name) or remembered_digest(run / name) != digest]
 
 
 def map_digests(provenance: dict[str, Any]) -> dict[str, str]:
@@ -112,7 +112,7 @@ def needs_training(damaged: Iterable[str]) -> bool:
     return any(name != CONFIG and not name.endswith(".nii.gz") for name in damaged)
 
 
-def file_digest(path: Path) -> str:
+def remembered_digest(path: Path) -> str:
     """SHA-256 of a file; empty if there is none, or if it is not a regular file.
 
     A process reads a file once, and again only if its size, modification time or inode has changed.
@@ -128,5 +128,4 @@ def file_digest(path: Path) -> str:
 
 @functools.cache
 def _content_digest(path: Path, _identity: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digests.file_digest(path)

@@ -23,6 +23,9 @@ ENSEMBLE = "ensemble"
 CHECKPOINTS = "checkpoints"
 LAST, BEST = f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt"
 
+#: Among the costs of a job, and columns of costs.csv: what its training took, however quick the machine.
+BUDGET = ("steps", "slices_seen", "training_gmac")
+
 
 def fold_folder_name(fold: int) -> str:
     """Name of a fold's run directory in its method's folder."""

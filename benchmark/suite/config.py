@@ -316,9 +316,20 @@ def is_rule(config: Mapping[str, Any]) -> bool:
     """Whether a job's method is a rule without weights; False too where its class is not found from here."""
     from benchmark.methods.base import RuleMethod
 
+    found = _method_class(config)
+    return found is not None and issubclass(found, RuleMethod)
+
+
+def step_bytes(config: Mapping[str, Any]) -> int:
+    """Memory of a training for each voxel of a batch of whole cases (`Method.step_bytes`); 0: it is not asked."""
+    return int(getattr(_method_class(config), "step_bytes", 0))
+
+
+def _method_class(config: Mapping[str, Any]) -> type | None:
+    """The class that a config names; None where it is not found from here."""
     module, _, name = str(config.get("model", {}).get("class_path", "")).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except Exception:  # a user's module may do what it likes
-        return False
-    return isinstance(found, type) and issubclass(found, RuleMethod)
+        return None
+    return found if isinstance(found, type) else None

@@ -12,7 +12,7 @@ import pandas as pd
 from benchmark.cohort.folds import Folds
 from benchmark.cohort.twin.write import MANIFEST
 from benchmark.rundir.digests import read_provenance
-from benchmark.rundir.names import PREDICTIONS, PROBABILITIES, row_folder, row_name
+from benchmark.rundir.names import BUDGET, PREDICTIONS, PROBABILITIES, row_folder, row_name
 from benchmark.suite.ensembles import Ensemble, maps_of
 from benchmark.suite.plan import Job
 from leaderboard.cases import write_cases
@@ -219,7 +219,8 @@ def costs(jobs: Sequence[Job], by_seed: bool = False) -> pd.DataFrame:
     """What each method cost over its folds, from the jobs' provenance; timed, and therefore kept apart from the scores.
 
     ``other_seconds`` is the time before the prediction that was not training: importing, reading, checking what is
-    already there.
+    already there. The budget (`BUDGET`: steps of the optimiser, slices seen, and 10^9 multiply-accumulates, see
+    `benchmark.training.budget`) is summed over the trainings; it is empty where a job recorded none, and 0 for a rule.
 
     Args:
         jobs: finished ones.
@@ -240,6 +241,7 @@ def costs(jobs: Sequence[Job], by_seed: bool = False) -> pd.DataFrame:
                 "folds": len({job.fold for job in group}),
                 "parameters": max(cost["parameters"] for cost in spent),
                 "gmac_per_slice": spent[0]["gmac_per_slice"],
+                **{name: _total([cost.get(name) for cost in spent]) for name in BUDGET},
                 "fit_seconds": round(sum(cost["fit_seconds"] for cost in spent), 1),
                 "predict_seconds_per_case": round(sum(cost["predict_seconds"] for cost in spent) / cases, 3),
                 "other_seconds": round(sum(cost["other_seconds"] for cost in spent), 1),
@@ -247,13 +249,23 @@ def costs(jobs: Sequence[Job], by_seed: bool = False) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    return table.astype({SEED: "Int64"}) if by_seed else table
+    whole = [name for name in (SEED, "steps", "slices_seen") if name in table.columns]
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _total(values: Sequence[float | None]) -> float:
+    """A sum, rounded to 6 digits; NaN if a part is not known."""
+    known = [value for value in values if value is not None]
+    return round(sum(known), 6) if len(known) == len(values) else float("nan")
 
 
 #: How the page shows the columns of `costs`.
 COST_COLUMNS = {
     "parameters": Numbers("Weights"),
     "gmac_per_slice": Numbers("GMAC", "a slice", 2),
+    "steps": Numbers("Steps", "all trainings"),
+    "slices_seen": Numbers("Slices seen", "all trainings"),
+    "training_gmac": Numbers("GMAC", "all trainings"),
     "fit_seconds": Numbers("Training", "s, all trainings"),
     "predict_seconds_per_case": Numbers("Prediction", "s a case", 3),
     "other_seconds": Numbers("Importing, reading", "s, all trainings"),
@@ -273,7 +285,9 @@ def cost_section(table: pd.DataFrame, spent: Mapping[str, float]) -> Section:
         title="Costs",
         text="Times are of the machine that made this and of whatever else it did meanwhile. "
         f"The suite’s last call: {parts}.",
-        caption="What each method cost. GMAC are billions of multiply-accumulates of the network’s pass.",
+        caption="What each method cost. GMAC are billions of multiply-accumulates: of the prediction of a slice, and "
+        "of all trainings, there three times those of the network’s passes, for forward and backward. Slices seen are "
+        "those of all samples, of volumes too, each time that they are served.",
         columns=COST_COLUMNS,
         table=table,
     )

@@ -27,10 +27,11 @@ from benchmark.pipeline.cache import cohort_digest
 from benchmark.pipeline.datamodule import StrokeData
 from benchmark.rundir.digests import damaged_results, needs_training, read_provenance
 from benchmark.rundir.locks import hold
-from benchmark.rundir.names import CHECKPOINTS, CONFIG, LAST, LOG, METRICS, result_folders
+from benchmark.rundir.names import BUDGET, CHECKPOINTS, CONFIG, LAST, LOG, METRICS, result_folders
 from benchmark.rundir.state import read_state, update_state
 from benchmark.suite.config import EVERY_EPOCHS
 from benchmark.suite.config_files import read_yaml
+from benchmark.training.budget import CountTraining
 from benchmark.training.callbacks import FiniteLoss, MetricsFile, ProgressReport
 from benchmark.training.checkpoints import checkpoint_callbacks, newest_checkpoint
 from benchmark.training.lightning_cli import SuiteCLI
@@ -102,7 +103,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
     checkpoints = run / CHECKPOINTS
     sink = wandb_logger(run, suite) if suite.get("wandb", True) and is_rank_zero() else None
     loggers: list[Logger] = [sink] if sink else []
-    timer, counter = Timer(), CountMultiplications()
+    timer, training, counter = Timer(), CountTraining(), CountMultiplications()
     callbacks = [
         *checkpoint_callbacks(checkpoints, int(suite.get("checkpoint_every_n_epochs", EVERY_EPOCHS))),
         ProgressReport(run),
@@ -110,6 +111,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
         FiniteLoss(),
         SlicePicture(),
         timer,
+        training,
         counter,
     ]
     if is_rank_zero():
@@ -120,11 +122,12 @@ def _fit_and_predict(run: Path, started: float) -> None:
     check_inputs(run, suite, data)
     require_training(cli)
     last = run / LAST
-    fit_seconds = _seconds_of_sound_fit(run)
+    fit = _costs_of_sound_fit(run)
     trained = 0.0
-    if fit_seconds is None:
+    if fit is None:
         trainer.fit(method, datamodule=data, ckpt_path=newest_checkpoint(checkpoints), weights_only=True)
-        fit_seconds = round(timer.time_elapsed(), 3)  # including what earlier calls spent on it
+        # Including what earlier calls spent on it.
+        fit = {"fit_seconds": round(timer.time_elapsed(), 3), **training.budget(trainer, method)}
         trained = (timer.end_time() or 0.0) - (timer.start_time() or 0.0)
         trainer.save_checkpoint(last, weights_only=True)
     fitted = time.monotonic()
@@ -138,7 +141,7 @@ def _fit_and_predict(run: Path, started: float) -> None:
         costs = {
             "parameters": method.parameter_count,
             "gmac_per_slice": round(counter.gmac_per_slice, 3),
-            "fit_seconds": fit_seconds,
+            **fit,
             "predict_seconds": round(now - fitted, 3),
             "other_seconds": round(fitted - started - trained, 3),
             "cases": len(data.held_out),
@@ -177,14 +180,15 @@ def resolved_config(cli: SuiteCLI) -> dict[str, Any]:
     return config
 
 
-def _seconds_of_sound_fit(run: Path) -> float | None:
-    """Seconds of the fit whose checkpoint is here undamaged; None if the job still has to fit.
+def _costs_of_sound_fit(run: Path) -> dict[str, Any] | None:
+    """Costs of the fit whose checkpoint is here undamaged; None if the job still has to fit.
 
     So a finished job with a damaged prediction predicts again without training again.
     """
     if needs_training(damaged_results(run)):
         return None
-    return float(read_provenance(run)["costs"]["fit_seconds"])
+    costs = read_provenance(run)["costs"]
+    return {"fit_seconds": float(costs["fit_seconds"]), **{name: costs.get(name) for name in BUDGET}}
 
 
 def _check_predictions(run: Path, data: StrokeData, folders: Sequence[Path]) -> None:

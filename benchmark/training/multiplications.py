@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -13,17 +14,22 @@ from benchmark.methods.layers import whole_volumes
 from benchmark.pipeline.datasets import Batch
 
 
-def count_gmac(trainer: pl.Trainer, method: Method, batch: Batch) -> float:
-    """10^9 multiply-accumulates of the network's pass over one case as `WholeCases` serves it; 0 for rules.
+def gmac_of(compute: Callable[[], Any]) -> float:
+    """10^9 multiply-accumulates of what is computed, of whole volumes as when they are not cut to save memory.
 
     Only convolutions and matrix products count: torch's counter knows no others.
     """
+    with whole_volumes(), FlopCounterMode(display=False) as counter:
+        compute()
+    return counter.get_total_flops() / 2e9
+
+
+def count_gmac(trainer: pl.Trainer, method: Method, batch: Batch) -> float:
+    """10^9 multiply-accumulates (`gmac_of`) of the pass over one case as `WholeCases` serves it; 0 for rules."""
     if isinstance(method, RuleMethod):
         return 0.0
-    counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), trainer.precision_plugin.predict_step_context(), whole_volumes(), counter:
-        method.predict_case(batch)
-    return counter.get_total_flops() / 2e9
+    with torch.inference_mode(), trainer.precision_plugin.predict_step_context():
+        return gmac_of(lambda: method.predict_case(batch))
 
 
 class CountMultiplications(pl.Callback):

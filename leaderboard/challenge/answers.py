@@ -7,6 +7,7 @@ is; no path of the organisers' machine and nothing about a reference is in it.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from leaderboard.challenge.counting import Judged, Result, Standing
 from leaderboard.challenge.settings import Challenge
@@ -15,7 +16,8 @@ from leaderboard.errors import listed, printable
 
 #: How every text begins.
 BEGINS = "Challenge: "
-_MOST_LINES = 20
+#: Problems of a submission, and files with the same problem, that are told; further ones are counted.
+_MOST = 40
 _WIDTH = 100
 
 
@@ -63,10 +65,11 @@ def _rule(challenge: Challenge) -> str:
 def _submission(judged: Judged, challenge: Challenge) -> list[str]:
     """What became of a submission."""
     entry, verdict = judged.entry, judged.verdict
+    problems = grouped(verdict.problems)
     what = {
         Standing.COUNTS: "accepted; it counts",
         Standing.ACCEPTED: "accepted; another one counts",
-        Standing.REFUSED: f"REFUSED, for {'this reason' if len(verdict.problems) == 1 else 'these reasons'}",
+        Standing.REFUSED: f"REFUSED, for {'this reason' if len(problems) == 1 else 'these reasons'}",
         Standing.UNJUDGED: "could not be judged: the organisers were told",
         Standing.LATE: "does not count",
     }[judged.standing]
@@ -75,16 +78,38 @@ def _submission(judged: Judged, challenge: Challenge) -> list[str]:
     lines = _wrapped(f"{printable(entry.name)}: {what}", "")
     if judged.standing is Standing.UNJUDGED:  # why, concerns the organisers' machine
         return lines
-    for problem in verdict.problems[:_MOST_LINES]:
+    for problem in problems[:_MOST]:
         lines += _wrapped(problem, "  - ")
-    if len(verdict.problems) > _MOST_LINES:
-        lines.append(f"  - and {len(verdict.problems) - _MOST_LINES} more")
+    if len(problems) > _MOST:
+        lines.append(f"  - and {len(problems) - _MOST} more")
     if verdict.missing:
         count = len(verdict.missing)
         what = "1 case has no prediction and counts" if count == 1 else f"{count} cases have no prediction and count"
         lines += _wrapped(f"{what} as missing: {listed(verdict.missing, 10)}", "  - ")
     for note in verdict.notes:
         lines += _wrapped(note, "  - ")
+    return lines
+
+
+def grouped(problems: Sequence[str]) -> list[str]:
+    """Problems, with what is word for word the same of several files told once: ``each of 30 files: SENTENCE (a, b)``.
+
+    Sentences that differ in anything, such as the name that a file should have, stay lines of their own.
+
+    Args:
+        problems: each ``FILE: SENTENCE``; what is not is left as it is.
+    """
+    groups: dict[str, dict[str, str]] = {}  # by sentence: the whole problem of each file
+    for problem in problems:
+        file, colon, sentence = problem.partition(": ")
+        key = sentence.replace(file, "the file") if colon else problem
+        groups.setdefault(key, {})[file] = problem
+    lines: list[str] = []
+    for sentence, found in groups.items():
+        if len(found) == 1:
+            lines += found.values()
+        else:
+            lines.append(f"each of {len(found)} files: {sentence} ({listed(list(found), _MOST)})")
     return lines
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import metadata, resources
+from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from leaderboard.challenge.counting import Result
 from leaderboard.challenge.settings import Challenge
 from leaderboard.cohort.banner import read_banners
 from leaderboard.errors import InputError
+from leaderboard.io.digests import program_digest
 from leaderboard.io.images import write_text
 from leaderboard.outputs import prepare_output
 from leaderboard.report import PAGE
@@ -160,12 +161,7 @@ def _digest(content: bytes) -> str:
 @cache
 def _program() -> str:
     """Digest of the program that ranks and draws."""
-    digest = hashlib.sha256()
-    for path in sorted(_files(resources.files("leaderboard")), key=str):
-        digest.update(path.read_bytes())
-    for package in _DRAWN_WITH:
-        digest.update(f"{package} {metadata.version(package)}\n".encode())
-    return digest.hexdigest()
+    return program_digest(sorted(_files(resources.files("leaderboard")), key=str), _DRAWN_WITH)
 
 
 def _files(folder: Traversable) -> list[Traversable]:

@@ -18,13 +18,14 @@ from leaderboard.challenge.facts import Facts, fault_of_name, read_facts
 from leaderboard.cohort.names import is_mask_file, natural_key
 from leaderboard.errors import InputError, MachineError, is_of_machine, printable
 from leaderboard.io.archive import Limits
+from leaderboard.io.digests import file_digest
 from leaderboard.io.tables import shown
+from leaderboard.scoring.submission import MAPS, places_of_maps
 
 SUBMISSIONS = "submissions"
 #: Of a submission on disk: twice what its masks may take.
 MOST_BYTES = 2 * Limits().total_bytes
 _MOST_DEPTH = 4
-_MAPS = ".probabilities"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Entry:
     team: str
     path: Path  #: its folder or zip
     submitted: datetime  #: when it was handed in
-    maps: Path | None = None  #: its probability maps, a folder or zip beside it
+    maps: Path | None = None  #: its probability maps, if they are a folder or zip beside it
     facts: Facts = field(default_factory=Facts)
     problems: tuple[str, ...] = ()  #: why it cannot be scored; it is not opened then
     is_final: bool = True  #: False: these problems are the machine's
@@ -98,7 +99,10 @@ def _entries(folder: Path) -> tuple[list[Entry], list[str]]:
     for path in _inside(folder):
         mode = path.lstat().st_mode
         is_zip = path.suffix.lower() == ".zip"
-        if (path.stem if is_zip else path.name).lower().endswith(_MAPS) or path.suffix.lower() in (".yaml", ".yml"):
+        if (path.stem if is_zip else path.name).lower().endswith(f".{MAPS}") or path.suffix.lower() in (
+            ".yaml",
+            ".yml",
+        ):
             continue
         if stat.S_ISDIR(mode) or is_zip:
             entries.append(_entry(folder.name, path))
@@ -114,7 +118,7 @@ def _entry(team: str, path: Path) -> Entry:
     time = datetime.fromtimestamp(0, UTC)
     if fault := fault_of_name(path.name):
         return Entry(team, path, time, problems=(printable(f"{path.name}: {fault}"),))
-    maps = next((other for other in _places_of_maps(path) if os.path.lexists(other)), None)
+    maps = next((other for other in places_of_maps(path) if os.path.lexists(other)), None)
     try:
         times = [file.stat().st_mtime for place in (path, maps) if place for file in files_of(place)]
         time = datetime.fromtimestamp(max(times, default=path.stat().st_mtime), UTC)
@@ -126,16 +130,6 @@ def _entry(team: str, path: Path) -> Entry:
         text = printable(f"{path}: cannot be read ({fault}): hand it in again")
         return Entry(team, path, time, problems=(text,), is_final=not is_of_machine(error))
     return Entry(team, path, facts.submitted or time, maps, facts)
-
-
-def place_for_maps(path: Path) -> Path:
-    """Where the probability maps of a submission are looked for first: ``v2.probabilities.zip`` beside ``v2.zip``."""
-    return _places_of_maps(path)[0]
-
-
-def _places_of_maps(path: Path) -> tuple[Path, Path]:
-    stem = path.stem if path.suffix.lower() == ".zip" else path.name
-    return path.with_name(f"{stem}{_MAPS}.zip"), path.with_name(f"{stem}{_MAPS}")
 
 
 def files_of(place: Path) -> list[Path]:
@@ -187,8 +181,7 @@ def content_of(place: Path) -> str:
     for path in files_of(place):
         within = path.relative_to(place).as_posix() if path != place else path.suffix.lower()
         try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            content = file_digest(path)
         except OSError as error:
             kind = MachineError if is_of_machine(error) else InputError
             raise kind(f"{path}: cannot be read ({error.strerror or error}): hand it in again") from None

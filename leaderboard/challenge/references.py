@@ -22,8 +22,8 @@ def read_references(challenge: Challenge) -> tuple[Against, list[str]]:
         found = partitions_in(root, challenge.format)
         if len(found) > 1:
             raise InputError(
-                f"{root}: holds {' and '.join(found)} cases: add the line partition: {found[-1]} to "
-                f"{challenge.folder / FILE}"
+                f"{root}: holds {' and '.join(found)} cases: add the line "
+                f"{' or '.join(f'partition: {name}' for name in found)} to {challenge.folder / FILE}"
             )
     cases = find_references(root, root, challenge.partition, challenge.format, challenge.grid)
     if lacking := [case.name for case in cases if not case.reference]:

@@ -18,6 +18,7 @@ from leaderboard.io.plain_yaml import load_yaml
 from leaderboard.io.tables import shown
 from leaderboard.presets import PRESETS
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
+from leaderboard.ranking.schemes import SCHEMES
 
 FILE = "challenge.yaml"
 #: Which of a team's submissions counts.
@@ -141,7 +142,16 @@ def _options(content: Mapping[Any, Any]) -> RankingOptions:
     chosen = {name: content[name] for name in _RANKING if name in content and _VALID[name][0](content[name])}
     preset = chosen.pop("preset", None)
     if preset is None:
-        return RankingOptions(**chosen)
+        options = RankingOptions(**chosen)
+        own = SCHEMES[options.scheme].metric
+        if own and options.metrics and list(options.metrics) != [own]:
+            decides = f"scheme {options.scheme}" if "scheme" in chosen else f"the default scheme, {options.scheme},"
+            others = ", ".join(name for name, scheme in SCHEMES.items() if not scheme.metric)
+            raise InputError(
+                f"metrics would be ignored: {decides} ranks by {own} alone; leave metrics out, or choose a scheme over "
+                f"several metrics ({others})"
+            )
+        return options
     if clash := [name for name in ("scheme", "policy", "metrics") if name in chosen]:
         raise InputError(f"{', '.join(clash)} cannot stand beside preset, which has its own: leave one of them out")
     return RankingOptions.of_preset(preset, **chosen)

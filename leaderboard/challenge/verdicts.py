@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.cases import cases_frame
-from leaderboard.challenge.entries import Entry, content_of, place_for_maps
+from leaderboard.challenge.entries import Entry, content_of
 from leaderboard.challenge.settings import Challenge
 from leaderboard.cohort.case import Case
 from leaderboard.errors import InputError, MachineError, printable
+from leaderboard.io.digests import file_digest
 from leaderboard.io.images import write_text
 from leaderboard.io.masks import read_mask
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.journal import program_digest
+from leaderboard.scoring.submission import words_on_maps_beside
 
 SCORES = "scores"
 #: Stands for the submission's own name in what is kept; no file name can hold it.
@@ -72,8 +74,7 @@ class Against:
             known = [case.name, case.patient, case.ids, case.other_names, case.reference and case.reference.name]
             digest.update(json.dumps(known, default=str).encode())
             try:
-                with case.grid_file.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(file_digest(case.grid_file).encode())
             except OSError as error:
                 raise InputError(f"{case.grid_file}: cannot be read ({error.strerror or error}): restore it") from None
         return digest.hexdigest()
@@ -165,10 +166,6 @@ class _Key:
 
     def __call__(self, entry: Entry) -> str | Verdict:
         problems, is_final = list(entry.problems), entry.is_final
-        if not problems and self.needs_maps and entry.maps is None:
-            problems = [
-                f"{entry.path}: has no probability maps, which the challenge ranks by: add {place_for_maps(entry.path)}"
-            ]
         try:
             if not problems:
                 places = [entry.path, *([entry.maps] if self.needs_maps and entry.maps else [])]
@@ -198,7 +195,8 @@ class _Score:
                 self.against.cases,
                 entry.path,
                 _METHOD,
-                probabilities=entry.maps if challenge.needs_probabilities else None,
+                probabilities=(entry.maps or entry.path) if challenge.needs_probabilities else None,
+                map_words=words_on_maps_beside(entry.path),
                 grid=challenge.grid,
                 jobs=jobs,
                 complete=challenge.complete,

@@ -54,7 +54,7 @@ def read_grid(path: Path) -> Grid:
 def voxel_fault(spacing_mm: Sequence[float]) -> str | None:
     """What is wrong with a voxel size that no head scan has, and what to do; None for a possible one."""
     low, high = VOXEL_MM
-    if low <= min(spacing_mm) and max(spacing_mm) <= high:
+    if all(low <= size <= high for size in spacing_mm):
         return None
     return (
         f"has voxels of {times(spacing_mm)} mm where {low:g} to {high:g} mm are possible: correct the voxel size, "

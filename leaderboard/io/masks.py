@@ -89,7 +89,7 @@ def _read(
 ) -> tuple[np.ndarray, Grid, bool]:
     """Voxels on the grid of the case, if there is one, that grid, and whether they are turned."""
     grid = _of_volume(read_grid(path))
-    turn, faults = _placed(grid, case, rule) if case else (None, _own_faults(grid))
+    turn, faults = _placed(grid, case, rule) if case else (None, own_faults(grid))
     problems = [f"{path}: {fault}" for fault in faults]
     expected = math.prod(case.shape[:3]) if case else None
     if math.prod(grid.shape) <= CHECKED_VOXELS or math.prod(grid.shape) == expected or not problems:
@@ -117,8 +117,8 @@ def _of_volume(grid: Grid) -> Grid:
     return Grid(grid.shape[:3], grid.spacing_mm, grid.affine) if grid.shape[3:] == (1,) else grid
 
 
-def _own_faults(grid: Grid) -> list[str]:
-    """What is wrong with the grid of a reference."""
+def own_faults(grid: Grid) -> list[str]:
+    """What is wrong with the grid of a reference, and what to do."""
     if len(grid.shape) != 3:
         return [f"has the shape {times(grid.shape)} where a mask has three axes: write one 3-D volume"]
     return [fault] if (fault := voxel_fault(grid.spacing_mm)) else []
@@ -129,11 +129,11 @@ def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, l
     case = Grid(case.shape[:3], case.spacing_mm, case.affine)
     if rule == "blank":
         turn, faults = _placed(own, case, "auto")
-        return (None, _shape_faults(own, case)) if faults and is_blank(own) else (turn, faults)
+        return (None, shape_faults(own, case)) if faults and is_blank(own) else (turn, faults)
     if len(own.shape) != 3:
         return None, [f"has the shape {times(own.shape)} where the case has {times(case.shape)}: write one 3-D volume"]
     if rule == "index":
-        return None, _shape_faults(own, case)
+        return None, shape_faults(own, case)
     if own.affine is not None and case.affine is not None:
         turn = turn_between(own.affine, own.shape, case)
         return turn, [] if turn is not None else _apart(own, case)
@@ -143,7 +143,7 @@ def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, l
             f"cannot be compared by place, {lacking} tells none (an affine of its own voxel size): {HEADER_REMEDY}, or "
             "say --grid auto"
         ]
-    faults = _shape_faults(own, case)
+    faults = shape_faults(own, case)
     if not np.allclose(own.spacing_mm, case.spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
         faults.append(
             f"has the voxel size {times(own.spacing_mm)} mm where the case has {times(case.spacing_mm)} mm: "
@@ -173,7 +173,8 @@ def _apart(own: Grid, case: Grid) -> list[str]:
     return [f"lies elsewhere than its case; it has {own}; the case has {case}: {remedy}"]
 
 
-def _shape_faults(own: Grid, case: Grid) -> list[str]:
+def shape_faults(own: Grid, case: Grid) -> list[str]:
+    """What is wrong with the shape of a mask or map on the grid of its case, and what to do."""
     if own.shape == case.shape:
         return []
     return [
@@ -182,8 +183,8 @@ def _shape_faults(own: Grid, case: Grid) -> list[str]:
     ]
 
 
-def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
-    """Labels to a boolean mask.
+def binary_mask(data: np.ndarray, path: Path | str) -> np.ndarray:
+    """Labels to a boolean mask; messages begin with `path`.
 
     Raises:
         InputError: a value is neither 0 nor 1 (within `LABEL_TOLERANCE`).
@@ -207,8 +208,8 @@ def binary_mask(data: np.ndarray, path: Path) -> np.ndarray:
     return np.asarray(lesion)
 
 
-def probability_map(data: np.ndarray, path: Path) -> np.ndarray:
-    """Values to 32-bit floats in [0, 1].
+def probability_map(data: np.ndarray, path: Path | str) -> np.ndarray:
+    """Values to 32-bit floats in [0, 1]; messages begin with `path`.
 
     Raises:
         InputError: a value lies beyond 0 to 1 (by more than `PROBABILITY_TOLERANCE`), or is no number.

@@ -9,6 +9,7 @@ What is read, each as JSON: the results of `evaluate` with a row a case (``metri
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pandas as pd
 from leaderboard.cases import cases_frame, complete, field_faults, sort_cases, write_cases
 from leaderboard.cohort.names import mask_stem
 from leaderboard.columns import CASE_COLUMNS, NUMBERS, TEXT
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, listed
 from leaderboard.io.images import write_text
 from leaderboard.io.tables import shown
 from leaderboard.platforms.grand_challenge import read_json
@@ -27,25 +28,28 @@ from leaderboard.platforms.grand_challenge import read_json
 _SAME_NAMES = ("metrics", "per_case", "result", "results", "scores")
 #: Where evalutils has the name of a case's reference.
 _REFERENCE_NAME = "gt_fname"
+#: What identifies a row: the file tells the method, and the row its case.
+_ROW_NAMES = ("method", "case")
 _OUTPUT = "metrics-json-file"
 Row = dict[str, Any]
 
 
-def collect(paths: Sequence[Path], rename: Mapping[str, str] | None = None) -> tuple[pd.DataFrame, list[str]]:
+def collect(paths: Sequence[Path], rename: Sequence[tuple[str, str]] = ()) -> tuple[pd.DataFrame, list[str]]:
     """The rows of all submissions.
 
     Args:
         paths: result files; the method is called like the file, or like its folder where that is ``metrics.json``.
-        rename: new names of columns, by their old ones.
+        rename: pairs of a column's name in the results and its new name.
 
     Returns:
         A row for each (method, case), sorted: in the layout of cases.csv where it has all its columns, else as it is;
         and a line on each evaluation that a later one of the same team replaces.
 
     Raises:
-        InputError: a file holds no row a case or a number that makes no sense, or a method comes twice; with
-            a line for each.
+        InputError: a file holds no row a case or a number that makes no sense, a method comes twice, or columns cannot
+            be renamed so; with a line for each.
     """
+    new_names = _new_names(rename)
     found: dict[str, tuple[Path, list[Row]]] = {}
     problems, notes = list[str](), list[str]()
     for path in paths:
@@ -53,7 +57,9 @@ def collect(paths: Sequence[Path], rename: Mapping[str, str] | None = None) -> t
             content = read_json(path)
             evaluations = _evaluations(content, path, notes)
             for method, metrics in evaluations.items() if evaluations else [(_method_of(path), content)]:
-                rows = [_plain(row, rename or {}) for row in _rows(metrics)]
+                given = list(_rows(metrics))
+                _refuse_merging(given, new_names)
+                rows = [_plain(row, new_names) for row in given]
                 if not rows:
                     problems.append(f"{path}: holds no row a case of {method}: have results written with --per-case")
                 elif method in found:
@@ -65,6 +71,10 @@ def collect(paths: Sequence[Path], rename: Mapping[str, str] | None = None) -> t
     if problems:
         raise InputError(problems)
     every = [{"method": method, **row} for method, (_, rows) in found.items() for row in rows]
+    columns = sorted({name for row in every for name in row})
+    if unused := [old for old, new in new_names.items() if new not in columns]:
+        names = "; ".join(f"--rename {old}={new_names[old]}: no result has numbers called {old}" for old in unused)
+        raise InputError(f"{names}: choose from {listed(columns, 20)}")
     return _framed(every), notes
 
 
@@ -99,13 +109,49 @@ def _framed(rows: Sequence[Row]) -> pd.DataFrame:
     return frame
 
 
+def _new_names(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """New names by old ones.
+
+    Raises:
+        InputError: a name is there twice, or is that of a column that identifies rows.
+    """
+    problems = [
+        f"--rename {old}={new}: {name} identifies the rows and keeps its name: rename another column"
+        for old, new in pairs
+        for name in dict.fromkeys((old, new))
+        if name in _ROW_NAMES
+    ]
+    for place, what in enumerate(("renamed twice", "the new name of two columns")):
+        counts = Counter(pair[place] for pair in dict.fromkeys(pairs))
+        problems += [f"--rename: {name} is {what}: name it once" for name, count in counts.items() if count > 1]
+    if problems:
+        raise InputError(problems)
+    return dict(pairs)
+
+
+def _refuse_merging(rows: Sequence[Row], rename: Mapping[str, str]) -> None:
+    """Refuse rows that have a column of the new name already.
+
+    Raises:
+        InputError: with a line for each name.
+    """
+    has = {name for row in rows for name in row}
+    taken = [(old, new) for old, new in rename.items() if old in has and new in has and new not in rename]
+    if taken:
+        raise InputError(
+            f"--rename {old}={new}: some results already have {new}: drop this renaming, or rename {new} as well, "
+            f"as in --rename {new}=other"
+            for old, new in taken
+        )
+
+
 def _evaluations(content: Any, path: Path, notes: list[str]) -> dict[str, Any]:
     """The metrics of each team in the platform's list of evaluations, the latest where it has several; else nothing."""
-    listed = content.get("results") if isinstance(content, dict) else content
-    if not isinstance(listed, list) or not all(isinstance(item, dict) and "outputs" in item for item in listed):
+    items = content.get("results") if isinstance(content, dict) else content
+    if not isinstance(items, list) or not all(isinstance(item, dict) and "outputs" in item for item in items):
         return {}
     latest: dict[str, tuple[str, Any]] = {}
-    for number, item in enumerate(listed, start=1):
+    for number, item in enumerate(items, start=1):
         values = [value for value in item["outputs"] if isinstance(value, dict)] if item["outputs"] else []
         metrics = [value.get("value") for value in values if _slug(value) == _OUTPUT]
         submission = item.get("submission")
@@ -142,20 +188,22 @@ def _rows(metrics: Any) -> Iterator[Row]:
             yield {"case": mask_stem(Path(named).name) if isinstance(named, str) else f"case_{key}", **row}
         return
     of_hosts = metrics.get("submission_metadata")  # EvalAI
-    listed = (of_hosts if isinstance(of_hosts, dict) else metrics).get("results")
-    for row in listed if isinstance(listed, list) else []:
+    items = (of_hosts if isinstance(of_hosts, dict) else metrics).get("results")
+    for row in items if isinstance(items, list) else []:
         if isinstance(row, dict) and "case" in row:
             yield row
 
 
 def _plain(row: Row, rename: Mapping[str, str]) -> Row:
-    """A row with text and finite numbers alone, under new names.
+    """A row with text and finite numbers alone, under new names, and without a method: the file tells it.
 
     Raises:
         InputError: a value is infinite.
     """
     plain: Row = {}
     for key, value in row.items():
+        if key == "method":
+            continue
         name = rename.get(key, key)
         if isinstance(value, bool | int | float) and not (isinstance(value, float) and math.isnan(value)):
             if not math.isfinite(value):

@@ -215,7 +215,7 @@ def run_collect(arguments: argparse.Namespace) -> int:
 
     keep_apart(arguments.fail, [("--out", arguments.out)], arguments.results)
     prepare_output(arguments.out, begins="method,")
-    frame, notes = collect(arguments.results, dict(arguments.rename))
+    frame, notes = collect(arguments.results, arguments.rename)
     for note in notes:
         print(f"leaderboard: note: {note}", file=sys.stderr)
     write_collected(arguments.out, frame)

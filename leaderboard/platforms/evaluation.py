@@ -24,6 +24,7 @@ from leaderboard.platforms.summary import Summary, invented_names, per_case_rows
 from leaderboard.presets import PRESETS
 from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.references import find_references, partitions_in
+from leaderboard.scoring.submission import BY_RULES
 
 PLATFORMS: dict[str, Platform] = {
     module.PLATFORM.name: module.PLATFORM for module in (grand_challenge, codabench, evalai)
@@ -96,6 +97,7 @@ def _evaluate(
             handed.masks,
             _METHOD,
             probabilities=handed.maps,
+            map_words=BY_RULES,
             grid=settings.grid,
             jobs=settings.jobs,
             lenient=settings.lenient,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.names import mask_stem, of_one_case
 from leaderboard.errors import InputError
+from leaderboard.scoring.submission import names_of_cases
 
 #: The subject's entity of BIDS, as in ``sub-strokecase0001_ses-0001_dwi``.
 _SUBJECT = re.compile(r"(?:^|[^A-Za-z0-9])(sub-[A-Za-z0-9]+)")
@@ -37,12 +38,7 @@ def case_of_name(cases: Sequence[Case], pattern: str = "") -> Callable[[str], st
         raise InputError(f"--case-pattern: {pattern!r} is no regular expression ({error}): correct it") from None
     if search is None:
         raise InputError(f"--case-pattern: is longer than {_LONGEST_PATTERN} characters: shorten it")
-    exact = {case.name: case.name for case in cases}
-    others = of_one_case(
-        (mask_stem(name), case.name)
-        for case in cases
-        for name in (*([case.reference.name] if case.reference else []), *case.other_names, case.name)
-    )
+    own, aliases = names_of_cases(cases)
     subjects = of_one_case((subject, case.name) for case in cases for subject in _subjects(case))
 
     def find(name: str) -> str | None:
@@ -53,7 +49,7 @@ def case_of_name(cases: Sequence[Case], pattern: str = "") -> Callable[[str], st
             name = next((group for group in found.groups() if group), found[0])
         stem = mask_stem(_OTHER_ENDINGS.sub("", name))
         subject = _SUBJECT.search(stem)
-        return exact.get(stem) or others.get(stem) or (subjects.get(subject[1].lower()) if subject else None)
+        return own.get(stem) or aliases.get(stem) or (subjects.get(subject[1].lower()) if subject else None)
 
     return find
 

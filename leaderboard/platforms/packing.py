@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
@@ -23,6 +22,7 @@ from leaderboard.cohort.case import Case
 from leaderboard.cohort.names import bare_stem
 from leaderboard.columns import CORE_METRICS, METRICS
 from leaderboard.errors import InputError
+from leaderboard.io.digests import file_digest
 from leaderboard.io.tables import name_fault
 from leaderboard.platforms.interface import Settings
 from leaderboard.platforms.writing import write_submission
@@ -138,7 +138,7 @@ def texts(pack: Pack) -> dict[str, str]:
         "pins": pins(required),
         "version": version,
         "wheel": pack.wheel.name if pack.wheel else "",
-        "wheel_sha256": hashlib.sha256(pack.wheel.read_bytes()).hexdigest() if pack.wheel else "",
+        "wheel_sha256": file_digest(pack.wheel) if pack.wheel else "",
         "python": ".".join(map(str, sys.version_info[:2])),
         "image": pack.image,
         "title": pack.title,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,48 +11,43 @@ from leaderboard.cohort.case import Case
 from leaderboard.errors import InputError
 from leaderboard.platforms.interface import Handed, Settings
 from leaderboard.platforms.naming import case_of_name
-from leaderboard.scoring.submission import Submission, open_submission
-
-#: The folder of probability maps in a submission, at any depth.
-MAPS = "probabilities"
+from leaderboard.scoring.submission import (
+    BY_RULES,
+    MAPS,
+    Submission,
+    open_maps,
+    open_submission,
+    places_of_maps,
+    words_on_maps_beside,
+)
 
 
 def hand_over_tree(stack: ExitStack, settings: Settings, cases: Sequence[Case], with_maps: bool) -> Handed:
-    """The masks of a folder or zip, in whatever folders they lie; maps are those in a folder ``probabilities``.
+    """The masks of a folder or zip, in whatever folders they lie, and its maps (see `scoring.submission`).
 
-    A folder that holds no mask and one zip is taken for that zip.
+    A folder that holds no mask and one zip is taken for that zip; a zip or folder of maps may lie beside it.
 
     Raises:
         InputError: as for `open_submission`; or maps are needed and there are none.
     """
-    found = stack.enter_context(open_submission(_content(settings.submission), deep=True))
     find = case_of_name(cases, settings.case_pattern)
-    is_map = {path: MAPS in path.relative_to(found.place).parts[:-1] for path in found.files}
-    maps = _part(found, find, lambda path: is_map[path])
-    masks = _part(found, find, lambda path: not is_map[path])
-    masks = replace(masks, problems=found.problems, notes=list(found.notes))
-    if with_maps:
-        if not maps.files:
-            raise InputError(
-                f"{settings.submission}: holds no probability map: put a map of each case into the folder {MAPS}"
-            )
-        return Handed(masks, maps)
-    if maps.files:
-        masks.notes.append(
-            f"{settings.submission}: {len(maps.files)} files in {MAPS} are left aside, no metric uses maps"
-        )
-    return Handed(masks)
 
+    def owned(found: Submission) -> Submission:
+        return replace(found, owners={path: case for path in found.files if (case := find(path.name))})
 
-def _part(found: Submission, find: Callable[[str], str | None], wanted: Callable[[Path], bool]) -> Submission:
-    """Some of the files, with their cases."""
-    files = {path: disk for path, disk in found.files.items() if wanted(path)}
-    owners = {path: case for path in files if (case := find(path.name))}
-    return Submission(found.place, files, [], [], owners)
+    place = _content(settings.submission)
+    masks = stack.enter_context(open_submission(place, deep=True))
+    if not with_maps:
+        return Handed(owned(masks))
+    beside = next(filter(Path.exists, places_of_maps(place)), None) if place.is_file() else None
+    if beside:
+        _refuse_outside(beside, place.parent)
+    words = words_on_maps_beside(place) if place.is_file() else BY_RULES
+    return Handed(owned(masks), owned(stack.enter_context(open_maps(beside or place, masks, words))))
 
 
 def _content(place: Path) -> Path:
-    """The folder itself, or the only file in it if that is a zip.
+    """The folder itself, or the only file in it if that is a zip (besides one of maps).
 
     Raises:
         InputError: the zip lies elsewhere, where the references may lie, too.
@@ -63,8 +58,14 @@ def _content(place: Path) -> Path:
     visible = [
         path for path in files if not path.name.startswith(".") and path.name not in ("metadata", "metadata.yaml")
     ]
-    if len(visible) != 1 or visible[0].suffix.lower() != ".zip":
+    zips = [path for path in visible if not path.stem.lower().endswith(f".{MAPS}")]
+    if len(visible) > 2 or len(zips) != 1 or any(path.suffix.lower() != ".zip" for path in visible):
         return place
-    if not visible[0].resolve().is_relative_to(place.resolve()):
-        raise InputError(f"{visible[0]}: is a link out of {place}: put the zip there")
-    return visible[0]
+    _refuse_outside(zips[0], place)
+    return zips[0]
+
+
+def _refuse_outside(path: Path, place: Path) -> None:
+    """Refuse a link out of a submission: references may lie there."""
+    if not path.resolve().is_relative_to(place.resolve()):
+        raise InputError(f"{path}: is a link out of {place}: put the zip there")

@@ -11,7 +11,7 @@ from pathlib import Path
 from leaderboard.cohort.names import bare_stem
 from leaderboard.platforms.grand_challenge import PREDICTIONS
 from leaderboard.platforms.interface import Settings
-from leaderboard.platforms.tree import MAPS
+from leaderboard.scoring.submission import MAPS
 
 
 def write_submission(

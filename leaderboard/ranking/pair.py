@@ -14,7 +14,7 @@ from leaderboard.ranking.exact import comparable, means
 from leaderboard.ranking.intervals import Chances, margins
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import RankingOptions
-from leaderboard.ranking.reading import read_matrices
+from leaderboard.ranking.reading import measured_distances, read_matrices
 from leaderboard.ranking.resampling import draw
 from leaderboard.ranking.strata import split
 
@@ -24,7 +24,11 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Difference:
-    """Two methods under one metric, over all cases or a stratum's; undefined values as the policy counts them."""
+    """Two methods under one metric, over all cases or a stratum's; undefined values as the policy counts them.
+
+    Where some distance is undefined, means and difference show what the policy counts for it (1e8 mm) and little else:
+    `first_defined_mean` and `first_undefined` are for readers.
+    """
 
     stratum: str  #: `ALL` or its name
     metric: str  #: its column
@@ -40,6 +44,16 @@ class Difference:
     wins: int  #: units in which the first method's mean over cases and trainings is better
     ties: int  #: in which they are equal
     losses: int  #: in which the second's is better
+    #: mean of the first method over the cases that have a distance; NaN where none has, and for what is no distance
+    first_defined_mean: float = np.nan
+    second_defined_mean: float = np.nan  #: of the second
+    first_undefined: int | None = None  #: cases without a distance of the first; None for what is no distance
+    second_undefined: int | None = None  #: of the second
+
+    @property
+    def undefined(self) -> int:
+        """How many distances the two lack."""
+        return (self.first_undefined or 0) + (self.second_undefined or 0)
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,7 @@ class Pair:
 
     matrices: Matrices  #: of the two, in the order asked for
     metrics: Mapping[str, bool]  #: compared, and whether more of each is better; the first is the main one
+    distances: Mapping[str, np.ndarray]  #: each distance as measured, NaN where it is undefined, shape (2, cases)
     differences: tuple[Difference, ...]  #: over all cases by metric, then of each stratum
 
     @property
@@ -80,16 +95,16 @@ def compare_pair(
     if faults := name_faults(cases, first, second):
         raise InputError(faults)
     own = cases[cases["method"].isin([first, second])]
-    matrices, metrics = _read(own, first, options)
+    matrices, distances, metrics = _read(own, first, options)
     strata = split(own, by) if by else {}
-    parts = [(ALL, matrices), *((name, _read(rows, first, options)[0]) for name, rows in strata.items())]
+    parts = [(ALL, matrices, distances), *((name, *_read(rows, first, options)[:2]) for name, rows in strata.items())]
     differences = [
-        _difference(stratum, part, name, up, options.unit)
-        for stratum, part in parts
+        _difference(stratum, part, measured.get(name), name, up, options.unit)
+        for stratum, part, measured in parts
         for name, up in metrics.items()
         if name in part.values
     ]
-    return Pair(matrices, metrics, tuple(differences))
+    return Pair(matrices, metrics, distances, tuple(differences))
 
 
 def name_faults(cases: pd.DataFrame, first: str, second: str) -> list[str]:
@@ -103,23 +118,33 @@ def name_faults(cases: pd.DataFrame, first: str, second: str) -> list[str]:
     return [*faults, f"{first}: is one method twice: name two"] if first == second else faults
 
 
-def _read(cases: pd.DataFrame, first: str, options: RankingOptions) -> tuple[Matrices, dict[str, bool]]:
-    """The matrices with the first method on top, and the metrics to compare."""
-    _, matrices = read_matrices(cases, options)
-    matrices = matrices.in_order([0, 1] if matrices.methods[0] == first else [1, 0])
+def _read(
+    cases: pd.DataFrame, first: str, options: RankingOptions
+) -> tuple[Matrices, dict[str, np.ndarray], dict[str, bool]]:
+    """The matrices with the first method on top, the distances as measured, and the metrics to compare."""
+    rows, matrices = read_matrices(cases, options)
+    order = [0, 1] if matrices.methods[0] == first else [1, 0]
+    distances = {name: values[order] for name, values in measured_distances(rows, matrices).items()}
+    matrices = matrices.in_order(order)
     if options.metrics:
-        return matrices, dict(matrices.higher_is_better)
+        return matrices, distances, dict(matrices.higher_is_better)
     directions = {name: METRICS[name].higher_is_better for name in matrices.values if name in METRICS}
-    return matrices, {name: up for name, up in directions.items() if up is not None}
+    return matrices, distances, {name: up for name, up in directions.items() if up is not None}
 
 
-def _difference(stratum: str, matrices: Matrices, name: str, up: bool, unit: str) -> Difference:
+def _difference(
+    stratum: str, matrices: Matrices, measured: np.ndarray | None, name: str, up: bool, unit: str
+) -> Difference:
+    """Of one metric; `measured` is None for what is no distance."""
     values = matrices.values[name]
     of_unit = draw(matrices, unit=unit, resamples=0, seed=0).unit_of_case
     units = np.unique(of_unit)
     lead = np.array([means(values[:, of_unit == number]) for number in units]).T
     better = np.sign(comparable(lead[0]) - comparable(lead[1])) * (1 if up else -1)
     first, second = means(values).tolist()
+    defined = [] if measured is None else [row[~np.isnan(row)] for row in measured]
+    first_mean, second_mean = [float(means(row)) if row.size else np.nan for row in defined] or (np.nan, np.nan)
+    first_lacks, second_lacks = [values.shape[1] - row.size for row in defined] or (None, None)
     margin = float(margins(matrices, name, unit, against=1)[0])
     return Difference(
         stratum=stratum,
@@ -136,4 +161,8 @@ def _difference(stratum: str, matrices: Matrices, name: str, up: bool, unit: str
         wins=int((better > 0).sum()),
         ties=int((better == 0).sum()),
         losses=int((better < 0).sum()),
+        first_defined_mean=first_mean,
+        second_defined_mean=second_mean,
+        first_undefined=first_lacks,
+        second_undefined=second_lacks,
     )

@@ -60,7 +60,8 @@ def apply_policy(cases: pd.DataFrame, policy: Policy, metrics: tuple[str, ...] =
     if lacking := _lacking(result.isna(), cases["method"].to_numpy()) if holes else []:
         raise InputError(
             f"{method}: has no value of {metric} in any case: score its predictions "
-            f"{'with --probabilities' if metric in OF_PROBABILITIES else 'again'}, or choose other metrics"
+            f"{'with --probabilities' if metric in OF_PROBABILITIES else 'again'}, or choose metrics that every method "
+            "has, as in --metrics dice"
             for method, metric in lacking[:MOST_PROBLEMS]
         )
     if holes:

@@ -21,7 +21,7 @@ from leaderboard.ranking.intervals import Chances, intervals, judged_by
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES
-from leaderboard.ranking.reading import first_trainings, read_matrices
+from leaderboard.ranking.reading import first_trainings, measured_distances, read_matrices
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.ranking.trainings import seed_deviations
 from leaderboard.ranking.uncertainty import SchemeAgreement, Uncertainty, quantify, scheme_agreement, significance
@@ -97,7 +97,7 @@ def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis
     rows = sort_cases(complete(cases)).reset_index(drop=True)
     cases, matrices = read_matrices(cases, options)
     table, matrices, uncertainty = _rank(cases, matrices, options)
-    p_values, agreement = significance(matrices, options), scheme_agreement(matrices)
+    p_values, agreement = significance(matrices, options), scheme_agreement(matrices, options.scheme)
     cases, first = cases.reset_index(drop=True), first_trainings(rows).reset_index(drop=True)
     return Analysis(options, rows, cases, first, table, matrices, uncertainty, p_values, agreement)
 
@@ -112,7 +112,7 @@ def _rank(
     scheme = SCHEMES[options.scheme]
     score, ranks = scheme.ranks(matrices)
     order = sorted(range(len(ranks)), key=lambda row: (ranks[row], natural_key(matrices.methods[row])))
-    distances = {name: values[order] for name, values in _distances(cases, matrices).items()}
+    distances = {name: values[order] for name, values in measured_distances(cases, matrices).items()}
     matrices = matrices.in_order(order)
     uncertainty = quantify(matrices, options, progress) if options.resamples else None
     table = _summary(matrices, distances, POLICIES[options.policy].ddof, uncertainty)
@@ -160,15 +160,6 @@ def _precision(matrices: Matrices, options: RankingOptions, *, sets: bool) -> di
     return columns
 
 
-def _distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:
-    """Each distance as measured, NaN where it is undefined, shape (methods, cases)."""
-    return {
-        name: np.where(matrices.missing, np.nan, cases[name].to_numpy(dtype=float).reshape(matrices.missing.shape))
-        for name in matrices.values
-        if name in METRICS and METRICS[name].is_distance
-    }
-
-
 def _summary(
     matrices: Matrices, distances: Mapping[str, np.ndarray], ddof: int, uncertainty: Uncertainty | None
 ) -> pd.DataFrame:
@@ -176,7 +167,7 @@ def _summary(
 
     Args:
         matrices: what is ranked.
-        distances: as `_distances` gives them.
+        distances: as `measured_distances` gives them.
         ddof: of the standard deviations.
         uncertainty: of the ranks; None leaves them empty.
     """

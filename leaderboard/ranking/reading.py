@@ -35,18 +35,18 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
         options: its policy and metrics count.
 
     Returns:
-        The sorted rows, one for each (method, case) as `over_trainings` makes it, and their matrices: the core metrics
-        that the rows have, those to rank by, and every other metric that all rows have.
+        The sorted rows, one for each (method, case) as `over_trainings` makes it, and their matrices: the metrics to
+        rank by, and every other one that all rows have. Without metrics to rank by, the core ones are those.
 
     Raises:
         InputError: a metric is unknown, the rows lack what the scheme ranks by, or cannot be compared.
     """
     cases, policy = complete(cases), POLICIES[options.policy]
+    needed = needed_metrics(cases, options)
     present = [
         name
         for name in METRICS
-        if name in cases.columns
-        and (_countable(cases, policy, name) or (name in CORE_METRICS and cases[name].notna().any()))
+        if name in cases.columns and (_countable(cases, policy, name) or (name in needed and cases[name].notna().any()))
     ]
     directions = chosen_metrics(options.metrics or [name for name in CORE_METRICS if name in present], cases.columns)
     check_comparable(cases)
@@ -91,6 +91,20 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     )
 
 
+def measured_distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:
+    """Each distance as measured, NaN where it is undefined, shape (methods, cases).
+
+    Args:
+        cases: as `read_matrices` gives them.
+        matrices: likewise.
+    """
+    return {
+        name: np.where(matrices.missing, np.nan, cases[name].to_numpy(dtype=float).reshape(matrices.missing.shape))
+        for name in matrices.values
+        if name in METRICS and METRICS[name].is_distance
+    }
+
+
 def over_trainings(cases: pd.DataFrame) -> pd.DataFrame:
     """One row for each (method, case), the means over a method's trainings; without seeds, the rows as they are.
 
@@ -129,6 +143,17 @@ def _mean(block: np.ndarray) -> np.ndarray:
     return block[0] if len(block) == 1 else means(block.T)
 
 
+def needed_metrics(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> set[str]:
+    """What every method must have if some method does: the metrics to rank by, or the core ones if none is named.
+
+    Raises:
+        InputError: a metric is unknown.
+    """
+    own = SCHEMES[options.scheme].metric
+    chosen = chosen_metrics(options.metrics, cases.columns) if options.metrics else CORE_METRICS
+    return {*chosen, *([own] if own else [])}
+
+
 def lacking_metric(scheme: str, metrics: Collection[str]) -> str | None:
     """The metric that a scheme always uses, if it is not among some metrics; None if it needs no further one."""
     own = SCHEMES[scheme].metric
@@ -140,12 +165,13 @@ def left_out(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> list[st
 
     Args:
         cases: one row for each (method, case), as from `cases.read_cases`.
-        options: its policy counts.
+        options: its policy and metrics count.
     """
     cases = complete(cases)
+    needed = needed_metrics(cases, options)
     lacking: dict[tuple[str, ...], list[str]] = {}
     for name in METRICS:
-        if name in CORE_METRICS or name not in cases.columns or cases[name].isna().all():
+        if name in needed or name not in cases.columns or cases[name].isna().all():
             continue
         try:
             empty = count_values(cases, POLICIES[options.policy], (name,))[name].isna()
@@ -198,7 +224,7 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
         elif own is not None and _DIRECTIONS.get(direction, own) is not own:
             problems.append(f"{said} would rank backwards ({METRICS[name].direction}): write {name}")
         elif name in IDENTITY:
-            problems.append(f"{said} is not a metric to rank by, but says which row one is: name a column of measures")
+            problems.append(f"{said} is not a metric to rank by, but describes its row: name a column of measures")
         elif direction in _DIRECTIONS and (name in METRICS or name in columns):
             chosen[name] = _DIRECTIONS[direction]
         elif direction in _DIRECTIONS:

@@ -6,7 +6,8 @@ A new scheme is one more `Scheme` in `SCHEMES`, and its functions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from leaderboard.ranking.wilcoxon import rounded_differences, signed_rank_z, sig
 
 #: Level of the tests of ``test-then-rank``.
 ALPHA = 0.05
+#: The continuity correction of R's ``wilcox.test``.
+CONTINUITY = 0.5
 # Chunks of the signed-rank tests are smaller by this factor, so that they stay in a processor's cache.
 _IN_CACHE = 16
 
@@ -42,6 +45,7 @@ class Scheme:
     #: floats. May be given a third argument, called with (done, total) by a scheme that takes long.
     resampled: Callable[..., np.ndarray]
     metric: str | None = None  #: the only metric that it uses, whatever was chosen; None: it uses those chosen
+    is_compared: bool = True  #: whether the page shows its ranks also where another scheme was chosen
 
     def ranks(self, matrices: Matrices) -> tuple[np.ndarray, np.ndarray]:
         """Score and rank of each method, shape (methods,) each; equal scores share the smallest rank."""
@@ -119,12 +123,25 @@ def tests_won(matrices: Matrices) -> np.ndarray:
     return np.asarray(sum(won) / _tests(matrices))
 
 
-def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Progress = None) -> np.ndarray:
+def tests_won_as_challenger(matrices: Matrices) -> np.ndarray:
+    """`tests_won` as the R package challengeR finds it: its tests always use the normal distribution.
+
+    That is ``wilcox.test(x, y, alternative, exact = FALSE, paired = TRUE)`` in R: without the cases in which two
+    methods are equal, corrected for ties and for continuity; no correction for the number of tests.
+    """
+    cases = len(matrices.cases)
+    as_they_are = Resamples(np.ones((1, cases), dtype=int), np.arange(cases))
+    return resampled_tests_won(matrices, as_they_are, continuity=CONTINUITY)[:, 0]
+
+
+def resampled_tests_won(
+    matrices: Matrices, resamples: Resamples, progress: Progress = None, continuity: float = 0.0
+) -> np.ndarray:
     """`tests_won` in each resample.
 
-    The tests use the normal approximation with its correction for ties: drawing with replacement makes ties, for which
-    the exact distribution does not hold. Where methods were trained several times, each resample draws trainings of
-    each fold, too: every case's value moves by the deviations of those drawn.
+    The tests use the normal approximation, corrected for ties and by `continuity`: drawing with replacement makes ties,
+    for which the exact distribution does not hold. Where methods were trained several times, each resample draws
+    trainings of each fold, too: every case's value moves by the deviations of those drawn.
     """
     from scipy.special import ndtri
 
@@ -142,12 +159,13 @@ def resampled_tests_won(matrices: Matrices, resamples: Resamples, progress: Prog
                 for second in range(first + 1, count):
                     other = _moved(matrices, name, second, resamples, part)
                     if own is None and other is None:
-                        z = signed_rank_z(differences[second], weights)
+                        z = signed_rank_z(differences[second], weights, continuity)
                     else:
                         moved = values[first][:, None] + (0.0 if own is None else own)
                         z = signed_rank_z_each(
                             rounded_differences(moved, values[second][:, None] + (0.0 if other is None else other)),
                             weights,
+                            continuity,
                         )
                     won[first, part] += z > limit
                     won[second, part] += z < -limit
@@ -173,6 +191,17 @@ def _tests(matrices: Matrices) -> int:
     """Tests that each method takes part in; 1 where it has no opponents."""
     return max(len(matrices.higher_is_better) * (len(matrices.methods) - 1), 1)
 
+
+# the third scheme of Wiesenfarth et al., Scientific Reports 11:2369, 2021
+_TEST_THEN_RANK = Scheme(
+    name="test-then-rank",
+    words="orders the methods by the share of pairwise one-sided Wilcoxon tests that they win",
+    score=tests_won,
+    higher_is_better=True,
+    by_case=lambda _: None,
+    columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
+    resampled=resampled_tests_won,
+)
 
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme
@@ -210,15 +239,16 @@ SCHEMES: dict[str, Scheme] = {
                 -case_rank_sums(matrices), resamples, rank_columns(matrices)
             ),
         ),
-        # the third scheme of Wiesenfarth et al., Scientific Reports 11:2369, 2021
-        Scheme(
-            name="test-then-rank",
-            words="orders the methods by the share of pairwise one-sided Wilcoxon tests that they win",
-            score=tests_won,
-            higher_is_better=True,
-            by_case=lambda _: None,
-            columns=lambda matrices: np.zeros((len(matrices.methods), 0)),
-            resampled=resampled_tests_won,
+        _TEST_THEN_RANK,
+        # testThenRank of its package challengeR (wiesenfa/challengeR, R/testBased.R)
+        replace(
+            _TEST_THEN_RANK,
+            name="test-then-rank-challenger",
+            words=f"{_TEST_THEN_RANK.words}, with the tests of the R package challengeR (normal distribution, "
+            "corrected for continuity)",
+            score=tests_won_as_challenger,
+            resampled=partial(resampled_tests_won, continuity=CONTINUITY),
+            is_compared=False,
         ),
     )
 }

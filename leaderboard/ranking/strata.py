@@ -52,8 +52,11 @@ def split(cases: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
     if by == "fold":
         return _by_fold(cases)
     require(cases, ("reference_ml",), "ranking by size")
-    # volumes may differ in their last digits: those of the first method count for all
-    volume = sort_cases(cases).drop_duplicates("case").set_index("case")["reference_ml"].astype(float)
+    # volumes may differ in their last digits: those of the first method that has them count for all
+    known = sort_cases(cases).dropna(subset="reference_ml")
+    volume = known.drop_duplicates("case").set_index("case")["reference_ml"].astype(float)
+    if unknown := sorted(set(cases["case"]) - set(volume.index), key=natural_key):
+        raise InputError(f"{listed(unknown)}: no method has a reference_ml: fill it in to rank by size")
     stratum = np.digitize(cases["case"].map(volume), SIZE_LIMITS_ML)
     return {name: cases[stratum == number] for number, name in enumerate(SIZE_NAMES) if (stratum == number).any()}
 

@@ -294,14 +294,19 @@ def _observations(matrices: Matrices, scheme: Scheme, unit_of_case: np.ndarray) 
     return np.stack([means(values[:, unit_of_case == unit]) for unit in np.unique(unit_of_case)], axis=1)
 
 
-def scheme_agreement(matrices: Matrices) -> SchemeAgreement:
+def scheme_agreement(matrices: Matrices, chosen: str) -> SchemeAgreement:
     """The ranks under each scheme and Kendall's tau of each pair; ``dice`` uses Dice, the others the metrics.
 
-    A scheme is left out if the rows lack its own metric.
+    A scheme is left out if the rows lack its own metric, or if it is a variant of another (`Scheme.is_compared`) and
+    not the one that was chosen.
     """
     from scipy.stats import kendalltau
 
-    schemes = {name: scheme for name, scheme in SCHEMES.items() if scheme.metric in (None, *matrices.values)}
+    schemes = {
+        name: scheme
+        for name, scheme in SCHEMES.items()
+        if (scheme.is_compared or name == chosen) and scheme.metric in (None, *matrices.values)
+    }
     ranks = np.array([scheme.ranks(matrices)[1] for scheme in schemes.values()])
     tau = np.full((len(ranks), len(ranks)), np.nan)
     for row, first in enumerate(ranks):

@@ -76,12 +76,13 @@ def _has_ties(differences: np.ndarray) -> np.ndarray:
     return np.asarray((sizes[:, 0] == 0) | (sizes[:, 1:] == sizes[:, :-1]).any(axis=1))
 
 
-def signed_rank_z(differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def signed_rank_z(differences: np.ndarray, weights: np.ndarray, continuity: float = 0.0) -> np.ndarray:
     """The z value of the signed-rank test in each resample, without zeros and corrected for ties, as in SciPy.
 
     Args:
         differences: of each case, shape (cases,).
         weights: how often each case was drawn, shape (cases, resamples).
+        continuity: by this the sum of ranks is brought nearer to its expectation; R's ``wilcox.test`` takes 0.5.
 
     Returns:
         Shape (resamples,); 0 where no difference is left.
@@ -103,10 +104,16 @@ def signed_rank_z(differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
     rank -= (tied - 1) / 2
     excess = np.einsum("i,ij,ij->j", positive, above, rank) - n * (n + 1) / 4
     variance = (n * (n + 1) * (2 * n + 1) - (np.einsum("ij,ij,ij->j", tied, tied, tied) - n) / 2) / 24
-    return np.asarray(np.divide(excess, np.sqrt(variance), out=np.zeros(len(n)), where=variance > 0))
+    return _z(excess, variance, continuity)
 
 
-def signed_rank_z_each(differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _z(excess: np.ndarray, variance: np.ndarray, continuity: float) -> np.ndarray:
+    """What exceeds the expected sum of ranks, corrected and in standard deviations; 0 where nothing varies."""
+    excess = np.sign(excess) * np.maximum(np.abs(excess) - continuity, 0)
+    return np.asarray(np.divide(excess, np.sqrt(variance), out=np.zeros(len(excess)), where=variance > 0))
+
+
+def signed_rank_z_each(differences: np.ndarray, weights: np.ndarray, continuity: float = 0.0) -> np.ndarray:
     """`signed_rank_z` where every resample has differences of its own, shape (cases, resamples)."""
     sizes = np.abs(differences)
     order = np.argsort(sizes, axis=0, kind="stable")
@@ -123,7 +130,7 @@ def signed_rank_z_each(differences: np.ndarray, weights: np.ndarray) -> np.ndarr
     excess = ((below + upto + 1) / 2 * drawn * positive).sum(axis=0) - n * (n + 1) / 4
     ties = (drawn * (upto - below) ** 2).sum(axis=0)
     variance = (n * (n + 1) * (2 * n + 1) - (ties - n) / 2) / 24
-    return np.asarray(np.divide(excess, np.sqrt(variance), out=np.zeros(len(n)), where=variance > 0))
+    return _z(excess, variance, continuity)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

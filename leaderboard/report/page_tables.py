@@ -198,11 +198,16 @@ def section_rows(section: Section) -> tuple[list[Numbers], list[tuple[str, list[
     rows = [
         (
             str(row["method"]),
-            [Cell(f"{float(row[name]):,.{column.decimals}f}", sortable(row[name])) for name, column in shown.items()],
+            [Cell(_grouped(row[name], column.decimals), sortable(row[name])) for name, column in shown.items()],
         )
         for row in section.table.to_dict("records")
     ]
     return list(shown.values()), rows
+
+
+def _grouped(value: float | None, decimals: int) -> str:
+    """A number with commas between thousands."""
+    return NOTHING if value is None or pd.isna(value) else f"{float(value):,.{decimals}f}"
 
 
 def facts(content: Content, notes: Mapping[str, str]) -> list[tuple[str, str]]:

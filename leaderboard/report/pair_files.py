@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.text import Text
@@ -30,6 +31,8 @@ def pair_csv(pair: Pair, synthetic: bool = False) -> str:
     first, second = pair.matrices.methods
     columns = {field.name: [getattr(found, field.name) for found in pair.differences] for field in fields(Difference)}
     table = pd.DataFrame(columns).rename(columns={"chance": "p_first_better"})
+    counts = ["first_undefined", "second_undefined"]
+    table[counts] = table[counts].astype("Int64")
     table.insert(0, "second_method", second)
     table.insert(0, "first_method", first)
     if synthetic:
@@ -61,7 +64,9 @@ def print_pair(pair: Pair, options: RankingOptions, by: str = "", console: Conso
         f"\nA - B: difference of the means, counted as the policy {options.policy} says, with its 95 % interval over "
         f"{unit}s; a star where 0 is outside. P(A>B): probability that A's next training beats B's on the next "
         f"{unit}, ties by half. W/T/L: {unit}s in which A is better, equal, worse. Intervals are of one metric at a "
-        "time, not of all at once. " + covered(pair.trainings, "Differences and intervals", "intervals"),
+        "time, not of all at once. "
+        + _undefined_note(pair, options.policy)
+        + covered(pair.trainings, "Differences and intervals", "intervals"),
     )
 
 
@@ -71,22 +76,49 @@ def _heading(found: Difference) -> str:
 
 def _print(console: Console, what: str, rows: Sequence[tuple[str, Difference]]) -> None:
     shown = empty_table(wide=True)
-    shown.add_column(Text(what), overflow="fold")
+    shown.add_column(Text(what), min_width=12, overflow="fold")
     for header in ("A", "B", "A - B", "95 % interval", "P(A>B)", "W/T/L"):
         column(shown, header)
     for name, found in rows:
         star = "*" if found.low > 0 or found.high < 0 else " "
         fields_ = [
             name,
-            number(found.first),
-            number(found.second),
-            f"{number(found.difference, sign=True)}{star}",
-            f"{number(found.low, sign=True)} to {number(found.high, sign=True)}",
+            mean_text(found.first, found.first_defined_mean, found.first_undefined, brief=True),
+            mean_text(found.second, found.second_defined_mean, found.second_undefined, brief=True),
+            "- " if found.undefined else f"{number(found.difference, sign=True)}{star}",
+            "-" if found.undefined else f"{number(found.low, sign=True)} to {number(found.high, sign=True)}",
             f"{found.chance:.2f}",
             f"{found.wins}/{found.ties}/{found.losses}",
         ]
         shown.add_row(*map(Text, fields_))
     console.print(shown)
+
+
+def mean_text(mean: float, defined: float, undefined: int | None, *, brief: bool = False) -> str:
+    """A method's mean; of a distance that some case lacks the mean over the others: ``24.130, 5 undefined``.
+
+    Args:
+        mean: over all cases, as the policy counts undefined ones.
+        defined: over the cases that have one; NaN if none has.
+        undefined: number of cases without one; None for what is no distance.
+        brief: in two short lines, ``24.130`` and ``5 undef.``
+    """
+    if not undefined:
+        return number(mean)
+    told = f"{undefined} undef." if brief else f"{undefined} undefined"
+    return told if np.isnan(defined) else f"{number(defined)}{chr(10) if brief else ', '}{told}"
+
+
+def _undefined_note(pair: Pair, policy: str) -> str:
+    """What is shown of undefined distances, and what they count; empty where there are none."""
+    if not any(found.undefined for found in pair.differences):
+        return ""
+    return (
+        "Undef.: cases without a distance. Distances are means over the cases that have one, and where some case has "
+        "none their difference is not shown: "
+        f"in W/T/L and P(A>B) an undefined one counts as the policy {policy} says (compare.csv has the means with "
+        "these). "
+    )
 
 
 def number(value: float, *, sign: bool = False) -> str:

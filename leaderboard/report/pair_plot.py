@@ -12,10 +12,10 @@ from leaderboard.columns import METRICS
 from leaderboard.ranking.pair import Pair
 from leaderboard.report import page_files, svg
 from leaderboard.report.leaderboard_files import title
-from leaderboard.report.pair_files import number
+from leaderboard.report.pair_files import mean_text, number
 from leaderboard.report.svg import GRID, INK, MUTED, SMALL, TEXT
 
-_WIDTH, _LEFT, _RIGHT, _HEAD, _FOOT = 720, 110, 24, 92, 16
+_WIDTH, _LEFT, _RIGHT, _HEAD, _FOOT = 720, 110, 24, 106, 16
 #: Rows get lower where there are many cases, and lose their names below `_NAMED`.
 _ROW, _LOWEST, _TALLEST, _NAMED = 14.0, 2.0, 2400.0, 9.0
 _LETTERS = 16
@@ -57,6 +57,8 @@ def _paint(figure: Figure, pair: Pair, row: float, synthetic: bool) -> None:
     values = pair.matrices.values[found.metric]
     turn = 1 if found.higher_is_better else -1
     order = np.argsort(-turn * (values[0] - values[1]), kind="stable")
+    is_there = ~np.isnan(pair.distances.get(found.metric, values))
+    values = np.where(is_there, values, np.nan)
     axes = svg.axes_at(figure, _LEFT, _HEAD, _WIDTH - _LEFT - _RIGHT, row * len(order))
     _axis(axes, found.metric, pair)
     axes.set_ylim(len(order) - 0.5, -0.5)
@@ -66,26 +68,37 @@ def _paint(figure: Figure, pair: Pair, row: float, synthetic: bool) -> None:
         axes.set_yticks(range(len(order)), names)
         axes.tick_params(axis="y", length=0, labelsize=min(row * 0.72, SMALL), labelcolor=MUTED)
     places = np.arange(len(order))
-    axes.hlines(
-        places, values.min(axis=0)[order], values.max(axis=0)[order], color=GRID, linewidth=min(row / 4, 2), zorder=0.5
-    )
+    both = is_there.all(axis=0)[order]
+    low, high = values.min(axis=0)[order][both], values.max(axis=0)[order][both]
+    axes.hlines(places[both], low, high, color=GRID, linewidth=min(row / 4, 2), zorder=0.5)
+    means = [
+        mean_text(found.first, found.first_defined_mean, found.first_undefined),
+        mean_text(found.second, found.second_defined_mean, found.second_undefined),
+    ]
+    ends = f"{number(found.low, sign=True)} to {number(found.high, sign=True)}"
+    difference = f"difference {number(found.difference, sign=True)} ({ends})"
+    if found.undefined:
+        difference = "undefined distances have no dot"
     size = min(max(row * 0.62, 2.4), 7.0)
     trainings = pair.matrices.trainings
     for method, colour in enumerate(_COLOURS):
         single = trainings.values[found.metric][method] if trainings else values[method][None]
+        shown = is_there[method][order]
         for training in single if len(single) > 1 else ():
-            svg.dots(axes, training[order], places, colour, size * 0.5, opacity=0.4)
-        svg.dots(axes, values[method][order], places, colour, size, opacity=0.9)
-        _legend(figure, method, f"{methods[method]}, mean {number((found.first, found.second)[method])}", colour)
-    figure.text(
-        _LEFT / _WIDTH, 1 - 60 / _height(figure),
-        f"difference {number(found.difference, sign=True)} ({number(found.low, sign=True)} to "
-        f"{number(found.high, sign=True)}); P(first better) {found.chance:.2f}; "
-        f"{found.wins} won, {found.ties} tied, {found.losses} lost"
-        + ("; small: one training" if max(pair.trainings.values()) > 1 else "")
-        + ("; synthetic patients" if synthetic else ""),
-        color=INK, fontsize=SMALL, va="center",
-    )  # fmt: skip
+            svg.dots(axes, training[order][shown], places[shown], colour, size * 0.5, opacity=0.4)
+        svg.dots(axes, values[method][order][shown], places[shown], colour, size, opacity=0.9)
+        _legend(figure, method, f"{methods[method]}, mean {means[method]}", colour)
+    remarks = [
+        "small: one training" if max(pair.trainings.values()) > 1 else "",
+        "synthetic patients" if synthetic else "",
+    ]
+    lines = [
+        f"{difference}; P(first better) {found.chance:.2f}",
+        "; ".join([f"{found.wins} won, {found.ties} tied, {found.losses} lost", *filter(None, remarks)]),
+    ]
+    for place, line in enumerate(lines):
+        y = 1 - (58 + 15 * place) / _height(figure)
+        figure.text(_LEFT / _WIDTH, y, line, color=INK, fontsize=SMALL, va="center")
 
 
 def _height(figure: Figure) -> float:
@@ -102,9 +115,11 @@ def _legend(figure: Figure, method: int, text: str, colour: str) -> None:
 def _axis(axes: Axes, metric: str, pair: Pair) -> None:
     """The metric's axis on top: fractions from 0 to 1, a long tail compressed."""
     trainings = pair.matrices.trainings
-    values = np.concatenate(trainings.values[metric]) if trainings else pair.matrices.values[metric]
+    values = trainings.values[metric] if trainings else tuple(pair.matrices.values[metric][:, None])
+    is_there = ~np.isnan(pair.distances.get(metric, pair.matrices.values[metric]))
+    drawn = np.concatenate([own[:, there].ravel() for own, there in zip(values, is_there, strict=True)])
     of = METRICS.get(metric)
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 1e-9)
+    low, high = min(float(drawn.min(initial=0.0)), 0.0), max(float(drawn.max(initial=0.0)), 1e-9)
     linear_to = of.linear_to if of and of.linear_to else _LINEAR_TO if high > _LINEAR else high
     axes.set_xlim(low * 1.05 - 0.02 * linear_to, high * 1.05)
     axes.xaxis.tick_top()

@@ -11,21 +11,24 @@ import pandas as pd
 
 from leaderboard.cases import cases_frame, name_faults
 from leaderboard.cohort.case import Case
-from leaderboard.cohort.names import natural_key
 from leaderboard.columns import DATA, SYNTHETIC_DATA
-from leaderboard.errors import InputError, MachineError, listed
+from leaderboard.errors import InputError, MachineError
 from leaderboard.io import GridRule
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.journal import Journal
 from leaderboard.scoring.one_case import CaseFiles, CaseResult, content_digest, score_files
 from leaderboard.scoring.submission import (
-    Matches,
+    ASKED_FOR,
+    MapWords,
     Submission,
     absence_fault,
     check_file,
     match_predictions,
+    open_maps,
     open_submission,
     turning_note,
+    unpaired,
+    unused_maps_note,
 )
 
 #: Beside the measures in a journal: the prediction is turned.
@@ -38,6 +41,7 @@ def score_cases(
     method: str,
     *,
     probabilities: Path | Submission | None = None,
+    map_words: MapWords = ASKED_FOR,
     grid: GridRule = "auto",
     folds: Mapping[str, int] | None = None,
     jobs: int | None = None,
@@ -56,7 +60,9 @@ def score_cases(
         cases: the cases, each with a reference.
         predictions: folder or zip of masks, named as `submission` says, or an opened one.
         method: the method's name.
-        probabilities: folder or zip of the maps behind the masks, named like these, one for each; None: there are none.
+        probabilities: folder or zip of the maps behind the masks, named like these, one for each (the place of the
+            masks means the maps within it, see `submission.open_maps`); None: there are none.
+        map_words: what is said of maps that are not there, or not used.
         grid: how the grids of predictions and references are compared.
         folds: the fold of each case by name; a case without one has an empty fold.
         jobs: number of processes; None uses all cores as soon as that pays.
@@ -94,16 +100,16 @@ def score_cases(
     with contextlib.ExitStack() as stack:
         submission = _opened(stack, predictions)
         matches = match_predictions(list(submission.files), cases, submission.owners)
-        notes = list(submission.notes)
+        notes = submission.notes + ([] if probabilities else unused_maps_note(submission, map_words))
         tolerated = submission.problems + matches.problems
         shown = [matches.files.get(case.name) for case in cases]
         maps: Submission | None = None
         shown_maps: list[Path | None] = [None] * len(cases)
         if probabilities:
-            maps = _opened(stack, probabilities)
+            maps = stack.enter_context(open_maps(probabilities, submission, map_words))
             of_maps = match_predictions(list(maps.files), cases, maps.owners)
             notes += maps.notes
-            tolerated += maps.problems + of_maps.problems + _unpaired(maps.place, matches, of_maps)
+            tolerated += maps.problems + of_maps.problems + unpaired(maps.place, matches, of_maps)
             shown_maps = [of_maps.files.get(case.name) for case in cases]
         pairs: list[CaseFiles] = [
             (
@@ -135,7 +141,7 @@ def score_cases(
             if case.reference and not result.reference_faults
         }
         doubled = [(sound[case], path) for case, paths in matches.doubled.items() if case in sound for path in paths]
-        checks = [(reference, submission.files[path]) for reference, path in doubled]
+        checks = [(reference, submission.files[path], False) for reference, path in doubled]
         found = dict(run_tasks(functools.partial(check_file, rule=grid), checks, jobs=jobs))
         for number, (_, path) in enumerate(doubled):
             tolerated += submission.with_shown_path(found[number].problems, path)
@@ -165,17 +171,6 @@ def score_cases(
 def _opened(stack: contextlib.ExitStack, predictions: Path | Submission) -> Submission:
     """The masks, until the stack is closed where they had to be unpacked."""
     return predictions if isinstance(predictions, Submission) else stack.enter_context(open_submission(predictions))
-
-
-def _unpaired(probabilities: Path, masks: Matches, maps: Matches) -> list[str]:
-    """A line for masks without a map, and for maps without a mask."""
-    found, mapped = ({*matches.files, *matches.doubled} for matches in (masks, maps))
-    lines = []
-    if lacking := sorted(found - mapped, key=natural_key):
-        lines.append(f"{probabilities}: holds no probability map of {listed(lacking, 10)}: add one for each mask")
-    if beyond := sorted(mapped - found, key=natural_key):
-        lines.append(f"{probabilities}: {listed(beyond, 10)} has a probability map and no mask: add the mask")
-    return lines
 
 
 def journal_of(table: Path) -> Path:

@@ -13,15 +13,16 @@ import contextlib
 import functools
 import hashlib
 import json
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import TextIO
 
 from leaderboard.errors import MachineError
+from leaderboard.io import digests
 
 #: What the measures depend on: modules of this package, and the packages that these use.
 _MODULES = (
-    "io/axes.py", "io/grids.py", "io/images.py", "io/itk_files.py", "io/masks.py",
+    "io/axes.py", "io/digests.py", "io/grids.py", "io/images.py", "io/itk_files.py", "io/masks.py",
     "scoring/lesions.py", "scoring/metrics.py", "scoring/one_case.py", "scoring/probabilities.py", "scoring/surface.py",
 )  # fmt: skip
 _PACKAGES = ("medpy", "nibabel", "numpy", "scipy", "SimpleITK")
@@ -96,9 +97,5 @@ def _key(digest: str) -> str:
 @functools.cache
 def program_digest() -> str:
     """Digest of the code that the measures come from."""
-    digest = hashlib.sha256()
-    for module in _MODULES:
-        digest.update(resources.files("leaderboard").joinpath(module).read_bytes())
-    for package in _PACKAGES:
-        digest.update(f"{package} {metadata.version(package)}\n".encode())
-    return digest.hexdigest()
+    package = resources.files("leaderboard")
+    return digests.program_digest(map(package.joinpath, _MODULES), _PACKAGES)

@@ -11,6 +11,7 @@ import numpy as np
 
 from leaderboard.errors import InputError, MachineError
 from leaderboard.io import GridRule
+from leaderboard.io.digests import file_digest
 from leaderboard.io.images import refuse_spare_bytes
 from leaderboard.io.masks import read_mask, read_probabilities
 from leaderboard.scoring.metrics import measure
@@ -115,14 +116,13 @@ def content_digest(files: CaseFiles, rule: GridRule = "auto") -> str | None:
     digest = hashlib.sha256()
     for path in files:
         try:
-            digest.update(f"{_file_digest(path) if path else 'none'}\n".encode())
+            digest.update(f"{_format_and_content(path) if path else 'none'}\n".encode())
         except (OSError, InputError):
             return None
     digest.update(rule.encode())
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def _format_and_content(path: Path) -> str:
     refuse_spare_bytes(path)
-    with path.open("rb") as file:
-        return f"{path.suffix.lower()} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"{path.suffix.lower()} {file_digest(path)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leaderboard.cohort.case import PARTITIONS, Case, Partition
 from leaderboard.cohort.formats import find_format, read_cohort, scan_cohort
-from leaderboard.cohort.names import case_finder, mask_stem, natural_key
+from leaderboard.cohort.names import case_finder, mask_stem, natural_key, prediction_file
 from leaderboard.cohort.patients import read_patient_file, read_patients
 from leaderboard.errors import InputError, listed
 from leaderboard.io import GridRule
@@ -17,6 +17,8 @@ from leaderboard.io.masks import fits
 from leaderboard.io.tables import read_table, shortened, shown
 from leaderboard.scoring.submission import Submission, mask_files, match_predictions, open_submission
 
+#: Where organisers keep the references of a tree's test cases, which the tree given to participants does not hold.
+HIDDEN = "TESTING_REFERENCES"
 _MOST_FOLDS = 10**6
 
 
@@ -42,6 +44,8 @@ def find_references(
 ) -> list[Case]:
     """The cases to score: those of `find_cases`, which must hold a reference.
 
+    If no test case has one, those in the folder `HIDDEN` of the tree are theirs; a case that it lacks has none.
+
     Args:
         root: as for `find_cases`.
         predictions: they show which partition of a tree is meant if `partition` does not say.
@@ -50,14 +54,22 @@ def find_references(
         grid: as for `find_cases`.
 
     Raises:
-        InputError: there is nothing to score against.
+        InputError: there is nothing to score against, or a file in `HIDDEN` belongs to no case.
     """
     cases = find_cases(root, predictions, partition, format_name, grid)
-    if not any(case.reference for case in cases):
-        raise InputError(
-            f"{root}: its {cases[0].partition} cases hold no reference: give the folder of their reference masks"
-        )
-    return cases
+    if any(case.reference for case in cases):
+        return cases
+    partition, top = cases[0].partition, root
+    if partition == "testing":
+        top = _top_of_tree(root, partition, format_name)
+        if hidden := _hidden_references(top / HIDDEN, cases):
+            return hidden
+    example = prediction_file(cases[0].name)
+    where = f", or put them into {top / HIDDEN}, named like their cases ({example})" if partition == "testing" else ""
+    raise InputError(
+        f"{root}: its {partition} cases hold no reference: give the folder of their reference masks as the cohort"
+        f"{where}"
+    )
 
 
 def find_cases(
@@ -89,6 +101,46 @@ def find_cases(
     if partition is None and len(found) > 1:
         partition = _fitting_partition(root, predictions, format_name, grid)
     return list(read_cohort(root, partition, format_name).cases)
+
+
+def _top_of_tree(root: Path, partition: Partition, format_name: str | None) -> Path:
+    """The folder of the tree: `root`, or the one above it where `root` is itself the folder of the partition."""
+    folder_of_cases = find_format(root, format_name)[1][partition]
+    return root.resolve().parent if folder_of_cases == root else root
+
+
+def _hidden_references(folder: Path, cases: Sequence[Case]) -> list[Case]:
+    """The cases with the references of a folder, named as predictions may be; empty if it holds none.
+
+    Raises:
+        InputError: a file belongs to no case, or a case has two.
+    """
+    try:
+        files = mask_files(folder, nested=False)
+    except InputError:
+        return []
+    references: dict[str, list[Path]] = {}
+    problems = []
+    for path in files:
+        found = match_predictions([path], cases)
+        problems += found.problems
+        for name in found.files:
+            references.setdefault(name, []).append(path)
+    for name, paths in references.items():
+        if len(paths) > 1:
+            others = listed([path.name for path in paths[1:]])
+            problems.append(f"{paths[0]}: {name} has another reference there ({others}): keep one of them")
+    if problems:
+        raise InputError(problems)
+    patients, _ = read_patients([folder], [case.name for case in cases])
+    return [
+        replace(
+            case,
+            patient=patients.get(case.name) or case.patient,
+            reference=references[case.name][0] if case.name in references else None,
+        )
+        for case in cases
+    ]
 
 
 def partition_of(root: Path, cases: Sequence[Case]) -> Partition | None:

@@ -5,6 +5,9 @@ reference or image whose name no other case's has; it ends in ``.nii``, ``.nii.g
 the masks lie side by side or in a folder per case; in a zip they may lie in any folders. A folder that is named like a
 case says whose masks with other names are. What else lies there, such as the files that nnU-Net writes beside its
 masks, is told and left aside. Problems are collected, never raised one by one.
+
+Probability maps are named like the masks that were made of them. They lie in a folder ``probabilities`` (or
+``NAME.probabilities``) within the folder or zip of the masks, or in a folder or zip of their own.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leaderboard.cohort.case import Case
@@ -34,9 +37,12 @@ from leaderboard.errors import InputError, MachineError, is_of_machine, listed, 
 from leaderboard.io import GridRule
 from leaderboard.io.archive import Limits, list_members, path_within, unpack
 from leaderboard.io.grids import read_grid, voxel_fault
-from leaderboard.io.masks import read_mask
+from leaderboard.io.masks import read_mask, read_probabilities
 from leaderboard.parallel import run_tasks
 
+#: The folder of the probability maps in a submission.
+MAPS = "probabilities"
+_BESIDE = f".{MAPS}"
 #: What a team says about its method; it is not told among the files beside the masks.
 FACTS_FILE = "submission.yaml"
 _OTHER_IMAGE = re.compile(
@@ -73,6 +79,7 @@ class Submission:
         problems: a line for each entry that should be one and is not.
         notes: a line on the files that are left aside, if there are any.
         owners: the case of each mask, by the same path, where something else than its name tells it.
+        maps: the probability maps that lie in a folder of theirs within; None: there are none.
     """
 
     place: Path
@@ -80,10 +87,25 @@ class Submission:
     problems: list[str]
     notes: list[str] = field(default_factory=list)
     owners: Mapping[Path, str] = field(default_factory=dict)
+    maps: Submission | None = None
 
     def with_shown_path(self, problems: Sequence[str], shown: Path | None) -> list[str]:
         """Problems with a file on disk, told with the path that its owner knows (None: there is no file)."""
         return [] if shown is None else [problem.replace(str(self.files[shown]), str(shown), 1) for problem in problems]
+
+
+@dataclass(frozen=True)
+class MapWords:
+    """What is said of probability maps; it depends on who can do what about them."""
+
+    elsewhere: str  #: what else helps where the masks' own place holds none, such as "give another"; empty: nothing
+    unused: str  #: why maps are left aside, or how they are asked for
+
+
+#: Of the commands and functions that are given the maps.
+ASKED_FOR = MapWords("give their own folder or zip with --probabilities DIR", "give maps with --probabilities DIR")
+#: Where the rules of a challenge decide whether maps are needed.
+BY_RULES = MapWords("", "no metric uses maps")
 
 
 @dataclass(frozen=True)
@@ -103,11 +125,12 @@ def open_submission(predictions: Path, *, deep: bool = False) -> Iterator[Submis
         deep: the masks of a folder may lie in any folders, as in a zip, and no link leads out of it.
 
     Raises:
-        InputError: there is no such folder or zip, it holds no mask, or the zip is damaged or goes beyond a limit.
+        InputError: there is no such folder or zip, it holds no mask and no probability map, or the zip is damaged or
+            goes beyond a limit.
     """
     if predictions.is_dir():
         masks, problems, notes = _deep_folder(predictions) if deep else _folder(predictions)
-        yield Submission(predictions, {path: path for path in masks}, problems, notes)
+        yield _without_maps(Submission(predictions, {path: path for path in masks}, problems, notes))
         return
     _refuse_unless_zip(predictions)
     with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
@@ -116,11 +139,78 @@ def open_submission(predictions: Path, *, deep: bool = False) -> Iterator[Submis
         problems += unreadable
         if not masks:
             raise InputError(problems or [_nothing(predictions)])
-        yield Submission(predictions, {shown: unpacked[shown] for shown in masks}, problems, notes)
+        yield _without_maps(Submission(predictions, {shown: unpacked[shown] for shown in masks}, problems, notes))
+
+
+@contextmanager
+def open_maps(probabilities: Path | Submission, masks: Submission, words: MapWords = ASKED_FOR) -> Iterator[Submission]:
+    """The probability maps of a folder or zip: those in its folder for maps if it has one, else all its files.
+
+    Args:
+        probabilities: the place; that of the masks themselves means the maps within it. Maps that are handed over
+            already are given back.
+        masks: whose maps they are.
+        words: what a message advises.
+
+    Raises:
+        InputError: as for `open_submission`; or it is the place of the masks and holds no map.
+    """
+    if isinstance(probabilities, Submission):
+        yield probabilities
+    elif os.path.realpath(probabilities) != os.path.realpath(masks.place):
+        with open_submission(probabilities) as found:
+            yield found.maps or found
+    elif masks.maps:
+        yield masks.maps
+    else:
+        otherwise = f", or {words.elsewhere}" if words.elsewhere else ""
+        raise InputError(
+            f"{masks.place}: holds no probability maps: put one for each mask into a folder {MAPS} within it{otherwise}"
+        )
+
+
+def places_of_maps(predictions: Path) -> tuple[Path, Path]:
+    """Where maps may lie beside a folder or zip: ``v2.probabilities.zip`` or ``v2.probabilities`` beside ``v2.zip``."""
+    stem = predictions.stem if predictions.suffix.lower() == ".zip" else predictions.name
+    return predictions.with_name(f"{stem}{_BESIDE}.zip"), predictions.with_name(f"{stem}{_BESIDE}")
+
+
+def words_on_maps_beside(predictions: Path) -> MapWords:
+    """Those of rules under which maps may lie beside a submission."""
+    return replace(BY_RULES, elsewhere=f"put them into {places_of_maps(predictions)[0].name}")
+
+
+def is_maps_name(name: str) -> bool:
+    """Whether a folder of that name holds probability maps, not masks."""
+    return name.lower() == MAPS or name.lower().endswith(_BESIDE)
+
+
+def _is_map(path: Path, place: Path) -> bool:
+    return any(map(is_maps_name, path.relative_to(place).parts[:-1]))
+
+
+def _without_maps(found: Submission) -> Submission:
+    """A submission whose probability maps are apart from its masks."""
+    maps = {path: disk for path, disk in found.files.items() if _is_map(path, found.place)}
+    if not maps:
+        return found
+    masks = {path: disk for path, disk in found.files.items() if path not in maps}
+    return replace(found, files=masks, maps=Submission(found.place, maps, []))
+
+
+def unused_maps_note(masks: Submission, words: MapWords = ASKED_FOR) -> list[str]:
+    """A line on maps that nobody asked for, if there are any."""
+    if not masks.maps:
+        return []
+    count = len(masks.maps.files)
+    what = "1 probability map is" if count == 1 else f"{count} probability maps are"
+    return [printable(f"{masks.place}: {what} left aside: {words.unused}")]
 
 
 def mask_files(predictions: Path, *, nested: bool = True) -> list[Path]:
-    """Paths of the masks of a folder or a zip, in natural order; hidden files are ignored, nothing is unpacked.
+    """Paths of the masks of a folder or a zip, in natural order; nothing is unpacked.
+
+    Hidden files and probability maps are left out.
 
     Args:
         predictions: the folder or the zip.
@@ -130,12 +220,14 @@ def mask_files(predictions: Path, *, nested: bool = True) -> list[Path]:
         InputError: there is no such folder or zip, or it holds none.
     """
     if predictions.is_dir():
-        return _folder(predictions, nested)[0]
-    _refuse_unless_zip(predictions)
-    listing = list_members(predictions, _is_ours)
-    if not listing.members:
-        raise InputError(listing.problems or [_nothing(predictions)])
-    return _sorted_out(predictions, (predictions / path_within(member) for member in listing.members))[0]
+        files = _folder(predictions, nested)[0]
+    else:
+        _refuse_unless_zip(predictions)
+        listing = list_members(predictions, _is_ours)
+        if not listing.members:
+            raise InputError(listing.problems or [_nothing(predictions)])
+        files = _sorted_out(predictions, (predictions / path_within(member) for member in listing.members))[0]
+    return [path for path in files if not _is_map(path, predictions)]
 
 
 def _order(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
@@ -175,18 +267,21 @@ def _is_nifti(path: Path) -> bool:
 
 
 def _folder(folder: Path, nested: bool = True) -> tuple[list[Path], list[str], list[str]]:
-    """Masks of a folder in natural order, what is wrong with other entries, and what is left aside."""
+    """Masks and maps of a folder in natural order, what is wrong with other entries, and what is left aside."""
     try:
         masks, others, problems = _entries(folder)
+        further = [_entries(path) for path in _folders_with_masks(folder, of_maps=True)] if nested else []
         if not masks:
             deeper = _folders_with_masks(folder)
-            per_case = [_entries(path) for path in deeper]
-            if not (nested and len(deeper) > 1 and all(len(inside) == 1 for inside, _, _ in per_case)):
+            found = [_entries(path) for path in deeper]
+            is_one_per_case = len(deeper) > 1 and all(len(inside) == 1 for inside, _, _ in found)
+            if not nested or not (is_one_per_case or (further and len(deeper) < 2)):
                 unreadable = _sorted_out(folder, (), others)[1]
                 hint = deeper[0] if deeper else None
                 raise InputError([*problems, *unreadable] or [_nothing(folder, hint)])
-            for found, beside, faults in per_case:
-                masks, others, problems = masks + found, others + beside, problems + faults
+            further += found
+        for inside, beside, faults in further:
+            masks, others, problems = masks + inside, others + beside, problems + faults
         kept, unreadable, notes = _sorted_out(folder, masks, others)
     except OSError as error:
         kind = MachineError if is_of_machine(error) else InputError
@@ -233,9 +328,10 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     return masks, others, problems
 
 
-def _folders_with_masks(folder: Path) -> list[Path]:
-    """The folders within that hold what `folder` should."""
+def _folders_with_masks(folder: Path, *, of_maps: bool = False) -> list[Path]:
+    """The folders within that hold what `folder` should, or probability maps."""
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    inner = [path for path in inner if is_maps_name(path.name) == of_maps]
     return [path for path in inner if os.access(path, os.R_OK) and any(is_mask_file(e.name) for e in path.iterdir())]
 
 
@@ -273,7 +369,7 @@ def match_predictions(
         cases: the cases that are scored.
         owners: the case of a file where that is known otherwise.
     """
-    own, aliases = _names(cases)
+    own, aliases = names_of_cases(cases)
     ids, foreign = _ids(cases)
     found: dict[str, list[Path]] = {}
     matches = Matches()
@@ -306,7 +402,7 @@ def match_predictions(
     return matches
 
 
-def _names(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str]]:
+def names_of_cases(cases: Sequence[Case]) -> tuple[dict[str, str], dict[str, str]]:
     """The case of each name of its own, and of each other name that is accepted; none that several cases have."""
     exact = {case.name: case.name for case in cases}
     own = of_one_case((mask_stem(case.name), case.name) for case in cases) | exact
@@ -345,6 +441,7 @@ def check_predictions(
     cases: Sequence[Case],
     predictions: Path,
     *,
+    probabilities: Path | None = None,
     grid: GridRule = "auto",
     jobs: int | None = None,
     complete: bool = False,
@@ -356,6 +453,7 @@ def check_predictions(
     Args:
         cases: the cases to predict; the grid of each is that of its reference or else of one of its images.
         predictions: folder or zip of predictions.
+        probabilities: folder or zip of the maps behind the masks (see `open_maps`); None: there are none.
         grid: how the grids of predictions and cases are compared.
         jobs: processes; None takes all cores as soon as that pays.
         complete: a case without a prediction is a problem as well.
@@ -368,21 +466,28 @@ def check_predictions(
     Raises:
         InputError: with every problem of every file.
     """
-    with open_submission(predictions) as submission:
-        matches = match_predictions(list(submission.files), cases)
-        problems = submission.problems + matches.problems
-        by_name: Mapping[str, Case] = {case.name: case for case in cases}
-        shown = [(case, path) for case, path in matches.files.items()]
-        shown += [(case, path) for case, paths in matches.doubled.items() for path in paths]
-        tasks = [(by_name[case].grid_file, submission.files[path]) for case, path in shown]
-        check = functools.partial(check_file, rule=grid)
-        found = dict(run_tasks(check, tasks, jobs=jobs, progress=progress))
-        for number, (_, path) in enumerate(shown):
-            problems += submission.with_shown_path(found[number].problems, path)
-        turned = [case for number, (case, _) in enumerate(shown) if found[number].was_turned]
-        notes = submission.notes + turning_note(predictions, turned)
+    by_name: Mapping[str, Case] = {case.name: case for case in cases}
+    with ExitStack() as stack:
+        submission = stack.enter_context(open_submission(predictions))
+        masks = match_predictions(list(submission.files), cases)
+        problems = submission.problems + ([] if submission.files else [_nothing(predictions)]) + masks.problems
+        shown = _shown(submission, masks, is_map=False)
+        if probabilities:
+            maps = stack.enter_context(open_maps(probabilities, submission))
+            of_maps = match_predictions(list(maps.files), cases)
+            problems += maps.problems + of_maps.problems + unpaired(maps.place, masks, of_maps)
+            shown += _shown(maps, of_maps, is_map=True)
+            further_notes = [] if maps is submission.maps else maps.notes
+        else:
+            further_notes = unused_maps_note(submission)
+        tasks = [(by_name[file.case].grid_file, file.place.files[file.path], file.is_map) for file in shown]
+        found = dict(run_tasks(functools.partial(check_file, rule=grid), tasks, jobs=jobs, progress=progress))
+        for number, file in enumerate(shown):
+            problems += file.place.with_shown_path(found[number].problems, file.path)
+        turned = [file.case for number, file in enumerate(shown) if found[number].was_turned]
+        notes = submission.notes + turning_note(predictions, list(dict.fromkeys(turned))) + further_notes
     problems = list(dict.fromkeys(problems))  # a case's own damaged image is met by each of its predictions
-    absent = matches.absent(cases)
+    absent = masks.absent(cases)
     if complete and absent:
         problems.append(absence_fault(predictions, absent))
     if problems:
@@ -391,6 +496,33 @@ def check_predictions(
         if on_note:
             on_note(note)
     return absent
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A mask or a map that is somebody's."""
+
+    place: Submission
+    path: Path
+    case: str
+    is_map: bool
+
+
+def _shown(place: Submission, matches: Matches, *, is_map: bool) -> list[_Shown]:
+    """All files that belong to a case, also where a case has several."""
+    by_case = {case: [path] for case, path in matches.files.items()} | matches.doubled
+    return [_Shown(place, path, case, is_map) for case, paths in by_case.items() for path in paths]
+
+
+def unpaired(probabilities: Path, masks: Matches, maps: Matches) -> list[str]:
+    """A line for masks without a map, and for maps without a mask."""
+    found, mapped = ({*matches.files, *matches.doubled} for matches in (masks, maps))
+    lines = []
+    if lacking := sorted(found - mapped, key=natural_key):
+        lines.append(f"{probabilities}: holds no probability map of {listed(lacking, 10)}: add one for each mask")
+    if beyond := sorted(mapped - found, key=natural_key):
+        lines.append(f"{probabilities}: {listed(beyond, 10)} has a probability map and no mask: add the mask")
+    return lines
 
 
 def turning_note(predictions: Path, turned: Sequence[str]) -> list[str]:
@@ -412,13 +544,15 @@ def absence_fault(predictions: Path, absent: Sequence[str]) -> str:
     return f"{predictions}: {len(absent)} of the cases {verb} no prediction ({listed(absent, 10)}): add {noun}"
 
 
-def check_file(task: tuple[Path, Path], rule: GridRule = "auto") -> Checked:
-    """What is wrong with a prediction, the second file, on the grid of the first."""
-    grid_file, prediction = task
+def check_file(task: tuple[Path, Path, bool], rule: GridRule = "auto") -> Checked:
+    """What is wrong with a mask, or a map where the third says so, the second file, on the grid of the first."""
+    grid_file, prediction, is_map = task
     try:
         grid = read_grid(grid_file)
         if fault := voxel_fault(grid.spacing_mm):
             raise InputError(f"{grid_file}: {fault}")
+        if is_map:
+            return Checked([], read_probabilities(prediction, grid, rule)[1])
         return Checked([], read_mask(prediction, grid, rule).was_turned)
     except MachineError:
         raise

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import main
+from benchmark.cli import _parsed, main
 
 METHODS = ["run", "--config", "twin", "--methods"]
 
@@ -319,3 +319,8 @@ def test_cpus_compute_without_amx_unless_the_environment_says_so(
     with pytest.raises(SystemExit):
         main(["--version"])
     assert os.environ["ONEDNN_MAX_CPU_ISA"] == taken
+
+
+def test_what_is_named_twice_is_taken_once() -> None:
+    options = _parsed(["run", "--config", "twin", "--methods", "b,a,b", "--folds", "1,0,1", "--seeds", "0,0"])
+    assert (options.methods, options.folds, options.seeds) == (("b", "a"), (1, 0), (0,))

@@ -573,7 +573,7 @@ def test_metrics_that_no_table_has_are_said_to_be_none(cohort, predictions, tmp_
     rank = ["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv"), "--scheme", "mean-then-rank"]
     for metric, said in [
         ("seconds:lower", "seconds is not a column of the tables: choose from dice, "),
-        ("status:lower", "status:lower is not a metric to rank by, but says which row one is: name a column of "),
+        ("status:lower", "status:lower is not a metric to rank by, but describes its row: name a column of "),
     ]:
         assert main([*rank, "--metrics", metric]) == 1
         (problem,) = complaints(capsys)

@@ -9,11 +9,20 @@ from benchmark.methods.fcn3d_crf.network import FCN3D
 from benchmark.methods.ms_dcnn import network as ms_dcnn
 from benchmark.methods.multiscale_resnet import network as multiscale_resnet
 
+#: The methods that become narrow.
+NARROWED = ("fcn3d_crf", "ms_dcnn", "multiscale_resnet")
+
 
 def narrow(put: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on these methods build networks of less than a million weights, where they have up to 56 million."""
-    put(FCN3D, "width", 4)
-    dense = {"UNITS": (2, 2, 2, 2), "GROWTH": 8, "BOTTLENECK": 32, "STEM": 16, "UP": (64, 32, 16, 16)}
-    for name, value in dense.items():
-        put(ms_dcnn, name, value)
-    put(multiscale_resnet, "WIDTHS", (8, 16, 24, 32, 48))
+    for owner, name, value in (
+        (FCN3D, "width", 4),
+        (ms_dcnn, "UNITS", (2, 2, 2, 2)),
+        (ms_dcnn, "GROWTH", 8),
+        (ms_dcnn, "BOTTLENECK", 32),
+        (ms_dcnn, "STEM", 16),
+        (ms_dcnn, "UP", (64, 32, 16, 16)),
+        (multiscale_resnet, "WIDTHS", (8, 16, 24, 32, 48)),
+    ):
+        assert hasattr(owner, name), f"{owner.__name__} has no {name} any more"
+        put(owner, name, value)

@@ -23,6 +23,10 @@ def script(name: str) -> Iterator[ModuleType]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # processes find its functions by this name
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))  # as when it is run: it finds what it shares with others
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     yield module
     del sys.modules[name]

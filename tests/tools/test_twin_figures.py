@@ -82,14 +82,14 @@ def test_table_readme_and_pictures_of_a_small_twin(figures, tmp_path, capsys):
     root, out = tmp_path / "twin", tmp_path / "docs"
     write_twin(root, cases=7, size=32, seed=0, test_cases=1, jobs=1)
     out.mkdir()
-    (out / "README.md").write_text(f"# Title\n{figures.BEGIN}\nold\n{figures.END}\nrest\n")
+    (out / "README.md").write_text(f"# Title\n{figures.MARKERS[0]}\nold\n{figures.MARKERS[1]}\nrest\n")
     figures.main([str(root), "--out", str(out)])
     table = capsys.readouterr().out
     assert "7 training" in table
     assert "1 testing" in table
     assert len(table.splitlines()) == 2 + len(figures.REAL)
     readme = (out / "README.md").read_text()
-    assert readme == f"# Title\n{figures.BEGIN}\n{table}{figures.END}\nrest\n"
+    assert readme == f"# Title\n{figures.MARKERS[0]}\n{table}{figures.MARKERS[1]}\nrest\n"
     drawn = {f"case_{case}.png" for case in figures.PICTURED if case <= 7}
     assert {path.name for path in out.glob("*.png")} == drawn
     assert drawn

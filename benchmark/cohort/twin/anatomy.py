@@ -184,7 +184,7 @@ def _sample_layers(head: Head, x_mm: np.ndarray, y_mm: np.ndarray, z_mm: np.ndar
     for target, values in zip(maps, (grey, white, fluid, template.ventricle_distance_at(mni[:, inside])), strict=True):
         target[inside] = values
     maps[3][~inside] = 100.0
-    thickness = 6.5 + 1.0 * head.skull_field.on_grid(z_mm, x_mm, y_mm).reshape(-1)
+    thickness = 5.5 + 1.0 * head.skull_field.on_grid(z_mm, x_mm, y_mm).reshape(-1)
     outer_hu, air = _outside(-depth, thickness, head)
     ordered = (maps[0], maps[1], maps[2], depth, maps[3], outer_hu, air)
     return tuple(values.reshape(shape) for values in ordered)
@@ -198,9 +198,9 @@ def _outside(distance_mm: np.ndarray, thickness_mm: np.ndarray, head: Head) -> t
     """
     into_bone = (distance_mm - _SKULL_GAP_MM) / thickness_mm
     scalp_end = _SKULL_GAP_MM + thickness_mm + head.scalp_mm
-    bone_hu = 850.0 + 800.0 * (2.0 * into_bone - 1.0) ** 2
+    bone_hu = 900.0 + 950.0 * (2.0 * into_bone - 1.0) ** 2
     conditions = [distance_mm <= 0, into_bone < 0, into_bone < 1, distance_mm < scalp_end]
-    values = [np.zeros_like(distance_mm), np.full_like(distance_mm, 12.0), bone_hu, np.full_like(distance_mm, 25.0)]
+    values = [np.zeros_like(distance_mm), np.full_like(distance_mm, 12.0), bone_hu, np.full_like(distance_mm, 40.0)]
     hu = np.select(conditions, values, default=head.background_hu).astype(np.float32)
     return hu, (distance_mm >= scalp_end).astype(np.float32)
 

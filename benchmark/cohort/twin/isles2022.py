@@ -2,11 +2,13 @@
 
 As released (see ``leaderboard/cohort/formats/isles2022.py``): the DWI of the larger centre has voxels of 2 mm, that of
 the smaller one 1.2 x 1.2 x 4.8 mm; FLAIR has slices of 5 mm on a grid of its own; orders of axes and units of the ADC
-differ by case; DWI and ADC are float64, masks uint16 with an sform alone; a few cases have no lesion.
+differ by case; DWI and ADC are float64, masks uint16 with an sform alone; a few cases have no lesion; beside each image
+lies a sidecar, which says scanner, sex and age and which no reader of ours asks for.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from benchmark.cohort.twin.layout import PartitionKey, Patient, Slab
 from benchmark.cohort.twin.mri import cut_brain, draw_exam, image_diffusion, image_flair, signals_of
-from benchmark.cohort.twin.patient import cohort_rng, draw_person
+from benchmark.cohort.twin.patient import cohort_rng, draw_person, patient_rng
 from benchmark.cohort.twin.placed import Placed, gzipped_nifti, place, turned
 
 #: Pixels of the larger centre's DWI at full size, and the side that they cover.
@@ -30,6 +32,9 @@ _ORIENTATIONS = ("LAS", "RAS", "LPS", "LAS", "RPS")
 _ADC_UNITS = (1.0, 1e-3, 1e3)
 #: One case in so many is of the smaller centre (52 of 250), and has no lesion (3 of 250; more here, to meet one).
 _SMALLER_CENTRE, _LESION_FREE = 5, 12
+#: Scanners of each centre; our choice.
+_SCANNERS = {1: (("Philips", 3.0), ("Philips", 1.5), ("Siemens", 3.0)), 2: (("Siemens", 1.5), ("Siemens", 3.0))}
+_IMAGES = ("dwi", "adc", "FLAIR")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ class Isles2022:
 
     def files(self, patient: Patient, slab: Slab, with_4d: bool) -> Sequence[str]:
         """See `Tree`."""
-        return [_file(patient, kind) for kind in ("dwi", "adc", "FLAIR", "msk")]
+        images = [_file(patient, kind) for kind in (*_IMAGES, "msk")]
+        return [*images, *(_file(patient, kind, ".json") for kind in _IMAGES)]
 
     def render(self, patient: Patient, seed: int, with_4d: bool) -> Iterator[tuple[Slab, Mapping[str, bytes]]]:
         """See `Tree`."""
@@ -84,13 +90,12 @@ class Isles2022:
         stored = {kind: turned(image, dwi_grid.affine, habits.orientation) for kind, image in images.items()}
         stored["FLAIR"] = turned(flair, flair_grid.affine, habits.flair_orientation)
         codes = {"msk": {"qform": 0, "sform": 2}, "FLAIR": {"qform": 1, "sform": 1}}
-        yield (
-            slab,
-            {
-                _file(patient, kind): gzipped_nifti(data, affine, **codes.get(kind, {"qform": 2, "sform": 1}))
-                for kind, (data, affine) in stored.items()
-            },
-        )
+        written = {
+            _file(patient, kind): gzipped_nifti(data, affine, **codes.get(kind, {"qform": 2, "sform": 1}))
+            for kind, (data, affine) in stored.items()
+        }
+        sidecar = _sidecar(patient, seed, habits.centre)
+        yield slab, written | {_file(patient, kind, ".json"): sidecar for kind in _IMAGES}
 
     def tables(self, patients: Sequence[Patient], seed: int) -> Mapping[str, bytes]:
         """See `Tree`: which centre a case is of."""
@@ -111,6 +116,15 @@ def habits_of(patient: Patient, seed: int) -> Habits:
         adc_unit=_ADC_UNITS[starts[3] % len(_ADC_UNITS)],
         lesion_free=bool(starts[4] % _LESION_FREE == 0),
     )
+
+
+def _sidecar(patient: Patient, seed: int, centre: int) -> bytes:
+    """What the release says of scanner and patient beside each image, in DICOM's words; drawn apart from the images."""
+    rng = patient_rng(patient, seed, "sidecar")
+    maker, field_t = _SCANNERS[centre][rng.integers(len(_SCANNERS[centre]))]
+    age, sex = int(np.clip(rng.normal(70, 14), 25, 98)), "F" if rng.random() < 0.45 else "M"
+    said = {"Manufacturer": maker, "MagneticFieldStrength": field_t, "PatientSex": sex, "PatientAge": f"{age:03d}Y"}
+    return (json.dumps(said, indent=2) + "\n").encode()
 
 
 def _grids(rng: np.random.Generator, pixel_mm: float, habits: Habits, middle_mm: float) -> tuple[Placed, Placed]:
@@ -137,10 +151,10 @@ def _name(patient: Patient) -> str:
     return f"sub-strokecase{patient.number:04d}"
 
 
-def _file(patient: Patient, kind: str) -> str:
-    """Where an image of a case lies."""
+def _file(patient: Patient, kind: str, ending: str = ".nii.gz") -> str:
+    """Where an image of a case lies, or the sidecar beside it."""
     name = _name(patient)
     folder = (
         f"derivatives/{name}/ses-0001" if kind == "msk" else f"{name}/ses-0001/{'anat' if kind == 'FLAIR' else 'dwi'}"
     )
-    return f"ISLES-2022/{folder}/{name}_ses-0001_{kind}.nii.gz"
+    return f"ISLES-2022/{folder}/{name}_ses-0001_{kind}{ending}"

@@ -3,8 +3,8 @@
 As released (see ``leaderboard/cohort/formats/isles2024.py``): the CT lies in ``raw_data`` alone, what is in
 ``derivatives`` on its grid with an affine that differs in the last digit; Tmax is -30 outside the brain and MTT holds
 voxels that no tissue has; a mask's 1 is stored as 65535 with a slope of 1/65535, which makes 0.99999999977; numbers of
-cases have gaps; tables say patient and centre. What no reader of ours asks for is left out: the series of the CT
-perfusion, the maps on their own grid, the follow-up MRI itself.
+cases have gaps; tables say patient and centre. The series of the CT perfusion, on the grid of the CT, comes on request.
+What else no reader of ours asks for is left out: series and maps on their own grid, the follow-up MRI itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,11 @@ class Isles2024:
     def files(self, patient: Patient, slab: Slab, with_4d: bool) -> Sequence[str]:
         """See `Tree`."""
         return [
-            _file(patient, kind) for kind in ("ncct", "cta", *_MAPS, "lesion-msk", "demographic_baseline", "outcome")
+            _file(patient, kind)
+            for kind in (
+                *("ncct", "cta", *_MAPS, "lesion-msk", "demographic_baseline", "outcome"),
+                *(["ctp"] if with_4d else []),
+            )
         ]
 
     def render(self, patient: Patient, seed: int, with_4d: bool) -> Iterator[tuple[Slab, Mapping[str, bytes]]]:
@@ -70,14 +74,14 @@ class Isles2024:
         (rng,) = person.noise_rngs
         affine, codes, centre = _header(patient, seed, cut)
         written = {}
-        for kind, data in _images(rng, person, cut).items():
+        for kind, data in _images(rng, person, cut, with_4d).items():
             # Axes of the simulation run to the left, to the back and up.
             image, matrix = turned(np.moveaxis(data, 0, 2), affine, codes)
             if kind != "ncct":
                 matrix = matrix.copy()
                 matrix[:3, 3] = np.nextafter(matrix[:3, 3].astype(np.float32), np.float32(np.inf))
             slope = 1 / 65535 if kind == "lesion-msk" else np.nan
-            written[_file(patient, kind)] = gzipped_nifti(image, matrix, slope=slope)
+            written[_file(patient, kind)] = gzipped_nifti(image, matrix, slope=slope, frame_s=cut.slab.frame_s)
         lesion_ml = float(cut.deficit.reference.sum()) * cut.slab.voxel_ml
         written |= {_file(patient, kind): text for kind, text in _tables(rng, centre, lesion_ml).items()}
         yield cut.slab, written
@@ -101,15 +105,18 @@ def _header(patient: Patient, seed: int, cut: Cut) -> tuple[np.ndarray, str, str
     return affine, _ORIENTATIONS[starts[0] % len(_ORIENTATIONS)], _CENTRES[starts[1] % len(_CENTRES)]
 
 
-def _images(rng: np.random.Generator, person: Person, cut: Cut) -> dict[str, np.ndarray]:
-    """Images and reference by kind, shape (Z, X, Y)."""
+def _images(rng: np.random.Generator, person: Person, cut: Cut, with_4d: bool) -> dict[str, np.ndarray]:
+    """Images and reference by kind, shape (Z, X, Y); the series, if it is asked for, (Z, X, Y, T)."""
     perfusion = perfuse(person.supply, person.stroke, cut.deficit, cut.anatomy, cut.grid)
     ct = image_ct(rng, cut.slab, cut.whole, cut.box, cut.deficit, perfusion, person.scan)
-    maps = image_perfusion(rng, cut.slab, cut.anatomy, cut.grid, cut.box, perfusion, person.scan, None)
+    maps = image_perfusion(
+        rng, cut.slab, cut.anatomy, cut.grid, cut.box, perfusion, person.scan, ct if with_4d else None
+    )
     brain = maps["CT_CBF"] > 0
     reference = np.zeros(ct.shape, np.uint16)
     reference[:, *cut.box] = np.where(cut.deficit.reference, 65535, 0)
-    return {
+    series = {"ctp": np.rint(maps["CT_4DPWI"]).astype(np.int16)} if with_4d else {}
+    return series | {
         "ncct": ct.astype(np.int16),
         "cta": _angiography(ct, person, cut, perfusion),
         "tmax": np.where(brain, maps["CT_Tmax"], TMAX_OUTSIDE_S).astype(np.float32),

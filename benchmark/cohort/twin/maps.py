@@ -16,9 +16,9 @@ from scipy.linalg import circulant
 #: Singular values below this share of the largest are dropped.
 TRUNCATION = 0.15
 #: Tmax beyond this share of the scan is noise and set to 0.
-LATEST_TMAX = 0.75
-#: Longest MTT that a map shows, s.
-LONGEST_SHOWN_MTT_S = 24.0
+LATEST_TMAX = 0.95
+#: Longest MTT and Tmax that a map shows, s.
+LONGEST_SHOWN_S = 40.0
 #: The stored CBF and CBV are whole numbers in these units (about ten times ml/100 ml(/min)).
 STORED_SCALE = 10.0
 
@@ -29,8 +29,8 @@ class Maps:
 
     cbf: np.ndarray  #: ml/100 ml/min
     cbv: np.ndarray  #: ml/100 ml
-    mtt_s: np.ndarray  #: 0 to 24
-    tmax_s: np.ndarray  #: 0 to 75 % of the scan
+    mtt_s: np.ndarray  #: 0 to 40
+    tmax_s: np.ndarray  #: 0 to 40
 
 
 def inverse_of(aif_hu: np.ndarray, frame_s: float, truncation: float = TRUNCATION) -> np.ndarray:
@@ -66,7 +66,7 @@ def perfusion_maps(curves: np.ndarray, aif_hu: np.ndarray, frame_s: float) -> Ma
     latest = residue.argmax(axis=0)
     cbf = np.float32(6000) * np.take_along_axis(residue, latest[None], axis=0)[0].clip(0.0)
     cbv = (np.float32(100.0 / aif_hu.sum()) * curves.sum(axis=0)).clip(0.0)
-    mtt = (60.0 * cbv / np.maximum(cbf, np.float32(1e-3))).clip(0.0, LONGEST_SHOWN_MTT_S)
+    mtt = (60.0 * cbv / np.maximum(cbf, np.float32(1e-3))).clip(0.0, LONGEST_SHOWN_S)
     tmax = latest.astype(np.float32) * np.float32(frame_s)
-    tmax[tmax > LATEST_TMAX * aif_hu.size * frame_s] = 0.0
+    tmax[tmax > min(LATEST_TMAX * aif_hu.size * frame_s, LONGEST_SHOWN_S)] = 0.0
     return Maps(cbf, cbv, mtt, tmax)

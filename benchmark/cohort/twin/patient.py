@@ -28,6 +28,10 @@ from benchmark.cohort.twin.stroke import Stroke, draw_stroke
 
 #: SD in mm of the noise's correlation in plane, and of the smoothing that the scanner's software applies.
 NOISE_SD_MM, VENDOR_SD_MM = 1.2, 1.7
+#: What the skull adds to the CT of the brain at its surface; it falls to a third within 5 mm.
+BEAM_HARDENING_HU = 14.0
+#: What a scanner of 12 bits stores at most; metal.
+LARGEST_HU = 3071
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Scan:
     noise_hu: float  #: SD of the noise in the perfusion series, before smoothing
     ct_noise_hu: float  #: SD of the noise in the CT
     early_sign_hu: float  #: hypodensity of the lesion in the CT
+    metal: tuple[float, float] | None  #: azimuth in radians and z in head mm of a metal plate in the skull, or None
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,9 @@ def draw_scan(rng: np.random.Generator, height_mm: float) -> Scan:
         centre_mm=float(rng.uniform(low, high)),
         aif_scale=float(rng.uniform(0.7, 1.1)),
         noise_hu=float(rng.uniform(2.5, 5.0)),
-        ct_noise_hu=float(rng.uniform(2.0, 3.5)),
+        ct_noise_hu=float(rng.uniform(6.0, 11.0)),
         early_sign_hu=float(rng.uniform(0.5, 3.0)),
+        metal=(float(rng.uniform(-np.pi, np.pi)), float(rng.normal(0.0, 15.0))) if rng.random() < 0.15 else None,
     )
 
 
@@ -100,6 +106,12 @@ def cohort_rng(patient: Patient, seed: int, purpose: str) -> np.random.Generator
     """A source of numbers that all patients of a partition share, apart from every other source."""
     key = [*_cohort_key(patient, seed), *purpose.encode()]
     return np.random.default_rng(np.random.SeedSequence(key, spawn_key=(1,)))
+
+
+def patient_rng(patient: Patient, seed: int, purpose: str) -> np.random.Generator:
+    """A source of numbers for one patient, apart from every other source: what is drawn of it moves no other byte."""
+    key = [*_cohort_key(patient, seed), patient.number, *purpose.encode()]
+    return np.random.default_rng(np.random.SeedSequence(key, spawn_key=(2,)))
 
 
 def _cohort_key(patient: Patient, seed: int) -> list[int]:
@@ -160,11 +172,16 @@ def image_ct(
     scan: Scan,
 ) -> np.ndarray:
     """The unenhanced CT, not skull stripped (step 11); int32 HU, shape (Z, X, Y)."""
-    hu = 35 * anatomy.grey + 29 * anatomy.white + 12 * anatomy.fluid + anatomy.outer_hu
+    hu = 41 * anatomy.grey + 36 * anatomy.white + 14 * anatomy.fluid + anatomy.outer_hu
+    hu += BEAM_HARDENING_HU * np.exp(-np.clip(anatomy.depth_mm, 0, None) / 5.0) * anatomy.brain
     early = scan.early_sign_hu * blur(deficit.lesion, slab.spacing_mm[:2], 2.0) + 14 * perfusion.old_infarct
     hu[:, *box] -= early * anatomy.brain[:, *box]
+    if scan.metal is not None:
+        azimuth, z = scan.metal
+        along = np.cos(np.arctan2(anatomy.head_mm[1], anatomy.head_mm[0]) - azimuth) > np.cos(np.deg2rad(6.0))
+        hu[(anatomy.outer_hu > 500) & along & (np.abs(anatomy.head_mm[2] - z) < 8.0)] = LARGEST_HU
     noise = correlated_noise(rng, slab.x_mm, slab.y_mm, slab.slices, 0.8)
-    return np.rint(hu + scan.ct_noise_hu * noise * anatomy.head).astype(np.int32)
+    return np.rint(hu + scan.ct_noise_hu * noise * anatomy.head).clip(max=LARGEST_HU).astype(np.int32)
 
 
 def image_perfusion(

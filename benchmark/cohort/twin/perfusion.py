@@ -71,7 +71,7 @@ def draw_supply(rng: np.random.Generator, z_range_mm: tuple[float, float]) -> Su
         volume_field=Field(rng, 6.0),
         delay_field=Field(rng, 20.0),
         vessel_field=Field(rng, 4.0),
-        vessel_fraction=float(rng.uniform(0.15, 0.4)),
+        vessel_fraction=float(rng.uniform(0.35, 0.8)),
         stroke_delay_s=float(rng.uniform(2.0, 4.5)),
         leukoaraiosis=float(leukoaraiosis),
         leukoaraiosis_field=Field(rng, 6.0),

@@ -73,7 +73,7 @@ def turned(data: np.ndarray, affine: np.ndarray, codes: str) -> tuple[np.ndarray
     """An image and its affine with the axes in another order, such as ``LPS``; its voxels stay in their places.
 
     Args:
-        data: (X, Y, Z).
+        data: (X, Y, Z) or (X, Y, Z, T).
         affine: of `data`.
         codes: which way the axes are to run.
     """
@@ -82,16 +82,23 @@ def turned(data: np.ndarray, affine: np.ndarray, codes: str) -> tuple[np.ndarray
 
 
 def gzipped_nifti(
-    data: np.ndarray, affine: np.ndarray, *, qform: int = 1, sform: int = 1, slope: float = np.nan
+    data: np.ndarray,
+    affine: np.ndarray,
+    *,
+    qform: int = 1,
+    sform: int = 1,
+    slope: float = np.nan,
+    frame_s: float = 1.0,
 ) -> bytes:
     """A compressed NIfTI-1 file; the bytes hold neither a name nor a time.
 
     Args:
-        data: (X, Y, Z); its type is stored as it is.
+        data: (X, Y, Z) or (X, Y, Z, T); its type is stored as it is.
         affine: stored as qform and as sform, each where its code is above 0.
         qform: code of the qform.
         sform: code of the sform.
         slope: ``scl_slope``, by which a reader multiplies `data`.
+        frame_s: time between the frames along T.
     """
     header = nib.Nifti1Header()
     header.set_data_dtype(data.dtype)
@@ -99,7 +106,9 @@ def gzipped_nifti(
     header.set_qform(affine, code=1)
     header["qform_code"] = qform
     header.set_sform(affine, code=sform)
-    header.set_xyzt_units("mm")
+    if data.ndim == 4:
+        header["pixdim"][4] = frame_s
+    header.set_xyzt_units("mm", "sec" if data.ndim == 4 else None)
     content = bytearray(nib.Nifti1Image(data, None, header).to_bytes())
     # nibabel writes nan for slope and intercept, whatever the header says: its bytes 112 to 119.
     if np.isfinite(slope):

@@ -22,7 +22,7 @@ from leaderboard.report import BANNER, SYNTHETIC
 TREES: dict[str, Tree] = {module.TREE.name: module.TREE for module in (isles2018, isles2022, isles2024)}
 DEFAULT_FORMAT = isles2018.TREE.name
 #: Raised whenever the same arguments would give other bytes than before.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 #: File with the arguments, beside the partitions.
 MANIFEST = "twin.json"
 SMALLEST_SIZE, LARGEST_SIZE = 32, 256
@@ -69,7 +69,8 @@ def write_twin(
         test_cases: number of test cases, 0 to 62; ISLES 2018 alone has any.
         jobs: processes; None takes as many as there are processors.
         progress: called with the number of cases written and the number of all cases.
-        with_4d: write the perfusion series (``CT_4DPWI``, smoothed, float32) too; of ISLES 2018.
+        with_4d: write the perfusion series too: of ISLES 2018 ``CT_4DPWI`` (smoothed, float32), of ISLES 2024
+            ``space-ncct_ctp`` (likewise, in whole HU); ISLES 2022 has none.
         format_name: one of `TREES`.
 
     Raises:
@@ -197,7 +198,7 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
         except (ValueError, RecursionError):
             found = None
         if found != manifest:
-            raise InputError(f"{out}: holds a twin of other arguments (see {MANIFEST}): give another folder")
+            raise InputError(f"{out}: holds a twin {_difference(found, manifest)}")
         for leftover in out.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         return
@@ -209,3 +210,14 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
         raise InputError(f"{out}: cannot be made ({error.strerror or error}): give another folder") from None
     write_text(path, json.dumps(manifest, indent=2) + "\n")
     write_text(out / BANNER, SYNTHETIC + "\n")
+
+
+def _difference(found: object, manifest: dict[str, object]) -> str:
+    """How a folder's manifest differs from the one to write, and what to do."""
+    name = "generator_version"
+    if isinstance(found, dict) and found | {name: GENERATOR_VERSION} == manifest:
+        return (
+            f"that version {found.get(name)} of the generator made, and this is version {GENERATOR_VERSION}, whose "
+            "images differ: delete the folder, or write to another (benchmark run: --out)"
+        )
+    return f"of other arguments (see {MANIFEST}): give another folder"

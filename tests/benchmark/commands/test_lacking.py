@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import trees
 import yaml
+from rich.console import Console
+from toy import SUITE, run
 
 from benchmark.cli import main
-from benchmark.suite.config_files import read_yaml, shipped_configs
+from benchmark.commands.run_plan import Request, _too_large, make_plan
+from benchmark.launchers import make_launcher
+from benchmark.machine import capacity
+from benchmark.suite.config import read_suite
+from benchmark.suite.config_files import find_config, read_yaml, shipped_configs
+from leaderboard.cohort.formats import read_cohort
 
 
 @pytest.mark.usefixtures("forked")
@@ -41,14 +49,106 @@ def test_a_method_that_is_asked_for_and_has_nothing_to_see_is_refused_before_any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     root = str(trees.isles2022(tmp_path / "cohort"))
-    run = ["run", "--config", "isles2022", "--methods", "ms_dcnn,all_background", "--set", "trainer.precision=32-true"]
-    assert main([*run, "--cohort", root]) == 1
+    command = [
+        "run",
+        "--config",
+        "isles2022",
+        "--methods",
+        "ms_dcnn,all_background",
+        "--set",
+        "trainer.precision=32-true",
+    ]
+    assert main([*command, "--cohort", root]) == 1
     said = capsys.readouterr().err
     assert "ms_dcnn and all ablation rows of it are left out: " in said
     assert "has no images of Tmax, CBF, CBV, MTT (it has DWI, ADC, FLAIR)" in said
     assert not (tmp_path / "runs").exists()
     assert main(["cost", "--config", "isles2022", "--methods", "perfusion_t38", "--cohort", root]) == 1
     assert "perfusion_t38: needs images of CT, CBF, Tmax, the case has DWI, ADC, FLAIR" in capsys.readouterr().err
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes GPUs and this machine look as if they had so many bytes."""
+
+    def become(machine: int, gpus: Sequence[int] = ()) -> None:
+        monkeypatch.setattr(capacity, "gpu_memories", lambda: list(gpus))
+        monkeypatch.setattr(capacity, "machine_memory", lambda: machine)
+
+    return become
+
+
+def test_a_method_on_whole_cases_that_do_not_fit_the_memory_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, memory: Callable[..., None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    memory(1_000_000)
+    root = str(trees.isles2024(tmp_path / "cohort"))  # 720 voxels a case, 6 kB each
+    command = ["run", "--config", "isles2024", "--methods", "all_background,fcn3d_crf", "--cohort", root]
+    assert main([*command, "--set", "trainer.precision=32-true"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "fcn3d_crf and its ablation rows are left out: it needs about 0.00432 GB for its largest case, sub-stroke0001 "
+        "(0.00072 million voxels); there are 0.001 GB here: go on without it, or run it on a larger GPU"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_suite_leaves_out_what_does_not_fit_and_goes_on_with_the_others(
+    project: Path, tree: Path, capsys: pytest.CaptureFixture[str], memory: Callable[..., None]
+) -> None:
+    memory(1_000_000)
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"methods": ["all_background", "fcn3d_crf"]}))
+    assert run(tree, "--folds", "0") == 0
+    said = capsys.readouterr()
+    assert "fcn3d_crf and its ablation rows are left out: it needs about " in said.out.replace("\n", " ")
+    suite = project / "runs" / "small"
+    assert not (suite / "fcn3d_crf").exists()
+    table = (suite / "leaderboard-fold0" / "leaderboard.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in table[1:]] == ["all_background"]
+
+    # Once it has begun it stays, whatever the memory is now.
+    checkpoints = suite / "fcn3d_crf" / "fold0" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "last.ckpt").touch()
+    request = Request("suite.yaml", cohort=tree, folds=(0,))
+    config = read_suite(find_config("suite.yaml"))
+    plan = make_plan(request, config, suite, make_launcher("local", config, suite), Console(quiet=True))
+    assert not plan.left_out
+    assert [job.method for job in plan.todo] == ["fcn3d_crf"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "batch", "gpus", "machine", "left_out"),
+    [
+        ({}, 1, [], 4_320_000, False),
+        ({}, 1, [], 4_319_999, True),
+        ({}, 2, [], 8_640_000, False),
+        ({}, 2, [], 8_639_999, True),
+        ({}, 1, [6_000_000, 3_000_000], 6_000_000, True),
+        ({}, 1, [6_000_000], 3_000_000, False),
+        ({"accelerator": "cpu"}, 1, [6_000_000], 3_000_000, True),
+    ],
+)
+def test_the_memory_is_that_of_what_the_method_would_compute_on(
+    tmp_path: Path,
+    memory: Callable[..., None],
+    trainer: dict,
+    batch: int,
+    gpus: list[int],
+    machine: int,
+    left_out: bool,
+) -> None:
+    memory(machine, gpus)
+    cohort = read_cohort(trees.isles2024(tmp_path / "cohort"))
+    changed = {"trainer": trainer, "data": {"batch_size": batch}}
+    configs = {
+        name: read_yaml(shipped_configs() / "methods" / f"{name}.yaml") | changed
+        for name in ("fcn3d_crf", "residual_unet", "all_background")
+    }
+    said = _too_large(configs, cohort)
+    assert list(said) == ["fcn3d_crf"] * left_out
+    assert all(("2 in a batch" in line) == (batch == 2) for line in said.values())
 
 
 @pytest.mark.usefixtures("forked")

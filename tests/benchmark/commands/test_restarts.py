@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import signal
@@ -18,16 +17,15 @@ from unittest.mock import MagicMock
 
 import pytest
 import yaml
-from one_server import OneServer
 from toy import SUITE, make_project, run
 
 from benchmark.cli import main
 from benchmark.rundir.digests import damaged_results
-from benchmark.rundir.locks import hold
+from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import read_state, write_state
 from benchmark.suite.overview import Overview
 from benchmark.training.checkpoints import newest_checkpoint
-from benchmark.training.job import _seconds_of_sound_fit
+from benchmark.training.job import _costs_of_sound_fit
 from benchmark.training.wandb_sink import wandb_logger
 
 
@@ -103,7 +101,9 @@ def test_what_was_damaged_after_a_job_is_noticed_and_never_scored(
     elif remedy != "writes":
         names = ", ".join(str(path.relative_to(suite / JOB)) for path in damaged)
         assert f"changed after its job, made again: {names}" in said.out.replace("\n", "")
-        assert (json.loads(provenance.read_text())["costs"]["fit_seconds"] == trained) == (remedy == "predicts")
+        costs = json.loads(provenance.read_text())["costs"]
+        assert (costs["fit_seconds"] == trained) == (remedy == "predicts")
+        assert (costs["steps"], costs["slices_seen"]) == (2, 16)  # whether it was trained again or not
 
 
 def damage_file(path: Path, damage: Callable[[bytes], bytes | None]) -> Path:
@@ -139,10 +139,10 @@ def test_damage_to_anything_but_a_mask_means_training_again(
     job = tmp_path / "job"
     shutil.copytree(finished / "runs" / "small" / JOB, job)
     assert not damaged_results(job)
-    assert _seconds_of_sound_fit(job) is not None
+    assert _costs_of_sound_fit(job) is not None
     damage_file(job / name, damage)
     assert name in damaged_results(job)
-    assert _seconds_of_sound_fit(job) is None
+    assert _costs_of_sound_fit(job) is None
 
 
 def test_a_refused_fold_file_changes_nothing_and_a_job_notices_other_folds_by_itself(
@@ -278,11 +278,11 @@ def test_a_job_waits_for_a_process_that_works_in_its_directory_and_takes_its_res
         write_state(job, replace(state, status="running"))
         assert run(tree, *arguments, "--set", "trainer.max_epochs=3", "--restart-changed") == 1
         assert f"{job}: another process works here (host " in capsys.readouterr().err
-        said = project / "said.txt"
-        process = OneServer.get(os.environ, ()).start([job], os.environ, said)
-        while "waits for the end of host" not in (said.read_text() if said.exists() else ""):
-            assert process.poll() is None
-            time.sleep(0.02)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmark", "job", str(job)], stderr=subprocess.PIPE, text=True, cwd=project
+        )
+        assert process.stderr is not None
+        assert "waits for the end of host" in process.stderr.readline()
         write_state(job, state)
     assert process.wait(60) == 0
     assert (job / "provenance.json").stat().st_mtime_ns == before
@@ -297,12 +297,14 @@ def test_a_job_that_a_killed_suite_left_behind_is_told_and_waited_for(
     work = f"""
 import time
 from pathlib import Path
-from benchmark.rundir.locks import hold
+from benchmark.rundir.locks import hold, owner
 from benchmark.rundir.state import update_state
 with hold(Path({str(job)!r}), print):
     update_state(Path({str(job)!r}), status="running", phase="training")
     print("begun", flush=True)
-    while not Path("end").exists():
+    for _ in range(3000):
+        if Path("end").exists():
+            break
         time.sleep(0.1)
     update_state(Path({str(job)!r}), status="done", phase="")
 """
@@ -325,6 +327,43 @@ with hold(Path({str(job)!r}), print):
     assert "pending" not in said
     assert process.wait() == 0
     assert (job / "provenance.json").stat().st_mtime_ns == made  # its result is taken
+
+
+#: A rule that is still at its first case when the suite is told to end.
+SLEEPER = """
+import pathlib
+import time
+from benchmark.methods.all_background import AllBackground
+
+class Sleeper(AllBackground):
+    def rule(self, batch):
+        pathlib.Path("asleep").touch()
+        time.sleep(600)
+        return super().rule(batch)
+"""
+
+
+def test_a_terminated_suite_ends_its_jobs_and_says_how_to_go_on(project: Path, tree: Path) -> None:
+    (project / "sleeper.py").write_text(SLEEPER)
+    trainer = {"accelerator": "cpu", "devices": 1, "max_epochs": 0}
+    config = {"model": {"class_path": "sleeper.Sleeper"}, "trainer": trainer}
+    (project / "methods" / "sleeper.yaml").write_text(yaml.safe_dump(config))
+    (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"methods": ["all_background", "sleeper"]}))
+    command = [sys.executable, "-m", "benchmark", "run", "--config", "suite.yaml", "--cohort", str(tree)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 300
+    while not (project / "asleep").exists():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    runs = list(project.glob("runs/small/*/fold*"))
+    assert len(runs) == 4
+    assert any(map(owner, runs))
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert said == "benchmark: interrupted: run the same command again to continue\n"
+    assert not [run for run in runs if owner(run)]  # no job goes on
 
 
 def test_a_full_disk_stops_one_job_with_a_clear_error_and_leaves_the_others_results(

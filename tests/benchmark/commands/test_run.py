@@ -64,10 +64,13 @@ def test_a_suite_with_a_toy_method_ends_with_the_leaderboard_twice_to_the_byte(
     assert provenance["folds"]
     assert provenance["costs"]["parameters"] == 3 * 5 * 9 * 4 + 4 + 4 + 1
     assert provenance["costs"]["gmac_per_slice"] == round(32 * 32 * (3 * 5 * 9 * 4 + 4) / 1e9, 3)
+    # Two epochs of a batch of eight: six slices, two of them twice.
+    budget = {"steps": 2, "slices_seen": 16, "training_gmac": round(3 * 16 * 32 * 32 * (3 * 5 * 9 * 4 + 4) / 1e9, 6)}
+    assert provenance["costs"].items() >= budget.items()
     assert provenance["hardware"]["threads"] == 1
     assert 0 < provenance["costs"]["fit_seconds"] < provenance["costs"]["other_seconds"] < 300  # a toy
     page = (folder / "index.html").read_text()
-    for heading in ("Weights", "GMAC", "Training", "Prediction", "Peak memory"):
+    for heading in ("Weights", "GMAC", "Steps", "Slices seen", "Training", "Prediction", "Peak memory"):
         assert f">{heading}</button>" in page.split('id="h-costs"')[1].split("</section>")[0]
     assert "cohort and preprocessing" in page
     assert run(tree, out="again") == 0

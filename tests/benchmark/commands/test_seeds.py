@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from plans import FOLDS
 from toy import SUITE, run
 
 from benchmark.commands.run_plan import Plan, _chosen_seeds
-from benchmark.rundir.names import run_directories
+from benchmark.rundir.names import BUDGET, run_directories
 from benchmark.suite.config import SuiteConfig
 
 SEVERAL = SUITE | {"methods": ["all_background", "toy"], "seeds": [4, 0], "threads": 1, "ensembles": True}
@@ -38,6 +39,7 @@ def bytes_of(run_directory: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.usefixtures("drawn")
 def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_it_alone(
     project: Path, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,10 +71,15 @@ def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_i
     ]  # fmt: skip
     assert [row["brier"] != "" for row in rows] == [False] * 3 + [True] * 9
     page = (suite / "leaderboard-fold0" / "index.html").read_text()
+    assert re.search(r"<svg[^>]*>\s*<", page)  # figures are drawn
+    assert '<svg role="img"></svg>' not in page
     assert page.split('id="h-calibration"')[1].split("</section>")[0].count('<th scope="row">') == 2
     with (suite / "leaderboard-fold0" / "costs.csv").open() as file:
         assert {(row["seed"], row["folds"]) for row in csv.DictReader(file)} == {("", "1"), ("0", "1"), ("4", "1")}
-    assert json.loads((trainings[4] / "provenance.json").read_text())["seed"] == 4
+    provenances = {seed: json.loads((folder / "provenance.json").read_text()) for seed, folder in trainings.items()}
+    assert provenances[4]["seed"] == 4
+    # An interrupted training counts on where it continues.
+    assert [[spent["costs"][name] for name in BUDGET[:2]] for spent in provenances.values()] == [[2, 16]] * 2
 
     assert run(tree, *one_fold, "--seeds", "0,7") == 1
     assert "--seeds 7: suite.yaml does not train with it: choose among 4, 0" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def become(gpus_gb: list[int], cores: int = 8, memory_gb: int = 64) -> None:
         monkeypatch.setattr(slots, "gpu_memories", lambda: [size * 10**9 for size in gpus_gb])
         monkeypatch.setattr(slots, "cores", lambda: cores)
-        monkeypatch.setattr(slots.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory_gb * 2**18}.get)
+        monkeypatch.setattr(slots, "machine_memory", lambda: memory_gb * 2**30)
 
     return become
 

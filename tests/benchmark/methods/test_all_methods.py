@@ -17,7 +17,7 @@ import torch
 import trees
 import yaml
 from medpy.metric.binary import dc
-from narrow import narrow
+from narrow import NARROWED, narrow
 from slabs import prepare_reference
 
 from benchmark.pipeline.cache import CachedCase
@@ -26,6 +26,7 @@ from benchmark.pipeline.sampling import EpochBatches
 from benchmark.pipeline.store import Store
 from benchmark.suite.config import lacking, method_config, read_suite
 from benchmark.suite.config_files import find_config, merge, shipped_configs
+from benchmark.training.budget import CountTraining
 from benchmark.training.loading import load
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.io.images import read_volume
@@ -75,7 +76,7 @@ def test_it_trains_and_predicts_on_the_native_grid(
     monkeypatch.chdir(tmp_path)
     cli = load(
         tmp_path / "config.yaml",
-        {"logger": False, "enable_checkpointing": False},
+        {"logger": False, "enable_checkpointing": False, "callbacks": [counter := CountTraining()]},
         f"--data.cohort={tree}",
         f"--data.cache={cache}",
         f"--predictions.folder={tmp_path / 'out'}",
@@ -85,11 +86,38 @@ def test_it_trains_and_predicts_on_the_native_grid(
     if own > 1:
         assert torch.isfinite(cli.trainer.callback_metrics["train/loss"])
         assert epochs == [0, 1]  # the second epoch does not serve the first one's samples again
+    budget = counter.budget(cli.trainer, cli.model).values()
+    assert all(number > 0 for number in budget) if own > 1 else set(budget) == {0}
     cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
     for case in read_cohort(tree).cases:
         mask, image = read_volume(tmp_path / "out" / f"{case.name}.nii.gz"), read_volume(case.images[case.grid])
         assert mask.data.shape == image.data.shape
         assert mask.spacing_mm == image.spacing_mm
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", NARROWED)
+def test_at_its_full_width_it_takes_a_step_and_predicts(
+    method: str, tree: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(small_config(method)))
+    monkeypatch.chdir(tmp_path)
+    cli = load(
+        tmp_path / "config.yaml",
+        {"logger": False, "enable_checkpointing": False},
+        f"--data.cohort={tree}",
+        f"--data.cache={cache}",
+        f"--predictions.folder={tmp_path / 'out'}",
+        "--trainer.max_epochs=1",
+        "--trainer.limit_train_batches=1",
+        "--trainer.limit_val_batches=0",
+        "--trainer.limit_predict_batches=1",
+    )
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    assert sum(weight.numel() for weight in cli.model.parameters()) > 5_000_000
+    assert all(torch.isfinite(weight).all() for weight in cli.model.parameters())
+    cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
+    assert len(list((tmp_path / "out").glob("case_*.nii.gz"))) == 1
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

@@ -49,6 +49,17 @@ def test_a_prediction_equal_to_the_reference_scores_1_on_the_cases_own_grid(tmp_
     for case in read_cohort(root).cases:
         for path in (*case.images.values(), case.reference):
             trees.turn(path, codes)
+    there_and_back(root, tmp_path)
+
+
+@pytest.mark.parametrize("edition", ["isles2017", "isles2018"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_so_it_does_where_headers_tell_no_place(tmp_path, isles_tree, edition, suffix):
+    there_and_back(isles_tree([1, 2], edition=edition, patients=None, suffix=suffix), tmp_path)
+
+
+def there_and_back(root, tmp_path):
+    """A case's reference, from its file through the cache to a prediction, is the same mask in the same place."""
     case, cached = preprocessed(root, tmp_path / "cache")
     write_masks(tmp_path / "predictions", case, {"": torch.from_numpy(np.array(cached.reference))})
     written = tmp_path / "predictions" / f"{case.name}.nii.gz"

@@ -13,9 +13,9 @@ import pytest
 from benchmark.rundir.digests import (
     damaged_results,
     digest_results,
-    file_digest,
     needs_training,
     read_provenance,
+    remembered_digest,
     write_provenance,
 )
 from leaderboard.errors import InputError
@@ -48,7 +48,7 @@ def test_what_a_job_leaves_is_digested_by_its_path(run: Path) -> None:
     outputs = read_provenance(run)["outputs"]
     assert outputs == {name: hashlib.sha256(f"what {name} holds".encode()).hexdigest() for name in FILES}
     assert damaged_results(run) == []
-    assert file_digest(run / "no such file") == ""
+    assert remembered_digest(run / "no such file") == ""
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])

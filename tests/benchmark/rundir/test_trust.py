@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from benchmark.cli import main
-from benchmark.rundir.digests import damaged_results, file_digest, write_provenance
+from benchmark.rundir.digests import damaged_results, remembered_digest, write_provenance
 from benchmark.rundir.locks import hold
 from benchmark.rundir.trust import received_config, require_harmless, require_plain_files
 from benchmark.suite.config import lacking, method_config, read_suite
@@ -304,7 +304,7 @@ def test_digests_are_taken_of_files_of_the_run_alone(tmp_path: Path, name: str) 
     outside.write_text("a sound file, with its right digest")
     os.mkfifo(run / "pipe")
     name = str(outside) if name == "absolute" else name
-    write_provenance(run, {"outputs": {name: file_digest(outside)}})
+    write_provenance(run, {"outputs": {name: remembered_digest(outside)}})
     assert damaged_results(run) == [name]
 
 

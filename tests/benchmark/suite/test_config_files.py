@@ -23,7 +23,7 @@ def test_a_path_wins_over_a_shipped_config(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_unknown_config_names_the_shipped_ones() -> None:
-    with pytest.raises(InputError, match="isles2018-quick, isles2022, isles2024, isles2026, tuning, twin, twin-128"):
+    with pytest.raises(InputError, match="isles2022, isles2024, isles2026, leakage, leakage-cases, tuning, twin"):
         find_config("nothing.yaml")
 
 

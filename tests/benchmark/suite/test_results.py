@@ -165,15 +165,24 @@ def test_costs_are_a_row_for_each_seed_in_the_table_and_one_for_a_method_on_the_
         run = tmp_path / f"{method}{fold}{seed}"
         run.mkdir()
         spent = {"fit_seconds": 10.0 ** (seed or 0), "predict_seconds": 2.0, "other_seconds": 1.0, "cases": 4}
+        if not (fold and seed):  # seed 1 of fold 1 was trained before budgets were recorded
+            steps = 3 if method == "net" else 0
+            spent |= {"steps": steps, "slices_seen": 10 * steps, "training_gmac": [0.1, 0.2][fold] * steps / 3}
         write_provenance(run, {"costs": spent | {"parameters": 5, "gmac_per_slice": 0.1, "peak_memory_mb": 7}})
         jobs.append(Job(method, fold, run, {}, "", seed))
     by_seed = costs(jobs, by_seed=True)
-    assert by_seed.to_csv(index=False).splitlines()[1:] == [
-        "net,1,2,5,0.1,20.0,0.5,2.0,7", "net,0,2,5,0.1,2.0,0.5,2.0,7", "rule,,1,5,0.1,1.0,0.5,1.0,7"
+    assert by_seed.to_csv(index=False).splitlines() == [
+        "method,seed,folds,parameters,gmac_per_slice,steps,slices_seen,training_gmac,fit_seconds,"
+        "predict_seconds_per_case,other_seconds,peak_memory_mb",
+        "net,1,2,5,0.1,,,,20.0,0.5,2.0,7",
+        "net,0,2,5,0.1,6,60,0.3,2.0,0.5,2.0,7",
+        "rule,,1,5,0.1,0,0,0.0,1.0,0.5,1.0,7",
     ]  # fmt: skip
     assert costs(jobs).to_csv(index=False).splitlines()[1:] == [
-        "net,2,5,0.1,22.0,0.5,4.0,7", "rule,1,5,0.1,1.0,0.5,1.0,7"
+        "net,2,5,0.1,,,,22.0,0.5,4.0,7", "rule,1,5,0.1,0,0,0.0,1.0,0.5,1.0,7"
     ]  # fmt: skip
+    _, rows = section_rows(cost_section(costs(jobs), {}))
+    assert [[cell.text for cell in cells[2:5]] for _, cells in rows] == [["–"] * 3, ["0", "0", "0"]]
     assert seed_note(jobs) == {"training seeds": "0, 1"}
     alone = [job for job in jobs if job.method == "rule"]
     assert "seed" not in costs(alone, by_seed=True).columns

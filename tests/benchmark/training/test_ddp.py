@@ -24,6 +24,7 @@ import yaml
 from narrow import narrow
 from sync_norm import SyncBatchNorms, with_support
 
+from benchmark.rundir.names import BUDGET
 from benchmark.suite.config import method_config, read_suite
 from benchmark.suite.config_files import find_config, merge
 
@@ -174,6 +175,10 @@ def test_two_processes_train_and_predict_what_one_does_with_the_same_global_batc
         state = json.loads((run / "state.json").read_text())
         assert state["status"] == "done", state
         assert json.loads((run / "provenance.json").read_text())["devices"] == processes
+    costs = [json.loads((run / "provenance.json").read_text())["costs"] for run in (one, two)]
+    together = [{name: spent[name] for name in BUDGET} for spent in costs]
+    assert together[0] == together[1]
+    assert together[0]["steps"] == 2
 
     # Together the processes trained on what the one did, half of it each.
     (served,), shares = notes_of(one, "served"), notes_of(two, "served")

@@ -1,7 +1,6 @@
 """One command turns what teams handed in into tables, page and answers."""
 
 import errno
-import hashlib
 import itertools
 import json
 import shutil
@@ -13,6 +12,7 @@ import jsonschema
 import pytest
 
 from leaderboard.challenge import entries, verdicts
+from leaderboard.challenge.answers import grouped
 from leaderboard.cli import main
 from leaderboard.io import archive, images
 from leaderboard.report.results_file import results_schema
@@ -49,6 +49,37 @@ def test_all_files_are_those_of_score_rank_and_verify(small, tmp_path, capsys):
     jsonschema.Draft202012Validator(results_schema()).validate(content)
     assert [method["method"] for method in content["methods"]] == ["anna / net 0", "bert / net 1", "cleo / net 2"]
     assert "anna / net 0" in (small.board / "index.html").read_text()
+
+
+def test_what_is_wrong_with_many_files_alike_is_told_once_with_all_their_names():
+    files = [f"v1.zip/case_{number}.nii" for number in range(1, 44)]
+    nan, few = "holds NaN: write 0 and 1", "the file is empty: write it again"
+    problems = [
+        "v1.zip/extra.nii: belongs to no case",
+        *(f"{file}: {nan}" for file in files),
+        *(f"{file}: {file} is empty: write it again" for file in files[:3]),
+        f"{files[0]}: is damaged",
+        "no file at all",
+    ]
+    assert grouped(problems) == [
+        problems[0],
+        f"each of 43 files: {nan} ({', '.join(files[:40])} and 3 more)",
+        f"each of 3 files: {few} ({', '.join(files[:3])})",
+        *problems[-2:],
+    ]
+
+
+@pytest.mark.parametrize(
+    "problems",
+    [
+        [f"SMIR.a.{n}1.nii: carries the id of the CT of case_{n}: name it SMIR.<name>.{n}2.nii" for n in (1, 2)],
+        [f"case_{n}.nii: case_{n} is predicted again by case_{n}.nii.gz: keep one of them" for n in (1, 2)],
+        [f"case_{n}.nii: has voxels of 1 x 1 x {n} mm where the case has 5: write the header" for n in (1, 2)],
+        [f"case_1.nii: is of {n} kinds" for n in (2, 3)],
+    ],
+)
+def test_problems_that_differ_in_a_name_or_a_number_stay_apart(problems):
+    assert grouped(problems) == problems
 
 
 @of_tables
@@ -105,7 +136,10 @@ def test_a_refused_resubmission_leaves_the_one_before_it_in_place(small, capsys)
     ]
     assert err.endswith("(and 2 more)\n")
     assert "What counts: v1.zip" in small.answer("bert")
-    assert "v2.zip: REFUSED, for these reasons\n  - v2.zip/case_1.nii.gz: " in small.answer("bert")
+    assert "v2.zip: REFUSED, for this reason\n  - each of 3 files: has the shape" in small.answer("bert")
+    assert small.answer("bert").count("has the shape") == 1
+    told = " ".join(small.answer("bert").split())
+    assert "(v2.zip/case_1.nii.gz, v2.zip/case_2.nii.gz, v2.zip/case_3.nii.gz)" in told
 
 
 @of_tables
@@ -299,8 +333,8 @@ def failing_read(*_, **__):
     raise OSError(errno.EIO, "Input/output error")
 
 
-def failing_of_v2(file, *words, digest=hashlib.file_digest):
-    return failing_read() if file.name.endswith("v2.zip") else digest(file, *words)
+def failing_of_v2(path, digest=entries.file_digest):
+    return failing_read() if path.name == "v2.zip" else digest(path)
 
 
 def no_memory(*_, **__):
@@ -315,7 +349,7 @@ OF_THE_MACHINE = {
     "too little memory for a mask": (images, "_stored_header", no_memory),
     "a mask that breaks off": (images, "_stored_header", failing_read),
     "a full disk under the journal": (journal, "json", SimpleNamespace(loads=json.loads, dumps=full_disk)),
-    "a submission that cannot be read": (entries.hashlib, "file_digest", failing_of_v2),
+    "a submission that cannot be read": (entries, "file_digest", failing_of_v2),
 }
 
 
@@ -412,10 +446,14 @@ def test_a_preset_that_ranks_by_probability_maps_asks_for_them(small, isles_tree
         data = 0.1 + 0.8 * (isles_tree.values((8, 9, 2), "CBF", number) > 20)
         maps[name] = isles_tree.image(small.folder / "scratch" / name, data.astype("float32")).read_bytes()
     small.submit("bert", "v1.probabilities.zip", maps)
+    small.submit("cleo", "v1.zip", small.masks(1) | {f"probabilities/{name}": data for name, data in maps.items()})
     assert small.run() == 0
-    assert list(small.rows()) == ["bert"]
-    assert "v1.zip: has no probability maps, which the challenge ranks by: add v1.probabilities.zip" in (
-        " ".join(small.answer("anna").split())
+    rows = small.rows()
+    assert list(rows) == ["bert", "cleo"]
+    assert [line.partition(",")[2] for line in rows["bert"]] == [line.partition(",")[2] for line in rows["cleo"]]
+    assert (
+        "v1.zip: holds no probability maps: put one for each mask into a folder probabilities within it, or put "
+        "them into v1.probabilities.zip" in " ".join(small.answer("anna").split())
     )
     content = json.loads((small.board / "results.json").read_text())
     assert content["methods"][0]["metrics"]["pr_auc"]["mean"] is not None

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from leaderboard.challenge import references
 from leaderboard.challenge.settings import read_challenge
 from leaderboard.challenge.times import read_time
 from leaderboard.errors import InputError
@@ -22,6 +23,9 @@ FAULTS = {
     "references: r\ndeadline: soon\n": "deadline is 'soon' and no time",
     "references: r\npreset: isles2023\n": "preset is 'isles2023': it must be one of",
     "references: r\npreset: isles2022\nscheme: dice\n": "scheme cannot stand beside preset",
+    "references: r\nmetrics: [avd_ml]\n": "metrics would be ignored: the default scheme, dice, ranks by dice alone",
+    "references: r\nscheme: dice\nmetrics: [dice, recall]\n": "ignored: scheme dice ranks by dice alone; leave",
+    "references: r\npreset: isles2018\nmetrics: [dice]\n": "metrics cannot stand beside preset",
     "references: r\nscheme: luck\n": "the scheme luck is unknown",
     "references: r\nresamples: -1\n": "resamples is '-1': it must be a whole number",
     "references: r\nresamples: 100000000\n": "more than the 1000000",
@@ -70,6 +74,8 @@ def test_every_setting_arrives(tmp_path):
     (tmp_path / "challenge.yaml").write_text("references: r\nscheme: mean-then-rank\nmetrics: [dice, avd_ml]\n")
     assert read_challenge(tmp_path).options == RankingOptions(scheme="mean-then-rank", metrics=["dice", "avd_ml"])
     assert read_challenge(tmp_path).title == tmp_path.name
+    (tmp_path / "challenge.yaml").write_text("references: r\nmetrics: [dice]\n")
+    assert read_challenge(tmp_path).options == RankingOptions(metrics=["dice"])
 
 
 @pytest.mark.parametrize(
@@ -84,3 +90,11 @@ def test_times_without_a_zone_are_utc(text, hour):
 def test_what_is_no_time_is_refused(value):
     with pytest.raises(ValueError, match="no time"):
         read_time(value)
+
+
+def test_of_a_tree_with_two_partitions_both_are_offered(tmp_path, monkeypatch):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "challenge.yaml").write_text("references: r\n")
+    monkeypatch.setattr(references, "partitions_in", lambda root, format_name: ["testing", "training"])
+    with pytest.raises(InputError, match="add the line partition: testing or partition: training to"):
+        references.read_references(read_challenge(tmp_path))

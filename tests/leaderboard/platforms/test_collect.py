@@ -146,3 +146,28 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, capsys: pytest.Captur
     ]
     assert main(words) == 1
     assert "name one of them otherwise" in capsys.readouterr().err
+
+
+RENAMINGS = {
+    ("Dice=dice",): "--rename Dice=dice: some results already have dice: drop this renaming, or rename dice as well",
+    ("Dice=d", "Speed=d"): "d is the new name of two columns",
+    ("Dice=a", "Dice=b"): "Dice is renamed twice",
+    ("Dice=case",): "case identifies the rows",
+    ("method=Dice2",): "method identifies the rows",
+    ("case=Dice",): "case identifies the rows",
+    ("Dise=d",): "no result has numbers called Dise: choose from Dice, Speed, case, dice, method",
+}
+
+
+@pytest.mark.parametrize("pairs", RENAMINGS)
+def test_columns_are_not_merged_and_rows_keep_their_names(pairs, tmp_path, capsys) -> None:
+    row = {"case": "a", "method": "of the team", "Dice": 0.5, "dice": 0.25, "Speed": 1.0}
+    (tmp_path / "team.json").write_text(json.dumps({"results": [row]}))
+    out = tmp_path / "cases.csv"
+    words = ["collect", str(tmp_path / "team.json"), "--out", str(out)]
+    assert main([*words, *(word for pair in pairs for word in ("--rename", pair))]) == 1
+    assert RENAMINGS[pairs] in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*words, "--rename", "Dice=dice", "--rename", "dice=Dice"]) == 0  # nothing is lost: they swap
+    (found,) = csv.DictReader(out.open())
+    assert (found["method"], found["dice"], found["Dice"]) == ("team", "0.5", "0.25")

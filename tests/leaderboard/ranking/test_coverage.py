@@ -134,14 +134,16 @@ def test_trainings_of_equal_methods_are_seldom_separated_under_any_scheme(challe
     assert sets <= 0.06
 
 
-@pytest.mark.parametrize("training_sd", [0.02, 0.06])
+@pytest.mark.parametrize(("training_sd", "most"), [(0.02, 0.06), (0.06, 0.08)])  # 0.06 as of a recipe far too short
 @pytest.mark.parametrize(
     ("scheme", "metrics"), [("mean-then-rank", ("dice", "recall", "precision")), ("test-then-rank", ("dice",))]
 )
-def test_two_trainings_on_one_fold_are_seldom_separated_by_ranks_and_tests(challenge, scheme, metrics, training_sd):
+def test_two_trainings_on_one_fold_are_seldom_separated_by_ranks_and_tests(
+    challenge, scheme, metrics, training_sd, most
+):
     settings = {"methods": 3, "folds": 1, "training_sd": training_sd, "seeds": 2, "metrics": metrics}
     sets, _ = separations(challenge, challenges=500, scheme=scheme, **settings)
-    assert sets <= 0.06
+    assert sets <= most
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])

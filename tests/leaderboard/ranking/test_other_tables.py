@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from leaderboard.cases import read_cases
+from leaderboard.cases import read_cases, write_cases
 from leaderboard.cli import main
 from leaderboard.columns import CASE_COLUMNS
 from leaderboard.errors import InputError
@@ -46,7 +46,9 @@ def test_method_case_and_dice_are_enough_from_python(scheme):
     assert table["dice_mean"].to_dict() == {"a": 0.6, "b": 0.85}
     assert table.loc["b", "rank"] == 1
     found = analyse(cases, RankingOptions(scheme=scheme, metrics=["dice"], resamples=20))
-    assert found.agreement.schemes == tuple(SCHEMES)
+    compared = ("dice", "mean-then-rank", "rank-then-mean", "test-then-rank")
+    variant = "test-then-rank-challenger"
+    assert found.agreement.schemes == (*compared, *([variant] if scheme == variant else []))
     assert without_patient(cases) == ["1", "2"]
 
 
@@ -57,7 +59,7 @@ def test_a_column_of_ones_own_is_enough(path, tmp_path):
     assert table["method"].tolist() == ["a", "b"]
     assert set(table["scheme"]) == {"mean-then-rank"}
     found = analyse(read_cases(path), RankingOptions(scheme="mean-then-rank", metrics=["seconds:lower"], resamples=0))
-    assert found.agreement.schemes == tuple(name for name in SCHEMES if name != "dice")
+    assert found.agreement.schemes == ("mean-then-rank", "rank-then-mean", "test-then-rank")
 
 
 def test_distances_alone_are_ranked_and_shown(path):
@@ -110,3 +112,29 @@ def test_a_known_metric_may_be_given_its_own_direction(build):
     options = [RankingOptions(scheme="mean-then-rank", metrics=[name], resamples=0) for name in ("dice", "dice:higher")]
     first, second = (rank_methods(build({"a": [{}], "b": [{"dice": 0.1}]}), option) for option in options)
     assert first.equals(second)
+
+
+def test_a_table_of_dice_alone_is_ranked_beside_a_full_one_by_what_is_asked_for(path, tmp_path, build, capsys):
+    full = build({"z": [{"dice": 0.6, "reference_ml": 1.0}, {"dice": 0.1, "reference_ml": 90.0}]})
+    full["case"] = ["x1", "x2"]
+    write_cases(tmp_path / "full.csv", full)
+    tables, out = [str(path), str(tmp_path / "full.csv")], str(tmp_path / "o.csv")
+    asked = ["--metrics", "dice", "--by", "size", "--resamples", "30"]
+    assert main(["rank", *tables, "--out", out, *asked]) == 0
+    found = pd.read_csv(out)
+    assert found[["method", "dice_mean"]].to_numpy().tolist() == [["b", 0.85], ["a", 0.6], ["z", 0.35]]
+    assert found["avd_ml_mean"].isna().all()  # no method is shown by what another one lacks
+    assert "left out for all methods: hausdorff_mm, precision, recall, avd_ml," in capsys.readouterr().err
+    strata = pd.read_csv(tmp_path / "o_by_size.csv")
+    assert strata.groupby("stratum", sort=False)["method"].agg(list).to_dict() == {
+        "below 5 mL": ["b", "z", "a"], "70 mL and more": ["b", "a", "z"]
+    }  # fmt: skip
+    for options in ([], ["--metrics", "dice,avd_ml"]):
+        assert main(["rank", *tables, "--out", out, *options]) == 1
+        assert "a: has no value of avd_ml in any case" in capsys.readouterr().err
+
+
+def test_a_case_whose_size_no_method_knows_is_in_no_stratum():
+    cases = frame(dice=[0.1] * 4, reference_ml=[1.0, None, 1.0, None])
+    with pytest.raises(InputError, match=r"^2: no method has a reference_ml"):
+        rank_strata(cases, "size")

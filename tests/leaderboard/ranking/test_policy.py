@@ -96,7 +96,8 @@ def test_a_method_without_any_value_of_a_metric_is_one_line_with_its_remedy(buil
     with pytest.raises(InputError) as caught:
         apply_policy(cases, POLICIES["isles2018"], (metric,))
     assert caught.value.problems == [
-        f"outside: has no value of {metric} in any case: score its predictions {remedy}, or choose other metrics"
+        f"outside: has no value of {metric} in any case: score its predictions {remedy}, or choose metrics that "
+        "every method has, as in --metrics dice"
     ]
 
 

@@ -261,7 +261,7 @@ def test_an_unknown_metric_is_refused(build):
 @pytest.mark.parametrize("direction", ["", ":lower", ":higher"])
 def test_what_says_which_row_one_is_is_no_metric(build, column, direction):
     cases = build({"a": [{"fold": 1, "patient": "3"}], "b": [{"fold": 1, "patient": "3"}]}).assign(data="1")
-    with pytest.raises(InputError, match=f"^{column}{direction} is not a metric to rank by, but says which row"):
+    with pytest.raises(InputError, match=f"^{column}{direction} is not a metric to rank by, but describes its row"):
         rank_by(cases, column + direction)
 
 

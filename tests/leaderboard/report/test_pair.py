@@ -87,6 +87,38 @@ def test_the_command_prints_and_writes(cases, tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
+@pytest.fixture
+def half_found(build):
+    """Distances of a: 4, 6 mm and two undefined; of b: none but in the last case."""
+    nothing = {"status": "empty_prediction", "hausdorff_mm": np.nan, "dice": 0.0, "precision": np.nan}
+    ours, theirs = ({"hausdorff_mm": 4.0}, {"hausdorff_mm": 6.0}, nothing, nothing), (nothing,) * 3
+    return build({"a": ours, "b": (*theirs, {"hausdorff_mm": 8.0})})
+
+
+def test_undefined_distances_are_counted_and_no_mean_has_what_the_policy_gives_them(half_found, tmp_path, capsys):
+    write_cases(tmp_path / "cases.csv", half_found)
+    command = ["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path)]
+    assert main([*command, "--metrics", "hausdorff_mm"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "5.000 8.000 - - 0.62 2/1/1" in printed
+    assert "2 undef. 3 undef." in printed
+    row = next(csv.DictReader((tmp_path / "compare.csv").open()))
+    assert [float(row[f"{name}_defined_mean"]) for name in ("first", "second")] == [5, 8]
+    assert [row["first_undefined"], row["second_undefined"]] == ["2", "3"]
+    assert float(row["first"]) == (4 + 6 + 2e8) / 4  # as the policy counts them, as in leaderboard.csv
+    root = ElementTree.parse(tmp_path / "compare.svg").getroot()
+    texts = ["".join(text.itertext()).strip() for text in root.iter(f"{SVG}text")]
+    assert {"a, mean 5.000, 2 undefined", "b, mean 8.000, 3 undefined", "8"} <= set(texts)
+    assert any(text.startswith("undefined distances have no dot") for text in texts)
+    assert "e+0" not in printed + " ".join(texts)
+
+
+def test_what_is_no_distance_has_no_count_of_undefined_values(half_found):
+    found = {found.metric: found for found in compare_pair(half_found, "a", "b", OPTIONS).differences}
+    assert (found["precision"].first_undefined, found["dice"].undefined) == (None, 0)
+    assert found["hausdorff_mm"].undefined == 5
+
+
 def test_the_picture_names_the_cases_by_their_lead(cases, tmp_path):
     write_cases(tmp_path / "cases.csv", cases)
     assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path)]) == 0

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as itk
@@ -167,6 +168,55 @@ def test_an_origin_elsewhere_is_refused_with_both_geometries(tmp_path, cohort, r
     assert score(cohort, folder, tmp_path) == 1
     assert not (tmp_path / "cases.csv").exists()
     assert score(cohort, folder, tmp_path, "--grid", "index") == 0
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_ones_that_were_rounded_are_ones_in_any_file_and_other_values_are_told_with_their_digits(
+    tmp_path, cohort, references, ending
+):
+    def times(one):
+        return lambda image: itk.Cast(image, itk.sitkFloat64) * one
+
+    cases = read_cohort(cohort).cases
+    rounded = predict(tmp_path / "p", references, times(1.00002), ending)
+    for given in (rounded, packed(rounded)):
+        assert list(score_cases(cases, given, "me")["dice"]) == [1, 1]
+    other = predict(tmp_path / "q", references, times(0.9882), ending)
+    for given in (other, packed(other)):
+        problems = refusal(references, given)
+        assert len(problems) == 2
+        assert all("holds the values 0.9882, a mask holds 0 and 1 alone" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(("unit", "per_mm"), [("micron", 1e3), ("meter", 1e-3)])
+def test_masks_and_references_in_another_unit_score_in_mm(tmp_path, cohort, references, unit, per_mm):
+    def in_unit(path, to):
+        image = nib.load(path)
+        matrix = image.affine.copy()
+        matrix[:3] *= per_mm
+        changed = nib.Nifti1Image(np.asarray(image.dataobj), matrix)
+        changed.header.set_xyzt_units(unit)
+        to.parent.mkdir(exist_ok=True)
+        nib.save(changed, to)
+
+    def shift(image):
+        shifted = itk.GetImageFromArray(np.roll(itk.GetArrayFromImage(image), 1, 2))
+        shifted.CopyInformation(image)
+        return shifted
+
+    cases = read_cohort(cohort).cases
+    plain = predict(tmp_path / "plain", references, shift)
+    expected = score_cases(cases, plain, "me")
+    assert expected["hausdorff_mm"].min() == 2
+    for file in plain.iterdir():
+        in_unit(file, tmp_path / "p" / file.name)
+    for _ in ("predictions", "references as well"):
+        for given in (tmp_path / "p", packed(tmp_path / "p")):
+            found = score_cases(cases, given, "me")
+            for column in expected.select_dtypes("number"):
+                assert np.allclose(found[column], expected[column], rtol=1e-6, equal_nan=True), column
+        for reference in references.values():
+            in_unit(reference, reference)
 
 
 def test_a_rounded_origin_is_the_same_place(tmp_path, cohort, references):

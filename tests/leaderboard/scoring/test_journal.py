@@ -4,6 +4,7 @@ import math
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,8 @@ def test_a_newer_metric_never_meets_an_old_result(tmp_path, program):
 def test_another_version_of_a_package_never_meets_an_old_result(tmp_path, program, monkeypatch, package):
     with Journal(tmp_path / "j") as journal:
         journal.add("one", MEASURES)
-    version = module.metadata.version
-    monkeypatch.setattr(module.metadata, "version", lambda name: "99" if name == package else version(name))
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "99" if name == package else version(name))
     module.program_digest.cache_clear()
     assert Journal(tmp_path / "j").find("one") is None
 

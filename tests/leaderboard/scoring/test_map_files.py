@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +20,7 @@ from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_mask
 from leaderboard.scoring.folder import journal_of, score_cases
 from leaderboard.scoring.probabilities import measure_map
+from leaderboard.scoring.submission import check_predictions
 
 
 def map_of(case: Case) -> np.ndarray:
@@ -163,3 +167,85 @@ def test_a_preset_goes_with_no_scheme_of_its_own(tmp_path, capsys) -> None:
         main(["rank", "a.csv", "--out", str(tmp_path / "l.csv"), "--preset", "isles2022", "--scheme", "dice"])
     assert end.value.code == 2
     assert "--scheme does not go with --preset" in capsys.readouterr().err
+
+
+def arrange(place: Path, masks: Path, maps: Path, layout: str) -> tuple[Path, Path]:
+    """Masks and maps as a team may hand them in: the places of the two."""
+    files = {f"v/{path.name}": path for path in masks.iterdir()}
+    inside = {"within": "v/probabilities", "beside": "probabilities", "named": "v.probabilities"}
+    where, _, zipped = layout.partition(" ")
+    where_maps = inside.get(where, "")
+    own = {
+        f"{'m.probabilities' if layout == 'own zip of a folder' else 'm'}/{path.name}": path for path in maps.iterdir()
+    }
+    parts = [("s", files | ({f"{where_maps}/{path.name}": path for path in maps.iterdir()} if where_maps else {}))]
+    parts += [] if where_maps else [("s.probabilities", own)]
+    places = []
+    for name, content in parts:
+        if zipped:
+            with zipfile.ZipFile(place / f"{name}.zip", "w") as archive:
+                for member, path in content.items():
+                    archive.write(path, member)
+            places.append(place / f"{name}.zip")
+            continue
+        for member, path in content.items():
+            (place / name / member).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place / name / member)
+        places.append(place / name if where in inside and where != "within" else place / name / next(iter(content))[0])
+    return places[0], places[-1]
+
+
+LAYOUTS = ("own", "own zip", "own zip of a folder", "within", "within zip", "beside", "beside zip", "named zip")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_maps_are_found_wherever_a_team_may_put_them(tmp_path, cases, folders, layout, capsys) -> None:
+    expected = score_cases(cases, folders[0], "me", probabilities=folders[1])
+    masks, maps = arrange(tmp_path, *folders, layout)
+    assert (masks == maps) is not layout.startswith("own")
+    assert score_cases(cases, masks, "me", probabilities=maps).equals(expected)
+    assert check_predictions(cases, masks, probabilities=maps) == []
+    told: list[str] = []
+    plain = score_cases(cases, masks, "me", on_note=told.append)
+    assert "brier" not in plain.columns
+    assert any(
+        note.endswith(": 4 probability maps are left aside: give maps with --probabilities DIR") for note in told
+    ) is (masks == maps)
+    if layout in (
+        "beside",
+        "within zip",
+        "own zip",
+    ):  # on a platform they lie within the submission, or in a zip beside it
+        references = str(cases[0].reference.parents[3])
+        words = ["evaluate", "--platform", "evalai", "--cohort", references, "--input", str(masks)]
+        assert main([*words, "--preset", "isles2026", "--out", str(tmp_path / "out")]) == 0
+        mean = f"pr_auc {expected['pr_auc'].mean():g}"
+        assert mean in capsys.readouterr().out
+
+
+def test_check_finds_what_score_would_refuse(tmp_path, cases, folders, capsys) -> None:
+    masks, maps = folders
+    words = ["check", "--cohort", str(cases[0].reference.parents[3]), "--predictions", str(masks)]
+    assert main([*words, "--probabilities", str(maps)]) == 0
+    assert capsys.readouterr().out.endswith("accepted, with their probability maps\n")
+    write_map(maps / "case_1.nii.gz", cases[0], map_of(cases[0]) - 0.5, dtype=np.float32, slope=1)
+    write_map(maps / "case_2.nii.gz", cases[1], map_of(cases[1]) * np.nan, dtype=np.float32, slope=1)
+    (maps / "case_3.nii.gz").unlink()
+    (masks / "case_4.nii.gz").unlink()
+    with pytest.raises(InputError) as scored:
+        score_cases(cases, masks, "me", probabilities=maps)
+    with pytest.raises(InputError) as checked:
+        check_predictions(cases, masks, probabilities=maps)
+    assert sorted(checked.value.problems) == sorted(scored.value.problems)
+    assert len(checked.value.problems) == 4
+    assert main(words) == 0
+    assert main([*words, "--probabilities", str(maps)]) == 1
+    assert "write probabilities, not logits" in capsys.readouterr().err
+    given_as_maps = "within it, or give their own folder or zip with --probabilities DIR"
+    for refused in (check_predictions, partial(score_cases, method="me")):
+        with pytest.raises(InputError, match=f"masks: holds no probability maps: .* probabilities {given_as_maps}$"):
+            refused(cases, masks, probabilities=masks)
+    only = tmp_path / "only"
+    shutil.copytree(maps, only / "probabilities")
+    with pytest.raises(InputError, match=r"only: holds no \.nii"):
+        check_predictions(cases, only)

@@ -198,7 +198,7 @@ def test_a_result_of_files_that_could_not_be_digested_is_not_kept(tmp_path, case
     def unreadable(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("leaderboard.scoring.one_case._file_digest", unreadable)
+    monkeypatch.setattr("leaderboard.scoring.one_case.file_digest", unreadable)
     assert list(score_cases(cases[:2], folder, "me", jobs=1, journal=tmp_path / "j")["status"]) == ["ok"] * 2
     assert (tmp_path / "j").read_text() == ""
 
@@ -344,6 +344,37 @@ def test_references_may_lie_in_a_flat_folder_of_the_tree(tmp_path, isles_tree):
     assert [case.name for case in cases] == ["case_1", "case_2", "case_10"]
     assert [case.patient for case in cases] == ["P1", "P1", "P5"]
     assert list(score_cases(cases, predictions, "me")["status"]) == ["missing", "ok", "missing"]
+    for cohort in (root, root / "TESTING"):  # organisers give their tree, which participants have without that folder
+        assert find_references(cohort, predictions, "testing") == cases
+    (folder / "case_10.nii").unlink()
+    with pytest.raises(InputError, match="case_10: has no reference"):
+        score_cases(find_references(root, predictions, "testing"), predictions, "me")
+    shutil.rmtree(folder)
+    with pytest.raises(
+        InputError,
+        match=r"hold no reference: give .* or put them into .*TESTING_REFERENCES, named like .* \(case_1\.nii\.gz\)",
+    ):
+        find_references(root, predictions, "testing")
+
+
+def test_a_hidden_reference_is_that_of_a_case_of_the_tree_or_refused_by_name(tmp_path, isles_tree):
+    root = isles_tree([1, 2], partition="TESTING")
+    hidden, predictions = root / "TESTING_REFERENCES", tmp_path / "p"
+    for path in (hidden / "case_01.nii", hidden / "SMIR.truth.900023.nii", predictions / "case_1.nii"):
+        isles_tree.image(path, isles_tree.values(SHAPE, "OT", 0))
+    found = find_references(root, predictions, "testing")
+    assert {case.name: case.reference.name for case in found} == {
+        "case_1": "case_01.nii",
+        "case_2": "SMIR.truth.900023.nii",
+    }
+    for stray in ("case_7.nii", "notes.nii", "case_2.nii"):
+        isles_tree.image(hidden / stray, isles_tree.values(SHAPE, "OT", 0))
+    with pytest.raises(InputError) as refused:
+        find_references(root, predictions, "testing")
+    assert [problem.split(":")[0] for problem in refused.value.problems] == [
+        str(hidden / name) for name in ("case_7.nii", "notes.nii", "SMIR.truth.900023.nii")
+    ]
+    assert "case_2 has another reference there (case_2.nii)" in refused.value.problems[-1]
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -52,6 +54,50 @@ def test_its_format_reads_it_without_a_problem(cohort: Cohort) -> None:
     assert cohort.format.name == "isles2022"
     assert [case.name for case in cohort.cases] == [f"sub-strokecase{number:04d}" for number in range(1, CASES + 1)]
     assert all(case.reference is not None and set(case.images) == {"DWI", "ADC", "FLAIR"} for case in cohort.cases)
+
+
+def test_the_older_layout_of_its_files_holds_the_same_cases(root: Path, cohort: Cohort, tmp_path: Path) -> None:
+    for path in sorted((root / "ISLES-2022").rglob("*.*")):
+        subject, session = path.parts[path.parts.index("ses-0001") - 1], "ses-0001"
+        top = "derivatives" if path.name.endswith("_msk.nii.gz") else "rawdata"
+        moved = tmp_path / top / subject / session / path.name.replace("FLAIR", "flair")
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, moved)
+    shutil.copy(root / "center_ids.csv", tmp_path)
+    mirror = read_cohort(tmp_path)
+    assert mirror.format.name == "isles2022"
+    assert len(mirror.cases) == CASES
+    for one, other in zip(cohort.cases, mirror.cases, strict=True):
+        assert (one.name, one.patient, one.centre, one.grid) == (other.name, other.patient, other.centre, other.grid)
+        assert list(one.images) == list(other.images)
+        assert one.reference is not None
+        assert other.reference is not None
+        for kind, path in {**one.images, "reference": one.reference}.items():
+            assert path.read_bytes() == {**other.images, "reference": other.reference}[kind].read_bytes()
+
+
+def test_sidecars_say_one_thing_of_a_patient_and_are_left_aside_when_a_case_is_read(
+    root: Path, cohort: Cohort, tmp_path: Path
+) -> None:
+    found = []
+    for case in cohort.cases:
+        beside = [path.with_name(path.name.replace(".nii.gz", ".json")) for path in case.images.values()]
+        (text,) = {path.read_text() for path in beside}
+        found.append(json.loads(text))
+    assert {tuple(said) for said in found} == {("Manufacturer", "MagneticFieldStrength", "PatientSex", "PatientAge")}
+    assert {said["PatientSex"] for said in found} == {"F", "M"}
+    assert all(25 <= int(said["PatientAge"].removesuffix("Y")) <= 98 for said in found)
+    assert len({said["PatientAge"] for said in found}) > CASES / 2
+    assert {
+        said["Manufacturer"] for case, said in zip(cohort.cases, found, strict=True) if case.centre == "center_2"
+    } == {"Siemens"}
+    bare = shutil.copytree(root, tmp_path / "bare", ignore=shutil.ignore_patterns("sub-*.json"))
+    assert not any(bare.rglob("sub-*.json"))
+    assert in_root(read_cohort(bare)) == in_root(cohort)
+
+
+def in_root(cohort: Cohort) -> list[dict[str, str]]:
+    return [{kind: str(path.relative_to(cohort.root)) for kind, path in case.images.items()} for case in cohort.cases]
 
 
 def test_a_fifth_of_the_cases_are_of_a_second_centre_with_thick_slices(cohort: Cohort) -> None:
@@ -186,11 +232,11 @@ def test_all_is_zero_outside_the_brain_but_a_rim_of_small_values(cohort: Cohort)
     assert dwi.min() < 0 < -dwi.min() < 0.1 * np.median(dwi[dwi > 0])
 
 
-def test_few_cases_or_many_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
-    write_twin(tmp_path / "few", cases=2, size=SIZE, seed=SEED, jobs=1, format_name="isles2022")
+def test_few_cases_or_many_and_one_process_or_two_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    write_twin(tmp_path / "few", cases=2, size=SIZE, seed=SEED, jobs=2, format_name="isles2022")
     few, many = digest(tmp_path / "few" / "ISLES-2022"), digest(root / "ISLES-2022")
     assert few.items() <= many.items()
-    assert len(few) == 2 * 4
+    assert len(few) == 2 * 7
 
 
 def test_an_interrupted_twin_is_continued_to_the_same_bytes(root: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from digests import digest
 
+from benchmark.cohort.check import check_cohort
 from benchmark.cohort.twin import write_twin
 from benchmark.cohort.twin.isles2024 import TREE
 from benchmark.pipeline.cache import preprocess
@@ -122,6 +123,33 @@ def test_a_case_does_not_depend_on_how_many_others_are_written(root: Path, tmp_p
     few = digest(tmp_path / "few" / "train")
     assert few.items() <= digest(root / "train").items()
     assert len(few) == 9
+
+
+def test_the_series_is_written_on_request_beside_unchanged_files_and_is_no_map(root: Path, tmp_path: Path) -> None:
+    write_twin(tmp_path / "4d", cases=1, size=SIZE, seed=SEED, jobs=1, format_name="isles2024", with_4d=True)
+    train = tmp_path / "4d" / "train"
+    path = train / "derivatives/sub-stroke0001/ses-01/sub-stroke0001_ses-01_space-ncct_ctp.nii.gz"
+    files = digest(train)
+    del files[str(path.relative_to(train))]
+    assert len(files) == 9
+    assert files.items() <= digest(root / "train").items()
+
+    cohort = read_cohort(tmp_path / "4d")
+    (case,) = cohort.cases
+    assert path not in case.images.values()
+    assert check_cohort(tmp_path / "4d", jobs=1).problems == ()
+    series, ct = nib.Nifti1Image.from_filename(path), nib.Nifti1Image.from_filename(case.images["NCCT"])
+    assert same_grid(series.shape[:3], series.affine, ct.shape, ct.affine)
+    assert series.header.get_xyzt_units() == ("mm", "sec")
+    assert series.header.get_zooms()[3] == 1.0
+    # Contrast agent comes and goes over the CT where there is blood, and nowhere else.
+    change = np.asarray(series.dataobj).astype(float) - np.asarray(ct.dataobj)[..., None]
+    flow = loaded(case)["CBF"].get_fdata()
+    assert change.shape[3] == 45
+    assert not change[flow == 0].any()
+    course = change[flow > np.percentile(flow[flow > 0], 90)].mean(axis=0)
+    assert course[:5].max() < 0.5 * course.max() > 2
+    assert 5 < course.argmax() < 35
 
 
 @pytest.mark.parametrize("below", [".", "train"])

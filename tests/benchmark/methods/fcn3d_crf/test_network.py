@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from narrow import narrow
 from torch import nn
 
+from benchmark.methods.fcn3d_crf import FCN3DCRFMethod
 from benchmark.methods.fcn3d_crf.network import FCN3D, Down, Residual, Up
 
 
@@ -23,6 +27,24 @@ def on_meta() -> FCN3D:
         return FCN3D(5)
 
 
+@pytest.fixture(scope="module")
+def slim() -> FCN3D:
+    """On the CPU, where slabs no deeper than a kernel are padded by hand; a quarter of the channels."""
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        narrow(patch.setattr)
+        return FCN3D(5)
+
+
+@torch.no_grad()
+def logits_of(network: FCN3D, *shape: int) -> torch.Tensor:
+    """Of two volumes at once; each alone, which the CPU convolves slice by slice, has the same."""
+    volumes = torch.randn(2, 5, *shape)
+    logits = network(volumes)
+    torch.testing.assert_close(torch.cat([network(volume[None]) for volume in volumes]), logits, rtol=1e-3, atol=1e-5)
+    return logits
+
+
 @pytest.mark.parametrize(("channels", "parameters"), [(5, 43_943_969), (6, 43_945_969)])
 def test_it_has_the_number_of_parameters_that_its_readme_says(channels: int, parameters: int) -> None:
     with torch.device("meta"):
@@ -31,13 +53,13 @@ def test_it_has_the_number_of_parameters_that_its_readme_says(channels: int, par
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16, 22])
-def test_it_takes_every_depth_of_the_cohort(on_meta: FCN3D, depth: int) -> None:
-    assert on_meta(torch.empty(1, 5, depth, 16, 16, device="meta")).shape == (1, 1, depth, 16, 16)
+def test_it_takes_every_depth_of_the_cohort(slim: FCN3D, depth: int) -> None:
+    assert logits_of(slim, depth, 16, 16).shape == (2, 1, depth, 16, 16)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 90), (65, 79), (17, 1)])
-def test_it_takes_every_height_and_width(on_meta: FCN3D, size: tuple[int, int]) -> None:
-    assert on_meta(torch.empty(1, 5, 2, *size, device="meta")).shape == (1, 1, 2, *size)
+def test_it_takes_every_height_and_width(slim: FCN3D, size: tuple[int, int]) -> None:
+    assert logits_of(slim, 2, *size).shape == (2, 1, 2, *size)
 
 
 def test_two_slices_become_one_at_the_first_step_down_and_stay_one(on_meta: FCN3D) -> None:
@@ -102,6 +124,27 @@ def test_the_gradients_of_both_steps_in_bfloat16_are_those_of_float32(depth: int
     for _ in range(3):
         for found, right in zip(gradients(True), expected, strict=True):
             assert (found - right).norm() / right.norm() < 0.02
+
+
+def test_a_step_takes_more_memory_than_what_its_backward_pass_keeps(network: FCN3D) -> None:
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = network(torch.zeros(1, 5, 8, 64, 64))  # held, so that no address is used twice
+    each = sum(size for address, size in kept.items() if address not in weights) / logits.numel()
+    assert each < FCN3DCRFMethod.step_bytes
+
+
+def test_the_memory_of_a_training_is_what_was_seen_for_the_deepest_slab() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "performance.md").read_text(encoding="utf-8")
+    seen = re.search(r"^\| `fcn3d_crf`, `strokenet`, `ms_dcnn` \|[^|]*\| 3.6, [^|]*\| ([\d.]+),", page, re.MULTILINE)
+    assert seen
+    assert FCN3DCRFMethod.step_bytes == pytest.approx(float(seen[1]) * 1e9 / (22 * 256 * 256), rel=0.05)
 
 
 def test_the_residual_is_added_after_the_activation() -> None:

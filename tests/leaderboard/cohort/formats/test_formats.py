@@ -97,6 +97,32 @@ def test_cases_with_the_same_number_in_their_names_have_numbers_of_their_own(tmp
     assert cases[2].number == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("isles2022", "center_ids.csv"),
+        ("isles2024", "train/phenotype/sub-stroke0001/ses-01/sub-stroke0001_ses-01_demographic_baseline.csv"),
+        ("manifest", "cohort.csv"),
+        ("nnunet", "patients.csv"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        (b"case;patient\na_1;anna\n", "separated by ';': save it with commas"),
+        ("case,patient\na_1,anna\n".encode("utf-16"), "but in UTF-16: save it as CSV in UTF-8"),
+        (b"case,patient\na_1,anna,12,5\n", r"has 4 fields where the table has 2 columns"),
+    ],
+)
+def test_a_table_of_a_cohort_that_a_spreadsheet_spoilt_is_refused_by_cause(tmp_path, name, table, content, cause):
+    path = WRITERS[name](tmp_path) / table
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=cause) as refused:
+        read_cohort(tmp_path)
+    assert str(path) in refused.value.problems[0]
+
+
 # ISLES 2022
 
 

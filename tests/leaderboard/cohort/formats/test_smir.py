@@ -28,13 +28,23 @@ def test_time_series_may_be_missing(isles_tree):
     assert "CT_4DPWI" not in read_cohort(isles_tree()).cases[0].images
 
 
-def test_tmax_of_the_first_release_is_named_mr_tmax(isles_tree):
-    ids = {"CT": 1, "CT_CBF": 2, "CT_CBV": 3, "CT_MTT": 4, "MR_Tmax": 5, "OT": 6}
+@pytest.mark.parametrize("old", [{"MTT", "Tmax", "4DPWI"}, {"Tmax"}, {"MTT"}])
+def test_names_of_the_first_release_are_those_of_the_others(isles_tree, old):
+    kinds = {name: f"{'MR' if name in old else 'CT'}_{name}" for name in ("MTT", "Tmax", "4DPWI")}
+    ids = dict(zip(["CT", "CT_CBF", "CT_CBV", *kinds.values(), "OT"], range(1, 8), strict=True))
     paths = isles_tree.case(isles_tree.folder / "TRAINING" / "case_18", ids)
     cohort = read_cohort(isles_tree.folder)
     assert cohort.format.name == "isles2018"
-    assert cohort.cases[0].images["CT_Tmax"] == paths["MR_Tmax"]
-    assert "MR_Tmax" not in cohort.cases[0].images
+    (case,) = cohort.cases
+    assert set(case.images) == {*cohort.channels, "CT_4DPWI"}
+    assert {name: case.images[f"CT_{name}"] for name in kinds} == {name: paths[kind] for name, kind in kinds.items()}
+
+
+def test_an_image_of_no_known_kind_is_to_be_moved_and_never_removed(isles_tree):
+    root = isles_tree([1])
+    isles_tree.case(root / "TRAINING" / "case_1", {"MR_DWI": 5})
+    (problem,) = scan_cohort(root).problems
+    assert problem.text.endswith("MR_DWI is no image of ISLES 2018: move it elsewhere")
 
 
 def test_both_names_of_tmax_are_one_kind_twice(isles_tree):
