@@ -24,7 +24,7 @@ from leaderboard.errors import InputError
 from leaderboard.io.images import read_volume, write_mask
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import analyse
-from leaderboard.report import SYNTHETIC
+from leaderboard.report import SYNTHETIC, svg
 from leaderboard.report.content import FIGURE_METHODS, Content
 from leaderboard.report.examples import exemplary
 from leaderboard.report.making import report
@@ -57,6 +57,16 @@ def cases(build):
             "gamma": [*({"dice": 0.3 + k / 30, "fold": k % 2} for k in range(11)), {"dice": 0.0, "fold": 1, **empty}],
         }
     )
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """The page's figures are empty: drawing them takes most of its time."""
+    monkeypatch.setattr(svg, "draw", lambda *_: '<svg role="img"></svg>')
+
+
+#: Of tests that ask for the words of a page of their own.
+of_words = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +208,7 @@ def test_trainings_have_a_section_and_methods_without_several_are_named(seeded, 
     assert {row[0]: row[1:] for row in rows} == {"alpha": ["1"] * 3, "gamma": ["2"] * 3, "beta": ["3"] * 3}
 
 
+@of_words
 def test_tables_of_cases_show_means_over_trainings(seeded, tmp_path):
     text = page_of(seeded, tmp_path, resamples=20).read_text()
     head, *rows = Page(text).table("Case", "Status")
@@ -206,6 +217,7 @@ def test_tables_of_cases_show_means_over_trainings(seeded, tmp_path):
     assert len(rows) == 36
 
 
+@of_words
 def test_results_of_several_trainings_are_those_of_the_table_of_cases(seeded, tmp_path, capsys):
     table = tmp_path / "cases.csv"
     write_cases(table, seeded)
@@ -298,6 +310,7 @@ def test_a_banner_stands_at_the_top_as_text_and_only_where_it_is_given(cases, pa
     assert '<p class="banner" role="note">&lt;b&gt;Mind&lt;/b&gt; this</p>' in text
 
 
+@of_words
 def test_notes_stand_in_their_order(cases, tmp_path):
     page = page_of(cases, tmp_path, resamples=0, notes={"zeta": "1", "alpha version": "2"}).read_text()
     assert page.index("<dt>zeta</dt><dd>1</dd>") < page.index("<dt>alpha version</dt><dd>2</dd>")
@@ -542,6 +555,7 @@ def test_published_figures_stand_in_a_column_apart_with_the_numbers_of_their_sou
     }
 
 
+@of_words
 def test_sources_are_folded_away_between_the_ranking_and_what_follows(build, tmp_path):
     own = build({"strokenet": [{"dice": 0.6}, {}], "perfusion_t38": [{}, {}], "perfusion_tfit": [{}, {}]})
     text = page_of(own, tmp_path, resamples=0).read_text()
@@ -554,6 +568,7 @@ def test_sources_are_folded_away_between_the_ranking_and_what_follows(build, tmp
     assert set(cited) == {"source-1", "source-2", "source-3"} <= set(Page(text).ids)
 
 
+@of_words
 def test_the_metrics_ranked_by_are_named_and_shown(build, tmp_path):
     cases = build({"a": [{}, {}], "b": [{}, {}]}).assign(seconds=[1, 2, 3, 4])
     text = page_of(
@@ -567,12 +582,14 @@ def test_the_metrics_ranked_by_are_named_and_shown(build, tmp_path):
         assert f"<dt>{key}</dt><dd>{value}</dd>" in text
 
 
+@of_words
 def test_unknown_patients_are_cases(cases, tmp_path):
     text = page_of(cases.assign(patient=""), tmp_path, resamples=50).read_text()
     assert "with these 12 cases (patients unknown)" in text
     assert "50 resamples of 12 cases (patients unknown)" in text
 
 
+@of_words
 @pytest.mark.parametrize(("resamples", "said"), [(1, True), (19, False)])
 def test_too_few_resamples_are_said_to_say_nothing(cases, tmp_path, resamples, said):
     text = page_of(cases, tmp_path, resamples=resamples).read_text()
@@ -584,6 +601,7 @@ def test_dice_stands_third(page):
     assert Page(page).table("Rank", "Tie group")[0][:3] == ["Rank", "Method", "Dicehigher is better"]
 
 
+@of_words
 def test_the_core_agreement_stands_with_the_volumes(build, tmp_path):
     cases = build({"a": [{}, {"core_agreement": 0}], "b": [{}, {"status": "missing"}], "c": [{}, {}]})
     head, *rows = Page(page_of(cases, tmp_path, resamples=0).read_text()).table("Bias [mL]")
@@ -638,6 +656,7 @@ def test_command(build, cases, tmp_path, capsys):
     assert "songt1" in (tmp_path / "page" / "index.html").read_text()
 
 
+@of_words
 def test_the_command_shows_what_the_options_the_notes_and_the_files_beside_its_input_say(cases, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -662,6 +681,7 @@ def test_the_command_shows_what_the_options_the_notes_and_the_files_beside_its_i
     assert main(command) == 1
 
 
+@of_words
 def test_the_command_shows_the_banner_of_the_cohort(scored, cohort, predictions, tmp_path):
     write_cases(tmp_path / "cases.csv", scored)
     (cohort / "banner.txt").write_text(SYNTHETIC)
@@ -720,6 +740,7 @@ def test_the_page_says_what_undefined_distances_count(page):
     assert "which counts 100000000 mm under the policy isles2018" in page
 
 
+@of_words
 def test_rows_marked_as_synthetic_make_a_banner_wherever_the_table_lies(build, tmp_path):
     cases = build({"a": [{"data": "synthetic"}, {}]})
     for given, said in [("", SYNTHETIC), ("Draft.", f"{SYNTHETIC} Draft."), (SYNTHETIC, SYNTHETIC)]:
