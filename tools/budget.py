@@ -22,7 +22,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
-from marked_page import plain, save, write_page
+from marked_page import plain, publish, save
 
 from benchmark.rundir.names import BUDGET
 from benchmark.suite.config import SuiteConfig, is_rule, method_config, read_suite
@@ -168,7 +168,6 @@ def draw(found: pd.DataFrame, by: str, picture: Path) -> None:
     plain(axes)
     axes.legend(frameon=False, loc="lower right")
     save(figure, picture)
-    plt.close(figure)
 
 
 def recipes(options: argparse.Namespace) -> int:
@@ -196,12 +195,7 @@ def figure(options: argparse.Namespace) -> int:
         raise InputError(f"{', '.join(lacking)}: not in every suite's costs.csv: train the same methods in each")
     if found[options.by].isna().any():
         raise InputError(f"--by {options.by}: is not known of every method: choose another")
-    text = markdown(found)
-    sys.stdout.write(text + "\n")
-    if options.page:
-        picture = options.page.with_suffix(".png")
-        draw(found, options.by, picture)
-        write_page(options.page, MARKERS, f"{text}\n\n![{ALT}]({picture.name})")
+    publish(markdown(found), options.page, MARKERS, ALT, lambda picture: draw(found, options.by, picture))
     return 0
 
 

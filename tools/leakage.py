@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
-from marked_page import plain, save, write_page
+from marked_page import plain, publish, save
 
 from benchmark.cohort.twin.write import MANIFEST
 from leaderboard.cases import read_cases
@@ -171,7 +171,6 @@ def draw(found: Sequence[Leak], picture: Path) -> None:
         plain(axes, "x")
     figure.legend(loc="outside upper left", ncols=2, frameon=False)
     save(figure, picture)
-    plt.close(figure)
 
 
 def cohort(options: argparse.Namespace) -> int:
@@ -199,12 +198,7 @@ def figure(options: argparse.Namespace) -> int:
     patients, cases = read_cases(options.patients), read_cases(options.cases)
     require_same_but_folds(patients, cases)
     found = leaks(patients, cases)
-    table = markdown(found, patients, cases)
-    sys.stdout.write(table + "\n")
-    if options.page:
-        picture = options.page.with_suffix(".png")
-        draw(found, picture)
-        write_page(options.page, MARKERS, f"{table}\n\n![{ALT}]({picture.name})")
+    publish(markdown(found, patients, cases), options.page, MARKERS, ALT, lambda picture: draw(found, picture))
     return 0
 
 

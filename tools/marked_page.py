@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -25,6 +28,26 @@ def write_page(page: Path, markers: tuple[str, str], text: str) -> None:
     write_text(page, f"{before}{begin}\n{text}\n{end}{after}")
 
 
+def publish(table: str, page: Path | None, markers: tuple[str, str], alt: str, draw: Callable[[Path], None]) -> None:
+    """Print a table; with a page, write it between the markers there, with a picture of the page's name beside it.
+
+    Args:
+        table: in markdown.
+        page: the markdown file, if there is one.
+        markers: as for `write_page`.
+        alt: what the picture shows, in words.
+        draw: writes the picture to a file.
+
+    Raises:
+        InputError: as for `write_page`.
+    """
+    sys.stdout.write(table + "\n")
+    if page:
+        picture = page.with_suffix(".png")
+        draw(picture)
+        write_page(page, markers, f"{table}\n\n![{alt}]({picture.name})")
+
+
 def plain(axes: Axes, grid: str = "both") -> None:
     """A faint grid, along ``x``, ``y`` or both, and no frame at the top and on the right."""
     axes.grid(axis=grid, alpha=0.3)  # type: ignore[arg-type]
@@ -32,5 +55,6 @@ def plain(axes: Axes, grid: str = "both") -> None:
 
 
 def save(figure: Figure, picture: Path, dpi: int = 100) -> None:
-    """Write a picture whose bytes name no version of the program."""
+    """Write a picture whose bytes name no version of the program, and forget the figure."""
     figure.savefig(picture, dpi=dpi, metadata={"Software": None})
+    plt.close(figure)

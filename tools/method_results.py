@@ -150,7 +150,6 @@ def draw(runs: Sequence[Path], picture: Path) -> None:
     axes[0].legend(frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
     save(figure, picture)
-    plt.close(figure)
 
 
 def fill(readme: Path, text: str) -> None:

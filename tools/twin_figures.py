@@ -342,7 +342,6 @@ def draw(case: Case, path: Path) -> None:
         figure.colorbar(picture, ax=axis, shrink=0.75)
     figure.suptitle(f"{case.name} (synthetic), slice {layer + 1} of {lesion.shape[2]}", fontsize=11)
     save(figure, path, dpi=75)
-    plt.close(figure)
 
 
 def draw_cohort(cohort: Cohort, path: Path, rows: int = 4) -> None:
@@ -380,7 +379,6 @@ def draw_cohort(cohort: Cohort, path: Path, rows: int = 4) -> None:
             axis.axis("off")
     figure.suptitle(f"{cohort.format.title}, synthetic: {', '.join(case.name for case, _ in drawn)}", fontsize=9)
     save(figure, path, dpi=75)
-    plt.close(figure)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

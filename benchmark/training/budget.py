@@ -49,7 +49,7 @@ class CountTraining(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `pl.Callback`."""
         self.slices, self.batches = state_dict["slices"], dict(state_dict["batches"])
-        self.whole = state_dict.get("whole", False)
+        self.whole = state_dict["whole"]
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Note the shape of whatever the network is given, which is padded to the largest of all processes."""

@@ -20,7 +20,7 @@ from leaderboard.errors import InputError, MachineError, is_of_machine, printabl
 from leaderboard.io.archive import Limits
 from leaderboard.io.digests import file_digest
 from leaderboard.io.tables import shown
-from leaderboard.scoring.submission import MAPS, places_of_maps
+from leaderboard.scoring.submission import is_place_of_maps, places_of_maps
 
 SUBMISSIONS = "submissions"
 #: Of a submission on disk: twice what its masks may take.
@@ -99,10 +99,7 @@ def _entries(folder: Path) -> tuple[list[Entry], list[str]]:
     for path in _inside(folder):
         mode = path.lstat().st_mode
         is_zip = path.suffix.lower() == ".zip"
-        if (path.stem if is_zip else path.name).lower().endswith(f".{MAPS}") or path.suffix.lower() in (
-            ".yaml",
-            ".yml",
-        ):
+        if is_place_of_maps(path) or path.suffix.lower() in (".yaml", ".yml"):
             continue
         if stat.S_ISDIR(mode) or is_zip:
             entries.append(_entry(folder.name, path))

@@ -13,8 +13,8 @@ from leaderboard.platforms.interface import Handed, Settings
 from leaderboard.platforms.naming import case_of_name
 from leaderboard.scoring.submission import (
     BY_RULES,
-    MAPS,
     Submission,
+    is_place_of_maps,
     open_maps,
     open_submission,
     places_of_maps,
@@ -58,7 +58,7 @@ def _content(place: Path) -> Path:
     visible = [
         path for path in files if not path.name.startswith(".") and path.name not in ("metadata", "metadata.yaml")
     ]
-    zips = [path for path in visible if not path.stem.lower().endswith(f".{MAPS}")]
+    zips = [path for path in visible if not is_place_of_maps(path)]
     if len(visible) > 2 or len(zips) != 1 or any(path.suffix.lower() != ".zip" for path in visible):
         return place
     _refuse_outside(zips[0], place)

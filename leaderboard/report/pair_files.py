@@ -105,8 +105,9 @@ def mean_text(mean: float, defined: float, undefined: int | None, *, brief: bool
     """
     if not undefined:
         return number(mean)
-    told = f"{undefined} undef." if brief else f"{undefined} undefined"
-    return told if np.isnan(defined) else f"{number(defined)}{chr(10) if brief else ', '}{told}"
+    word, separator = ("undef.", "\n") if brief else ("undefined", ", ")
+    told = f"{undefined} {word}"
+    return told if np.isnan(defined) else f"{number(defined)}{separator}{told}"
 
 
 def _undefined_note(pair: Pair, policy: str) -> str:
@@ -115,9 +116,8 @@ def _undefined_note(pair: Pair, policy: str) -> str:
         return ""
     return (
         "Undef.: cases without a distance. Distances are means over the cases that have one, and where some case has "
-        "none their difference is not shown: "
-        f"in W/T/L and P(A>B) an undefined one counts as the policy {policy} says (compare.csv has the means with "
-        "these). "
+        f"none their difference is not shown: in W/T/L and P(A>B) an undefined one counts as the policy {policy} says "
+        "(compare.csv has the means with these). "
     )
 
 

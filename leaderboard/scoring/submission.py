@@ -171,8 +171,17 @@ def open_maps(probabilities: Path | Submission, masks: Submission, words: MapWor
 
 def places_of_maps(predictions: Path) -> tuple[Path, Path]:
     """Where maps may lie beside a folder or zip: ``v2.probabilities.zip`` or ``v2.probabilities`` beside ``v2.zip``."""
-    stem = predictions.stem if predictions.suffix.lower() == ".zip" else predictions.name
-    return predictions.with_name(f"{stem}{_BESIDE}.zip"), predictions.with_name(f"{stem}{_BESIDE}")
+    name = _without_zip(predictions)
+    return predictions.with_name(f"{name}{_BESIDE}.zip"), predictions.with_name(f"{name}{_BESIDE}")
+
+
+def is_place_of_maps(path: Path) -> bool:
+    """Whether a folder or zip is named like one of `places_of_maps`."""
+    return _without_zip(path).lower().endswith(_BESIDE)
+
+
+def _without_zip(path: Path) -> str:
+    return path.stem if path.suffix.lower() == ".zip" else path.name
 
 
 def words_on_maps_beside(predictions: Path) -> MapWords:

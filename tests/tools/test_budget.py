@@ -151,7 +151,7 @@ def test_suites_on_other_cases_and_tables_without_a_budget_are_refused(budget, t
         both.command(both)
     (tmp_path / "bare.md").write_text("no markers")
     with pytest.raises(InputError, match="has no lines"):
-        budget.write_page(tmp_path / "bare.md", budget.MARKERS, "table")
+        budget.publish("table", tmp_path / "bare.md", budget.MARKERS, budget.ALT, lambda picture: None)
 
 
 @pytest.mark.parametrize("share", ["nan", "inf", "0", "-1"])

@@ -58,13 +58,9 @@ class Isles2024:
 
     def files(self, patient: Patient, slab: Slab, with_4d: bool) -> Sequence[str]:
         """See `Tree`."""
-        return [
-            _file(patient, kind)
-            for kind in (
-                *("ncct", "cta", *_MAPS, "lesion-msk", "demographic_baseline", "outcome"),
-                *(["ctp"] if with_4d else []),
-            )
-        ]
+        series = ("ctp",) if with_4d else ()
+        kinds = ("ncct", "cta", *_MAPS, "lesion-msk", "demographic_baseline", "outcome", *series)
+        return [_file(patient, kind) for kind in kinds]
 
     def render(self, patient: Patient, seed: int, with_4d: bool) -> Iterator[tuple[Slab, Mapping[str, bytes]]]:
         """See `Tree`."""
