@@ -36,7 +36,7 @@ from leaderboard.io.grids import Grid, canonical_spacing, to_canonical
 from leaderboard.io.masks import read_mask
 
 #: Part of every key: raise it when what is stored changes.
-_LAYOUT = "4"
+_LAYOUT = "5"
 _ARRAYS = ("image", "brain", "reference")
 
 

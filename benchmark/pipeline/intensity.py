@@ -1,10 +1,11 @@
-"""Intensities as networks take them: each map z-scored inside the brain."""
+"""Intensities inside the brain: z-scored, as networks take them, and smoothed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
 #: The values of an image that show tissue, None where all do (`ImageKind.window`).
 Window = tuple[float, float] | None
@@ -39,3 +40,18 @@ def zscore(stripped: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray
     """
     shape = (-1, 1, 1, 1)
     return ((stripped - mean.reshape(shape)) / sd.reshape(shape)).astype(np.float32)
+
+
+def smooth(values: np.ndarray, mask: np.ndarray, sd_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Gaussian smoothing in plane of what lies inside a mask (normalised convolution); 0 outside.
+
+    Args:
+        values: (D, H, W).
+        mask: (D, H, W) bool; what lies outside neither gives nor receives.
+        sd_mm: standard deviation of the Gaussian.
+        spacing_mm: voxel size along x, y, z.
+    """
+    sd = (0.0, sd_mm / float(spacing_mm[1]), sd_mm / float(spacing_mm[0]))
+    weighted = ndimage.gaussian_filter(np.where(mask, values, 0).astype(np.float64), sd, mode="constant")
+    weight = ndimage.gaussian_filter(mask.astype(np.float64), sd, mode="constant")
+    return np.where(mask, weighted / np.where(mask, weight, 1.0), 0.0)

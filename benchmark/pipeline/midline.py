@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.pipeline.inplane import grid_of
+from benchmark.pipeline.intensity import smooth
 
 #: How far from the brain's centre of mass, and how tilted, the line may be.
 LARGEST_SHIFT_MM, LARGEST_ANGLE_DEG = 15.0, 12.0
@@ -29,6 +30,9 @@ _ROUNDS = ((4.0, 4, 4.0, 4.0, None), (3.0, 8, 1.5, 1.5, 2), (2.0, 8, 0.5, 0.5, 2
 _SLICES = 8
 #: Intensities are cut off at this many (robust) standard deviations from the brain's median.
 _CUT_OFF = 3.0
+#: SD of the Gaussian in plane before the search (our choice). The noise of a CT is greater than what sets its tissues
+#: apart, and it differs between the halves.
+_SMOOTHING_SD_MM = 4.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def estimate_midline(image: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[
     y = float((rows * torch.arange(height)).sum() / voxels) * dy
     fallback = Midline((x, y))
     inside = _some_slices(inside[None], _SLICES)[0]
-    scaled = _robust_scale(_some_slices(torch.as_tensor(image)[None], _SLICES)[0].float(), inside)
+    scaled = _scaled_tissue(_some_slices(torch.as_tensor(image)[None], _SLICES)[0].float(), inside, spacing_mm)
     if scaled is None:
         return fallback
     best = _search(scaled, inside, (dx, dy), fallback)
@@ -95,6 +99,19 @@ def positive_side(height: int, width: int, midline: Midline, spacing_mm: Sequenc
 def _normal(midline: Midline) -> tuple[float, float]:
     angle = math.radians(midline.angle_deg)
     return math.cos(angle), math.sin(angle)
+
+
+def _scaled_tissue(image: Tensor, inside: Tensor, spacing_mm: Sequence[float]) -> Tensor | None:
+    """The image as the search takes it, smoothed and scaled; None where nothing varies.
+
+    What is far off is cut off before it is smoothed, and the scale is that of the smoothed image: noise in it would
+    leave the tissues so small a share of the scale that the brain's outline alone decided.
+    """
+    scaled = _robust_scale(image, inside)
+    if scaled is None:
+        return None
+    smoothed = smooth(scaled.numpy(), inside.numpy(), _SMOOTHING_SD_MM, spacing_mm)
+    return _robust_scale(torch.as_tensor(smoothed).float(), inside)
 
 
 def _robust_scale(image: Tensor, inside: Tensor) -> Tensor | None:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from benchmark.methods.components import drop_small
+from benchmark.pipeline.intensity import smooth
 from benchmark.pipeline.midline import Midline, positive_side
 from leaderboard.cohort.case import CT_WINDOW
 
@@ -97,21 +98,6 @@ def within(mask: np.ndarray, margin_mm: float, spacing_mm: Sequence[float]) -> n
             distance = ndimage.distance_transform_edt(~plane, sampling=(dy, dx))
             grown[index] = distance <= margin_mm + (dx + dy) / 4
     return grown
-
-
-def smooth(values: np.ndarray, mask: np.ndarray, sd_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Gaussian smoothing in plane of what lies inside a mask (normalised convolution); 0 outside (step 2).
-
-    Args:
-        values: (D, H, W).
-        mask: (D, H, W) bool; what lies outside neither gives nor receives.
-        sd_mm: standard deviation of the Gaussian.
-        spacing_mm: voxel size along x, y, z.
-    """
-    sd = (0.0, sd_mm / float(spacing_mm[1]), sd_mm / float(spacing_mm[0]))
-    weighted = ndimage.gaussian_filter(np.where(mask, values, 0).astype(np.float64), sd, mode="constant")
-    weight = ndimage.gaussian_filter(mask.astype(np.float64), sd, mode="constant")
-    return np.where(mask, weighted / np.where(mask, weight, 1.0), 0.0)
 
 
 def relative_to_opposite(cbf: np.ndarray, valid: np.ndarray, side: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.pipeline.intensity import brain_statistics, strip, zscore
+from benchmark.pipeline.intensity import brain_statistics, smooth, strip, zscore
 
 
 @pytest.fixture
@@ -57,3 +57,19 @@ def test_z_scores_have_mean_0_and_sd_1_in_the_brain_and_the_background_keeps_its
     assert scored[:, brain].mean(axis=1) == pytest.approx([0, 0], abs=1e-5)
     assert scored[:, brain].std(axis=1) == pytest.approx([1, 1], abs=1e-5)
     assert (scored[0, 0] == np.float32(-mean[0] / sd[0])).all()
+
+
+def test_smoothing_keeps_a_constant_up_to_the_masks_edge_and_takes_nothing_from_outside() -> None:
+    brain = np.zeros((2, 30, 40), dtype=bool)
+    brain[:, 5:20, 10:35] = True
+    values = np.where(brain, 7.0, 1e6)
+    np.testing.assert_allclose(smooth(values, brain, 2.0, (0.9, 1.1, 6.0))[brain], 7.0)
+
+
+def test_smoothing_has_the_width_asked_for_in_mm_along_both_axes() -> None:
+    point = np.zeros((1, 81, 81))
+    point[0, 40, 40] = 1
+    spread = smooth(point, np.ones_like(point, dtype=bool), 5 / 2.3548, (0.5, 1.0, 6.0))[0]
+    assert spread[40, 45] == pytest.approx(spread[40, 40] / 2, rel=0.02)  # 2.5 mm along x is half the FWHM
+    assert np.sqrt(spread[40, 43] * spread[40, 42]) > spread[43, 40]
+    assert spread[42, 40] > spread[40, 40] / 2 > spread[43, 40]

@@ -17,7 +17,11 @@ SPACING: Spacing = (0.9, 0.9, 6.0)
 
 
 def head(
-    shift_mm: float, angle_deg: float, spacing_mm: Spacing = SPACING, shape: tuple[int, int, int] = (3, 200, 200)
+    shift_mm: float,
+    angle_deg: float,
+    spacing_mm: Spacing = SPACING,
+    shape: tuple[int, int, int] = (3, 200, 200),
+    noise_hu: float = 3.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A head that is symmetric about a line whose distance from the array's middle and tilt are given.
 
@@ -40,7 +44,7 @@ def head(
     ventricles = np.hypot((np.abs(across) - 12) / 6, along / 22) < 1
     ct = np.where(ventricles, 8.0, 32 + 4 * folds)
     ct = np.where(radius > 1, np.where(radius < 1.1, 1000.0, 0.0), ct)
-    noise = np.random.default_rng(6).normal(0, 3, shape)
+    noise = np.random.default_rng(6).normal(0, noise_hu, shape)
     return ct + noise, np.broadcast_to(radius < 1, shape).copy()
 
 
@@ -64,6 +68,15 @@ def test_known_shift_and_tilt_are_recovered(shift_mm: float, angle_deg: float) -
 def test_pose_is_in_millimetres_whatever_the_spacing(spacing_mm: Spacing) -> None:
     shape = (2, round(190 / spacing_mm[1]), round(180 / spacing_mm[0]))
     ct, brain = head(5.0, -6.0, spacing_mm, shape)
+    line = estimate_midline(ct, brain, spacing_mm)
+    assert line.angle_deg == pytest.approx(-6.0, abs=1)
+    assert offset_of_middle(line, shape, spacing_mm) == pytest.approx(-5.0, abs=0.5)
+
+
+@pytest.mark.parametrize(("size", "pixel_mm"), [(200, 0.9), (48, 3.75)])
+def test_noise_greater_than_what_sets_tissues_apart_does_not_hide_the_line(size: int, pixel_mm: float) -> None:
+    spacing_mm, shape = (pixel_mm, pixel_mm, 5.0), (8, size, size)
+    ct, brain = head(5.0, -6.0, spacing_mm, shape, noise_hu=11.0)  # grey and white matter differ by 5 HU
     line = estimate_midline(ct, brain, spacing_mm)
     assert line.angle_deg == pytest.approx(-6.0, abs=1)
     assert offset_of_middle(line, shape, spacing_mm) == pytest.approx(-5.0, abs=0.5)
