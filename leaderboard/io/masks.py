@@ -28,6 +28,8 @@ HEADER_REMEDY = (
 )
 #: Where only the header may be wrong.
 INDEX_REMEDY = "; if its voxels are in the case's own order, the leaderboard's --grid index takes it as it is"
+#: Where headers tell no place, and must.
+AUTO_REMEDY = ", or say --grid auto"
 #: The affines of images that were made of nothing but an array, by nibabel and by SimpleITK.
 _BLANK = (np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0]))
 #: A mask of another shape than its case's is read for its labels up to this size, twelve times the largest of ISLES.
@@ -140,8 +142,8 @@ def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, l
     if rule == "affine":
         lacking = "its header" if own.affine is None else "the header of its case"
         return None, [
-            f"cannot be compared by place, {lacking} tells none (an affine of its own voxel size): {HEADER_REMEDY}, or "
-            "say --grid auto"
+            f"cannot be compared by place, {lacking} tells none (an affine of its own voxel size): {HEADER_REMEDY}"
+            f"{AUTO_REMEDY}"
         ]
     faults = shape_faults(own, case)
     if not np.allclose(own.spacing_mm, case.spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
@@ -150,6 +152,11 @@ def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, l
             f"{HEADER_REMEDY}{'' if faults else INDEX_REMEDY}"
         )
     return None, faults
+
+
+def without_options(problem: str) -> str:
+    """A problem with a mask as its author is told, who hands it in and chooses no option of any command."""
+    return problem.replace(INDEX_REMEDY, "").replace(AUTO_REMEDY, "")
 
 
 def is_blank(grid: Grid) -> bool:

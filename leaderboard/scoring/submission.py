@@ -356,7 +356,7 @@ def _unreadable(path: Path) -> str:
 
 
 def _nothing(predictions: Path, hint: Path | None = None) -> str:
-    remedy = f"give {hint}, which does" if hint else "give the folder or the zip of the predictions"
+    remedy = f"give {hint}, which does" if hint else "put a mask for each case into it, or give another folder or zip"
     return f"{predictions}: holds no .nii, .nii.gz, .mha or .nrrd file: {remedy}"
 
 
