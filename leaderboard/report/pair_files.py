@@ -66,7 +66,7 @@ def print_pair(pair: Pair, options: RankingOptions, by: str = "", console: Conso
         f"{unit}, ties by half. W/T/L: {unit}s in which A is better, equal, worse. Intervals are of one metric at a "
         "time, not of all at once. "
         + _undefined_note(pair, options.policy)
-        + covered(pair.trainings, "Differences and intervals", "intervals"),
+        + covered(pair.trainings, "differences and intervals", "intervals"),
     )
 
 
