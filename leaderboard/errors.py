@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 #: Comparing longer words takes long, and nothing is named so.
@@ -56,6 +56,36 @@ def cut(text: str, most: int = 60) -> str:
 def printable(text: str) -> str:
     """A text on one line, with control characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def check_types(*given: tuple[str, object, type | tuple[type, ...], str]) -> None:
+    """Refuse arguments of a wrong type, of what programs call.
+
+    Args:
+        given: of each argument its name, its value, what it may be, and what to give, in words.
+
+    Raises:
+        InputError: with a line for each.
+    """
+    wrong = [
+        f"{name}: is {described(value)}: give {words}"
+        for name, value, kinds, words in given
+        if not isinstance(value, kinds)
+    ]
+    if wrong:
+        raise InputError(wrong)
+
+
+def described(value: object) -> str:
+    """A value of a wrong type, for a message: a short one as it is, otherwise its type."""
+    if value is None or isinstance(value, str | int | float):
+        return cut(repr(value))
+    return f"of the type {type(value).__name__}"
+
+
+def unknown(name: str, value: object, known: Collection[str]) -> str:
+    """The problem that an argument or an option has none of the values that it may have."""
+    return f"{name}: {cut(str(value))!r} is unknown: {nearest(str(value), known)}choose {', '.join(known)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import complete, has_seeds, row_key, seed_faults, sort_cases
+from leaderboard.cases import A_TABLE, complete, has_seeds, row_key, seed_faults, sort_cases
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS, NUMBERS, OF_PROBABILITIES, SEED, STATUSES
-from leaderboard.errors import InputError, cut, listed, nearest
+from leaderboard.errors import InputError, check_types, cut, listed, nearest
 from leaderboard.io.tables import shown as quoted
 from leaderboard.ranking.exact import means
 from leaderboard.ranking.matrices import Matrices, Trainings
@@ -89,6 +89,16 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
         {name: np.stack([block.any(axis=0) for block in own]) for name, own in undefined.items()},
         trainings,
     )
+
+
+def check_given(cases: object, options: object) -> None:
+    """Refuse what is no table or no options, of a program that ranks.
+
+    Raises:
+        InputError: with a line for each.
+    """
+    how = "RankingOptions, as in RankingOptions() or RankingOptions.of_preset(NAME)"
+    check_types(("cases", cases, pd.DataFrame, A_TABLE), ("options", options, RankingOptions, how))
 
 
 def measured_distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:
