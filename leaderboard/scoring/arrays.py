@@ -9,7 +9,7 @@ import numpy as np
 
 from leaderboard.errors import InputError, described
 from leaderboard.io.grids import Grid
-from leaderboard.io.masks import binary_mask, own_faults, probability_map, shape_faults
+from leaderboard.io.masks import Noun, binary_mask, own_faults, probability_map, shape_faults
 from leaderboard.scoring.one_case import score_case
 
 
@@ -63,7 +63,8 @@ def score_arrays(
     problems = [f"reference: {fault}" for fault in own_faults(grid)]
     decoded: dict[str, np.ndarray] = {}
     for name, data in arrays.items():
-        problems += [f"{name}: {fault}" for fault in shape_faults(Grid(data.shape, grid.spacing_mm), grid)]
+        noun: Noun = "map" if name == "probabilities" else "mask"
+        problems += [f"{name}: {fault}" for fault in shape_faults(Grid(data.shape, grid.spacing_mm), grid, noun)]
         try:
             decoded[name] = _decoded(name, data, given[name][1])
         except InputError as error:
