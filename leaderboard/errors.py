@@ -90,6 +90,18 @@ def unknown(name: str, value: object, known: Collection[str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean dice? `` if one of the known names is close to the given one, otherwise nothing."""
+    close = closest(name, known)
+    return f"did you mean {close}? " if close else ""
+
+
+def closest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known name that is most like the given one, whatever their case; empty if none is.
+
+    Args:
+        name: what was given.
+        known: the names that there are.
+        likeness: the least, from 0 to 1 (`difflib.SequenceMatcher.ratio`).
+    """
     names = {word.lower(): word for word in known}
-    close = get_close_matches(cut(name.lower(), _MOST_COMPARED), names, n=1)
-    return f"did you mean {names[close[0]]}? " if close else ""
+    close = get_close_matches(cut(name.lower(), _MOST_COMPARED), names, n=1, cutoff=likeness)
+    return names[close[0]] if close else ""
