@@ -29,7 +29,7 @@ from leaderboard.columns import (
     SYNTHETIC_DATA,
     TEXT,
 )
-from leaderboard.errors import InputError, listed
+from leaderboard.errors import InputError, check_types, listed
 from leaderboard.io.tables import name_fault, read_table, shortened, shown
 
 #: What a case without a prediction does not have.
@@ -38,6 +38,10 @@ _OF_A_PREDICTION = (
     *(name for name in FURTHER_COLUMNS if name.startswith("lesion_recall_")),
 )  # fmt: skip
 _NAMED = ("method", "case", "patient")
+#: What is given where rows are asked for, in words.
+A_TABLE = "a data frame, as read_cases gives it"
+#: What a path may be.
+A_PATH = (str, os.PathLike)
 
 
 def cases_frame(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
@@ -62,10 +66,12 @@ def write_cases(path: Path | str, cases: pd.DataFrame) -> None:
     """Write cases.csv atomically; the same rows, in whatever order, give the same bytes.
 
     Raises:
-        InputError: the file cannot be written, or a name may not (`io.tables.name_fault`).
+        InputError: the file cannot be written, a name may not (`io.tables.name_fault`), or these are no path and rows.
     """
     from leaderboard.io.images import write_text
 
+    check_types(("path", path, A_PATH, "a path"), ("cases", cases, pd.DataFrame, A_TABLE))
+    require(cases, ("method", "case"), "cases.csv")
     write_text(Path(path), cases_csv(cases))
 
 
@@ -111,11 +117,11 @@ def read_cases(paths: Path | str | Sequence[Path | str]) -> pd.DataFrame:
 
     Raises:
         InputError: a file is given twice, is not such a table (`io.tables.read_table`) or holds a value that makes no
-            sense; every problem with file and line.
+            sense; every problem with file and line. Or what is given is no path.
     """
     frames, problems = [], []
     read: set[Path] = set()
-    for path in [Path(paths)] if isinstance(paths, str | Path) else map(Path, paths):
+    for path in path_list("paths", paths, "the path of a table, or a list of paths"):
         place = Path(os.path.realpath(path))
         if place in read:
             problems.append(f"{path}: is given twice: name it once")
@@ -130,6 +136,23 @@ def read_cases(paths: Path | str | Sequence[Path | str]) -> pd.DataFrame:
     if not frames:
         raise InputError("no cases.csv was given: name at least one")
     return _typed(pd.concat(frames)) if len(frames) > 1 else frames[0]
+
+
+def path_list(name: str, given: Path | str | Iterable[Path | str], words: str) -> list[Path]:
+    """One path or several, as a list.
+
+    Args:
+        name: of the argument.
+        given: its value.
+        words: what to give.
+
+    Raises:
+        InputError: it is neither.
+    """
+    check_types((name, given, (*A_PATH, Iterable), words))
+    several = [given] if isinstance(given, str | Path) else list(given)
+    check_types(*((name, path, A_PATH, words) for path in several))
+    return [Path(path) for path in several]
 
 
 def _read_one(path: Path) -> pd.DataFrame:

@@ -181,6 +181,8 @@ NUMBERS: dict[str, Column] = {
 }
 #: The metrics in the order of leaderboard.csv; the required ones come first.
 METRICS: dict[str, Metric] = {name: column for name, column in NUMBERS.items() if isinstance(column, Metric)}
+#: Metrics by their names without the unit: ``hd95`` means hd95_mm unless there is a column ``hd95``.
+WITHOUT_UNIT = {name.removesuffix(f"_{metric.unit.lower()}"): name for name, metric in METRICS.items() if metric.unit}
 CORE_METRICS = tuple(column.name for column in CONTRACT if isinstance(column, Metric))
 #: The required columns, in order.
 CASE_COLUMNS = ("method", "case", "patient", "fold", "status", *(column.name for column in CONTRACT[1:]))

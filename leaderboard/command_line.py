@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from leaderboard.errors import InputError, cut, nearest, printable
+from leaderboard.errors import InputError, cut, nearest, printable, unknown
 
 #: What argparse takes for an option: neither a number below 0, nor with a space.
 _LIKE_OPTION = re.compile(r"-(?![\d.])\S+")
@@ -125,7 +125,7 @@ class Parser(argparse.ArgumentParser):
         return first + rest + last
 
 
-def _checked(name: str, kind: Callable[[str], Any], choices: Iterable[Any] | None) -> Callable[[str], Any]:
+def _checked(name: str, kind: Callable[[str], Any], choices: Collection[str] | None) -> Callable[[str], Any]:
     """A type of argparse's that says what is wrong with a value as an `InputError`."""
 
     def value_of(text: str) -> Any:
@@ -138,7 +138,7 @@ def _checked(name: str, kind: Callable[[str], Any], choices: Iterable[Any] | Non
         except (TypeError, ValueError):
             raise InputError(f"{name}: {cut(text)!r} is not {_KINDS.get(kind, 'valid')}: correct it") from None
         if choices is not None and value not in choices:
-            raise InputError(f"{name}: {cut(text)!r} is unknown: {nearest(text, choices)}choose {', '.join(choices)}")
+            raise InputError(unknown(name, text, choices))
         return value
 
     return value_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 #: Comparing longer words takes long, and nothing is named so.
@@ -58,8 +58,50 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def check_types(*given: tuple[str, object, type | tuple[type, ...], str]) -> None:
+    """Refuse arguments of a wrong type, of what programs call.
+
+    Args:
+        given: of each argument its name, its value, what it may be, and what to give, in words.
+
+    Raises:
+        InputError: with a line for each.
+    """
+    wrong = [
+        f"{name}: is {described(value)}: give {words}"
+        for name, value, kinds, words in given
+        if not isinstance(value, kinds)
+    ]
+    if wrong:
+        raise InputError(wrong)
+
+
+def described(value: object) -> str:
+    """A value of a wrong type, for a message: a short one as it is, otherwise its type."""
+    if value is None or isinstance(value, str | int | float):
+        return cut(repr(value))
+    return f"of the type {type(value).__name__}"
+
+
+def unknown(name: str, value: object, known: Collection[str]) -> str:
+    """The problem that an argument or an option has none of the values that it may have."""
+    return f"{name}: {cut(str(value))!r} is unknown: {nearest(str(value), known)}choose {', '.join(known)}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean dice? `` if one of the known names is close to the given one, otherwise nothing."""
+    close = closest(name, known)
+    return f"did you mean {close}? " if close else ""
+
+
+def closest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known name that is most like the given one, whatever their case; empty if none is.
+
+    Args:
+        name: what was given.
+        known: the names that there are.
+        likeness: the least, from 0 to 1 (`difflib.SequenceMatcher.ratio`).
+    """
     names = {word.lower(): word for word in known}
-    close = get_close_matches(cut(name.lower(), _MOST_COMPARED), names, n=1)
-    return f"did you mean {names[close[0]]}? " if close else ""
+    close = get_close_matches(cut(name.lower(), _MOST_COMPARED), names, n=1, cutoff=likeness)
+    return names[close[0]] if close else ""

@@ -156,6 +156,7 @@ def find_preset(name: str) -> Preset:
     Raises:
         InputError: there is none.
     """
+    name = str(name)  # programs give whatever they have
     if name not in PRESETS:
         known = ", ".join(PRESETS)
         raise InputError(f"the preset {cut(name)} is unknown: {nearest(name, PRESETS)}choose {known}")

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 
 from leaderboard.challenge.counting import Judged, Result, Standing
+from leaderboard.challenge.entries import REMEDY
 from leaderboard.challenge.settings import Challenge
 from leaderboard.challenge.times import time_text
 from leaderboard.errors import listed, printable
@@ -35,7 +36,8 @@ def answer(result: Result, challenge: Challenge) -> str:
         lines.append("What counts: nothing yet, so the team is not ranked")
     for judged in result.submissions:
         lines += ["", *_submission(judged, challenge)]
-    for problem in result.team.problems:
+    nothing = [] if result.submissions or result.team.problems else [f"Nothing was handed in: {REMEDY}"]
+    for problem in [*result.team.problems, *nothing]:
         lines += ["", *_wrapped(problem, "")]
     return "\n".join(lines) + "\n"
 

@@ -26,6 +26,8 @@ SUBMISSIONS = "submissions"
 #: Of a submission on disk: twice what its masks may take.
 MOST_BYTES = 2 * Limits().total_bytes
 _MOST_DEPTH = 4
+#: What a team can do that has handed in something else, or nothing.
+REMEDY = "hand in a zip or a folder with a mask for each case"
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _entries(folder: Path) -> tuple[list[Entry], list[str]]:
         elif is_mask_file(path.name):
             problems.append(f"{path.name}: lies beside the submissions: put it into a zip or a folder, with the others")
         else:
-            problems.append(f"{path.name}: is no zip and no folder, and is left aside")
+            problems.append(f"{path.name}: is no zip and no folder, and is left aside: {REMEDY}")
     return entries, [printable(problem) for problem in problems]
 
 

@@ -24,7 +24,7 @@ from leaderboard.cohort.case import Case
 from leaderboard.errors import InputError, MachineError, printable
 from leaderboard.io.digests import file_digest
 from leaderboard.io.images import write_text
-from leaderboard.io.masks import read_mask
+from leaderboard.io.masks import read_mask, without_options
 from leaderboard.parallel import run_tasks
 from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.journal import program_digest
@@ -246,13 +246,16 @@ def _plain(value: Any) -> Any:
 
 
 def _unnamed(verdict: Verdict, entry: Entry) -> Verdict:
-    """A verdict as it is kept: without the submission's name and place, which another copy does not share."""
+    """A verdict as it is kept: without the submission's name and place, which another copy does not share.
+
+    Nor does it hold advice on options of commands, which its team does not run.
+    """
     stem = entry.path.stem if entry.path.suffix.lower() == ".zip" else entry.name
     folder = printable(f"{entry.path.parent}/")
 
     def without(text: str) -> str:
         # one name begins like the other: v2.zip and v2.probabilities.zip
-        return text.replace(f"{folder}{printable(stem)}", _NAME).replace(folder, "")
+        return without_options(text).replace(f"{folder}{printable(stem)}", _NAME).replace(folder, "")
 
     return Verdict([*map(without, verdict.problems)], [*map(without, verdict.notes)], verdict.rows, verdict.is_final)
 

@@ -26,6 +26,8 @@ _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".tar.gz")
 #: The end of an archive: its last record, a comment of up to 65535 bytes and the 64-bit records before it.
 _END_BYTES = 22 + 65535 + 20 + 56
 _DRIVE = re.compile(r"[A-Za-z]:")
+#: How files begin that are sent under the name of a zip, and what they are.
+_NO_ZIPS = {b"Rar!": "a RAR archive", b"7z\xbc\xaf": "a 7z archive", b"\x1f\x8b": "a gzip file"}
 
 
 class _DamagedError(Exception):
@@ -168,7 +170,19 @@ def _opened(archive: Path, limits: Limits) -> zipfile.ZipFile:
         raise InputError(f"{archive}: may not be read: change its permissions") from None
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error) as error:
         _refuse_machine(archive, error)
-        raise InputError(f"{archive}: is no zip archive, or a damaged one: pack it again") from None
+        raise InputError(f"{archive}: {_no_zip(archive)}") from None
+
+
+def _no_zip(archive: Path) -> str:
+    """What is wrong with a file that cannot be opened as a zip, and what to do."""
+    begin = b"PK"
+    with contextlib.suppress(OSError), archive.open("rb") as file:
+        begin = file.read(max(map(len, _NO_ZIPS)))
+    kind = "" if begin else "an empty file"
+    kind = next((what for start, what in _NO_ZIPS.items() if begin.startswith(start)), kind)
+    if kind:
+        return f"is no zip archive but {kind}: pack the masks as a zip"
+    return "is no zip archive, or a damaged one: pack it again"
 
 
 def _refuse_machine(archive: Path, error: Exception) -> None:

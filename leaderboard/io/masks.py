@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,14 +21,20 @@ SPACING_TOLERANCE_MM = 1e-3
 LABEL_TOLERANCE = 1e-3
 #: Probabilities beyond 0 or 1 by this much are rounded ones: maps are stored with scale factors.
 PROBABILITY_TOLERANCE = 1e-6
+#: What a file is to hold, in words.
+Noun = Literal["mask", "map"]
 #: ISLES 2018 headers have the identity as their affine and the voxel size in pixdim: a mask written with the affine
 #: alone loses it.
-HEADER_REMEDY = (
-    "write the mask with the case's own header: image.CopyInformation(ref) in SimpleITK, in nibabel "
-    "nib.Nifti1Image(mask.astype('uint8'), ref.affine, ref.header)"
-)
+HEADER_REMEDY: dict[Noun, str] = {
+    "mask": "write the mask with the case's own header: image.CopyInformation(ref) in SimpleITK, in nibabel "
+    "nib.Nifti1Image(mask.astype('uint8'), ref.affine, ref.header)",
+    "map": "write the map with the case's own header: image.CopyInformation(ref) in SimpleITK, in nibabel "
+    "nib.Nifti1Image(map, ref.affine, ref.header, dtype='float32')",
+}
 #: Where only the header may be wrong.
 INDEX_REMEDY = "; if its voxels are in the case's own order, the leaderboard's --grid index takes it as it is"
+#: Where headers tell no place, and must.
+AUTO_REMEDY = ", or say --grid auto"
 #: The affines of images that were made of nothing but an array, by nibabel and by SimpleITK.
 _BLANK = (np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0]))
 #: A mask of another shape than its case's is read for its labels up to this size, twelve times the largest of ISLES.
@@ -89,7 +96,8 @@ def _read(
 ) -> tuple[np.ndarray, Grid, bool]:
     """Voxels on the grid of the case, if there is one, that grid, and whether they are turned."""
     grid = _of_volume(read_grid(path))
-    turn, faults = _placed(grid, case, rule) if case else (None, own_faults(grid))
+    noun: Noun = "map" if decode is probability_map else "mask"
+    turn, faults = _placed(grid, case, rule, noun) if case else (None, own_faults(grid))
     problems = [f"{path}: {fault}" for fault in faults]
     expected = math.prod(case.shape[:3]) if case else None
     if math.prod(grid.shape) <= CHECKED_VOXELS or math.prod(grid.shape) == expected or not problems:
@@ -124,32 +132,37 @@ def own_faults(grid: Grid) -> list[str]:
     return [fault] if (fault := voxel_fault(grid.spacing_mm)) else []
 
 
-def _placed(own: Grid, case: Grid, rule: GridRule) -> tuple[np.ndarray | None, list[str]]:
-    """How a mask is turned onto the grid of its case (None: as it is), and what is wrong with its grid."""
+def _placed(own: Grid, case: Grid, rule: GridRule, noun: Noun = "mask") -> tuple[np.ndarray | None, list[str]]:
+    """How a mask or map is turned onto the grid of its case (None: as it is), and what is wrong with its grid."""
     case = Grid(case.shape[:3], case.spacing_mm, case.affine)
     if rule == "blank":
-        turn, faults = _placed(own, case, "auto")
-        return (None, shape_faults(own, case)) if faults and is_blank(own) else (turn, faults)
+        turn, faults = _placed(own, case, "auto", noun)
+        return (None, shape_faults(own, case, noun)) if faults and is_blank(own) else (turn, faults)
     if len(own.shape) != 3:
         return None, [f"has the shape {times(own.shape)} where the case has {times(case.shape)}: write one 3-D volume"]
     if rule == "index":
-        return None, shape_faults(own, case)
+        return None, shape_faults(own, case, noun)
     if own.affine is not None and case.affine is not None:
         turn = turn_between(own.affine, own.shape, case)
-        return turn, [] if turn is not None else _apart(own, case)
+        return turn, [] if turn is not None else _apart(own, case, noun)
     if rule == "affine":
         lacking = "its header" if own.affine is None else "the header of its case"
         return None, [
-            f"cannot be compared by place, {lacking} tells none (an affine of its own voxel size): {HEADER_REMEDY}, or "
-            "say --grid auto"
+            f"cannot be compared by place, {lacking} tells none (an affine of its own voxel size): "
+            f"{HEADER_REMEDY[noun]}{AUTO_REMEDY}"
         ]
-    faults = shape_faults(own, case)
+    faults = shape_faults(own, case, noun)
     if not np.allclose(own.spacing_mm, case.spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
         faults.append(
             f"has the voxel size {times(own.spacing_mm)} mm where the case has {times(case.spacing_mm)} mm: "
-            f"{HEADER_REMEDY}{'' if faults else INDEX_REMEDY}"
+            f"{HEADER_REMEDY[noun]}{'' if faults else INDEX_REMEDY}"
         )
     return None, faults
+
+
+def without_options(problem: str) -> str:
+    """A problem with a mask as its author is told, who hands it in and chooses no option of any command."""
+    return problem.replace(INDEX_REMEDY, "").replace(AUTO_REMEDY, "")
 
 
 def is_blank(grid: Grid) -> bool:
@@ -163,22 +176,22 @@ def is_blank(grid: Grid) -> bool:
     return grid.affine is None or any(np.array_equal(grid.affine, blank) for blank in _BLANK)
 
 
-def _apart(own: Grid, case: Grid) -> list[str]:
-    """What is wrong with a mask whose voxels lie elsewhere than those of its case."""
+def _apart(own: Grid, case: Grid, noun: Noun) -> list[str]:
+    """What is wrong with a mask or map whose voxels lie elsewhere than those of its case."""
     same_shape = own.shape == case.shape
     if not same_shape and sorted(own.shape) != sorted(case.shape):
-        remedy = "resample the mask to the case's own grid"
+        remedy = f"resample the {noun} to the case's own grid"
     else:
-        remedy = HEADER_REMEDY + (INDEX_REMEDY if same_shape else "")
+        remedy = HEADER_REMEDY[noun] + (INDEX_REMEDY if same_shape else "")
     return [f"lies elsewhere than its case; it has {own}; the case has {case}: {remedy}"]
 
 
-def shape_faults(own: Grid, case: Grid) -> list[str]:
+def shape_faults(own: Grid, case: Grid, noun: Noun = "mask") -> list[str]:
     """What is wrong with the shape of a mask or map on the grid of its case, and what to do."""
     if own.shape == case.shape:
         return []
     return [
-        f"has the shape {times(own.shape)} where the case has {times(case.shape)}: resample the mask to the case's "
+        f"has the shape {times(own.shape)} where the case has {times(case.shape)}: resample the {noun} to the case's "
         "own grid"
     ]
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from leaderboard.errors import cut
+
 #: A suite's config has a few hundred values and a few thousand bytes.
 MOST_VALUES = 100_000
 MOST_BYTES = 1 << 18
 MOST_BRACKETS = 100
 _MOST_BITS = 1000
-_LONGEST_REASON = 500
+#: What mends nearly every text that is no YAML.
+_REMEDY = "quote a text that holds ': ', ' #' or a bracket, close quotes and brackets, indent with spaces"
+
+
+class _RefusedError(yaml.MarkedYAMLError):
+    """What YAML allows and this reader does not, in words of ours."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,10 +31,21 @@ class _Loader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
-        keys = Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        if twice := [name for (_, name), count in keys.items() if count > 1]:
-            raise yaml.constructor.ConstructorError(None, None, f"has {twice[0]} twice", node.start_mark)
+        keys: set[tuple[str, str]] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if (key.tag, key.value) in keys:
+                raise _RefusedError(problem=f"has {cut(key.value)} twice", problem_mark=key.start_mark)
+            keys.add((key.tag, key.value))
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        # PyYAML does not catch errors of its constructors: a date with month 13, an empty integer, !!bool x
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
+            value = repr(cut(node.value)) if isinstance(node, yaml.ScalarNode) else "a list"
+            problem = f"has {value} for a date or a number"
+            raise _RefusedError(problem=problem, problem_mark=node.start_mark) from None
 
     def fetch_flow_collection_start(self, TokenClass: type) -> None:
         if self.flow_level >= MOST_BRACKETS:
@@ -39,7 +55,7 @@ class _Loader(yaml.SafeLoader):
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MOST_VALUES:
-            raise yaml.constructor.ConstructorError(None, None, "merges far too much", node.start_mark)
+            raise _RefusedError(problem="merges far too much", problem_mark=node.start_mark)
 
 
 def load_yaml(path: Path) -> Any:
@@ -55,8 +71,8 @@ def load_yaml(path: Path) -> Any:
         raise ValueError(f"is longer than any config ({MOST_BYTES} bytes are read)")
     try:
         return parse_yaml(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is no UTF-8 text ({error})") from None
+    except UnicodeDecodeError:
+        raise ValueError("is no UTF-8 text") from None
 
 
 def parse_yaml(text: str) -> Any:
@@ -67,13 +83,29 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         content = yaml.load(text, _Loader)
-    # PyYAML does not catch errors of the constructors: a date with month 13, an empty integer.
-    except (yaml.YAMLError, ValueError, IndexError, AttributeError, TypeError) as error:
-        raise ValueError(f"is not valid YAML ({textwrap.shorten(str(error), _LONGEST_REASON)})") from None
+    except yaml.YAMLError as error:
+        raise ValueError(_fault(error, text)) from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     _refuse_large(content)
     return content
+
+
+def _fault(error: yaml.YAMLError, text: str) -> str:
+    """What is wrong with a text and where, in plain words: those of PyYAML are about its parser."""
+    mark, begin = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    if begin and (mark is None or mark.index >= len(text.rstrip())):  # what is not closed is met at the end
+        mark = begin
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    if isinstance(error, _RefusedError):
+        return f"{error.problem}{where}"
+    if isinstance(error, yaml.constructor.ConstructorError):
+        reason = "a tag such as !name, a list as a name, or << before anything but settings is not read"
+    elif isinstance(error, yaml.reader.ReaderError):
+        reason = f"the character U+{error.character:04X} is not allowed"
+    else:
+        reason = _REMEDY
+    return f"is not valid YAML{where} ({reason})"
 
 
 def _refuse_large(content: Any) -> None:

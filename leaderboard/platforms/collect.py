@@ -18,8 +18,8 @@ import pandas as pd
 
 from leaderboard.cases import cases_frame, complete, field_faults, sort_cases, write_cases
 from leaderboard.cohort.names import mask_stem
-from leaderboard.columns import CASE_COLUMNS, NUMBERS, TEXT
-from leaderboard.errors import InputError, listed
+from leaderboard.columns import CASE_COLUMNS, DATA, NUMBERS, SEED, TEXT, WITHOUT_UNIT
+from leaderboard.errors import InputError, closest, listed
 from leaderboard.io.images import write_text
 from leaderboard.io.tables import shown
 from leaderboard.platforms.grand_challenge import read_json
@@ -31,6 +31,10 @@ _REFERENCE_NAME = "gt_fname"
 #: What identifies a row: the file tells the method, and the row its case.
 _ROW_NAMES = ("method", "case")
 _OUTPUT = "metrics-json-file"
+#: The columns of cases.csv that another one may be renamed to, and how like one of them a mistyped name is. A column
+#: seed is rare, and ``speed`` is no slip of it.
+_KNOWN = tuple(name for name in (*NUMBERS, *TEXT) if name not in (*_ROW_NAMES, SEED, DATA))
+_LIKENESS = 0.75
 Row = dict[str, Any]
 
 
@@ -47,7 +51,7 @@ def collect(paths: Sequence[Path], rename: Sequence[tuple[str, str]] = ()) -> tu
 
     Raises:
         InputError: a file holds no row a case or a number that makes no sense, a method comes twice, or columns cannot
-            be renamed so; with a line for each.
+            be renamed so (a new name that is nearly one of cases.csv among them); with a line for each.
     """
     new_names = _new_names(rename)
     found: dict[str, tuple[Path, list[Row]]] = {}
@@ -75,6 +79,8 @@ def collect(paths: Sequence[Path], rename: Sequence[tuple[str, str]] = ()) -> tu
     if unused := [old for old, new in new_names.items() if new not in columns]:
         names = "; ".join(f"--rename {old}={new_names[old]}: no result has numbers called {old}" for old in unused)
         raise InputError(f"{names}: choose from {listed(columns, 20)}")
+    if mistyped := _mistyped(new_names, columns):
+        raise InputError(mistyped)
     return _framed(every), notes
 
 
@@ -127,6 +133,27 @@ def _new_names(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     if problems:
         raise InputError(problems)
     return dict(pairs)
+
+
+def _mistyped(rename: Mapping[str, str], columns: Sequence[str]) -> list[str]:
+    """A line for each new name that is nearly one of cases.csv, which no column has.
+
+    Names whose digits differ (``lesion_f1_iou50``, ``lesion_f1_iou20``) are those of two things.
+    """
+    problems = []
+    for old, new in rename.items():
+        alike = [name for name in _KNOWN if name not in columns and _digits(name) == _digits(new)]
+        close = WITHOUT_UNIT.get(new.lower()) or closest(new, alike, _LIKENESS)
+        if new not in _KNOWN and close and close not in columns:
+            problems.append(
+                f"--rename {old}={new}: cases.csv has no column {new}: did you mean {close}? write it so, or choose a "
+                "name that is less like it"
+            )
+    return problems
+
+
+def _digits(name: str) -> str:
+    return "".join(filter(str.isdigit, name))
 
 
 def _refuse_merging(rows: Sequence[Row], rename: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ from leaderboard.cohort.names import is_mask_file
 from leaderboard.errors import InputError
 from leaderboard.io.archive import unpack
 from leaderboard.io.images import write_text
+from leaderboard.io.masks import without_options
 from leaderboard.outputs import prepare_output
 from leaderboard.platforms import codabench, evalai, grand_challenge
 from leaderboard.platforms.interface import Platform, Settings
@@ -70,9 +71,9 @@ def evaluate(
     try:
         return _evaluate(platform, settings, progress, on_note, say)
     except InputError as error:
-        problems = list(dict.fromkeys(error.problems))
+        problems = list(dict.fromkeys(map(without_options, error.problems)))
         if len(problems) == 1:
-            raise
+            raise InputError(problems) from None
         for problem in problems:
             say(problem)
         more = len(problems) - _TOLD

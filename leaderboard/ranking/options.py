@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
-from leaderboard.errors import InputError, cut, nearest
+from leaderboard.errors import InputError, check_types, cut, nearest
 from leaderboard.presets import PRESETS, find_preset
 from leaderboard.ranking.policies import POLICIES
 from leaderboard.ranking.resampling import UNITS
@@ -24,7 +25,8 @@ class RankingOptions:
     """How to rank.
 
     Raises:
-        InputError: a name is unknown or a number makes no sense. Metrics are checked later, with the rows.
+        InputError: a name is unknown, a number makes no sense or a value is of a wrong type. Metrics are checked later,
+            with the rows.
     """
 
     scheme: str = "dice"  #: one of `schemes.SCHEMES`
@@ -61,6 +63,12 @@ class RankingOptions:
         )
 
     def __post_init__(self) -> None:
+        check_types(
+            *((name, getattr(self, name), str, "a name") for name in ("scheme", "policy", "unit", "preset")),
+            *((name, getattr(self, name), Integral, "a whole number") for name in ("resamples", "seed")),
+            ("metrics", self.metrics, Sequence, "a list of names"),
+            ("simultaneous", self.simultaneous, bool, "True or False"),
+        )
         problems = [
             f"the {name} {cut(chosen)} is unknown: {nearest(chosen, known)}choose {', '.join(known)}"
             for name, chosen, known in (

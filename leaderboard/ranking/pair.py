@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.columns import METRICS
-from leaderboard.errors import InputError, listed, nearest
+from leaderboard.errors import InputError, check_types, listed, nearest
 from leaderboard.ranking.exact import comparable, means
 from leaderboard.ranking.intervals import Chances, margins
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import RankingOptions
-from leaderboard.ranking.reading import measured_distances, read_matrices
+from leaderboard.ranking.reading import check_given, measured_distances, read_matrices
 from leaderboard.ranking.resampling import draw
 from leaderboard.ranking.strata import split
 
@@ -90,8 +90,10 @@ def compare_pair(
         by: strata to look at as well, one of `options.STRATA`; empty: none.
 
     Raises:
-        InputError: there is no such method, or the rows cannot be compared.
+        InputError: there is no such method, the rows cannot be compared, or an argument is of a wrong type.
     """
+    check_given(cases, options)
+    check_types(*((name, value, str, "a method's name") for name, value in (("first", first), ("second", second))))
     if faults := name_faults(cases, first, second):
         raise InputError(faults)
     own = cases[cases["method"].isin([first, second])]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 
-from leaderboard.errors import InputError, listed
+from leaderboard.errors import InputError, check_types, listed
 from leaderboard.ranking.exact import competition_ranks
 from leaderboard.ranking.options import RankingOptions
 from leaderboard.ranking.ranks import rank_methods
+from leaderboard.ranking.reading import check_given
 from leaderboard.ranking.schemes import SCHEMES
 
 
@@ -30,8 +32,16 @@ def rank_parts(
         column of the part's name. Equal scores share the smallest rank.
 
     Raises:
-        InputError: parts and weights have different names, a method is not in every part, or rows cannot be ranked.
+        InputError: parts and weights have different names, a method is not in every part, rows cannot be ranked, or an
+            argument is of a wrong type.
     """
+    check_types(
+        ("parts", parts, Mapping, "rows by the name of their part"),
+        ("weights", weights, Mapping, "the weight of each part by its name"),
+    )
+    for cases in parts.values():
+        check_given(cases, options)
+    check_types(*((f"the weight of {name}", weight, Real, "a number above 0") for name, weight in weights.items()))
     if set(parts) != set(weights) or not all(weight > 0 for weight in weights.values()):
         raise InputError(f"the parts {listed(list(parts))} need weights above 0, and no other part has one")
     scores = {

@@ -21,7 +21,7 @@ from leaderboard.ranking.intervals import Chances, intervals, judged_by
 from leaderboard.ranking.matrices import Matrices
 from leaderboard.ranking.options import DEFAULTS, RankingOptions
 from leaderboard.ranking.policies import POLICIES
-from leaderboard.ranking.reading import first_trainings, measured_distances, read_matrices
+from leaderboard.ranking.reading import check_given, first_trainings, measured_distances, read_matrices
 from leaderboard.ranking.schemes import SCHEMES
 from leaderboard.ranking.trainings import seed_deviations
 from leaderboard.ranking.uncertainty import SchemeAgreement, Uncertainty, quantify, scheme_agreement, significance
@@ -83,8 +83,9 @@ def rank_methods(
         ``attrs`` say whether the resampling ``tells_nothing``.
 
     Raises:
-        InputError: a metric is unknown, or the rows cannot be compared.
+        InputError: a metric is unknown, or the rows cannot be compared; or these are no rows and options.
     """
+    check_given(cases, options)
     return _rank(*read_matrices(cases, options), options, progress)[0]
 
 
@@ -94,6 +95,7 @@ def analyse(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> Analysis
     Raises:
         InputError: as `rank_methods`.
     """
+    check_given(cases, options)
     rows = sort_cases(complete(cases)).reset_index(drop=True)
     cases, matrices = read_matrices(cases, options)
     table, matrices, uncertainty = _rank(cases, matrices, options)

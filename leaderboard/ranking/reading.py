@@ -8,10 +8,20 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import complete, has_seeds, row_key, seed_faults, sort_cases
+from leaderboard.cases import A_TABLE, complete, has_seeds, row_key, seed_faults, sort_cases
 from leaderboard.cohort.names import natural_key
-from leaderboard.columns import CORE_METRICS, IDENTITY, LARGEST, METRICS, NUMBERS, OF_PROBABILITIES, SEED, STATUSES
-from leaderboard.errors import InputError, cut, listed, nearest
+from leaderboard.columns import (
+    CORE_METRICS,
+    IDENTITY,
+    LARGEST,
+    METRICS,
+    NUMBERS,
+    OF_PROBABILITIES,
+    SEED,
+    STATUSES,
+    WITHOUT_UNIT,
+)
+from leaderboard.errors import InputError, check_types, cut, listed, nearest
 from leaderboard.io.tables import shown as quoted
 from leaderboard.ranking.exact import means
 from leaderboard.ranking.matrices import Matrices, Trainings
@@ -21,8 +31,6 @@ from leaderboard.ranking.schemes import SCHEMES
 
 #: Reference volumes that differ by more than this share belong to different references.
 VOLUME_TOLERANCE = 1e-6
-#: Metrics by their names without the unit: ``hd95`` means hd95_mm unless there is a column ``hd95``.
-_WITHOUT_UNIT = {name.removesuffix(f"_{metric.unit.lower()}"): name for name, metric in METRICS.items() if metric.unit}
 _DIRECTIONS = {"higher": True, "lower": False}
 _LISTED = 5
 
@@ -89,6 +97,16 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
         {name: np.stack([block.any(axis=0) for block in own]) for name, own in undefined.items()},
         trainings,
     )
+
+
+def check_given(cases: object, options: object) -> None:
+    """Refuse what is no table or no options, of a program that ranks.
+
+    Raises:
+        InputError: with a line for each.
+    """
+    how = "RankingOptions, as in RankingOptions() or RankingOptions.of_preset(NAME)"
+    check_types(("cases", cases, pd.DataFrame, A_TABLE), ("options", options, RankingOptions, how))
 
 
 def measured_distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:
@@ -214,7 +232,7 @@ def chosen_metrics(metrics: Sequence[str], columns: Sequence[str] | pd.Index) ->
     problems = []
     for metric in metrics:
         name, _, direction = metric.partition(":")
-        name = name if name in columns else _WITHOUT_UNIT.get(name, name)
+        name = name if name in columns else WITHOUT_UNIT.get(name, name)
         close, said = nearest(name, [*usable, *numbers]), cut(metric)
         own = METRICS[name].higher_is_better if name in METRICS else None
         if name in chosen:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboard.cases import synthetic_rows
+from leaderboard.cases import A_PATH, require, synthetic_rows
 from leaderboard.cohort.banner import SYNTHETIC
 from leaderboard.columns import CORE_METRICS, METRICS, Measured
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, check_types
 from leaderboard.io.images import write_text
 from leaderboard.outputs import prepare_output
 from leaderboard.presets import PRESETS
@@ -186,8 +186,10 @@ def write_leaderboard(
         cases: the rows that were ranked: with them, results.json is written, too.
 
     Raises:
-        InputError: a file cannot be written; then none is.
+        InputError: a file cannot be written; then none is. Or an argument is of a wrong type.
     """
+    check_types(("path", path, A_PATH, "a path"), ("table", table, pd.DataFrame, "a data frame, as rank gives it"))
+    require(table, ("rank", "method", "cases", "missing", "scheme", "policy"), "a leaderboard")
     path = Path(path)
     prepare_output(path)
     texts = leaderboard_texts(path, table, published=published, latex=latex, strata=strata, by=by)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leaderboard.cohort.banner import SYNTHETIC
+from leaderboard.columns import CORE_METRICS
 from leaderboard.command_line import Parser
 from leaderboard.errors import InputError
 from leaderboard.outputs import keep_apart, prepare_output
@@ -15,6 +16,9 @@ from leaderboard.ranking.options import DEFAULTS, STRATA, RankingOptions
 
 #: The files that ``--out`` names the folder of.
 TABLE, PICTURE = "compare.csv", "compare.svg"
+#: What ``--metrics`` may be instead of names.
+ALL_METRICS = "all"
+_CORE = ", ".join(CORE_METRICS)
 
 
 def add_compare(parser: Parser) -> None:
@@ -40,8 +44,8 @@ def add_compare(parser: Parser) -> None:
         type=names,
         default=[],
         metavar="A,B,...",
-        help="the first is the one of strata and picture (default: all with a direction); any other column with its "
-        "direction, as in seconds:lower",
+        help=f"what is compared, the first in strata and picture (default: all with a direction, of which {_CORE} are "
+        f"printed; {ALL_METRICS}: all of them are); any other column with its direction, as in seconds:lower",
     )
     add_policy(parser)
     add_unit(parser)
@@ -54,11 +58,14 @@ def run_compare(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: a table is at fault, or has no such methods.
     """
+    from rich.console import Console
+
     from leaderboard.cases import read_cases, synthetic_rows
     from leaderboard.ranking.pair import compare_pair, name_faults
     from leaderboard.report.leaderboard_files import write_all
     from leaderboard.report.pair_files import pair_csv, print_pair
     from leaderboard.report.pair_plot import pair_svg
+    from leaderboard.report.terminal import say
 
     first, second = _two(arguments.methods)
     written = [arguments.out / name for name in (TABLE, PICTURE)] if arguments.out else []
@@ -68,7 +75,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     options = RankingOptions(
         scheme="mean-then-rank",
         policy=arguments.policy or DEFAULTS.policy,
-        metrics=tuple(arguments.metrics),
+        metrics=() if arguments.metrics == [ALL_METRICS] else tuple(arguments.metrics),
         unit=arguments.unit,
     )
     if faults := name_faults(cases, first, second):
@@ -80,9 +87,10 @@ def run_compare(arguments: argparse.Namespace) -> int:
         for path, begins in zip(written, ("first_method,", "<svg"), strict=True):
             prepare_output(path, begins)
         write_all(texts)
+    console = Console()
     if synthetic:
-        print(f"{SYNTHETIC}\n")
-    print_pair(pair, options, by)
+        say(console, f"{SYNTHETIC}\n")
+    print_pair(pair, options, by, console, None if arguments.metrics else CORE_METRICS)
     for path in written:
         print(f"{path}: written")
     return 0

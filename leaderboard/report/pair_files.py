@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -24,6 +24,8 @@ _DECIMALS = 6
 def pair_csv(pair: Pair, synthetic: bool = False) -> str:
     """The text of compare.csv: a row for each stratum and metric, the first method's name and the second's in front.
 
+    Where some distance is undefined, difference and interval are empty: they would show what the policy counts for it.
+
     Args:
         pair: the comparison.
         synthetic: whether some of the patients are invented: then the column ``data`` says so.
@@ -33,6 +35,7 @@ def pair_csv(pair: Pair, synthetic: bool = False) -> str:
     table = pd.DataFrame(columns).rename(columns={"chance": "p_first_better"})
     counts = ["first_undefined", "second_undefined"]
     table[counts] = table[counts].astype("Int64")
+    table.loc[[found.undefined > 0 for found in pair.differences], ["difference", "low", "high"]] = np.nan
     table.insert(0, "second_method", second)
     table.insert(0, "first_method", first)
     if synthetic:
@@ -40,7 +43,13 @@ def pair_csv(pair: Pair, synthetic: bool = False) -> str:
     return table.round(_DECIMALS).to_csv(index=False, lineterminator="\n")
 
 
-def print_pair(pair: Pair, options: RankingOptions, by: str = "", console: Console | None = None) -> None:
+def print_pair(
+    pair: Pair,
+    options: RankingOptions,
+    by: str = "",
+    console: Console | None = None,
+    metrics: Collection[str] | None = None,
+) -> None:
     """Print the comparison.
 
     Args:
@@ -48,25 +57,31 @@ def print_pair(pair: Pair, options: RankingOptions, by: str = "", console: Conso
         options: its policy and unit count.
         by: the property that defines the strata; empty: there are none.
         console: where to.
+        metrics: those that are printed; None: all.
     """
     console, unit = console or Console(), options.unit
     first, second = pair.matrices.methods
     whole = [found for found in pair.differences if found.stratum == ALL]
     say(console, f"A: {first}\nB: {second}\n{counted(whole[0].cases, 'case')}, {counted(whole[0].units, unit)}\n")
-    _print(console, "Metric", [(_heading(found), found) for found in whole])
+    printed = [found for found in whole if metrics is None or found.metric in metrics]
+    _print(console, "Metric", [(_heading(found), found) for found in printed])
+    if further := len(whole) - len(printed):
+        say(console, f"\nFurther metrics: {further}. --metrics all prints them, and --out DIR writes them.")
     main = next(iter(pair.metrics))
     within = [found for found in pair.differences if found.stratum != ALL and found.metric == main]
     if within:
         say(console, f"\n{_heading(within[0])} by {by}\n")
         _print(console, "Stratum", [(f"{found.stratum} ({counted(found.units, unit)})", found) for found in within])
+        if sum(found.units for found in within) > whole[0].units:
+            say(console, f"\nA {unit} whose cases lie in several strata counts in each of these.")
     say(
         console,
         f"\nA - B: difference of the means, counted as the policy {options.policy} says, with its 95 % interval over "
         f"{unit}s; a star where 0 is outside. P(A>B): probability that A's next training beats B's on the next "
         f"{unit}, ties by half. W/T/L: {unit}s in which A is better, equal, worse. Intervals are of one metric at a "
         "time, not of all at once. "
-        + _undefined_note(pair, options.policy)
-        + covered(pair.trainings, "Differences and intervals", "intervals"),
+        + _undefined_note([*printed, *within], options.policy)
+        + covered(pair.trainings, "differences and intervals", "intervals"),
     )
 
 
@@ -110,14 +125,14 @@ def mean_text(mean: float, defined: float, undefined: int | None, *, brief: bool
     return told if np.isnan(defined) else f"{number(defined)}{separator}{told}"
 
 
-def _undefined_note(pair: Pair, policy: str) -> str:
+def _undefined_note(shown: Sequence[Difference], policy: str) -> str:
     """What is shown of undefined distances, and what they count; empty where there are none."""
-    if not any(found.undefined for found in pair.differences):
+    if not any(found.undefined for found in shown):
         return ""
     return (
         "Undef.: cases without a distance. Distances are means over the cases that have one, and where some case has "
         f"none their difference is not shown: in W/T/L and P(A>B) an undefined one counts as the policy {policy} says "
-        "(compare.csv has the means with these). "
+        "(compare.csv has the means with these, too, and no difference either). "
     )
 
 

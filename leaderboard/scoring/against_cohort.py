@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
+from types import NoneType
+from typing import Any
 
 import pandas as pd
 
+from leaderboard.cases import A_PATH
 from leaderboard.cohort.banner import is_synthetic
 from leaderboard.cohort.case import Partition
+from leaderboard.cohort.formats import check_choices
+from leaderboard.errors import InputError, check_types
 from leaderboard.io import GridRule
 from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.references import (
@@ -20,6 +26,9 @@ from leaderboard.scoring.references import (
     scored_against_themselves,
     with_patients,
 )
+
+#: What may be called, or None.
+_FUNCTION: Any = (Callable, NoneType)
 
 
 def score_folder(
@@ -68,8 +77,21 @@ def score_folder(
         the cases, None for a folder of masks.
 
     Raises:
-        InputError: every problem of every file, each with its remedy.
+        InputError: every problem of every file, each with its remedy; or an argument is of a wrong type or unknown.
     """
+    paths = (("cohort", cohort), ("predictions", predictions))
+    further = (("probabilities", probabilities), ("folds", folds), ("patients", patients), ("journal", journal))
+    calls = (("progress", progress), ("on_problem", on_problem), ("on_missing", on_missing), ("on_note", on_note))
+    check_types(
+        *((name, path, A_PATH, "a path") for name, path in paths),
+        ("method", method, str, "the method's name"),
+        *((name, path, (*A_PATH, NoneType), "a path or None") for name, path in further),
+        ("jobs", jobs, (Integral, NoneType), "a number of processes or None"),
+        *((name, call, _FUNCTION, "a function or None") for name, call in calls),
+    )
+    check_choices(partition, format_name, grid)
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs: is {jobs}: give a number of at least 1, or None")
     cohort, predictions = Path(cohort), Path(predictions)
     cases = find_references(cohort, predictions, partition, format_name, grid)
     notes: list[str] = []

@@ -7,9 +7,9 @@ from typing import cast
 
 import numpy as np
 
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, described
 from leaderboard.io.grids import Grid
-from leaderboard.io.masks import binary_mask, own_faults, probability_map, shape_faults
+from leaderboard.io.masks import Noun, binary_mask, own_faults, probability_map, shape_faults
 from leaderboard.scoring.one_case import score_case
 
 
@@ -33,33 +33,75 @@ def score_arrays(
         what the reference alone tells.
 
     Raises:
-        InputError: shapes differ or are not of three axes, a voxel size is not possible, a mask holds anything else
-            than 0 and 1, or a map a value beyond 0 to 1 (NaN in either); with all that is wrong.
+        InputError: an argument is no array, or the voxel size no three numbers; shapes differ or are not of three
+            axes, a voxel size is not possible, a mask holds anything else than 0 and 1, or a map a value beyond 0 to 1
+            (NaN in either); with all that is wrong.
     """
-    sizes = tuple(float(size) for size in spacing_mm)
-    shape = np.shape(reference)
-    if len(shape) == 3 and len(sizes) != 3:
-        raise InputError(f"spacing_mm: has {len(sizes)} numbers where the reference has three axes: give one for each")
-    grid = Grid(shape, cast("tuple[float, float, float]", sizes))
-    problems = [f"reference: {fault}" for fault in own_faults(grid)]
     given = {
         "reference": (reference, binary_mask),
         "prediction": (prediction, binary_mask),
         "probabilities": (probabilities, probability_map),
     }
+    arrays, sizes = dict[str, np.ndarray](), tuple[float, ...]()
+    problems: list[str] = []
+    for name, (value, _) in given.items():
+        if value is not None or name == "reference":
+            try:
+                arrays[name] = _array(name, value)
+            except InputError as error:
+                problems += error.problems
+    try:
+        sizes = _sizes(spacing_mm)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    shape = arrays["reference"].shape
+    if len(shape) == 3 and len(sizes) != 3:
+        raise InputError(f"spacing_mm: has {len(sizes)} numbers where the reference has three axes: give one for each")
+    grid = Grid(shape, cast("tuple[float, float, float]", sizes))
+    problems = [f"reference: {fault}" for fault in own_faults(grid)]
     decoded: dict[str, np.ndarray] = {}
-    for name, (array, decode) in given.items():
-        if array is None:
-            continue
-        data = np.asarray(array)
-        problems += [f"{name}: {fault}" for fault in shape_faults(Grid(data.shape, grid.spacing_mm), grid)]
+    for name, data in arrays.items():
+        noun: Noun = "map" if name == "probabilities" else "mask"
+        problems += [f"{name}: {fault}" for fault in shape_faults(Grid(data.shape, grid.spacing_mm), grid, noun)]
         try:
-            decoded[name] = _decoded(name, data, decode)
+            decoded[name] = _decoded(name, data, given[name][1])
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
     return score_case(decoded.get("prediction"), decoded["reference"], sizes, decoded.get("probabilities"))
+
+
+def _array(name: str, value: object) -> np.ndarray:
+    """A value as an array of at least one axis.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        array = np.asarray(value)
+        if array.ndim:
+            return array
+    except (TypeError, ValueError):  # lists of different lengths, or what lies on a GPU
+        pass
+    raise InputError(f"{name}: is {described(value)}, which is no array: give a NumPy array of three axes")
+
+
+def _sizes(spacing_mm: object) -> tuple[float, ...]:
+    """Numbers of a sequence.
+
+    Raises:
+        InputError: it is no sequence of numbers.
+    """
+    try:
+        if not isinstance(spacing_mm, str):
+            return tuple(float(size) for size in cast("Sequence[float]", spacing_mm))
+    except (TypeError, ValueError, OverflowError):
+        pass
+    fault = f"is {described(spacing_mm)} where three numbers are needed"
+    raise InputError(f"spacing_mm: {fault}: give the size of a voxel along each axis in mm, as in (1.0, 1.0, 5.0)")
 
 
 def _decoded(name: str, data: np.ndarray, decode: Callable[[np.ndarray, str], np.ndarray]) -> np.ndarray:

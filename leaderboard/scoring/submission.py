@@ -37,12 +37,14 @@ from leaderboard.errors import InputError, MachineError, is_of_machine, listed, 
 from leaderboard.io import GridRule
 from leaderboard.io.archive import Limits, list_members, path_within, unpack
 from leaderboard.io.grids import read_grid, voxel_fault
-from leaderboard.io.masks import read_mask, read_probabilities
+from leaderboard.io.masks import Noun, read_mask, read_probabilities
 from leaderboard.parallel import run_tasks
 
 #: The folder of the probability maps in a submission.
 MAPS = "probabilities"
 _BESIDE = f".{MAPS}"
+#: What a place that holds them is called.
+_PLACES: dict[Noun, str] = {"mask": "predictions", "map": "probability maps"}
 #: What a team says about its method; it is not told among the files beside the masks.
 FACTS_FILE = "submission.yaml"
 _OTHER_IMAGE = re.compile(
@@ -117,28 +119,29 @@ class Checked:
 
 
 @contextmanager
-def open_submission(predictions: Path, *, deep: bool = False) -> Iterator[Submission]:
+def open_submission(predictions: Path, *, deep: bool = False, noun: Noun = "mask") -> Iterator[Submission]:
     """The masks of a folder as they lie, those of a zip in a temporary folder that goes away afterwards.
 
     Args:
         predictions: the folder or the zip.
         deep: the masks of a folder may lie in any folders, as in a zip, and no link leads out of it.
+        noun: what the place is said to hold, in messages.
 
     Raises:
         InputError: there is no such folder or zip, it holds no mask and no probability map, or the zip is damaged or
             goes beyond a limit.
     """
     if predictions.is_dir():
-        masks, problems, notes = _deep_folder(predictions) if deep else _folder(predictions)
+        masks, problems, notes = _deep_folder(predictions) if deep else _folder(predictions, noun=noun)
         yield _without_maps(Submission(predictions, {path: path for path in masks}, problems, notes))
         return
-    _refuse_unless_zip(predictions)
+    _refuse_unless_zip(predictions, noun)
     with tempfile.TemporaryDirectory(prefix="leaderboard-", ignore_cleanup_errors=True) as folder:
         unpacked, problems, others = unpack(predictions, Path(folder), _is_ours)
-        masks, unreadable, notes = _sorted_out(predictions, unpacked, others)
+        masks, unreadable, notes = _sorted_out(predictions, unpacked, others, noun)
         problems += unreadable
         if not masks:
-            raise InputError(problems or [_nothing(predictions)])
+            raise InputError(problems or [_nothing(predictions, noun=noun)])
         yield _without_maps(Submission(predictions, {shown: unpacked[shown] for shown in masks}, problems, notes))
 
 
@@ -158,7 +161,7 @@ def open_maps(probabilities: Path | Submission, masks: Submission, words: MapWor
     if isinstance(probabilities, Submission):
         yield probabilities
     elif os.path.realpath(probabilities) != os.path.realpath(masks.place):
-        with open_submission(probabilities) as found:
+        with open_submission(probabilities, noun="map") as found:
             yield found.maps or found
     elif masks.maps:
         yield masks.maps
@@ -245,7 +248,7 @@ def _order(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
 
 
 def _sorted_out(
-    predictions: Path, masks: Iterable[Path], others: Iterable[Path] = ()
+    predictions: Path, masks: Iterable[Path], others: Iterable[Path] = (), noun: Noun = "mask"
 ) -> tuple[list[Path], list[str], list[str]]:
     """Masks in natural order, a problem for each image that is not read, a note on what is left aside.
 
@@ -267,7 +270,7 @@ def _sorted_out(
     if not aside:
         return kept, problems, []
     names = listed([str(path.relative_to(predictions)) for path in sorted(aside, key=_order)])
-    are = "1 file beside the masks is" if len(aside) == 1 else f"{len(aside)} files beside the masks are"
+    are = f"1 file beside the {noun}s is" if len(aside) == 1 else f"{len(aside)} files beside the {noun}s are"
     return kept, problems, [printable(f"{predictions}: {are} left aside: {names}")]
 
 
@@ -275,7 +278,7 @@ def _is_nifti(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _folder(folder: Path, nested: bool = True) -> tuple[list[Path], list[str], list[str]]:
+def _folder(folder: Path, nested: bool = True, noun: Noun = "mask") -> tuple[list[Path], list[str], list[str]]:
     """Masks and maps of a folder in natural order, what is wrong with other entries, and what is left aside."""
     try:
         masks, others, problems = _entries(folder)
@@ -287,11 +290,11 @@ def _folder(folder: Path, nested: bool = True) -> tuple[list[Path], list[str], l
             if not nested or not (is_one_per_case or (further and len(deeper) < 2)):
                 unreadable = _sorted_out(folder, (), others)[1]
                 hint = deeper[0] if deeper else None
-                raise InputError([*problems, *unreadable] or [_nothing(folder, hint)])
+                raise InputError([*problems, *unreadable] or [_nothing(folder, hint, noun)])
             further += found
         for inside, beside, faults in further:
             masks, others, problems = masks + inside, others + beside, problems + faults
-        kept, unreadable, notes = _sorted_out(folder, masks, others)
+        kept, unreadable, notes = _sorted_out(folder, masks, others, noun)
     except OSError as error:
         kind = MachineError if is_of_machine(error) else InputError
         raise kind(f"{folder}: cannot be read ({error.strerror or error}): change its permissions") from None
@@ -333,7 +336,7 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
         if path.is_file():
             (masks if ours else others).append(path)
         elif ours or _OTHER_IMAGE.fullmatch(path.name):
-            problems.append(f"{path}: is no regular file, or a link to none: put the mask there")
+            problems.append(f"{path}: is no regular file, or a link to none: put the file there")
     return masks, others, problems
 
 
@@ -355,15 +358,17 @@ def _unreadable(path: Path) -> str:
     return f"{path}: is of a format that is not read: write .nii, .nii.gz, .mha or .nrrd"
 
 
-def _nothing(predictions: Path, hint: Path | None = None) -> str:
-    remedy = f"give {hint}, which does" if hint else "give the folder or the zip of the predictions"
+def _nothing(predictions: Path, hint: Path | None = None, noun: Noun = "mask") -> str:
+    remedy = (
+        f"give {hint}, which does" if hint else f"put a {noun} for each case into it, or give another folder or zip"
+    )
     return f"{predictions}: holds no .nii, .nii.gz, .mha or .nrrd file: {remedy}"
 
 
-def _refuse_unless_zip(path: Path) -> None:
+def _refuse_unless_zip(path: Path, noun: Noun = "mask") -> None:
     if not path.is_file():
         fault = "is no regular file" if path.exists() else "does not exist"
-        raise InputError(f"{path}: {fault}: give the folder or the zip of the predictions")
+        raise InputError(f"{path}: {fault}: give the folder or the zip of the {_PLACES[noun]}")
     if path.suffix.lower() != ".zip":
         raise InputError(f"{path}: is not a folder, nor does its name end in .zip: give the folder or the zip")
 

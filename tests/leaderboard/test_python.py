@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import leaderboard
@@ -49,6 +51,84 @@ def test_the_examples_run_and_print_what_stands_below_them(workplace) -> None:
         assert not expected or printed.getvalue().splitlines() == expected
     assert (workplace / "page" / "index.html").is_file()
     assert (workplace / "board" / "leaderboard.md").read_text().startswith("# Leaderboard")
+
+
+TABLE = pd.DataFrame({"method": ["a", "b"], "case": ["c", "c"], "dice": [0.5, 0.25]})
+OPTIONS = leaderboard.RankingOptions
+#: A call with an argument of a wrong type or an unknown value, and how the line begins.
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "a scheme of no text": (lambda: OPTIONS(scheme=3), "scheme: is 3: give a name"),
+    "resamples as text": (lambda: OPTIONS(resamples="10"), "resamples: is '10': give a whole number"),
+    "half a resample": (lambda: OPTIONS(resamples=1.5), "resamples: is 1.5: give a whole number"),
+    "no seed": (lambda: OPTIONS(seed=None), "seed: is None: give a whole number"),
+    "metrics of no list": (lambda: OPTIONS(metrics=3), "metrics: is 3: give a list of names"),
+    "metrics as text": (lambda: OPTIONS(metrics="dice"), "metrics must be a list of names"),
+    "a metric of no text": (lambda: OPTIONS(metrics=[3]), "metrics must be a list of names"),
+    "simultaneous as text": (lambda: OPTIONS(simultaneous="no"), "simultaneous: is 'no': give True or False"),
+    "no preset": (lambda: OPTIONS.of_preset(None), "the preset None is unknown"),
+    "a list of presets": (lambda: OPTIONS.of_preset(["isles2022"]), "the preset ['isles2022'] is unknown"),
+    "a path to rank": (lambda: leaderboard.rank("cases.csv"), "cases: is 'cases.csv': give a data frame"),
+    "a preset's name to rank by": (lambda: leaderboard.rank(TABLE, "isles2022"), "options: is 'isles2022': give Rank"),
+    "a list to compare": (lambda: leaderboard.compare([], "a", "b"), "cases: is of the type list: give a data frame"),
+    "a method of no text": (lambda: leaderboard.compare(TABLE, "a", 2), "second: is 2: give a method's name"),
+    "strata of no text": (lambda: leaderboard.compare(TABLE, "a", "b", by=3), "the strata 3 are unknown"),
+    "parts without names": (lambda: leaderboard.rank_parts([TABLE], {}, OPTIONS()), "parts: is of the type list"),
+    "a part of no rows": (lambda: leaderboard.rank_parts({"a": 1}, {"a": 1}, OPTIONS()), "cases: is 1: give a data"),
+    "a weight of no number": (
+        lambda: leaderboard.rank_parts({"a": TABLE}, {"a": "1"}, OPTIONS()),
+        "the weight of a: is '1': give a number above 0",
+    ),
+    "no path to read": (lambda: leaderboard.read_cases(None), "paths: is None: give the path of a table"),
+    "numbers to read": (lambda: leaderboard.read_cases([3]), "paths: is 3: give the path of a table"),
+    "rows for a path": (lambda: leaderboard.write_cases(TABLE, TABLE), "path: is of the type DataFrame"),
+    "rows without cases": (lambda: leaderboard.write_cases("a.csv", TABLE[["method"]]), "cases.csv needs the column"),
+    "rows for a leaderboard": (lambda: leaderboard.write_leaderboard("a.csv", TABLE), "a leaderboard needs the"),
+    "no leaderboard": (lambda: leaderboard.write_leaderboard("a.csv", None), "table: is None: give a data frame"),
+    "a title of no text": (lambda: leaderboard.report(TABLE, "page", title=3), "title: is 3: give a text"),
+    "a list of predictions": (
+        lambda: leaderboard.report(TABLE, "page", predictions=["masks"]),
+        "predictions: is of the type list: give the folder of each method's masks by its name",
+    ),
+    "predictions of no path": (
+        lambda: leaderboard.report(TABLE, "page", predictions={"a": 3}),
+        "predictions of a: is 3: give the folder or zip",
+    ),
+    "an unknown rule": (lambda: leaderboard.report(TABLE, "page", grid="indx"), "grid: 'indx' is unknown: did you"),
+    "no cohort": (lambda: leaderboard.score_folder(None, "masks", "a"), "cohort: is None: give a path"),
+    "a method without a name": (lambda: leaderboard.score_folder("c", "m", None), "method: is None: give the method's"),
+    "processes as text": (lambda: leaderboard.score_folder("c", "m", "a", jobs="2"), "jobs: is '2': give a number"),
+    "no process": (lambda: leaderboard.score_folder("c", "m", "a", jobs=0), "jobs: is 0: give a number of at least 1"),
+    "a partition that is none": (
+        lambda: leaderboard.score_folder("c", "m", "a", partition="test"), "partition: 'test' is unknown: did you mean"
+    ),
+    "a format that is none": (
+        lambda: leaderboard.score_folder("c", "m", "a", format_name=3), "format_name: '3' is unknown: choose"
+    ),
+    "progress of no function": (
+        lambda: leaderboard.score_folder("c", "m", "a", progress=True), "progress: is True: give a function or None"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_an_argument_of_a_wrong_type_is_a_line_that_names_it(kind: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    call, begins = WRONG[kind]
+    with pytest.raises(leaderboard.InputError) as refused:
+        call()
+    [problem] = refused.value.problems
+    assert problem.startswith(begins)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_predictions_of_a_method_are_one_place_or_several(workplace) -> None:
+    cases = leaderboard.score_folder("cohort", "masks/mine", "mine")
+    one, several = (
+        leaderboard.report(cases, out, leaderboard.RankingOptions(resamples=0), cohort="cohort", predictions=given)
+        for out, given in (("one", {"mine": "masks/mine"}), ("several", {"mine": [Path("masks/mine")]}))
+    )
+    assert one.read_bytes() == several.read_bytes()
+    assert "data:image" in one.read_text()
 
 
 def test_commands_and_functions_write_the_same_bytes(workplace, capsys) -> None:

@@ -7,13 +7,29 @@ from pathlib import Path
 from leaderboard.cohort.case import PARTITIONS, Partition
 from leaderboard.cohort.formats import isles2017, isles2018, isles2022, isles2024, isles2026, manifest, nnunet
 from leaderboard.cohort.formats.interface import Cohort, Format
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, unknown
+from leaderboard.io import GRID_RULES
 
-__all__ = ["FORMATS", "Cohort", "Format", "find_format", "read_cohort", "scan_cohort"]
+__all__ = ["FORMATS", "Cohort", "Format", "check_choices", "find_format", "read_cohort", "scan_cohort"]
 
 _MODULES = (manifest, nnunet, isles2026, isles2024, isles2022, isles2017, isles2018)
 #: By name, in the order in which a folder is compared with them.
 FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _MODULES}
+
+
+def check_choices(partition: object, format_name: object, grid: object) -> None:
+    """Refuse what is no partition (or None), format (or None) or rule for grids, of a program that calls us.
+
+    Raises:
+        InputError: with a line for each.
+    """
+    given = (("partition", partition, (None, *PARTITIONS)), ("format_name", format_name, (None, *FORMATS)))
+    choices = [*given, ("grid", grid, GRID_RULES)]
+    wrong = [
+        unknown(name, value, [word for word in known if word]) for name, value, known in choices if value not in known
+    ]
+    if wrong:
+        raise InputError(wrong)
 
 
 def find_format(root: Path, name: str | None = None) -> tuple[Format, dict[Partition, Path]]:

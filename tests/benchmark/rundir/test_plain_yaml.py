@@ -31,13 +31,14 @@ HOSTILE = {
     "many brackets": ("name: " + "[" * 100_000, "nested"),
     "many braces": ("name: " + "{a: " * 20_000, "nested"),
     "many dashes": ("- " * 50_000, "nested"),
-    "a date without such a month": ("name: 2026-13-45\n", "month"),
-    "an empty whole number": ("name: !!int ''\n", "YAML"),
-    "no time": ("name: !!timestamp x\n", "YAML"),
-    "no number": ("name: !!float " + "x" * 10_000 + "\n", "float"),
+    "a date without such a month": ("name: 2026-13-45\n", "'2026-13-45' for a date or a number in line 1, column 7"),
+    "an empty whole number": ("name: !!int ''\n", "has '' for a date or a number"),
+    "no time": ("name: !!timestamp x\n", "has 'x' for a date or a number"),
+    "no number": ("name: !!float " + "x" * 10_000 + "\n", "has 'xxx"),
+    "neither true nor false": ("name: !!bool x\n", "has 'x' for"),
     "a number of many digits": ("name: 0x" + "f" * 5000 + "\n", "digits"),
     "code": ("name: !!python/object/apply:os.system [id]\n", "YAML"),
-    "a key twice": ("methods: [strokenet]\nmethods: [plain_unet]\n", "has methods twice"),
+    "a key twice": ("methods: [strokenet]\nmethods: [plain_unet]\n", "has methods twice in line 2, column 1"),
     "a key twice within": ("methods: [strokenet]\nfolds: {number: 2, number: 3}\n", "has number twice"),
     "no text": ("name: \udcff\n", "UTF-8"),
     "more than any config": ("#" * (MOST_BYTES + 1), "longer"),
@@ -56,6 +57,28 @@ def test_hostile_yaml_is_refused_quickly_in_one_short_line(tmp_path: Path, kind:
     [problem] = refused.value.problems
     assert problem.startswith(f"{path}: ")
     assert len(problem) < 1000 + len(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("title: mine: yours\n", "line 1, column 12"),
+        ("a: 1\nb: [1, 2\n", "line 2, column 4"),
+        ("a: 1\nb: 'open\nc: 3\n", "line 2, column 4"),
+        ("a: 1\n\tb: 2\n", "line 2, column 1"),
+        ("a: @b\n", "line 1, column 4"),
+        ("a: *b\n", "line 1, column 4"),
+        ("a: !odd 1\n", "line 1, column 4"),
+        ("? [a]\n: 1\n", "line 1, column 3"),
+        ("a: \x07\n", "U\\+0007"),
+    ],
+)
+def test_a_broken_file_is_told_by_its_place_and_in_no_words_of_a_parser(text: str, place: str) -> None:
+    with pytest.raises(ValueError, match=f"^is not valid YAML.*{place}") as refused:
+        parse_yaml(text)
+    said = str(refused.value)
+    assert said.isprintable()
+    assert not [word for word in ("while", "expected", "token", "unicode", "construct", "block") if word in said]
 
 
 def test_what_a_merge_brings_may_be_said_again() -> None:

@@ -38,13 +38,15 @@ class Small:
         text = "title: Small\nreferences: references\nresamples: 40\n"
         (self.folder / "challenge.yaml").write_text(text + further)
 
-    def masks(self, shift: int, names: Sequence[str] = NAMES, shape: Sequence[slice] = ()) -> dict[str, bytes]:
+    def masks(
+        self, shift: int, names: Sequence[str] = NAMES, shape: Sequence[slice] = (), **settings: object
+    ) -> dict[str, bytes]:
         """Masks that are the references shifted, as files."""
         found = {}
         for number, name in enumerate(NAMES, start=1):
             if name in names:
                 mask = np.roll(reference(number), shift, axis=0)[tuple(shape)]
-                found[name] = self._image(self.folder / "scratch" / name, mask).read_bytes()
+                found[name] = self._image(self.folder / "scratch" / name, mask, **settings).read_bytes()
         return found
 
     def submit(self, team: str, name: str, files: Mapping[str, bytes] | int, **extra: str) -> Path:

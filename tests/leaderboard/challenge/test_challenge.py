@@ -422,6 +422,36 @@ def test_answers_tell_no_path_of_the_organisers_and_no_score(small):
 
 
 @of_tables
+@pytest.mark.parametrize("grid", ["auto", "affine"])
+def test_a_team_is_told_of_no_option_of_a_command(small, capsys, grid):
+    small.settings(f"grid: {grid}\n")
+    bare = small.submit("anna", "v1.zip", small.masks(0, spacing=(1.0, 1.0, 1.0)))
+    small.run()
+    capsys.readouterr()
+    words = ["check", "--cohort", small.folder / "references", "--predictions", bare, "--grid", grid]
+    assert main(list(map(str, words))) == 1
+    assert "--grid" in capsys.readouterr().err  # where the one who reads it runs the command
+    told = " ".join(small.answer("anna").split())
+    assert "write the mask with the case's own header" in told
+    assert "--" not in told
+
+
+@of_tables
+def test_a_team_that_handed_in_nothing_is_told_what_to_hand_in(small, capsys):
+    small.submit("anna", "v1.zip", 0)
+    (small.folder / "submissions" / "bert").mkdir()
+    (small.folder / "submissions" / "cleo").mkdir()
+    (small.folder / "submissions" / "cleo" / "v1.rar").write_bytes(b"Rar!")
+    assert small.run() == 0
+    remedy = "hand in a zip or a folder with a mask for each case"
+    assert small.answer("bert").endswith(f"\nNothing was handed in: {remedy}\n")
+    rar = f"v1.rar: is no zip and no folder, and is left aside: {remedy}"
+    assert small.answer("cleo").replace("\n  ", " ").endswith(f"\n{rar}\n")
+    assert "Nothing" not in small.answer("anna") + small.answer("cleo")
+    assert capsys.readouterr().err == f"leaderboard: cleo: {rar}\n"
+
+
+@of_tables
 def test_the_text_of_a_team_that_left_is_removed_and_other_files_stay(small):
     small.submit("anna", "v1.zip", 0)
     small.submit("bert", "v1.zip", 1)

@@ -159,6 +159,33 @@ RENAMINGS = {
 }
 
 
+#: A new name that is nearly one of cases.csv, and that one.
+MISTYPED = {
+    "dise": "dice", "DICE": "dice", "Recall": "recall", "haussdorff_mm": "hausdorff_mm", "hd95": "hd95_mm",
+    "AVD": "avd_ml", "lesion_f1_iuo25": "lesion_f1_iou25", "pateint": "patient",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTYPED)
+def test_a_mistyped_new_name_is_refused_with_the_nearest_one(name, tmp_path, capsys) -> None:
+    (tmp_path / "team.json").write_text(json.dumps({"results": [{"case": "a", "Overlap": 0.5}]}))
+    words = ["collect", str(tmp_path / "team.json"), "--out", str(tmp_path / "cases.csv")]
+    assert main([*words, "--rename", f"Overlap={name}"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    said = f"--rename Overlap={name}: cases.csv has no column {name}: did you mean {MISTYPED[name]}? write it so, or"
+    assert line.startswith(f"leaderboard: {said}")
+    assert not (tmp_path / "cases.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["dice", "speed", "seconds", "lesion_f1_iou50", "jaccard", "volume_error", "hd99_mm"])
+def test_another_new_name_is_taken(name, tmp_path) -> None:
+    (tmp_path / "team.json").write_text(json.dumps({"results": [{"case": "a", "Overlap": 0.5}]}))
+    words = ["collect", str(tmp_path / "team.json"), "--out", str(tmp_path / "cases.csv")]
+    assert main([*words, "--rename", f"Overlap={name}"]) == 0
+    (found,) = csv.DictReader((tmp_path / "cases.csv").open())
+    assert found[name] == "0.5"
+
+
 @pytest.mark.parametrize("pairs", RENAMINGS)
 def test_columns_are_not_merged_and_rows_keep_their_names(pairs, tmp_path, capsys) -> None:
     row = {"case": "a", "method": "of the team", "Dice": 0.5, "dice": 0.25, "Speed": 1.0}

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import platform_trees as trees
 import pytest
@@ -255,6 +256,19 @@ def test_a_hostile_zip_ends_in_one_line(
     make, words = ZIPS[kind]
     given = make(tmp_path, sound / "masks")
     assert words in one_line("evalai", given, sound, tmp_path / "out", capsys)
+
+
+def test_a_participant_is_told_of_no_option_of_the_organisers(
+    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(sound / "masks", tmp_path / "res")
+    mask = next(root.rglob("*.nii.gz"))
+    image = nib.load(mask)
+    affine = image.affine + np.array([[0, 0, 0, 40], *[[0] * 4] * 3])
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), mask)
+    line = one_line("codabench", root, sound, tmp_path / "out", capsys)
+    assert "lies elsewhere than its case" in line
+    assert "--" not in line
 
 
 def test_an_empty_folder_ends_in_one_line(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,8 @@ def test_the_command_prints_and_writes(cases, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "+0.125" in text
     assert "2/1/1" in text
-    assert "conditional on these trained networks" in " ".join(text.split())
+    said = "Where a method was trained, differences and intervals are conditional on these trained networks"
+    assert said in " ".join(text.split())
     rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").open()))
     assert [rows[0][name] for name in ("first_method", "second_method", "stratum", "metric", "difference")] == [
         "a", "b", "all", "dice", "0.125"
@@ -106,6 +107,7 @@ def test_undefined_distances_are_counted_and_no_mean_has_what_the_policy_gives_t
     assert [float(row[f"{name}_defined_mean"]) for name in ("first", "second")] == [5, 8]
     assert [row["first_undefined"], row["second_undefined"]] == ["2", "3"]
     assert float(row["first"]) == (4 + 6 + 2e8) / 4  # as the policy counts them, as in leaderboard.csv
+    assert [row[name] for name in ("difference", "low", "high")] == ["", "", ""]
     root = ElementTree.parse(tmp_path / "compare.svg").getroot()
     texts = ["".join(text.itertext()).strip() for text in root.iter(f"{SVG}text")]
     assert {"a, mean 5.000, 2 undefined", "b, mean 8.000, 3 undefined", "8"} <= set(texts)
@@ -136,6 +138,55 @@ def test_trainings_count_in_the_interval_and_are_said_to(cases, tmp_path, capsys
     assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "means over 2 trainings, and intervals cover patients and trainings." in text
+
+
+@pytest.fixture
+def full(cases, tmp_path):
+    """The two methods in cases.csv, with more metrics than the core ones: the command up to the methods."""
+    write_cases(tmp_path / "cases.csv", cases.assign(lesion_f1=0.5, inplane_nsd=0.25, brier=0.125))
+    return ["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path)]
+
+
+def test_the_metrics_of_the_ranking_are_printed_and_all_are_written(full, tmp_path, capsys):
+    assert main(full) == 0
+    text = capsys.readouterr().out
+    heads = [line[: line.index(arrow)] for line in text.splitlines() for arrow in (" ↑ ", " ↓ ") if arrow in line]
+    assert heads == ["Dice", "Hausdorff [mm]", "Precision", "Recall", "AVD [mL]", "Dice"]  # the last one within strata
+    assert "Further metrics: 13. --metrics all prints them, and --out DIR writes them." in text
+    rows = list(csv.DictReader((tmp_path / "compare.csv").open()))
+    named = [row["metric"] for row in rows if row["stratum"] == "all"]
+    assert named[:5] == ["dice", "hausdorff_mm", "precision", "recall", "avd_ml"]
+    assert {"lesion_f1", "brier"} <= set(named)
+    assert len(named) == 5 + 13
+    written = (tmp_path / "compare.csv").read_bytes()
+    assert main([*full, "--metrics", "all"]) == 0
+    text = capsys.readouterr().out
+    assert "Lesion F1 ↑" in text
+    assert "Brier score ↓" in text
+    assert "Further" not in text
+    assert (tmp_path / "compare.csv").read_bytes() == written
+
+
+def test_metrics_that_are_named_are_printed_whatever_they_are(full, capsys):
+    assert main([*full, "--metrics", "lesion_f1,avd_ml"]) == 0
+    text = capsys.readouterr().out
+    assert "Lesion F1 ↑" in text
+    assert "AVD [mL] ↓" in text
+    assert "Dice" not in text
+    assert "Further" not in text
+
+
+def test_a_patient_in_several_strata_is_said_to_count_in_each(cases, tmp_path, capsys):
+    said = "A patient whose cases lie in several strata counts in each of these."
+    for patients, is_said in ((["P1", "P1", "P2", "P2"], True), (["P1", "P2", "P2", "P3"], False)):
+        cases["patient"] = cases["case"].map(
+            dict(zip((f"case_{number}" for number in range(1, 5)), patients, strict=True))
+        )
+        write_cases(tmp_path / "cases.csv", cases)
+        assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b"]) == 0
+        assert (said in capsys.readouterr().out) == is_said
+    assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--unit", "case"]) == 0
+    assert said not in capsys.readouterr().out
 
 
 def test_names_with_commas_are_given_one_by_one(cases, tmp_path, capsys):
@@ -180,9 +231,12 @@ def test_what_is_no_pair_or_no_comparison_of_ours_is_refused(cases, tmp_path, ca
     assert not (tmp_path / "compare.svg").exists()
 
 
-def test_of_synthetic_patients_every_output_says_so(cases, tmp_path, capsys):
+def test_of_synthetic_patients_every_output_says_so(cases, tmp_path, capsys, monkeypatch):
     write_cases(tmp_path / "cases.csv", cases.assign(data="synthetic"))
+    monkeypatch.setenv("COLUMNS", "60")
     assert main(["compare", str(tmp_path / "cases.csv"), "--methods", "a,b", "--out", str(tmp_path)]) == 0
-    assert "Synthetic twin" in capsys.readouterr().out
+    banner = capsys.readouterr().out.split("\n\n")[0]
+    assert banner.startswith("Synthetic twin")
+    assert max(map(len, banner.splitlines())) <= 60
     assert {row["data"] for row in csv.DictReader((tmp_path / "compare.csv").open())} == {"synthetic"}
     assert "synthetic patients" in (tmp_path / "compare.svg").read_text()

@@ -66,6 +66,41 @@ def test_a_voxel_size_that_no_scan_has_is_refused(spacing):
         leaderboard.score(REFERENCE, REFERENCE, spacing)
 
 
+@pytest.mark.parametrize(
+    "spacing", [1.0, None, "1 1 5", "115", (1, 1, "x"), (1, 1, None), [[1, 1, 5]] * 3, np.array(2)]
+)
+def test_a_voxel_size_that_is_no_three_numbers_is_a_line(spacing):
+    with pytest.raises(InputError) as caught:
+        leaderboard.score(REFERENCE, REFERENCE, spacing)
+    [problem] = caught.value.problems
+    assert problem.startswith("spacing_mm: is ")
+    assert problem.endswith("give the size of a voxel along each axis in mm, as in (1.0, 1.0, 5.0)")
+
+
+@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("value", ["mask.nii", 3, {}, [[0, 1], [0]], np.float64(1)])
+def test_what_is_no_array_is_a_line(name, value):
+    arrays = SOUND | {name: value}
+    with pytest.raises(InputError) as caught:
+        leaderboard.score(arrays["prediction"], arrays["reference"], SPACING, arrays["probabilities"])
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{name}: is ")
+    assert problem.endswith("which is no array: give a NumPy array of three axes")
+
+
+def test_all_arguments_of_wrong_types_are_told_at_once():
+    with pytest.raises(InputError) as caught:
+        leaderboard.score("a.nii", None, 5)
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        "reference", "prediction", "spacing_mm"
+    ]  # fmt: skip
+
+
+def test_lists_and_numpy_sizes_are_taken():
+    found = leaderboard.score(REFERENCE.tolist(), REFERENCE.astype(int).tolist(), np.array(SPACING))
+    assert found == leaderboard.score(REFERENCE, REFERENCE, SPACING)
+
+
 def test_other_arrays_are_refused_by_name():
     with pytest.raises(InputError, match="spacing_mm: has 2 numbers"):
         leaderboard.score(REFERENCE, REFERENCE, (1.0, 1.0))

@@ -95,7 +95,7 @@ def test_a_journal_knows_the_maps(tmp_path, cases, folders) -> None:
         (lambda values: values * 255, "a probability map holds 0 to 1: divide by the largest"),
         (lambda values: values - 0.5, "a probability map holds 0 to 1: write probabilities, not logits"),
         (lambda values: np.where(values > 0.5, np.nan, values), "holds NaN or infinite values"),
-        (lambda values: values[:-1], "has the shape"),
+        (lambda values: values[:-1], "has the shape .*: resample the map to the case's own grid"),
     ],
 )
 def test_a_map_that_is_none_is_refused_by_name(cases, folders, change, message) -> None:
@@ -105,6 +105,47 @@ def test_a_map_that_is_none_is_refused_by_name(cases, folders, change, message) 
         score_cases(cases, masks, "me", probabilities=maps)
     frame = score_cases(cases, masks, "me", probabilities=maps, lenient=True)
     assert frame["status"].tolist() == ["ok", "missing", "ok", "ok"]
+
+
+@pytest.mark.parametrize("command", ["check", "score"])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("nothing", "does not exist: give the folder or the zip of the probability maps"),
+        ("an empty folder", "holds no .nii, .nii.gz, .mha or .nrrd file: put a map for each case into it"),
+    ],
+)
+def test_a_wrong_place_of_maps_is_told_as_that_of_maps(
+    cases, folders, tmp_path, capsys, command, kind, message
+) -> None:
+    place = tmp_path / "nowhere"
+    if kind == "an empty folder":
+        place.mkdir()
+    words = [command, "--cohort", cases[0].reference.parents[3], "--predictions", folders[0], "--probabilities", place]
+    words += ["--method", "me", "--out", tmp_path / "c.csv"] if command == "score" else []
+    assert main(list(map(str, words))) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"leaderboard: {place}: {message}")
+    assert "prediction" not in line
+
+
+def test_a_map_without_the_header_of_its_case_is_accepted_once_the_advice_is_followed(cases, folders) -> None:
+    masks, maps = folders
+    values, path = map_of(cases[0]).astype(np.float32), maps / "case_1.nii.gz"
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+    with pytest.raises(InputError) as caught:
+        score_cases(cases, masks, "me", probabilities=maps)
+    [problem] = caught.value.problems
+    advice = "nib.Nifti1Image(map, ref.affine, ref.header, dtype='float32')"
+    assert (
+        f"write the map with the case's own header: image.CopyInformation(ref) in SimpleITK, in nibabel {advice}"
+        in (problem)
+    )
+    ref = nib.load(cases[0].reference)
+    nib.save(eval(advice, {"nib": nib, "ref": ref, "map": values}), path)  # our own words
+    frame = score_cases(cases, masks, "me", probabilities=maps)
+    lesion = np.asarray(read_volume(cases[0].reference).data) > 0
+    assert frame["brier"].iloc[0] == pytest.approx(measure_map(values, lesion)["brier"], rel=1e-6)
 
 
 def test_what_scaling_rounds_beyond_one_is_one(cases, folders) -> None:

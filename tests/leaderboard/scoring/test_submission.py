@@ -167,7 +167,7 @@ def test_of_a_folder_with_a_looping_link_that_link_alone_is_told(tmp_path, isles
     with open_submission(tmp_path) as submission:
         assert list(submission.files) == [tmp_path / "case_1.nii.gz"]
         (problem,) = submission.problems
-    assert problem == f"{tmp_path / 'case_2.nii.gz'}: is no regular file, or a link to none: put the mask there"
+    assert problem == f"{tmp_path / 'case_2.nii.gz'}: is no regular file, or a link to none: put the file there"
 
 
 def test_masks_one_folder_deeper_are_hinted_at(tmp_path):
