@@ -25,8 +25,8 @@ class RankingOptions:
     """How to rank.
 
     Raises:
-        InputError: a name is unknown, a number makes no sense or a value is of a wrong type. Metrics are checked later,
-            with the rows.
+        InputError: a name is unknown, a number makes no sense or a value is of a wrong type. Metrics are checked
+            later, with the rows.
     """
 
     scheme: str = "dice"  #: one of `schemes.SCHEMES`

@@ -29,7 +29,7 @@ def training_note(table: pd.DataFrame) -> str:
 
 
 def covered(trainings: Mapping[str, int], all_results: str, intervals: str) -> str:
-    """The sentence. A table does not tell rules, which have no training, from masks of one training: it holds for both.
+    """The sentence. A table does not tell rules, which have no training, from masks of one: it holds for both.
 
     Args:
         trainings: of each method, their number; 1 where none is known.

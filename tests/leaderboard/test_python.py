@@ -95,7 +95,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "an unknown rule": (lambda: leaderboard.report(TABLE, "page", grid="indx"), "grid: 'indx' is unknown: did you"),
     "no cohort": (lambda: leaderboard.score_folder(None, "masks", "a"), "cohort: is None: give a path"),
-    "a method without a name": (lambda: leaderboard.score_folder("c", "m", None), "method: is None: give the method's"),
+    "a method without a name": (lambda: leaderboard.score_folder("c", "m", None), "method: is None: give the method"),
     "processes as text": (lambda: leaderboard.score_folder("c", "m", "a", jobs="2"), "jobs: is '2': give a number"),
     "no process": (lambda: leaderboard.score_folder("c", "m", "a", jobs=0), "jobs: is 0: give a number of at least 1"),
     "a partition that is none": (
