@@ -22,7 +22,7 @@ import pandas as pd
 from marked_page import plain, save, write_page
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.cohort.twin.write import MANIFEST
+from benchmark.cohort.twin_manifest import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import METRICS, method_folder, row_name, runs_of_method
 from benchmark.suite.config_files import find_method, read_yaml
