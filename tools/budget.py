@@ -174,6 +174,8 @@ def recipes(options: argparse.Namespace) -> int:
     """``recipes``."""
     if not 0 < options.share < float("inf"):
         raise InputError(f"--share {options.share}: is no number greater than 0: give a share such as 0.25")
+    if options.out.exists():
+        raise InputError(f"--out {options.out}: is there already: name a new file, or remove it first")
     content = scaled_suite(find_config(options.suite), options.share)
     said = f"# {options.suite} with {options.share:g} times the epochs: written by tools/budget.py\n"
     write_text(options.out, said + yaml.safe_dump(content, sort_keys=False))
@@ -206,7 +208,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     part = commands.add_parser("recipes", help="write a suite with a share of every network's epochs")
     part.add_argument("suite", metavar="SUITE", help="a suite's config, by path or name")
     part.add_argument("--share", type=float, required=True, help="of the epochs: 0.25, or 2")
-    part.add_argument("--out", type=Path, required=True, help="YAML to write, beside methods/ if the suite has its own")
+    part.add_argument("--out", type=Path, required=True, help="new YAML, beside methods/ if the suite has its own")
     part.set_defaults(command=recipes)
     part = commands.add_parser("figure", help="table and picture of finished suites")
     part.add_argument("folders", nargs="+", type=Path, metavar="LEADERBOARD", help="folder of cases.csv and costs.csv")

@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from marked_page import plain, publish, save
 
-from benchmark.cohort.twin.write import MANIFEST
+from benchmark.cohort.twin_manifest import MANIFEST
 from leaderboard.cases import read_cases
 from leaderboard.cohort.case import Case
 from leaderboard.cohort.formats import read_cohort

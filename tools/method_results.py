@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -22,7 +23,7 @@ import pandas as pd
 from marked_page import plain, save, write_page
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.cohort.twin.write import MANIFEST
+from benchmark.cohort.twin_manifest import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import METRICS, method_folder, row_name, runs_of_method
 from benchmark.suite.config_files import find_method, read_yaml
@@ -45,65 +46,80 @@ def main(argv: Sequence[str] | None = None) -> int:
     costs = pd.read_csv(options.costs).set_index("method")
     spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").groupby("method", sort=False).max()  # over seeds
     table = pd.read_csv(options.suite / "leaderboard" / "leaderboard.csv").set_index("method")
+    ran = Run(options.suite, options.command, options.chosen_on, costs, spent, table)
     folders: dict[Path, list[str]] = defaultdict(list)
     for method in spent.index:
         config = read_yaml(runs_of_method(options.suite / method)[0] / "config.yaml")
         folders[ROOT / Path(*config["model"]["class_path"].split(".")[:-1])].append(method)
     for folder, methods in folders.items():
-        parts = [
-            text_of(method, options.suite, costs, spent, table, options.command, options.chosen_on)
-            for method in methods
-        ]
-        fill(folder / "README.md", "\n\n".join(parts))
+        fill(folder / "README.md", "\n\n".join(text_of(method, ran) for method in methods))
     return 0
 
 
-def text_of(
-    method: str,
-    suite: Path,
-    costs: pd.DataFrame,
-    spent: pd.DataFrame,
-    table: pd.DataFrame,
-    command: str,
-    chosen_on: str,
-) -> str:
-    """What a method's README says of its run."""
-    lines = []
-    if method in costs.index and costs.loc[method, "parameters"]:
-        cost = costs.loc[method]
-        lines.append(
-            f"**Cost** of one case of {cost['size']} x {cost['size']} x {cost['slices']} with the recipe of the real "
-            f"data, {cost['device']}, {cost['precision']} (`benchmark cost --methods {method}`): "
-            f"{cost['gmac']:.0f} GMAC, {cost['network_seconds']:.2f} s for the network, {cost['case_seconds']:.2f} s "
-            f"from the case's files to its mask, {cost['peak_memory_mb']} MB at most.\n"
-        )
-    ablations = [
-        row_name(method, ablation) for ablation in read_provenance(runs_of_method(suite / method)[0])["ablations"]
-    ]
-    cohort = "a synthetic cohort, no ISLES result" if (suite / "leaderboard" / MANIFEST).exists() else "not a twin"
-    lines.append(f"**Result of {method}** (`{command}`; {cohort}):\n")
+@dataclass(frozen=True)
+class Run:
+    """A finished suite; tables are by method."""
+
+    suite: Path  #: its folder
+    command: str  #: that made it
+    chosen_on: str  #: patients on whom the recipes were chosen, in words
+    costs: pd.DataFrame  #: of ``benchmark cost``
+    spent: pd.DataFrame  #: its ``costs.csv``, of the seeds the most
+    table: pd.DataFrame  #: its ``leaderboard.csv``
+
+
+def text_of(method: str, ran: Run) -> str:
+    """What a method's README says of its run; the picture of its curves is drawn."""
+    parts = [cost_of(method, ran), rows_of(method, ran)]
+    if ran.spent["parameters"].loc[method]:
+        parts.append(training_of(method, ran))
+    return "\n\n".join(filter(None, parts))
+
+
+def cost_of(method: str, ran: Run) -> str:
+    """What one case costs; empty for a rule, and where it was not measured."""
+    if method not in ran.costs.index or not ran.costs.loc[method, "parameters"]:
+        return ""
+    cost = ran.costs.loc[method]
+    return (
+        f"**Cost** of one case of {cost['size']} x {cost['size']} x {cost['slices']} with the recipe of the real "
+        f"data, {cost['device']}, {cost['precision']} (`benchmark cost --methods {method}`): "
+        f"{cost['gmac']:.0f} GMAC, {cost['network_seconds']:.2f} s for the network, {cost['case_seconds']:.2f} s "
+        f"from the case's files to its mask, {cost['peak_memory_mb']} MB at most."
+    )
+
+
+def rows_of(method: str, ran: Run) -> str:
+    """The method's row of the leaderboard, and those of its ablations."""
+    ablations = read_provenance(runs_of_method(ran.suite / method)[0])["ablations"]
+    cohort = "a synthetic cohort, no ISLES result" if (ran.suite / "leaderboard" / MANIFEST).exists() else "not a twin"
+    lines = [f"**Result of {method}** (`{ran.command}`; {cohort}):\n"]
     lines += ["| row | rank | Dice | precision | recall | AVD [mL] |", "|---|---:|---:|---:|---:|---:|"]
-    for name in (method, *ablations):
-        row = table.loc[name]
+    for name in (method, *(row_name(method, ablation) for ablation in ablations)):
+        row = ran.table.loc[name]
         values = [
             f"{row[f'{metric}_mean']:.2f} ({row[f'{metric}_sd']:.2f})"
             for metric in ("dice", "precision", "recall", "avd_ml")
         ]
-        lines.append(f"| {name} | {row['rank']} of {len(table)} | {' | '.join(values)} |")
-    if spent["parameters"].loc[method]:
-        said = [recipe_of(method, suite), f"It was chosen on {chosen_on}.", compared(method, table)]
-        lines.append(f"\n{' '.join(filter(None, said))}")
-        trainings = table["trainings"].loc[method] if "trainings" in table else 1
-        if trainings > 1:
-            lines.append(
-                f"\nMeans over {trainings:.0f} trainings on each fold. From one to the next, the mean Dice moves by "
-                f"{table['dice_seed_sd'].loc[method]:.3f} (standard deviation)."
-            )
-        lines.append(f"\nA training needed {spent['peak_memory_mb'].loc[method]} MB at most.")
-        picture = ROOT / "docs" / "methods" / f"{method}.png"
-        draw(runs_of_method(suite / method), picture)
-        lines.append(f"\n![Loss and held-out Dice by epoch](../../../docs/methods/{picture.name})")
+        lines.append(f"| {name} | {row['rank']:.0f} of {len(ran.table)} | {' | '.join(values)} |")
     return "\n".join(lines)
+
+
+def training_of(method: str, ran: Run) -> str:
+    """How a network was trained, and the picture of its curves, which is drawn."""
+    said = [recipe_of(method, ran.suite), f"It was chosen on {ran.chosen_on}.", compared(method, ran.table)]
+    parts = [" ".join(filter(None, said))]
+    trainings = ran.table["trainings"].loc[method] if "trainings" in ran.table else 1
+    if trainings > 1:
+        parts.append(
+            f"Means over {trainings:.0f} trainings on each fold. From one to the next, the mean Dice moves by "
+            f"{ran.table['dice_seed_sd'].loc[method]:.3f} (standard deviation)."
+        )
+    parts.append(f"A training needed {ran.spent['peak_memory_mb'].loc[method]} MB at most.")
+    picture = ROOT / "docs" / "methods" / f"{method}.png"
+    draw(runs_of_method(ran.suite / method), picture)
+    parts.append(f"![Loss and held-out Dice by epoch](../../../docs/methods/{picture.name})")
+    return "\n\n".join(parts)
 
 
 def recipe_of(method: str, suite: Path) -> str:

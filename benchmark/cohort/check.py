@@ -2,7 +2,7 @@
 
 `check_cohort` only reads; `print_report` shows what it found. Images are compared with the majority of their case, so
 that the odd one out is named and not all the others. What is known of a release and is handled when it is read (values
-that are repaired, mixed units, cases without lesion) is a note and no problem.
+that are repaired, mixed units, cases without lesion) is a note and no problem; so is a twin of another version.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.cohort.twin_manifest import VERSION, of_another_version, read_manifest
 from leaderboard.cohort.case import PARTITIONS, Case, ImageKind, Partition
 from leaderboard.cohort.formats import Cohort, find_format, scan_cohort
 from leaderboard.cohort.kinds import ADC_UNITS
@@ -141,6 +142,7 @@ def check_cohort(
     general = tuple(problem.text for cohort in cohorts for problem in cohort.problems if problem.case is None)
     remarks = [remark for cohort in cohorts for remark in _missing_cases(cohort)]
     remarks += _strangers(everything)
+    remarks += _older_twin(root)
     return CheckReport(root, cases, general, (*remarks, *_mixed_units(cohorts, cases)))
 
 
@@ -156,6 +158,15 @@ def _strangers(cohorts: Sequence[Cohort]) -> list[str]:
     """Which rows of ``patients.csv`` name a case of no partition."""
     names = [name for name in cohorts[0].strangers if all(name in cohort.strangers for cohort in cohorts)]
     return [f"{cohorts[0].root}: patients.csv names {listed(names, 10)}, which is no case: correct it"] if names else []
+
+
+def _older_twin(root: Path) -> list[str]:
+    """That a folder, or the cohort that it is a partition of, is a synthetic twin of another version's images."""
+    for place in (root, root.resolve().parent):
+        manifest = read_manifest(place)
+        if manifest and VERSION in manifest and (fault := of_another_version(manifest)):
+            return [f"{place}: {fault}: delete the folder and write it again (benchmark twin; a suite writes its own)"]
+    return []
 
 
 def _mixed_units(cohorts: Sequence[Cohort], cases: Sequence[CaseReport]) -> list[str]:

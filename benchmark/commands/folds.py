@@ -26,7 +26,8 @@ def write_folds(
 
     Args:
         cohort: with references.
-        out: ``splits_final.json`` is written as nnU-Net's, another ``.json`` as a datalist of MONAI, ``.csv`` as ours.
+        out: new; ``splits_final.json`` is written as nnU-Net's, another ``.json`` as a datalist of MONAI, ``.csv`` as
+            ours.
         source: where the folds are read; None makes them.
         number: how many are made.
         seed: as a suite's.
@@ -37,10 +38,12 @@ def write_folds(
         The folds.
 
     Raises:
-        InputError: they cannot be read, made or written.
+        InputError: they cannot be read, made or written, or `out` is there already.
     """
     if out.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"--out {out}: is neither .csv nor .json: name it so")
+    if out.exists():
+        raise InputError(f"--out {out}: is there already: name a new file, or remove it first")
     if source:
         folds = folds_within(read_folds(source, cohort, allow_leaky=allow_leaky), cohort)
     else:

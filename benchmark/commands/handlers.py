@@ -272,9 +272,10 @@ def cost_command(options: argparse.Namespace) -> int:
     from benchmark.commands.progress import counted
     from benchmark.suite.config_files import merge
     from leaderboard.io.images import write_text
+    from leaderboard.outputs import prepare_output
 
-    if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
-        raise InputError(f"--out {options.out}: is no file in a folder that exists: name a CSV to write")
+    if options.out:
+        prepare_output(options.out, begins="method,parameters,")
     console = _console()
     with counted("measured", console, "methods") as progress:
         table, problems = measure_costs(

@@ -65,6 +65,29 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Lack:
+    """What some methods need that is not there."""
+
+    methods: tuple[str, ...]  #: their names
+    fault: str  #: what they need and what there is, such as ``needs 4 GB of memory, and there are 2 GB here``
+    remedy: str  #: what to do if they are wanted
+
+    @property
+    def note(self) -> str:
+        """The line of a suite that goes on without them."""
+        return f"{self._told}: {'its' if len(self.methods) == 1 else 'their'} rows are left out"
+
+    @property
+    def refusal(self) -> str:
+        """The line of a command that was to run them."""
+        return f"{self._told}: {self.remedy}"
+
+    @property
+    def _told(self) -> str:
+        return f"{', '.join(self.methods)} {self.fault}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a call of ``benchmark run`` is going to do."""
 
@@ -171,7 +194,7 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
         begun = [method for method in configs if _has_begun(root, method)]
         left_out |= _too_large({name: configs[name] for name in configs if name not in {*left_out, *begun}}, cohort)
     if left_out and (request.methods or len(left_out) == len(asked)):
-        raise InputError(dict.fromkeys(left_out.values()))
+        raise InputError(lack.refusal for lack in dict.fromkeys(left_out.values()))
     folds, fold_file = _folds(suite, cohort, root, request.allow_leaky_folds, console)
     chosen = _chosen_folds(folds, request.folds)
     chosen_seeds = _chosen_seeds(suite, request.seeds)
@@ -197,8 +220,8 @@ def make_plan(request: Request, suite: SuiteConfig, root: Path, launcher: Launch
     damaged = {run: names for run in done if (names := damaged_results(run))}
     unusable = unusable_runs(wanted)
     return Plan(
-        suite, root, cohort, folds, chosen, chosen_seeds, jobs, wanted, list(dict.fromkeys(left_out.values())), damaged,
-        launcher,
+        suite, root, cohort, folds, chosen, chosen_seeds, jobs, wanted,
+        [lack.note for lack in dict.fromkeys(left_out.values())], damaged, launcher,
         queued=set(launcher.queued_elsewhere(job.run for job in wanted)),
         unusable=unusable,
         todo=[job for job in wanted if job.run not in unusable and not is_done(job)],
@@ -221,33 +244,34 @@ def prepare(plan: Plan, request: Request) -> None:
         write_bytes(path, plan.fold_file)  # only once the jobs are known to agree
 
 
-def _left_out(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict[str, str]:
-    """What is said of each method that needs what is not there, by name; one line of those that lack the same images.
+def _left_out(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict[str, Lack]:
+    """The methods that need what is not there, by name; those that lack the same images share a lack.
 
     Args:
         configs: by method.
         cohort: has the images.
     """
-    said = {
-        method: f"{method} and its ablation rows are left out, it needs {', '.join(lacks)}"
+    found = {
+        method: Lack((method,), f"needs {', '.join(lacks)}", "install that, or name other methods")
         for method, config in configs.items()
         if (lacks := lacking(config))
     }
     blind: dict[tuple[str, ...], list[str]] = {}
     for method, config in configs.items():
-        if (missing := unshown(config, cohort)) and method not in said:
+        if (missing := unshown(config, cohort)) and method not in found:
             blind.setdefault(tuple(missing), []).append(method)
     for maps, methods in blind.items():
-        line = (
-            f"{', '.join(methods)} and all ablation rows of {'it' if len(methods) == 1 else 'them'} are left out: "
-            f"{cohort.root} has no images of {', '.join(maps)} (it has {', '.join(cohort.shows)})"
+        fault = (
+            f"{'needs' if len(methods) == 1 else 'need'} images of {', '.join(maps)}, and {cohort.root} has only "
+            f"{', '.join(cohort.shows)}"
         )
-        said |= dict.fromkeys(methods, line)
-    return said
+        lack = Lack(tuple(methods), fault, "name other methods, or give a cohort that has these images")
+        found |= dict.fromkeys(methods, lack)
+    return found
 
 
-def _too_large(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict[str, str]:
-    """What is said of each method that trains on whole cases, if the largest does not fit this machine's memory.
+def _too_large(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict[str, Lack]:
+    """The methods that train on whole cases, if the largest does not fit the memory here.
 
     Args:
         configs: by method.
@@ -257,17 +281,17 @@ def _too_large(configs: Mapping[str, Mapping[str, Any]], cohort: Cohort) -> dict
     if not whole:
         return {}
     case, voxels = max(voxels_of(cohort).items(), key=lambda item: item[1])
-    said = {}
+    found = {}
     for method, config in whole.items():
         batch = int(config.get("data", {}).get("batch_size", 1))
         needed, there = batch * voxels * step_bytes(config), memory_of(config)
         if needed > there:
-            said[method] = (
-                f"{method} and its ablation rows are left out: it needs about {needed / 1e9:.3g} GB for its largest "
-                f"case, {case} ({voxels / 1e6:.3g} million voxels{f', {batch} in a batch' if batch > 1 else ''}); "
-                f"there are {there / 1e9:.3g} GB here: go on without it, or run it on a larger GPU"
+            fault = (
+                f"needs about {needed / 1e9:.3g} GB of memory for the largest case, {case} ({voxels / 1e6:.3g} million "
+                f"voxels{f', {batch} in a batch' if batch > 1 else ''}), and there are {there / 1e9:.3g} GB here"
             )
-    return said
+            found[method] = Lack((method,), fault, "name other methods, or run it where there is more memory")
+    return found
 
 
 def _has_begun(root: Path, method: str) -> bool:

@@ -62,7 +62,7 @@ def estimate_midline(image: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[
         The line of greatest NCC; the upright line through the centre of mass where the brain is empty, the image is
         constant or its halves have nothing in common.
     """
-    inside = torch.as_tensor(brain).bool()
+    inside = torch.from_numpy(np.asarray(brain) != 0)  # new, as torch warns of an array that is not to be written to
     dx, dy = float(spacing_mm[0]), float(spacing_mm[1])
     height, width = inside.shape[-2:]
     if not inside.any():
@@ -72,8 +72,10 @@ def estimate_midline(image: np.ndarray, brain: np.ndarray, spacing_mm: Sequence[
     x = float((columns * torch.arange(width)).sum() / voxels) * dx
     y = float((rows * torch.arange(height)).sum() / voxels) * dy
     fallback = Midline((x, y))
-    inside = _some_slices(inside[None], _SLICES)[0]
-    scaled = _scaled_tissue(_some_slices(torch.as_tensor(image)[None], _SLICES)[0].float(), inside, spacing_mm)
+    chosen = _spread(len(inside), _SLICES)
+    tissue = torch.from_numpy(np.asarray(image)[chosen.numpy()]).float()
+    inside = inside[chosen]
+    scaled = _scaled_tissue(tissue, inside, spacing_mm)
     if scaled is None:
         return fallback
     best = _search(scaled, inside, (dx, dy), fallback)
@@ -138,7 +140,7 @@ def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start
     for size_mm, slices, shift_step, angle_step, steps in _ROUNDS:
         shifts = steps or math.ceil(LARGEST_SHIFT_MM / shift_step)
         angles = steps or math.ceil(LARGEST_ANGLE_DEG / angle_step)
-        coarse, origin_mm, coarse_mm = _coarsen(_some_slices(both, slices), pixel_mm, size_mm)
+        coarse, origin_mm, coarse_mm = _coarsen(both[:, _spread(both.shape[1], slices)], pixel_mm, size_mm)
         candidates = [
             (best.shift_mm + shift_step * i, best.angle_deg + angle_step * j)
             for i in range(-shifts, shifts + 1)
@@ -155,10 +157,9 @@ def _search(scaled: Tensor, inside: Tensor, pixel_mm: tuple[float, float], start
     return best
 
 
-def _some_slices(volumes: Tensor, most: int) -> Tensor:
-    """(C, D, H, W) with at most this many slices, evenly spread."""
-    depth = volumes.shape[1]
-    return volumes[:, torch.linspace(0, depth - 1, min(depth, most)).round().long()]
+def _spread(depth: int, most: int) -> Tensor:
+    """The places of at most this many of some slices, evenly spread."""
+    return torch.linspace(0, depth - 1, min(depth, most)).round().long()
 
 
 def _coarsen(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.cohort.folds import Folds
-from benchmark.cohort.twin.write import MANIFEST
+from benchmark.cohort.twin_manifest import MANIFEST
 from benchmark.rundir.digests import read_provenance
 from benchmark.rundir.names import BUDGET, PREDICTIONS, PROBABILITIES, row_folder, row_name
 from benchmark.suite.ensembles import Ensemble, maps_of

@@ -66,7 +66,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
         (["run", "--config", "twin", "--set", "data.cohort=x"], "is the suite's own: give --cohort"),
         (["run", "--config", "."], "is a folder, not a config"),
         (["cancel", "--config", "twin", "--methods", "nothing"], "unknown method"),
-        (["cost", "--methods", "all_background", "--out", "."], "name a CSV to write"),
+        (["cost", "--methods", "all_background", "--out", "."], ".: is a folder: give the name of a file"),
         (["job", "nowhere"], "nowhere/config.yaml: cannot be read (No such file or directory): check the file"),
         (["export-nnunet", ".", "out", "--folds", "."], "holds no cases (in any format"),
         (["verify", "."], "holds no finished job"),

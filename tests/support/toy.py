@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from benchmark.cli import main
@@ -108,3 +109,13 @@ def make_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
 
 def run(tree: Path, *arguments: str, out: str = "runs") -> int:
     return main(["run", "--config", "suite.yaml", "--cohort", str(tree), "--out", out, *arguments])
+
+
+def bytes_of(run_directory: Path) -> dict[str, bytes]:
+    """What a training leaves that is the same whenever it is repeated: curves, masks, maps and weights."""
+    paths = [run_directory / "metrics.csv", *run_directory.glob("pr*/*.nii.gz")]
+    assert len(paths) == 7
+    weights = torch.load(run_directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return {str(path.relative_to(run_directory)): path.read_bytes() for path in paths} | {
+        name: values.numpy().tobytes() for name, values in weights.items()
+    }

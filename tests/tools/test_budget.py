@@ -159,3 +159,16 @@ def test_a_share_that_is_no_positive_number_is_refused_and_nothing_written(budge
     with pytest.raises(InputError, match="is no number greater than 0"):
         budget.recipes(Namespace(share=float(share), suite="configs/tuning.yaml", out=tmp_path / "share.yaml"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_suite_is_written_once_and_no_file_is_replaced(budget, tmp_path):
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"name": "mine", "methods": ["strokenet"]}))
+    options = budget.parsed(
+        ["recipes", str(tmp_path / "suite.yaml"), "--share", "0.5", "--out", str(tmp_path / "half.yaml")]
+    )
+    assert options.command(options) == 0
+    assert read_suite(tmp_path / "half.yaml").name == "mine-0.5"
+    (tmp_path / "half.yaml").write_text("mine")
+    with pytest.raises(InputError, match=r"--out .*half\.yaml: is there already: name a new file, or remove it first"):
+        options.command(options)
+    assert (tmp_path / "half.yaml").read_text() == "mine"

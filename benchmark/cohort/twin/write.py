@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from benchmark.cohort.twin import isles2018, isles2022, isles2024
 from benchmark.cohort.twin.layout import PartitionKey, Patient
 from benchmark.cohort.twin.tree import Tree
+from benchmark.cohort.twin_manifest import GENERATOR_VERSION, MANIFEST, VERSION, of_another_version, read_manifest
 from leaderboard.errors import InputError
 from leaderboard.io.images import write_bytes, write_text
 from leaderboard.parallel import cores, uninterrupted, workers
@@ -21,10 +22,6 @@ from leaderboard.report import BANNER, SYNTHETIC
 #: By name of the format; the first is the default.
 TREES: dict[str, Tree] = {module.TREE.name: module.TREE for module in (isles2018, isles2022, isles2024)}
 DEFAULT_FORMAT = isles2018.TREE.name
-#: Raised whenever the same arguments would give other bytes than before.
-GENERATOR_VERSION = 2
-#: File with the arguments, beside the partitions.
-MANIFEST = "twin.json"
 SMALLEST_SIZE, LARGEST_SIZE = 32, 256
 
 
@@ -80,7 +77,7 @@ def write_twin(
     _check_arguments(tree, cases, size, seed, test_cases, jobs)
     manifest = {
         "generator": "isles-benchmark twin",
-        "generator_version": GENERATOR_VERSION,
+        VERSION: GENERATOR_VERSION,
         "cases": cases,
         "size": size,
         "seed": seed,
@@ -193,12 +190,9 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file: give a new or empty folder")
     if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            found = None
+        found = read_manifest(out)
         if found != manifest:
-            raise InputError(f"{out}: holds a twin {_difference(found, manifest)}")
+            raise InputError(f"{out}: {_difference(found or {}, manifest)}")
         for leftover in out.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         return
@@ -212,12 +206,8 @@ def _claim(out: Path, manifest: dict[str, object]) -> None:
     write_text(out / BANNER, SYNTHETIC + "\n")
 
 
-def _difference(found: object, manifest: dict[str, object]) -> str:
+def _difference(found: Mapping[str, object], manifest: Mapping[str, object]) -> str:
     """How a folder's manifest differs from the one to write, and what to do."""
-    name = "generator_version"
-    if isinstance(found, dict) and found | {name: GENERATOR_VERSION} == manifest:
-        return (
-            f"that version {found.get(name)} of the generator made, and this is version {GENERATOR_VERSION}, whose "
-            "images differ: delete the folder, or write to another (benchmark run: --out)"
-        )
-    return f"of other arguments (see {MANIFEST}): give another folder"
+    if {**found, VERSION: GENERATOR_VERSION} == manifest:
+        return f"{of_another_version(found)}: delete the folder, or write to another (benchmark run: --out)"
+    return f"holds a twin of other arguments (see {MANIFEST}): give another folder"

@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 import shutil
 
 import nibabel as nib
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from benchmark.cli import main
 from benchmark.cohort.check import check_cohort, print_report
+from benchmark.cohort.twin_manifest import GENERATOR_VERSION
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 
@@ -319,6 +321,26 @@ def test_a_part_of_a_release_is_told_by_number_and_is_no_problem(tmp_path):
     assert f"{tmp_path}: holds 2 of the 250 training cases of ISLES 2022" in report.notes
     assert report.exit_status == 0
     assert f"note: {tmp_path}: holds 2 of the 250 training cases of ISLES 2022" in printed(report, 300)
+
+
+@pytest.mark.parametrize("version", [GENERATOR_VERSION - 1, GENERATOR_VERSION + 1])
+def test_a_twin_of_another_version_is_told_with_its_remedy_and_is_no_problem(isles_tree, capsys, version):
+    root = isles_tree()
+    (root / "twin.json").write_text(json.dumps({"generator_version": version, "cases": 3}))
+    line = (
+        f"{root}: holds a twin that version {version} of the generator made, and this is version {GENERATOR_VERSION}, "
+        "whose images differ: delete the folder and write it again (benchmark twin; a suite writes its own)"
+    )
+    assert main(["check", str(root)]) == 0
+    assert f"note: {line}\n" in capsys.readouterr().out
+    assert line in check_cohort(root / "TRAINING").notes
+
+
+@pytest.mark.parametrize("manifest", [{"generator_version": GENERATOR_VERSION}, {}, [], None])
+def test_nothing_is_said_of_a_twin_of_this_version_or_of_a_file_that_is_no_manifest(isles_tree, manifest):
+    root = isles_tree()
+    (root / "twin.json").write_text("{" if manifest is None else json.dumps(manifest))
+    assert not any("generator" in note for note in check_cohort(root).notes)
 
 
 def test_mixed_units_are_told_with_the_number_of_cases(tmp_path):

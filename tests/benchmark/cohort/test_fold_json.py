@@ -70,6 +70,14 @@ def test_written_folds_are_read_as_they_were(tmp_path: Path, cohort: Cohort, out
     assert read_fold_file(again).digest == made.digest
 
 
+def test_no_fold_file_is_replaced(tmp_path: Path, cohort: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "folds.csv").write_text("by hand")
+    assert main(["folds", str(cohort.root), "--out", str(tmp_path / "folds.csv")]) == 1
+    said = f"benchmark: --out {tmp_path / 'folds.csv'}: is there already: name a new file, or remove it first\n"
+    assert capsys.readouterr().err == said
+    assert (tmp_path / "folds.csv").read_text() == "by hand"
+
+
 def test_the_files_of_a_datalist_lie_where_it_says(tmp_path: Path, cohort: Cohort) -> None:
     (tmp_path / "lists").mkdir()
     assert main(["folds", str(cohort.root), "--out", str(tmp_path / "lists" / "d.json"), "--number", "2"]) == 0

@@ -49,6 +49,13 @@ def test_unknown_methods_and_missing_cohorts_are_named(tmp_path: Path, capsys: p
     assert "size" in capsys.readouterr().err
 
 
+def test_a_table_of_costs_replaces_no_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cases.csv").write_text("method,case\n")
+    assert main(["cost", "--methods", "all_background", "--out", str(tmp_path / "cases.csv")]) == 1
+    assert f"{tmp_path / 'cases.csv'}: holds something else than this command writes" in capsys.readouterr().err
+    assert (tmp_path / "cases.csv").read_text() == "method,case\n"
+
+
 @pytest.mark.usefixtures("forked")
 def test_a_setting_that_does_not_exist_is_named_without_the_temporary_file_that_held_it(
     capsys: pytest.CaptureFixture[str],

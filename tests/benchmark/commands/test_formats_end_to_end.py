@@ -69,7 +69,7 @@ def test_a_suite_trains_predicts_scores_and_shows_any_format(done: SimpleNamespa
     assert len(told) == 2 * len(set(told))
     assert len(set(told)) == len({name.partition("_")[0] for name in done.blind})
     assert all(any(name in line for line in told) for name in done.blind)
-    assert all(f"{done.root} has no images of" in line for line in told)
+    assert all(f", and {done.root} has only " in line for line in told)
     folds = read_fold_file(done.suite / "folds.csv")
     results = done.suite / "leaderboard-fold0"
     with (results / "cases.csv").open() as file:

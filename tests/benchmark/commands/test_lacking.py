@@ -60,8 +60,10 @@ def test_a_method_that_is_asked_for_and_has_nothing_to_see_is_refused_before_any
     ]
     assert main([*command, "--cohort", root]) == 1
     said = capsys.readouterr().err
-    assert "ms_dcnn and all ablation rows of it are left out: " in said
-    assert "has no images of Tmax, CBF, CBV, MTT (it has DWI, ADC, FLAIR)" in said
+    assert said == (
+        f"benchmark: ms_dcnn needs images of Tmax, CBF, CBV, MTT, and {root} has only DWI, ADC, FLAIR: name other "
+        "methods, or give a cohort that has these images\n"
+    )
     assert not (tmp_path / "runs").exists()
     assert main(["cost", "--config", "isles2022", "--methods", "perfusion_t38", "--cohort", root]) == 1
     assert "perfusion_t38: needs images of CT, CBF, Tmax, the case has DWI, ADC, FLAIR" in capsys.readouterr().err
@@ -87,9 +89,9 @@ def test_a_method_on_whole_cases_that_do_not_fit_the_memory_is_refused_before_an
     command = ["run", "--config", "isles2024", "--methods", "all_background,fcn3d_crf", "--cohort", root]
     assert main([*command, "--set", "trainer.precision=32-true"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(
-        "fcn3d_crf and its ablation rows are left out: it needs about 0.00432 GB for its largest case, sub-stroke0001 "
-        "(0.00072 million voxels); there are 0.001 GB here: go on without it, or run it on a larger GPU"
+    assert line.removeprefix("benchmark: ") == (
+        "fcn3d_crf needs about 0.00432 GB of memory for the largest case, sub-stroke0001 (0.00072 million voxels), and "
+        "there are 0.001 GB here: name other methods, or run it where there is more memory"
     )
     assert not (tmp_path / "runs").exists()
 
@@ -101,7 +103,10 @@ def test_a_suite_leaves_out_what_does_not_fit_and_goes_on_with_the_others(
     (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"methods": ["all_background", "fcn3d_crf"]}))
     assert run(tree, "--folds", "0") == 0
     said = capsys.readouterr()
-    assert "fcn3d_crf and its ablation rows are left out: it needs about " in said.out.replace("\n", " ")
+    told = [line for line in said.out.splitlines() if "fcn3d_crf" in line]
+    assert len(told) == 2  # before the first job, and below the table
+    assert all(line.startswith("fcn3d_crf needs about ") for line in told)
+    assert all(line.endswith(" GB here: its rows are left out") for line in told)
     suite = project / "runs" / "small"
     assert not (suite / "fcn3d_crf").exists()
     table = (suite / "leaderboard-fold0" / "leaderboard.csv").read_text().splitlines()
@@ -146,9 +151,9 @@ def test_the_memory_is_that_of_what_the_method_would_compute_on(
         name: read_yaml(shipped_configs() / "methods" / f"{name}.yaml") | changed
         for name in ("fcn3d_crf", "residual_unet", "all_background")
     }
-    said = _too_large(configs, cohort)
-    assert list(said) == ["fcn3d_crf"] * left_out
-    assert all(("2 in a batch" in line) == (batch == 2) for line in said.values())
+    found = _too_large(configs, cohort)
+    assert list(found) == ["fcn3d_crf"] * left_out
+    assert all(("2 in a batch" in lack.fault) == (batch == 2) for lack in found.values())
 
 
 @pytest.mark.usefixtures("forked")

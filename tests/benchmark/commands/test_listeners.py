@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "WANDB_PROJECT": "team/isles", "WANDB_MODE": ""}
 
 
-def test_readers_that_leave_names_that_look_like_markup_and_wandb_end_no_suite_and_change_no_file(
+def test_readers_that_leave_a_suite_that_logs_and_names_that_look_like_markup_change_no_file(
     project: Path, tree: Path, environment: dict[str, str]
 ) -> None:
     (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"wandb": True, "name": "a [b] suite"}))

@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from toy import BROKEN, CONFIG, SUITE, run
+from toy import BROKEN, CONFIG, SUITE, bytes_of, run
 
 from benchmark.cli import main
 from benchmark.cohort.folds import read_fold_file
@@ -263,17 +263,14 @@ def test_a_method_whose_package_is_missing_is_left_out_with_its_remedy(
     (project / "methods" / "needy.yaml").write_text(yaml.safe_dump(needy))
     (project / "suite.yaml").write_text(yaml.safe_dump(SUITE | {"methods": ["all_background", "needy"]}))
     assert run(tree) == 0
-    assert (
-        capsys.readouterr().out.count(
-            "needy and its ablation rows are left out, it needs no_such_package (pip install it)"
-        )
-        == 2
-    )
+    said = capsys.readouterr().out
+    assert said.count("needy needs no_such_package (pip install it): its rows are left out\n") == 2
     table = (project / "runs" / "small" / "leaderboard" / "leaderboard.csv").read_text()
     assert "all_background" in table
     assert "needy" not in table
     assert run(tree, "--methods", "needy") == 1
-    assert "pip install it" in capsys.readouterr().err
+    refused = "benchmark: needy needs no_such_package (pip install it): install that, or name other methods\n"
+    assert capsys.readouterr().err == refused
 
 
 def test_two_processes_write_every_prediction_once(project: Path, tree: Path) -> None:
@@ -299,8 +296,8 @@ def test_two_runs_in_one_folder_are_refused(project: Path, tree: Path, capsys: p
         assert len((folder / ".lock").read_text().splitlines()) == 1
 
 
-def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard(
-    project: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard_and_changes_no_file(
+    project: Path, tree: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -317,6 +314,11 @@ def test_wandb_gets_a_run_a_job_with_a_picture_and_a_run_for_the_leaderboard(
     while b"small-leaderboard" not in next(leaderboard.glob("*.wandb")).read_bytes():  # the artifact with the CSVs
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    without, logged = (root / "runs" / "small" for root in (finished, project))
+    assert not (without / "wandb").exists()
+    assert bytes_of(without / "toy" / "fold0") == bytes_of(logged / "toy" / "fold0")
+    for name in ("cases.csv", "leaderboard.csv", "leaderboard.md"):
+        assert (without / "leaderboard-fold0" / name).read_bytes() == (logged / "leaderboard-fold0" / name).read_bytes()
 
 
 def test_jobs_that_share_a_process_are_a_run_of_wandb_each(

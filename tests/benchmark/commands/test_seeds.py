@@ -13,10 +13,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 import yaml
 from plans import FOLDS
-from toy import SUITE, run
+from toy import SUITE, bytes_of, run
 
 from benchmark.commands.run_plan import Plan, _chosen_seeds
 from benchmark.rundir.names import BUDGET, run_directories
@@ -27,16 +26,6 @@ SEVERAL = SUITE | {"methods": ["all_background", "toy"], "seeds": [4, 0], "threa
 
 def write_suite(project: Path, content: dict) -> None:
     (project / "suite.yaml").write_text(yaml.safe_dump(content))
-
-
-def bytes_of(run_directory: Path) -> dict[str, bytes]:
-    """What a training leaves that is the same whenever it is repeated: curves, masks, maps and weights."""
-    paths = [run_directory / "metrics.csv", *run_directory.glob("pr*/*.nii.gz")]
-    assert len(paths) == 7
-    weights = torch.load(run_directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    return {str(path.relative_to(run_directory)): path.read_bytes() for path in paths} | {
-        name: values.numpy().tobytes() for name, values in weights.items()
-    }
 
 
 @pytest.mark.usefixtures("drawn")

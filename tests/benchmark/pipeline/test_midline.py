@@ -97,6 +97,17 @@ def test_scale_and_offset_of_the_image_do_not_matter() -> None:
     assert (plain.shift_mm, plain.angle_deg) == (scaled.shift_mm, scaled.angle_deg)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [bool, np.uint8])
+def test_arrays_that_may_not_be_written_to_are_read_without_a_warning(kind: type) -> None:
+    ct, brain = head(4.0, 5.0)
+    expected = estimate_midline(ct, brain, SPACING)
+    brain = brain.astype(kind)
+    for array in (ct, brain):
+        array.flags.writeable = False
+    assert estimate_midline(ct, brain, SPACING) == expected
+
+
 def test_constant_image_gives_the_upright_line_through_the_centre_of_mass() -> None:
     brain = np.zeros((2, 50, 60), dtype=bool)
     brain[:, 10:21, 30:51] = True

@@ -12,7 +12,7 @@ from digests import digest
 
 from benchmark.cli import main
 from benchmark.cohort.twin import write_twin
-from benchmark.cohort.twin.write import GENERATOR_VERSION
+from benchmark.cohort.twin_manifest import GENERATOR_VERSION
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.errors import InputError
 
