@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from toy import BROKEN, make_project, run
+from toy import BROKEN, bytes_of, make_project, run
 
 from benchmark.cli import main
 from benchmark.cohort.twin import write_twin
@@ -107,6 +107,25 @@ def test_an_array_of_all_jobs_ends_with_the_bytes_of_the_local_launcher(
     assert len(ids) == 4
     assert run(tree, *ARGUMENTS, "--launcher", "slurm") == 0
     assert "4 of 4 jobs are done already" in capsys.readouterr().out
+
+
+def test_the_trainings_of_several_seeds_continue_where_each_was_killed(project: Path, tree: Path) -> None:
+    suite = yaml.safe_load((project / "suite.yaml").read_text()) | {"seeds": [0, 1]}
+    (project / "suite.yaml").write_text(yaml.safe_dump(suite))
+    asked = [*LONG, "--folds", "0"]
+    assert run(tree, *asked, out="local") == 0
+    runs = [project / "runs" / "small" / "toy" / "fold0" / f"seed{seed}" for seed in (0, 1)]
+    process = start(tree, *asked)
+    for job in runs:
+        wait_for(lambda job=job: trained(job, 5))
+    subprocess.run(["scontrol", "requeue", job_ids(runs)[runs[0]]], check=True)
+    os.kill(process_of(runs[1]), signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert [read_state(job).status for job in runs] == ["done", "failed"]
+    assert run(tree, *asked, "--launcher", "slurm") == 0
+    for job in runs:
+        assert bytes_of(job) == bytes_of(project / "local" / job.relative_to(project / "runs"))
 
 
 def test_killed_and_requeued_jobs_continue_to_the_same_bytes(

@@ -70,6 +70,14 @@ def test_each_seed_is_a_training_of_its_own_with_the_bytes_of_a_suite_that_has_i
     # An interrupted training counts on where it continues.
     assert [[spent["costs"][name] for name in BUDGET[:2]] for spent in provenances.values()] == [[2, 16]] * 2
 
+    # Run again, a finished suite does nothing.
+    made = {path: path.stat().st_mtime_ns for folder in trainings.values() for path in folder.rglob("*")}
+    scores = (suite / "leaderboard-fold0" / "cases.csv").read_bytes()
+    assert run(tree, *one_fold) == 0
+    assert "3 of 3 jobs are done already" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for folder in trainings.values() for path in folder.rglob("*")} == made
+    assert (suite / "leaderboard-fold0" / "cases.csv").read_bytes() == scores
+
     assert run(tree, *one_fold, "--seeds", "0,7") == 1
     assert "--seeds 7: suite.yaml does not train with it: choose among 4, 0" in capsys.readouterr().err
 

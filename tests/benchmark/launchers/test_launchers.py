@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,9 +11,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from plans import jobs_of
 from toy import run
 
 from benchmark.launchers import LAUNCHERS, local, make_launcher, refuse_queued_elsewhere, slots, slurm
@@ -25,6 +28,7 @@ from benchmark.machine.memory import keeping_memory
 from benchmark.rundir.state import State, read_state, update_state, write_state
 from benchmark.suite.config import SuiteConfig
 from benchmark.suite.plan import Job
+from benchmark.suite.resume import prepare_runs
 from benchmark.training.job import is_rank_zero
 from leaderboard.errors import InputError
 
@@ -496,6 +500,58 @@ def test_jobs_in_the_queue_are_watched_and_the_others_submitted(
     assert submitted == [jobs[1]]
     assert remarks[0] == {jobs[0].run: "pending in SLURM as 7_0"}
     assert [read_state(job.run).status for job in jobs] == ["done", "done"]
+
+
+class FakeExecutor:
+    """Stands for submitit's executor: keeps what is submitted, as the elements of array 12."""
+
+    made: ClassVar[list[FakeExecutor]] = []
+
+    def __init__(self, folder: Path, max_num_timeout: int) -> None:
+        self.made.append(self)
+        self.tasks: list[Callable[[], int]] = []
+        self.parameters: dict[str, Any] = {}
+
+    def update_parameters(self, **parameters: Any) -> None:
+        self.parameters = parameters
+
+    def batch(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def submit(self, task: Callable[[], int]) -> SimpleNamespace:
+        self.tasks.append(task)
+        return SimpleNamespace(job_id=f"12_{len(self.tasks) - 1}")
+
+
+def test_each_seed_of_each_fold_is_an_element_of_the_array_which_works_in_its_own_run_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(tmp_path, name="three", methods=["residual_unet"], suite_seeds=[0, 1, 4])
+    prepare_runs(jobs)
+    ids = [f"12_{place}" for place in range(6)]
+    FakeCluster(monkeypatch, {}, dict.fromkeys(ids, "pending"), {})
+    monkeypatch.setattr(FakeExecutor, "made", [])
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(SlurmExecutor=FakeExecutor))
+    (tmp_path / "done.json").write_text('{"status": "done"}')
+    monkeypatch.setattr(slurm, "job_command", lambda runs: ["cp", tmp_path / "done.json", runs[0] / "state.json"])
+    told = []
+
+    def watch(remarks: dict[Path, str]) -> None:
+        told.append(remarks)
+        if remarks:  # SLURM starts the last element first
+            (executor,) = FakeExecutor.made
+            for task, job in zip(executor.tasks[::-1], jobs[::-1], strict=True):
+                assert read_state(job.run).status == "pending"
+                assert task() == 0
+                assert read_state(job.run).status == "done"
+
+    slurm_launcher(tmp_path / "three", jobs_at_a_time=2).run(jobs, watch)
+    folders = [f"residual_unet/fold{fold}/seed{seed}" for fold in (0, 2) for seed in (0, 1, 4)]
+    runs = [tmp_path / "runs" / folder for folder in folders]
+    assert told == [{run: f"pending in SLURM as {job_id}" for run, job_id in zip(runs, ids, strict=True)}, {}]
+    assert slurm.job_ids(runs) == dict(zip(runs, ids, strict=True))
+    (executor,) = FakeExecutor.made
+    assert (executor.parameters["job_name"], executor.parameters["array_parallelism"]) == ("isles-three", 2)
 
 
 def test_a_job_that_slurm_ended_is_failed_with_what_slurm_and_its_log_say(

@@ -107,6 +107,8 @@ def test_a_method_is_trained_with_each_seed_and_a_rule_runs_once(tmp_path: Path)
         ("residual_unet fold 0 seed 3", 3, 3), ("residual_unet fold 0 seed 0", 0, 0),
         ("residual_unet fold 2 seed 3", 3, 3), ("residual_unet fold 2 seed 0", 0, 0),
     ]  # fmt: skip
+    # W&B names and groups a training by what its config notes of the suite.
+    assert [job.config["suite"].get("seed") for job in jobs] == [None, None, 3, 0, 3, 0]
     assert jobs[0].run == tmp_path / "runs" / "all_background" / "fold0"
     assert jobs[5].run == tmp_path / "runs" / "residual_unet" / "fold2" / "seed0"
     assert jobs[5].config["predictions"]["folder"] == str(jobs[5].run / "predictions")
