@@ -15,6 +15,7 @@ import gzip
 import logging
 import math
 import os
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -368,7 +369,8 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     target = Path(os.path.realpath(path))
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise InputError(f"{path}: is no regular file, and is left as it is: give the name of another file")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # Of the thread, not of the process: threads may write one file.
+    temporary = target.with_name(f".{target.name}.{threading.get_native_id()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)

@@ -1,6 +1,7 @@
 import gzip
 import os
 import random
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -291,6 +292,18 @@ def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         write_text(tmp_path / "a.csv", "new\n")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
     assert (tmp_path / "a.csv").read_bytes() == "ä\n".encode()
+
+
+def test_threads_may_write_one_file_at_once(tmp_path):
+    """As where two cases share an image, and each one's thread notes its digest."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: write_bytes(tmp_path / "note", b"the same"), range(1000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
 
 
 def test_a_link_is_written_through(tmp_path):
