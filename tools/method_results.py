@@ -1,7 +1,7 @@
 """Each method's cost, training curve and twin result, written into its README from a suite's run.
 
     benchmark cost --methods a,b --out costs.csv
-    python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark" --chosen-on "..."
+    python tools/method_results.py RUNS/SUITE --costs costs.csv --command "nox -s benchmark" --chosen "..."
 
 Replaces what stands between the markers at the end of ``benchmark/methods/<folder>/README.md`` and draws
 ``docs/methods/<method>.png``: loss and held-out Dice by epoch, one line a training. Methods of one folder share its
@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("suite", type=Path, help="folder of a finished suite: runs/<suite>")
     parser.add_argument("--costs", type=Path, required=True, help="CSV of benchmark cost")
     parser.add_argument("--command", required=True, help="command that made the suite's run")
-    parser.add_argument("--chosen-on", required=True, help="patients on whom the recipes were chosen, in words")
+    parser.add_argument("--chosen", required=True, help="a sentence on how the recipes were chosen")
     options = parser.parse_args(argv)
     costs = pd.read_csv(options.costs).set_index("method")
     spent = pd.read_csv(options.suite / "leaderboard" / "costs.csv").groupby("method", sort=False).max()  # over seeds
     table = pd.read_csv(options.suite / "leaderboard" / "leaderboard.csv").set_index("method")
-    ran = Run(options.suite, options.command, options.chosen_on, costs, spent, table)
+    ran = Run(options.suite, options.command, options.chosen, costs, spent, table)
     folders: dict[Path, list[str]] = defaultdict(list)
     for method in spent.index:
         config = read_yaml(runs_of_method(options.suite / method)[0] / "config.yaml")
@@ -62,7 +62,7 @@ class Run:
 
     suite: Path  #: its folder
     command: str  #: that made it
-    chosen_on: str  #: patients on whom the recipes were chosen, in words
+    chosen: str  #: how the recipes were chosen, a sentence
     costs: pd.DataFrame  #: of ``benchmark cost``
     spent: pd.DataFrame  #: its ``costs.csv``, of the seeds the most
     table: pd.DataFrame  #: its ``leaderboard.csv``
@@ -107,7 +107,7 @@ def rows_of(method: str, ran: Run) -> str:
 
 def training_of(method: str, ran: Run) -> str:
     """How a network was trained, and the picture of its curves, which is drawn."""
-    said = [recipe_of(method, ran.suite), f"It was chosen on {ran.chosen_on}.", compared(method, ran.table)]
+    said = [recipe_of(method, ran.suite), ran.chosen, compared(method, ran.table)]
     parts = [" ".join(filter(None, said))]
     trainings = ran.table["trainings"].loc[method] if "trainings" in ran.table else 1
     if trainings > 1:

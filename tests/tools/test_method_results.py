@@ -88,7 +88,7 @@ def test_each_readme_says_what_its_method_cost_scored_and_how_it_was_trained(
     for readme in readmes.values():
         readme.parent.mkdir(parents=True)
         readme.write_text("# A method\n")
-    arguments = ["--costs", str(tmp_path / "costs.csv"), "--command", "make it", "--chosen-on", "others"]
+    arguments = ["--costs", str(tmp_path / "costs.csv"), "--command", "make it", "--chosen", "It was chosen on others."]
     assert results.main([str(suite), *arguments]) == 0
     begin, end = results.MARKERS
     assert readmes["net"].read_text() == f"# A method\n\n{results.HEADING}\n\n{begin}\n{NET}\n{end}\n"

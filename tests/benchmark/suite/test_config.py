@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from plans import suite_file
 from benchmark.suite.config import read_suite
 from benchmark.suite.config_files import shipped_configs
 from leaderboard.errors import InputError
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
@@ -102,16 +105,33 @@ def test_ensembles_are_of_seeds_and_methods_and_take_no_methods_name(tmp_path: P
     ]
 
 
-@pytest.mark.parametrize("name", ["twin-seeds", "tuning"])
+@pytest.mark.parametrize("name", ["twin-seeds", "twin-report", "tuning"])
 def test_suites_of_several_seeds_hold_the_default_suites_recipes(name: str) -> None:
     default, other = (read_suite(shipped_configs() / f"{suite}.yaml") for suite in ("twin", name))
     assert other.has_seeds
     assert (other.defaults, other.threads, other.folds_number) == (
         default.defaults, default.threads, default.folds_number
     )  # fmt: skip
-    assert set(other.methods) <= set(default.methods)
+    assert set(other.methods) <= {*default.methods, *default.overrides}
     assert other.overrides == {method: default.overrides[method] for method in other.overrides}
     assert set(other.methods) & set(default.overrides) <= set(other.overrides)
+
+
+def test_each_recipe_that_was_not_taken_differs_from_the_one_that_was_in_a_single_setting() -> None:
+    taken, other = read_suite(shipped_configs() / "tuning.yaml"), read_suite(DOCS / "tuning-other.yaml")
+    assert (taken.twin, taken.folds_number, taken.seeds) == (other.twin, other.folds_number, other.seeds)
+    for method in other.methods:
+        settings = [dict(flattened(suite.overrides[method])) for suite in (taken, other)]
+        different = {name for name in {*settings[0], *settings[1]} if settings[0].get(name) != settings[1].get(name)}
+        assert len(different) == 1, method
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def test_recipes_are_chosen_on_patients_of_no_suite_that_is_reported() -> None:
