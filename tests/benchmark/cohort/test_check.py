@@ -1,6 +1,7 @@
 import gzip
 import io
 import json
+import os
 import shutil
 
 import nibabel as nib
@@ -340,6 +341,26 @@ def test_a_twin_of_another_version_is_told_with_its_remedy_and_is_no_problem(isl
 def test_nothing_is_said_of_a_twin_of_this_version_or_of_a_file_that_is_no_manifest(isles_tree, manifest):
     root = isles_tree()
     (root / "twin.json").write_text("{" if manifest is None else json.dumps(manifest))
+    assert not any("generator" in note for note in check_cohort(root).notes)
+
+
+def test_a_version_that_is_no_number_is_not_quoted(isles_tree):
+    root = isles_tree()
+    (root / "twin.json").write_text(json.dumps({"generator_version": ["x" * 1000]}))
+    [note] = [note for note in check_cohort(root).notes if "generator" in note]
+    assert f"{root}: holds a twin that another version of the generator made, and this is version" in note
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "long"])
+def test_a_manifest_that_never_ends_is_none(isles_tree, kind):
+    root = isles_tree()
+    path = root / "twin.json"
+    if kind == "pipe":
+        os.mkfifo(path)  # would wait for a writer
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text(json.dumps({"generator_version": 0, "more": "x" * 100_000}))
     assert not any("generator" in note for note in check_cohort(root).notes)
 
 
