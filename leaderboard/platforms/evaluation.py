@@ -65,7 +65,7 @@ def evaluate(
         on_problem: called with the line of each problem; the last line of all is that of the error.
 
     Raises:
-        InputError: with one line: the first problems, and how many more there are.
+        InputError: with one line: the first problems, and how many more there are; a `MachineError` stays one.
     """
     say = on_problem or (lambda problem: None)
     try:
@@ -73,12 +73,12 @@ def evaluate(
     except InputError as error:
         problems = list(dict.fromkeys(map(without_options, error.problems)))
         if len(problems) == 1:
-            raise InputError(problems) from None
+            raise type(error)(problems) from None
         for problem in problems:
             say(problem)
         more = len(problems) - _TOLD
         told = [*problems[:_TOLD], *([f"and {more} more"] if more > 0 else [])]
-        raise InputError(f"{len(problems)} problems: {'; '.join(told)}") from None
+        raise type(error)(f"{len(problems)} problems: {'; '.join(told)}") from None
 
 
 def _evaluate(

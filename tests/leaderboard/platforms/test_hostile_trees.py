@@ -17,6 +17,9 @@ import platform_trees as trees
 import pytest
 
 from leaderboard.cli import main
+from leaderboard.errors import MachineError
+from leaderboard.platforms.evaluation import PLATFORMS, evaluate
+from leaderboard.platforms.interface import Settings
 
 PREDICTIONS = "predictions.json"
 Fault = Callable[[Path], object]
@@ -301,6 +304,19 @@ def test_a_link_to_a_zip_elsewhere_is_no_submission(
         return
     words = ["evaluate", "--platform", platform, "--input", root.parent, "--cohort", sound / "references"]
     assert main([*map(str, words), "--out", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize("damaged", [1, 3])
+def test_a_reference_that_cannot_be_read_is_no_fault_of_the_submission(damaged: int, tmp_path: Path) -> None:
+    references = trees.write_references(tmp_path / "references")
+    for path in sorted(references.iterdir())[:damaged]:
+        path.write_bytes(path.read_bytes()[:50])
+    masks = trees.write_predictions(tmp_path / "masks")
+    settings = Settings(submission=masks, references=references, jobs=1)
+    with pytest.raises(MachineError) as refused:
+        evaluate(PLATFORMS["codabench"], settings)
+    [problem] = refused.value.problems
+    assert "references" in problem
 
 
 def test_many_problems_are_told_in_one_line_and_all_in_the_log(
