@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
+from types import NoneType
+from typing import Any
 
 #: Comparing longer words takes long, and nothing is named so.
 _MOST_COMPARED = 200
+#: What `check_types` takes for a function that need not be given.
+A_FUNCTION: Any = (Callable, NoneType)
 
 
 class InputError(Exception):
@@ -59,7 +63,7 @@ def printable(text: str) -> str:
 
 
 def check_types(*given: tuple[str, object, type | tuple[type, ...], str]) -> None:
-    """Refuse arguments of a wrong type, of what programs call.
+    """Refuse arguments of a wrong type, of what programs call. True and False are no numbers.
 
     Args:
         given: of each argument its name, its value, what it may be, and what to give, in words.
@@ -71,6 +75,7 @@ def check_types(*given: tuple[str, object, type | tuple[type, ...], str]) -> Non
         f"{name}: is {described(value)}: give {words}"
         for name, value, kinds, words in given
         if not isinstance(value, kinds)
+        or (isinstance(value, bool) and bool not in (kinds if isinstance(kinds, tuple) else (kinds,)))
     ]
     if wrong:
         raise InputError(wrong)

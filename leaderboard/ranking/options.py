@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
+import numpy as np
+
 from leaderboard.errors import InputError, check_types, cut, nearest
 from leaderboard.presets import PRESETS, find_preset
 from leaderboard.ranking.policies import POLICIES
@@ -67,8 +69,10 @@ class RankingOptions:
             *((name, getattr(self, name), str, "a name") for name in ("scheme", "policy", "unit", "preset")),
             *((name, getattr(self, name), Integral, "a whole number") for name in ("resamples", "seed")),
             ("metrics", self.metrics, Sequence, "a list of names"),
-            ("simultaneous", self.simultaneous, bool, "True or False"),
+            ("simultaneous", self.simultaneous, (bool, np.bool_), "True or False"),
         )
+        for name, kind in (("resamples", int), ("seed", int), ("simultaneous", bool)):  # NumPy's are no JSON
+            object.__setattr__(self, name, kind(getattr(self, name)))
         problems = [
             f"the {name} {cut(chosen)} is unknown: {nearest(chosen, known)}choose {', '.join(known)}"
             for name, chosen, known in (

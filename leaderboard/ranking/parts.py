@@ -16,6 +16,9 @@ from leaderboard.ranking.ranks import rank_methods
 from leaderboard.ranking.reading import check_given
 from leaderboard.ranking.schemes import SCHEMES
 
+#: Larger weights, times a score, may be no number any more.
+_LARGEST_WEIGHT = 1e100
+
 
 def rank_parts(
     parts: Mapping[str, pd.DataFrame], weights: Mapping[str, float], options: RankingOptions
@@ -42,8 +45,9 @@ def rank_parts(
     for cases in parts.values():
         check_given(cases, options)
     check_types(*((f"the weight of {name}", weight, Real, "a number above 0") for name, weight in weights.items()))
-    if set(parts) != set(weights) or not all(weight > 0 for weight in weights.values()):
-        raise InputError(f"the parts {listed(list(parts))} need weights above 0, and no other part has one")
+    if set(parts) != set(weights) or not all(0 < weight < _LARGEST_WEIGHT for weight in weights.values()):
+        words = f"need weights above 0 and below {_LARGEST_WEIGHT:g}, and no other part has one"
+        raise InputError(f"the parts {listed(list(parts))} {words}")
     scores = {
         name: rank_methods(cases, options).set_index("method")["score"].sort_index() for name, cases in parts.items()
     }

@@ -16,6 +16,7 @@ import pandas as pd
 from leaderboard.cases import complete, sort_cases, synthetic_rows
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import CORE_METRICS, DATA, METRICS, SYNTHETIC_DATA
+from leaderboard.errors import A_FUNCTION, check_types
 from leaderboard.ranking.exact import means, standard_deviations
 from leaderboard.ranking.intervals import Chances, intervals, judged_by
 from leaderboard.ranking.matrices import Matrices
@@ -83,9 +84,10 @@ def rank_methods(
         ``attrs`` say whether the resampling ``tells_nothing``.
 
     Raises:
-        InputError: a metric is unknown, or the rows cannot be compared; or these are no rows and options.
+        InputError: a metric is unknown, or the rows cannot be compared; or an argument is of a wrong type.
     """
     check_given(cases, options)
+    check_types(("progress", progress, A_FUNCTION, "a function or None"))
     return _rank(*read_matrices(cases, options), options, progress)[0]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
 from types import NoneType
-from typing import Any
 
 import pandas as pd
 
@@ -14,7 +13,7 @@ from leaderboard.cases import A_PATH
 from leaderboard.cohort.banner import is_synthetic
 from leaderboard.cohort.case import Partition
 from leaderboard.cohort.formats import check_choices
-from leaderboard.errors import InputError, check_types
+from leaderboard.errors import A_FUNCTION, InputError, check_types
 from leaderboard.io import GridRule
 from leaderboard.scoring.folder import score_cases
 from leaderboard.scoring.references import (
@@ -26,9 +25,6 @@ from leaderboard.scoring.references import (
     scored_against_themselves,
     with_patients,
 )
-
-#: What may be called, or None.
-_FUNCTION: Any = (Callable, NoneType)
 
 
 def score_folder(
@@ -87,7 +83,7 @@ def score_folder(
         ("method", method, str, "the method's name"),
         *((name, path, (*A_PATH, NoneType), "a path or None") for name, path in further),
         ("jobs", jobs, (Integral, NoneType), "a number of processes or None"),
-        *((name, call, _FUNCTION, "a function or None") for name, call in calls),
+        *((name, call, A_FUNCTION, "a function or None") for name, call in calls),
     )
     check_choices(partition, format_name, grid)
     if jobs is not None and jobs < 1:

@@ -18,6 +18,7 @@ import leaderboard
 from leaderboard.cli import main
 from leaderboard.cohort.formats import read_cohort
 from leaderboard.io.images import read_volume, write_mask
+from leaderboard.report.origin import Origin, origin_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -60,6 +61,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a scheme of no text": (lambda: OPTIONS(scheme=3), "scheme: is 3: give a name"),
     "resamples as text": (lambda: OPTIONS(resamples="10"), "resamples: is '10': give a whole number"),
     "half a resample": (lambda: OPTIONS(resamples=1.5), "resamples: is 1.5: give a whole number"),
+    "true resamples": (lambda: OPTIONS(resamples=True), "resamples: is True: give a whole number"),
     "no seed": (lambda: OPTIONS(seed=None), "seed: is None: give a whole number"),
     "metrics of no list": (lambda: OPTIONS(metrics=3), "metrics: is 3: give a list of names"),
     "metrics as text": (lambda: OPTIONS(metrics="dice"), "metrics must be a list of names"),
@@ -69,6 +71,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a list of presets": (lambda: OPTIONS.of_preset(["isles2022"]), "the preset ['isles2022'] is unknown"),
     "a path to rank": (lambda: leaderboard.rank("cases.csv"), "cases: is 'cases.csv': give a data frame"),
     "a preset's name to rank by": (lambda: leaderboard.rank(TABLE, "isles2022"), "options: is 'isles2022': give Rank"),
+    "progress of a number": (lambda: leaderboard.rank(TABLE, progress=3), "progress: is 3: give a function or None"),
     "a list to compare": (lambda: leaderboard.compare([], "a", "b"), "cases: is of the type list: give a data frame"),
     "a method of no text": (lambda: leaderboard.compare(TABLE, "a", 2), "second: is 2: give a method's name"),
     "strata of no text": (lambda: leaderboard.compare(TABLE, "a", "b", by=3), "the strata 3 are unknown"),
@@ -77,6 +80,13 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a weight of no number": (
         lambda: leaderboard.rank_parts({"a": TABLE}, {"a": "1"}, OPTIONS()),
         "the weight of a: is '1': give a number above 0",
+    ),
+    "a weight without end": (
+        lambda: leaderboard.rank_parts({"a": TABLE}, {"a": float("inf")}, OPTIONS()),
+        "the parts a need weights above 0 and below 1e+100",
+    ),
+    "a weight of more digits than a float has": (
+        lambda: leaderboard.rank_parts({"a": TABLE}, {"a": 10**400}, OPTIONS()), "the parts a need weights above 0 and"
     ),
     "no path to read": (lambda: leaderboard.read_cases(None), "paths: is None: give the path of a table"),
     "numbers to read": (lambda: leaderboard.read_cases([3]), "paths: is 3: give the path of a table"),
@@ -119,6 +129,13 @@ def test_an_argument_of_a_wrong_type_is_a_line_that_names_it(kind: str, tmp_path
     [problem] = refused.value.problems
     assert problem.startswith(begins)
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_are_options_and_are_written() -> None:
+    options = OPTIONS(resamples=np.int64(20), seed=np.uint8(3), simultaneous=np.bool_(True))
+    assert options == OPTIONS(resamples=20, seed=3, simultaneous=True)
+    assert origin_json(Origin(options)) == origin_json(Origin(OPTIONS(resamples=20, seed=3, simultaneous=True)))
+    assert leaderboard.rank(TABLE, options)["sets"].tolist() == ["simultaneous"] * 2
 
 
 def test_the_predictions_of_a_method_are_one_place_or_several(workplace) -> None:
