@@ -39,7 +39,7 @@ def covered(trainings: Mapping[str, int], all_results: str, intervals: str) -> s
     once = [method for method, number in trainings.items() if number < 2]
     numbers = sorted({number for number in trainings.values() if number > 1})
     if not numbers:
-        return f"Where a method was trained, {all_results} are {CONDITIONAL}: {_WHY}."
+        return f"For methods that were trained, {all_results} are {CONDITIONAL}: {_WHY}."
     several = f"{numbers[0]} to {numbers[-1]}" if numbers[1:] else str(numbers[0])
     text = f"Scores are means over {several} trainings"
     text += f", and {intervals} cover patients and trainings" if intervals else ""

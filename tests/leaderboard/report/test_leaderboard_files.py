@@ -72,7 +72,7 @@ def test_markdown_has_the_printed_form_of_the_paper(table):
     assert lines[7].startswith("| 2 | a\\|[b] | 1-2 | a | ")
     assert "from 100 resamples of 2 patients (seed 0)" in lines[9]
     assert "Each set is marginal" in lines[9]
-    assert lines[11].startswith("Where a method was trained, scores, ranks and sets are conditional on these trained")
+    assert lines[11].startswith("For methods that were trained, scores, ranks and sets are conditional on these")
     assert lines[13].startswith("Distances are means over the cases that have one")
     assert "Same side of 70 mL: share of cases" in lines[15]
     assert "no confidence intervals" in lines[17]

@@ -77,7 +77,7 @@ def test_the_command_prints_and_writes(cases, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "+0.125" in text
     assert "2/1/1" in text
-    said = "Where a method was trained, differences and intervals are conditional on these trained networks"
+    said = "For methods that were trained, differences and intervals are conditional on these trained networks"
     assert said in " ".join(text.split())
     rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").open()))
     assert [rows[0][name] for name in ("first_method", "second_method", "stratum", "metric", "difference")] == [

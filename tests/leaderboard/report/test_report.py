@@ -198,7 +198,7 @@ def test_trainings_have_a_section_and_methods_without_several_are_named(seeded, 
     assert 'id="trainings"' in text
     assert 'id="trainings"' not in page
     assert "those of gamma, where trained, are conditional on these trained networks" in text
-    assert "Where a method was trained, scores, ranks and sets are conditional on these trained networks" in page
+    assert "For methods that were trained, scores, ranks and sets are conditional on these trained networks" in page
     head, *rows = Page(text).table("Trainings’ shareof the mean")
     assert [row[:2] for row in rows] == [["alpha", "2"], ["beta", "2"]]
     means = [np.mean([scale * (0.5 + k / 30) for k in range(12)]) for scale in (1.0, 0.9)]
