@@ -19,8 +19,16 @@ _MOST_BITS = 1000
 _REMEDY = "quote a text that holds ': ', ' #' or a bracket, close quotes and brackets, indent with spaces"
 
 
+#: What a tag stands for, of those whose values PyYAML computes.
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "timestamp": "a date"}
+
+
 class _RefusedError(yaml.MarkedYAMLError):
     """What YAML allows and this reader does not, in words of ours."""
+
+
+class _RangeError(yaml.MarkedYAMLError):
+    """A character or a version of YAML whose number Python does not take."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,6 +36,20 @@ class _Loader(yaml.SafeLoader):
 
     Refuses a key that is there twice, of which PyYAML drops the first in silence.
     """
+
+    def fetch_more_tokens(self) -> None:
+        try:
+            super().fetch_more_tokens()
+        except (ValueError, OverflowError):
+            raise _RangeError(problem_mark=self.get_mark()) from None
+
+    def get_single_node(self) -> yaml.Node | None:
+        try:
+            return super().get_single_node()
+        except yaml.composer.ComposerError as error:
+            if error.problem != "but found another document":
+                raise
+            raise _RefusedError(problem="has a second document", problem_mark=error.problem_mark) from None
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -44,7 +66,7 @@ class _Loader(yaml.SafeLoader):
         # PyYAML does not catch errors of its constructors: a date with month 13, an empty integer, !!bool x
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
             value = repr(cut(node.value)) if isinstance(node, yaml.ScalarNode) else "a list"
-            problem = f"has {value} for a date or a number"
+            problem = f"has {value} for {_KINDS.get(node.tag.rpartition(':')[2], 'a value of another kind')}"
             raise _RefusedError(problem=problem, problem_mark=node.start_mark) from None
 
     def fetch_flow_collection_start(self, TokenClass: type) -> None:
@@ -103,6 +125,8 @@ def _fault(error: yaml.YAMLError, text: str) -> str:
         reason = "a tag such as !name, a list as a name, or << before anything but settings is not read"
     elif isinstance(error, yaml.reader.ReaderError):
         reason = f"the character U+{error.character:04X} is not allowed"
+    elif isinstance(error, _RangeError):
+        reason = "there is no such character, or no such version of YAML"
     else:
         reason = _REMEDY
     return f"is not valid YAML{where} ({reason})"

@@ -46,6 +46,7 @@ HOSTILE = (
     "!!int ''", "0x" + "f" * 5000, "!!python/object/apply:os.system [id]", "&a [*a, *a]",
     LAUGHS, "[" * 3000, "{a: " * 3000, "x" * 200_000,
     "[/b]",
+    r'"\UFFFFFFFF"', r'"\U00110000"', "%YAML 1." + "9" * 5000 + "\n---\n", "a: 1\n---\nb: 2\n",
 )  # fmt: skip
 
 

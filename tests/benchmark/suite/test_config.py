@@ -24,6 +24,14 @@ def test_every_fault_of_a_suite_is_named_at_once(tmp_path: Path) -> None:
         assert word in text
 
 
+def test_a_suite_that_is_no_yaml_is_one_line_that_names_its_file_and_place(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    path.write_text("name: a\nname: b\n")
+    with pytest.raises(InputError) as error:
+        read_suite(path)
+    assert error.value.problems == [f"{path}: has name twice in line 2, column 1: correct it"]
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

@@ -5,10 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.rundir.state import read_state
-from benchmark.suite.config import read_suite
-from benchmark.suite.config_files import read_yaml
-from leaderboard.errors import InputError
 from leaderboard.io.plain_yaml import MOST_BYTES, load_yaml, parse_yaml
 
 
@@ -31,15 +27,16 @@ HOSTILE = {
     "many brackets": ("name: " + "[" * 100_000, "nested"),
     "many braces": ("name: " + "{a: " * 20_000, "nested"),
     "many dashes": ("- " * 50_000, "nested"),
-    "a date without such a month": ("name: 2026-13-45\n", "'2026-13-45' for a date or a number in line 1, column 7"),
-    "an empty whole number": ("name: !!int ''\n", "has '' for a date or a number"),
-    "no time": ("name: !!timestamp x\n", "has 'x' for a date or a number"),
+    "a date without such a month": ("name: 2026-13-45\n", "'2026-13-45' for a date in line 1, column 7"),
+    "an empty whole number": ("name: !!int ''\n", "has '' for a whole number"),
+    "no time": ("name: !!timestamp x\n", "has 'x' for a date"),
     "no number": ("name: !!float " + "x" * 10_000 + "\n", "has 'xxx"),
-    "neither true nor false": ("name: !!bool x\n", "has 'x' for"),
+    "neither true nor false": ("name: !!bool x\n", "has 'x' for true or false"),
     "a number of many digits": ("name: 0x" + "f" * 5000 + "\n", "digits"),
     "code": ("name: !!python/object/apply:os.system [id]\n", "YAML"),
     "a key twice": ("methods: [strokenet]\nmethods: [plain_unet]\n", "has methods twice in line 2, column 1"),
     "a key twice within": ("methods: [strokenet]\nfolds: {number: 2, number: 3}\n", "has number twice"),
+    "a second document": ("name: a\n---\nname: b\n", "^has a second document in line 2, column 1$"),
     "no text": ("name: \udcff\n", "UTF-8"),
     "more than any config": ("#" * (MOST_BYTES + 1), "longer"),
 }
@@ -51,12 +48,12 @@ def test_hostile_yaml_is_refused_quickly_in_one_short_line(tmp_path: Path, kind:
     path = tmp_path / "suite.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     started = time.process_time()
-    with pytest.raises(InputError, match=word) as refused:
-        read_suite(path)
+    with pytest.raises(ValueError, match=word) as refused:
+        load_yaml(path)
     assert time.process_time() - started < 5
-    [problem] = refused.value.problems
-    assert problem.startswith(f"{path}: ")
-    assert len(problem) < 1000 + len(str(path))
+    said = str(refused.value)
+    assert said.isprintable()
+    assert len(said) < 1000
 
 
 @pytest.mark.parametrize(
@@ -71,6 +68,9 @@ def test_hostile_yaml_is_refused_quickly_in_one_short_line(tmp_path: Path, kind:
         ("a: !odd 1\n", "line 1, column 4"),
         ("? [a]\n: 1\n", "line 1, column 3"),
         ("a: \x07\n", "U\\+0007"),
+        ('title: "\\UFFFFFFFF"\n', "line 1, column 11.*no such character"),
+        ('a: 1\ntitle: "\\U00110000"\n', "line 2, column 11.*no such character"),
+        (f"%YAML 1.{'9' * 5000}\n---\na: 1\n", "line 1, column 9.*no such version"),
     ],
 )
 def test_a_broken_file_is_told_by_its_place_and_in_no_words_of_a_parser(text: str, place: str) -> None:
@@ -86,11 +86,6 @@ def test_what_a_merge_brings_may_be_said_again() -> None:
     assert parse_yaml(text) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 1, "y": 4}}
 
 
-def test_a_run_whose_config_repeats_itself_is_a_pending_job(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(LAUGHS + "suite: {inputs: *a11}\n")
-    assert read_state(tmp_path).inputs == ""
-
-
 def test_a_setting_of_the_command_line_is_bounded_too() -> None:
     with pytest.raises(ValueError, match="nested"):
         parse_yaml("[" * 10_000)
@@ -100,4 +95,4 @@ def test_anchors_aliases_and_merges_of_an_honest_config_are_read(tmp_path: Path)
     path = tmp_path / "suite.yaml"
     path.write_text("a: &a {x: 1, y: [1, 2]}\nb: {<<: *a, y: 3}\nc: [*a, *a]\n")
     first = {"x": 1, "y": [1, 2]}
-    assert read_yaml(path) == load_yaml(path) == {"a": first, "b": {"x": 1, "y": 3}, "c": [first, first]}
+    assert load_yaml(path) == {"a": first, "b": {"x": 1, "y": 3}, "c": [first, first]}
