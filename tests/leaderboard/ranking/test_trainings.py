@@ -274,7 +274,9 @@ def test_the_share_of_trainings_is_that_of_the_squared_error(trained):
 
 def test_simultaneous_sets_hold_what_no_pair_contradicts(challenge):
     matrices = challenge(np.random.default_rng(7), methods=6, step=0.08)
-    each, together = (quantify(matrices, RankingOptions(resamples=500, simultaneous=at_once)) for at_once in (False, True))
+    each, together = (
+        quantify(matrices, RankingOptions(resamples=500, simultaneous=at_once)) for at_once in (False, True)
+    )
     assert together.rank_low.tolist() == (1 + each.separated.sum(axis=0)).tolist()
     assert together.rank_high.tolist() == (6 - each.separated.sum(axis=1)).tolist()
     assert (together.rank_low <= each.rank_low).all()
