@@ -22,7 +22,10 @@ from benchmark.pipeline.intensity import smooth
 
 #: How far from the brain's centre of mass, and how tilted, the line may be.
 LARGEST_SHIFT_MM, LARGEST_ANGLE_DEG = 15.0, 12.0
-#: Below this NCC the two halves have nothing in common and the line is the upright one (our choice).
+#: Below this NCC the two halves have nothing in common and the line is the upright one (our choice). Looked at on twins
+#: of 80 cases (seed 4242): noise in place of the image reaches it in 3 % of slabs of two slices, in no thicker one. The
+#: line puts 2.2 % (48 x 48) and 1.8 % (64 x 64) of the brain's voxels on the wrong side, the upright one 2.7 % and
+#: 2.6 %; with limits of 0.1 to 0.25 the share lies within 0.3 % of that.
 LOWEST_CORRELATION = 0.2
 #: Rounds of the search: pixel size in mm, slices that take part, steps in mm and degrees, and how many steps to either
 #: side (the first goes through the whole range). More pixels and slices cost time and say nothing new.
