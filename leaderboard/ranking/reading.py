@@ -59,10 +59,15 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     directions = chosen_metrics(options.metrics or [name for name in CORE_METRICS if name in present], cases.columns)
     check_comparable(cases)
     if not directions:
-        others = [str(name) for name in cases.columns if name not in METRICS and name not in IDENTITY]
+        others = [str(name) for name in cases.columns if name not in IDENTITY and cases[name].notna().any()]
+        remedy = (
+            f"say what to rank by, as in --metrics {present[0]}"
+            if present
+            else "name a column of numbers with its direction, as in --metrics seconds:lower"
+        )
         raise InputError(
             f"the tables have none of the metrics {', '.join(CORE_METRICS)} (but {listed(others) or 'nothing else'}): "
-            "name a column of numbers with its direction, as in --metrics seconds:lower"
+            f"{remedy}"
         )
     if own := lacking_metric(options.scheme, present):
         raise InputError(

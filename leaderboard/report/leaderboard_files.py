@@ -48,7 +48,7 @@ MARGINAL_NOTE = (
 #: Why sets and groups need not agree.
 GROUP_NOTE = (
     "all pairs are tested at once for the groups, which is stricter; each set tests one method against the rest, so "
-    "sets may part methods of one group"
+    "sets may part methods of one group, and two methods without a common letter need not differ significantly"
 )
 TOO_FEW_NOTE = "The resamples or what they draw from are too few to separate any methods: sets and groups say nothing."
 #: The core agreement, explained to a clinician.

@@ -45,6 +45,15 @@ def board_rows(content: Content) -> list[dict[str, object]]:
     return rows
 
 
+def told_apart(content: Content) -> list[tuple[str, list[str]]]:
+    """Each method that is significantly better than others, all pairs judged at once, and these others, by rank."""
+    found = content.analysis.uncertainty
+    if not found:
+        return []
+    better = [[content.methods[other] for other in np.flatnonzero(row)] for row in found.separated]
+    return [(method, others) for method, others in zip(content.methods, better, strict=True) if others]
+
+
 def stability_text(content: Content) -> str:
     """What was resampled and how well the resampled rankings agree."""
     found = content.analysis.uncertainty

@@ -74,6 +74,11 @@ def test_distances_alone_are_ranked_and_shown(path):
         ({"recall": [0.1] * 4}, {}, "the scheme dice needs the column dice, which the tables lack"),
         ({"recall": [0.1] * 4}, {"scheme": "mean-then-rank", "metrics": ["dice"]}, "the metric dice is not among"),
         ({"seconds": [1] * 4}, {"scheme": "mean-then-rank"}, r"none of the metrics dice, .*\(but seconds"),
+        (
+            {"inplane_nsd": [0.5] * 4, "seconds": [1] * 4},
+            {"scheme": "mean-then-rank"},
+            r"\(but inplane_nsd, seconds\): say what to rank by, as in --metrics inplane_nsd",
+        ),
         ({"dice": [0.1, None, 0.2, 0.3]}, {}, "row 1: dice cannot be counted, .* column status"),
         ({"dice": [1e308, 0, 0, 0]}, {}, "dice holds a number beyond"),
         ({"dice": ["much", 0, 0, 0]}, {}, "dice holds a value that is not a number"),

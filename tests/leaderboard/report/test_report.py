@@ -327,6 +327,26 @@ def test_a_section_has_a_link_its_text_and_of_its_columns_those_that_are_there(c
     assert 'id="effort"' not in page
 
 
+def test_the_page_names_every_pair_of_methods_that_is_told_apart_and_no_other(build, tmp_path):
+    rng = np.random.default_rng(3)
+    means = {"good": 0.8, "middling_1": 0.55, "middling_2": 0.54, "bad": 0.2}
+    cases = build({name: [{"dice": mean + step} for step in rng.normal(0, 0.05, 30)] for name, mean in means.items()})
+    text = re.sub(r"<wbr>|</?b>", "", page_of(cases, tmp_path, resamples=500).read_text())
+    found = re.findall(r">(\w+) is better than ([\w, ]+)\.<", text)
+    separated = analyse(cases, RankingOptions(resamples=500)).uncertainty.separated
+    methods = ["good", "middling_1", "middling_2", "bad"]
+    pairs = {(methods[a], methods[b]) for a, b in np.argwhere(separated)}
+    assert {(better, other) for better, others in found for other in others.split(", ")} == pairs
+    assert ("good", "bad") in pairs
+    assert ("middling_1", "middling_2") not in pairs
+
+
+def test_the_page_says_so_where_no_two_methods_are_told_apart(build, tmp_path):
+    values = np.random.default_rng(4).random(30)
+    cases = build({name: [{"dice": value} for value in values] for name in "ab"})
+    assert '<p class="note">No two.</p>' in page_of(cases, tmp_path, resamples=500).read_text()
+
+
 @pytest.mark.parametrize(("methods", "shown"), [(1, 1), (60, 60), (61, 60)])
 def test_figures_show_sixty_methods_at_most(build, methods, shown):
     cases = build({f"method_{k:02d}": [{"dice": (k + c) / 99} for c in range(3)] for k in range(methods)})
