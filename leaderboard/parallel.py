@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 
 #: Seconds that a process takes to start and to import the scoring code. Scoring all of ISLES 2018 takes less.
 START_SECONDS = 1.5
+#: Seconds that a process which is told to end has for its clean-up, also if something swallows the order.
+END_SECONDS = 5
 
 
 def run_tasks(
@@ -81,9 +83,7 @@ def workers(processes: int, initializer: Callable[[], object] | None = None) -> 
     """
     others = set(multiprocessing.active_children())
     # spawn: the caller may hold threads and a GPU, which a forked process must not inherit
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer,)
-    )
+    pool = _Pool(processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer,))
     try:
         yield pool
     except BaseException:
@@ -92,6 +92,21 @@ def workers(processes: int, initializer: Callable[[], object] | None = None) -> 
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class _Pool(ProcessPoolExecutor):
+    """A pool whose processes end when they are told to, instead of going on to the next task."""
+
+    def submit(self, work: Callable[..., Result], /, *args: object, **settings: object) -> Future[Result]:
+        return super().submit(_do, work, *args, **settings)
+
+
+def _do(work: Callable[..., Result], /, *args: object, **settings: object) -> Result:
+    """Do a task in a process of a pool, which would take its SystemExit for a result."""
+    try:
+        return work(*args, **settings)
+    except SystemExit:
+        os._exit(143)
 
 
 def _pays(elapsed: float, done: int, total: int, processes: int) -> bool:
@@ -124,6 +139,13 @@ def uninterrupted() -> Iterator[None]:
 def _begin(initializer: Callable[[], object] | None) -> None:
     """Leave Ctrl-C to the parent, which ends its processes: SIGTERM raises an exception, so that tasks clean up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     if initializer is not None:
         initializer()
+
+
+def _end(*_: object) -> None:
+    """End this process by an exception, once; by force if that is not enough."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.alarm(END_SECONDS)
+    sys.exit(143)
