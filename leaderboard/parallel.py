@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TypeVar
 
 from leaderboard.errors import InputError
@@ -95,10 +96,18 @@ def workers(processes: int, initializer: Callable[[], object] | None = None) -> 
 
 
 class _Pool(ProcessPoolExecutor):
-    """A pool whose processes end when they are told to, instead of going on to the next task."""
+    """A pool whose processes end when they are told to, instead of going on to the next task.
+
+    They do not run the caller's script again, as new processes of multiprocessing do: it need not have the line
+    ``if __name__ == "__main__"``.
+    """
 
     def submit(self, work: Callable[..., Result], /, *args: object, **settings: object) -> Future[Result]:
-        return super().submit(_do, work, *args, **settings)
+        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            return super().submit(_do, work, *args, **settings)
+        finally:
+            sys.modules["__main__"] = script
 
 
 def _do(work: Callable[..., Result], /, *args: object, **settings: object) -> Result:
