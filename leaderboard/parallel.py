@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -149,8 +150,16 @@ def _begin(initializer: Callable[[], object] | None) -> None:
     """Leave Ctrl-C to the parent, which ends its processes: SIGTERM raises an exception, so that tasks clean up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_end_with_caller, daemon=True).start()
     if initializer is not None:
         initializer()
+
+
+def _end_with_caller() -> None:
+    """End this process once its caller is gone, which a kill may have kept from ending it."""
+    if caller := multiprocessing.parent_process():
+        caller.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end(*_: object) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -140,6 +141,30 @@ def test_a_caller_that_is_told_to_end_twice_ends(tmp_path):  # `timeout` signals
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(caller.pid, signal.SIGKILL)
+
+
+def test_processes_end_with_a_caller_that_is_killed():
+    script = (
+        "import multiprocessing, time\nfrom leaderboard.parallel import run_tasks\n"
+        "tell = lambda *_: print(*[process.pid for process in multiprocessing.active_children()], flush=True)\n"
+        "list(run_tasks(time.sleep, [0.1] + [300] * 9, jobs=2, progress=tell))\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    processes = {int(number) for number in caller.stdout.readline().split()}
+    assert processes
+    caller.kill()
+    caller.wait()
+    until = time.monotonic() + 30
+    while any(map(runs, processes)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not any(map(runs, processes))
+
+
+def runs(process):
+    try:
+        return "\nState:\tZ" not in pathlib.Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_no_more_processes_start_than_there_are_cores(monkeypatch):
