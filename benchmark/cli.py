@@ -212,9 +212,10 @@ def _parser() -> Parser:
     folds.add_argument(
         "--out", type=Path, required=True, help=".csv, splits_final.json (nnU-Net's) or another .json (MONAI's)"
     )
-    folds.add_argument("--folds", type=Path, help="file to convert, of any of the three kinds (default: make folds)")
-    folds.add_argument("--number", type=int, default=5, help="how many are made (default: 5)")
-    folds.add_argument("--by", choices=["centre"], help="make each centre a fold")
+    source = folds.add_mutually_exclusive_group()
+    source.add_argument("--folds", type=Path, help="file to convert, of any of the three kinds (default: make folds)")
+    source.add_argument("--number", type=int, help="how many are made (default: 5)")
+    source.add_argument("--by", choices=["centre"], help="make each centre a fold")
     folds.add_argument("--seed", type=int, default=0, help="the suite's (default: 0)")
     folds.add_argument("--allow-leaky-folds", action="store_true", help="accept a file that splits a patient")
     folds.set_defaults(command=handlers.folds_command)

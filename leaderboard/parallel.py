@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TypeVar
 
 from leaderboard.errors import InputError
@@ -20,6 +22,8 @@ Result = TypeVar("Result")
 
 #: Seconds that a process takes to start and to import the scoring code. Scoring all of ISLES 2018 takes less.
 START_SECONDS = 1.5
+#: Seconds that a process which is told to end has for its clean-up, also if something swallows the order.
+END_SECONDS = 5
 
 
 def run_tasks(
@@ -81,9 +85,7 @@ def workers(processes: int, initializer: Callable[[], object] | None = None) -> 
     """
     others = set(multiprocessing.active_children())
     # spawn: the caller may hold threads and a GPU, which a forked process must not inherit
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer,)
-    )
+    pool = _Pool(processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer,))
     try:
         yield pool
     except BaseException:
@@ -92,6 +94,29 @@ def workers(processes: int, initializer: Callable[[], object] | None = None) -> 
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class _Pool(ProcessPoolExecutor):
+    """A pool whose processes end when they are told to, instead of going on to the next task.
+
+    They do not run the caller's script again, as new processes of multiprocessing do: it need not have the line
+    ``if __name__ == "__main__"``.
+    """
+
+    def submit(self, work: Callable[..., Result], /, *args: object, **settings: object) -> Future[Result]:
+        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            return super().submit(_do, work, *args, **settings)
+        finally:
+            sys.modules["__main__"] = script
+
+
+def _do(work: Callable[..., Result], /, *args: object, **settings: object) -> Result:
+    """Do a task in a process of a pool, which would take its SystemExit for a result."""
+    try:
+        return work(*args, **settings)
+    except SystemExit:
+        os._exit(143)
 
 
 def _pays(elapsed: float, done: int, total: int, processes: int) -> bool:
@@ -124,6 +149,21 @@ def uninterrupted() -> Iterator[None]:
 def _begin(initializer: Callable[[], object] | None) -> None:
     """Leave Ctrl-C to the parent, which ends its processes: SIGTERM raises an exception, so that tasks clean up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_end_with_caller, daemon=True).start()
     if initializer is not None:
         initializer()
+
+
+def _end_with_caller() -> None:
+    """End this process once its caller is gone, which a kill may have kept from ending it."""
+    if caller := multiprocessing.parent_process():
+        caller.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end(*_: object) -> None:
+    """End this process by an exception, once; by force if that is not enough."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.alarm(END_SECONDS)
+    sys.exit(143)

@@ -327,7 +327,7 @@ def folds_command(options: argparse.Namespace) -> int:
         read_cohort(options.cohort, "training", options.format),
         options.out,
         source=options.folds,
-        number=options.number,
+        number=5 if options.number is None else options.number,
         seed=options.seed,
         by_centre=options.by == "centre",
         allow_leaky=options.allow_leaky_folds,

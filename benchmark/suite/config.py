@@ -131,7 +131,7 @@ def read_suite(path: Path, launchers: Collection[str] = ()) -> SuiteConfig:
         faults.append(f"name {name!r} is no folder name: correct it")
     sections: dict[str, dict[str, Any]] = {}
     for key in ("cohort", "folds", "defaults", "overrides", *launchers):
-        value = content.get(key) or {}
+        value = {} if content.get(key) is None else content[key]
         if not isinstance(value, dict):
             faults.append(f"{key} must be a mapping: correct it")
             value = {}

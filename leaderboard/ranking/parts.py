@@ -42,6 +42,8 @@ def rank_parts(
         ("parts", parts, Mapping, "rows by the name of their part"),
         ("weights", weights, Mapping, "the weight of each part by its name"),
     )
+    if not parts:
+        raise InputError("parts: there are none: give the rows of at least one by its name")
     for cases in parts.values():
         check_given(cases, options)
     check_types(*((f"the weight of {name}", weight, Real, "a number above 0") for name, weight in weights.items()))

@@ -75,6 +75,8 @@ def report(
         ("published", published, str, "the name of a published table"),
     )
     check_choices(partition, format_name, grid)
+    if predictions and cohort is None:
+        raise InputError("predictions need a cohort: give the cohort with the references and the images")
     words = "the folder or zip of its masks, or a list of these"
     masks = {
         method: path_list(f"predictions of {method}", given, words) for method, given in (predictions or {}).items()

@@ -78,8 +78,10 @@ def _array(name: str, value: object) -> np.ndarray:
     """A value as an array of at least one axis.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or has elements of which it does not say what they are.
     """
+    if np.ma.is_masked(value):
+        raise InputError(f"{name}: is a masked array: fill it, as with {name}.filled(0)")
     try:
         array = np.asarray(value)
         if array.ndim:

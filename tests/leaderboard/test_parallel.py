@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -31,11 +32,22 @@ def die(number):
     os._exit(1)
 
 
+def told_to_end(folder):
+    (folder / str(os.getpid())).open("a").write("x")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def deaf(number):
+    with contextlib.suppress(SystemExit):
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(100)
+
+
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     """The functions above, by a name under which another process finds them too."""
     monkeypatch.syspath_prepend(os.path.dirname(__file__))  # noqa: PTH120
-    for function in (process_and_square, slow, die, sees_interrupts):
+    for function in (process_and_square, slow, die, sees_interrupts, told_to_end, deaf):
         monkeypatch.setattr(function, "__module__", "test_parallel")
     monkeypatch.setitem(__import__("sys").modules, "test_parallel", __import__("sys").modules[__name__])
 
@@ -86,9 +98,73 @@ def test_no_process_sees_an_interrupt_from_its_very_start():
     assert done.stdout == "[True, True, True] set()\n"
 
 
+def test_a_script_without_a_main_guard_runs_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math\nfrom leaderboard.parallel import run_tasks\nprint(sorted(run_tasks(math.sqrt, [1, 4], jobs=2)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[(0, 1.0), (1, 2.0)]\n", "")
+
+
 def test_a_process_that_dies_is_an_input_error():
     with pytest.raises(InputError, match="a process died"):
         list(run_tasks(die, range(3), jobs=2))
+
+
+def test_a_process_that_is_told_to_end_takes_no_further_task(tmp_path):
+    with pytest.raises(InputError, match="a process died"):
+        list(run_tasks(told_to_end, [tmp_path] * 9, jobs=2))
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
+
+
+def test_a_process_that_is_told_to_end_ends_even_if_its_task_does_not():
+    began = time.monotonic()
+    with pytest.raises(InputError, match="a process died"):
+        list(run_tasks(deaf, range(2), jobs=2))
+    assert time.monotonic() - began < 60
+
+
+def test_a_caller_that_is_told_to_end_twice_ends(tmp_path):  # `timeout` signals its command and then the whole group
+    script = (
+        "import signal, sys, time\nfrom leaderboard.parallel import run_tasks\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "print(list(run_tasks(time.sleep, [0.1] + [3] * 99, jobs=2, progress=lambda *_: print('begun', flush=True))))\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+    caller.stdout.readline()
+    caller.terminate()
+    time.sleep(0.05)
+    os.killpg(caller.pid, signal.SIGTERM)
+    try:
+        assert caller.wait(timeout=30) in (143, -signal.SIGTERM)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(caller.pid, signal.SIGKILL)
+
+
+def test_processes_end_with_a_caller_that_is_killed():
+    script = (
+        "import multiprocessing, time\nfrom leaderboard.parallel import run_tasks\n"
+        "tell = lambda *_: print(*[process.pid for process in multiprocessing.active_children()], flush=True)\n"
+        "list(run_tasks(time.sleep, [0.1] + [300] * 9, jobs=2, progress=tell))\n"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    processes = {int(number) for number in caller.stdout.readline().split()}
+    assert processes
+    caller.kill()
+    caller.wait()
+    until = time.monotonic() + 30
+    while any(map(runs, processes)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not any(map(runs, processes))
+
+
+def runs(process):
+    try:
+        return "\nState:\tZ" not in pathlib.Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_no_more_processes_start_than_there_are_cores(monkeypatch):

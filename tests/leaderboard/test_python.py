@@ -88,6 +88,26 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a weight of more digits than a float has": (
         lambda: leaderboard.rank_parts({"a": TABLE}, {"a": 10**400}, OPTIONS()), "the parts a need weights above 0 and"
     ),
+    "no parts": (lambda: leaderboard.rank_parts({}, {}, OPTIONS()), "parts: there are none: give the rows of at least"),
+    "a column twice": (
+        lambda: leaderboard.rank(pd.concat([TABLE, TABLE[["dice"]]], axis=1)), "the table has more than one column of "
+    ),
+    "Dice in percent": (
+        lambda: leaderboard.rank(TABLE.assign(dice=[0.5, 62])), "b, c: dice is '62.0': it must be a number be"
+    ),
+    "half a lesion": (
+        lambda: leaderboard.rank(TABLE.assign(reference_lesions=0.5)), "a, c: reference_lesions is '0.5': it must be a"
+    ),
+    "a status that is none": (
+        lambda: leaderboard.rank(TABLE.assign(status="OK")), "a, c: status is 'OK': it must be ok, empty_prediction"
+    ),
+    "an array with masked elements": (
+        lambda: leaderboard.score(np.ma.masked_equal(np.ones((2, 2, 2)), 1), np.ones((2, 2, 2)), (1.0, 1.0, 1.0)),
+        "prediction: is a masked array: fill it, as with prediction.filled(0)",
+    ),
+    "predictions for a page without a cohort": (
+        lambda: leaderboard.report(TABLE, "page", predictions={"a": "."}), "predictions need a cohort: give the cohort"
+    ),
     "no path to read": (lambda: leaderboard.read_cases(None), "paths: is None: give the path of a table"),
     "numbers to read": (lambda: leaderboard.read_cases([3]), "paths: is 3: give the path of a table"),
     "rows for a path": (lambda: leaderboard.write_cases(TABLE, TABLE), "path: is of the type DataFrame"),
@@ -100,7 +120,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "predictions: is of the type list: give the folder of each method's masks by its name",
     ),
     "predictions of no path": (
-        lambda: leaderboard.report(TABLE, "page", predictions={"a": 3}),
+        lambda: leaderboard.report(TABLE, "page", predictions={"a": 3}, cohort="c"),
         "predictions of a: is 3: give the folder or zip",
     ),
     "an unknown rule": (lambda: leaderboard.report(TABLE, "page", grid="indx"), "grid: 'indx' is unknown: did you"),

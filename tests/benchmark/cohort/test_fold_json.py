@@ -121,3 +121,11 @@ def test_splits_that_part_a_patient_are_refused_unless_allowed(tmp_path: Path) -
     with pytest.raises(InputError, match="splits patient anna"):
         read_json_folds(path, cohort)
     assert read_json_folds(path, cohort, allow_leaky=True).patient_of["a_2"] == "anna"
+
+
+@pytest.mark.parametrize("other", [["--by", "centre"], ["--folds", "folds.csv"]])
+def test_a_number_of_folds_that_would_count_for_nothing_is_wrong_usage(tmp_path, capsys, other) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["folds", str(tmp_path), "--out", str(tmp_path / "f.csv"), "--number", "5", *other])
+    assert ended.value.code == 2
+    assert "not allowed with argument --number" in capsys.readouterr().err

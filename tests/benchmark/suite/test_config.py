@@ -47,6 +47,8 @@ def test_a_suite_that_is_no_yaml_is_one_line_that_names_its_file_and_place(tmp_p
         ("seeds: [0, true]", "seeds must be a list"),
         ("seeds: [1, 0, 1]", "seeds names one twice"),
         ("folds: {number: 1}", "folds.number must be a whole number, at least 2"),
+        ("folds: 0", "folds must be a mapping"),
+        ("overrides: no", "overrides must be a mapping"),
         ("folds: {number: 3, by: centre}", "folds takes one of file, number and by"),
         ("folds: {file: a.csv, by: case}", "folds takes one of file, number and by"),
         ("folds: {by: patient}", "folds.by must be centre, or case"),
