@@ -176,12 +176,10 @@ def complete(cases: pd.DataFrame) -> pd.DataFrame:
         The same rows; if these columns are absent, patients and folds are unknown and every status is ``ok``.
 
     Raises:
-        InputError: a column is absent or there twice, a name is not allowed (`io.tables.name_fault`), or a status or a
-            number is none that its column may have.
+        InputError: a column is absent or there twice, a name is not allowed (`io.tables.name_fault`) or a number is too
+            large.
     """
-    require(cases, ("method", "case"), "a table to rank")
-    if twice := list(map(str, cases.columns[cases.columns.duplicated()])):
-        raise InputError(f"the table has more than one column of the name {listed(twice)}: keep one")
+    _check_columns(cases)
     filled = cases.copy()
     for name, value in (("patient", ""), ("fold", None), ("status", "ok")):
         if name not in filled.columns:
@@ -189,23 +187,37 @@ def complete(cases: pd.DataFrame) -> pd.DataFrame:
     typed = _typed(filled)
     problems = [f"the column {shown(str(name))} {fault}" for name in cases.columns if (fault := name_fault(str(name)))]
     problems += name_faults({name: typed[name].unique() for name in _NAMED})
-    problems += _value_faults(filled)
     if problems:
         raise InputError(problems)
     return typed
 
 
-def _value_faults(cases: pd.DataFrame) -> list[str]:
-    """One line for each column of rows in memory with a status or a number that it may not have, by its first row."""
-    wrong = {"status": ~cases["status"].isin(STATUSES)}
-    expected = {"status": ", ".join(STATUSES)}
+def check_values(cases: pd.DataFrame) -> None:
+    """Refuse rows as a caller gives them, not yet averaged over trainings, with values that cases.csv may not have.
+
+    Raises:
+        InputError: a column is absent or there twice; or, with a line for each column, by its first row: a status or a
+            number is none that it may have.
+    """
+    _check_columns(cases)
+    wrong, expected = {}, {"status": ", ".join(STATUSES)}
+    if "status" in cases.columns:
+        wrong["status"] = ~cases["status"].isin(STATUSES)
     for name in [name for name in NUMBERS if name in cases.columns]:
         wrong[name], expected[name] = NUMBERS[name].wrong(_numbers(cases[name])), NUMBERS[name].expected
-    return [
+    problems = [
         f"{row['method']}, {row['case']}: {name} is {shown(str(row[name]))}: it must be {expected[name]}"
         for name, rows in wrong.items()
         for _, row in cases[rows.to_numpy()].head(1).iterrows()
     ]
+    if problems:
+        raise InputError(problems)
+
+
+def _check_columns(cases: pd.DataFrame) -> None:
+    require(cases, ("method", "case"), "a table to rank")
+    if twice := list(map(str, cases.columns[cases.columns.duplicated()])):
+        raise InputError(f"the table has more than one column of the name {listed(twice)}: keep one")
 
 
 def require(cases: pd.DataFrame, columns: Iterable[str], what: str) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from leaderboard.cases import A_TABLE, complete, has_seeds, row_key, seed_faults, sort_cases
+from leaderboard.cases import A_TABLE, check_values, complete, has_seeds, row_key, seed_faults, sort_cases
 from leaderboard.cohort.names import natural_key
 from leaderboard.columns import (
     CORE_METRICS,
@@ -104,14 +104,15 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     )
 
 
-def check_given(cases: object, options: object) -> None:
-    """Refuse what is no table or no options, of a program that ranks.
+def check_given(cases: pd.DataFrame, options: RankingOptions) -> None:
+    """Refuse what is no table or no options, of a program that ranks, and values that no case can have.
 
     Raises:
         InputError: with a line for each.
     """
     how = "RankingOptions, as in RankingOptions() or RankingOptions.of_preset(NAME)"
     check_types(("cases", cases, pd.DataFrame, A_TABLE), ("options", options, RankingOptions, how))
+    check_values(cases)
 
 
 def measured_distances(cases: pd.DataFrame, matrices: Matrices) -> dict[str, np.ndarray]:
