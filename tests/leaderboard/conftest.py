@@ -47,7 +47,7 @@ def row_fixture() -> Callable[..., dict[str, object]]:
     return row
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build() -> Builder:
     """From each method's rows, given as differences from a sound row, to a frame of cases."""
 

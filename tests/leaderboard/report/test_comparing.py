@@ -12,17 +12,24 @@ from leaderboard.cli import main
 RANK = ["--resamples", "40"]
 
 
-@pytest.fixture
-def results(tmp_path, build):
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory, build):
     """Two result folders: one with the defaults, one with every option."""
+    folder = tmp_path_factory.mktemp("ranked") / "results"
     cases = build({"a": [{"dice": 0.9}, {"dice": 0.2}, {}], "b": [{"dice": 0.4}, {"status": "missing"}, {}]})
     choices = ["--scheme", "mean-then-rank", "--metrics", "dice,avd_ml", "--by", "size", "--latex"]
     for name, more in (("one", []), ("two", [*choices, "--seed", "3", "--published", "isles2018"])):
-        (tmp_path / "results" / name).mkdir(parents=True)
-        table = tmp_path / "results" / name / "cases.csv"
+        (folder / name).mkdir(parents=True)
+        table = folder / name / "cases.csv"
         write_cases(table, cases)
         assert main(["rank", str(table), "--out", str(table.with_name("leaderboard.csv")), *RANK, *more]) == 0
-    return tmp_path / "results"
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path, ranked):
+    """A copy of them."""
+    return shutil.copytree(ranked, tmp_path / "results")
 
 
 def run(capsys, *arguments):
