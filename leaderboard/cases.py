@@ -196,11 +196,12 @@ def check_values(cases: pd.DataFrame) -> None:
     """Refuse rows as a caller gives them, not yet averaged over trainings, with values that cases.csv may not have.
 
     Raises:
-        InputError: a column is absent or there twice; or, with a line for each column, by its first row: a status or a
-            number is none that it may have.
+        InputError: a column is absent or there twice; or, with a line for each column, by its first row: a name is
+            empty, a status or a number is none that it may have, or a case that is missing has a number.
     """
     _check_columns(cases)
-    wrong, expected = {}, {"status": ", ".join(STATUSES)}
+    expected = dict.fromkeys(("method", "case"), "a name") | {"status": ", ".join(STATUSES)}
+    wrong = {name: cases[name].isna() | (cases[name] == "") for name in ("method", "case")}
     if "status" in cases.columns:
         wrong["status"] = ~cases["status"].isin(STATUSES)
     for name in [name for name in NUMBERS if name in cases.columns]:
@@ -210,6 +211,14 @@ def check_values(cases: pd.DataFrame) -> None:
         for name, rows in wrong.items()
         for _, row in cases[rows.to_numpy()].head(1).iterrows()
     ]
+    if "status" in cases.columns:
+        missing = cases[cases["status"] == "missing"]
+        problems += [
+            f"{row['method']}, {row['case']}: has the status missing, but a {name}: correct one of the two"
+            for name in _OF_A_PREDICTION
+            if name in cases.columns
+            for _, row in missing[_numbers(missing[name]).notna()].head(1).iterrows()
+        ]
     if problems:
         raise InputError(problems)
 

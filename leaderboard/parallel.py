@@ -24,6 +24,8 @@ Result = TypeVar("Result")
 START_SECONDS = 1.5
 #: Seconds that a process which is told to end has for its clean-up, also if something swallows the order.
 END_SECONDS = 5
+#: Held while the caller's script is hidden from new processes, by one thread at a time.
+_starting = threading.Lock()
 
 
 def run_tasks(
@@ -36,7 +38,7 @@ def run_tasks(
     """Do every task; each result is yielded as soon as it is there.
 
     Args:
-        work: a module's function, so that another process can find it.
+        work: a function of a module (not of a script), so that another process can find it.
         tasks: its arguments, one for each call.
         jobs: processes, no more than there are cores; None begins in this process and uses all cores once the rest of
             the work would pay for that.
@@ -61,16 +63,13 @@ def run_tasks(
                 break
     if done == len(tasks):
         return
-    try:
-        with workers(min(processes, len(tasks) - done)) as pool:
-            with uninterrupted():
-                numbers: dict[Future[Result], int] = {pool.submit(work, tasks[n]): n for n in range(done, len(tasks))}
-            for future in as_completed(numbers):
-                yield numbers[future], future.result()
-                done += 1
-                report(done, len(tasks))
-    except BrokenProcessPool:
-        raise InputError("a process died, perhaps of too little memory: use --jobs 1") from None
+    with workers(min(processes, len(tasks) - done)) as pool:
+        with uninterrupted():
+            numbers: dict[Future[Result], int] = {pool.submit(work, tasks[n]): n for n in range(done, len(tasks))}
+        for future in as_completed(numbers):
+            yield numbers[future], future.result()
+            done += 1
+            report(done, len(tasks))
 
 
 @contextmanager
@@ -82,12 +81,17 @@ def workers(processes: int, initializer: Callable[[], object] | None = None) -> 
     Args:
         processes: how many, at most.
         initializer: a module's function that each process calls first.
+
+    Raises:
+        InputError: a process died.
     """
     others = set(multiprocessing.active_children())
     # spawn: the caller may hold threads and a GPU, which a forked process must not inherit
     pool = _Pool(processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(initializer,))
     try:
         yield pool
+    except BrokenProcessPool:
+        raise InputError("a process died, of too little memory or because something ended it: use --jobs 1") from None
     except BaseException:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
@@ -104,11 +108,12 @@ class _Pool(ProcessPoolExecutor):
     """
 
     def submit(self, work: Callable[..., Result], /, *args: object, **settings: object) -> Future[Result]:
-        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
-        try:
-            return super().submit(_do, work, *args, **settings)
-        finally:
-            sys.modules["__main__"] = script
+        with _starting:
+            script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+            try:
+                return super().submit(_do, work, *args, **settings)
+            finally:
+                sys.modules["__main__"] = script
 
 
 def _do(work: Callable[..., Result], /, *args: object, **settings: object) -> Result:
@@ -160,10 +165,14 @@ def _end_with_caller() -> None:
     if caller := multiprocessing.parent_process():
         caller.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(END_SECONDS)
+        os._exit(143)
 
 
 def _end(*_: object) -> None:
     """End this process by an exception, once; by force if that is not enough."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.alarm(END_SECONDS)
+    force = threading.Timer(END_SECONDS, os._exit, [143])
+    force.daemon = True
+    force.start()
     sys.exit(143)

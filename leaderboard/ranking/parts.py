@@ -44,8 +44,11 @@ def rank_parts(
     )
     if not parts:
         raise InputError("parts: there are none: give the rows of at least one by its name")
-    for cases in parts.values():
-        check_given(cases, options)
+    for name, cases in parts.items():
+        try:
+            check_given(cases, options)
+        except InputError as error:
+            raise InputError([f"the part {name}: {problem}" for problem in error.problems]) from None
     check_types(*((f"the weight of {name}", weight, Real, "a number above 0") for name, weight in weights.items()))
     if set(parts) != set(weights) or not all(0 < weight < _LARGEST_WEIGHT for weight in weights.values()):
         words = f"need weights above 0 and below {_LARGEST_WEIGHT:g}, and no other part has one"

@@ -60,9 +60,10 @@ def read_matrices(cases: pd.DataFrame, options: RankingOptions = DEFAULTS) -> tu
     check_comparable(cases)
     if not directions:
         others = [str(name) for name in cases.columns if name not in IDENTITY and cases[name].notna().any()]
+        known = [name for name in present if METRICS[name].higher_is_better is not None]
         remedy = (
-            f"say what to rank by, as in --metrics {present[0]}"
-            if present
+            f"say what to rank by, as in --metrics {known[0]}"
+            if known
             else "name a column of numbers with its direction, as in --metrics seconds:lower"
         )
         raise InputError(

@@ -163,6 +163,7 @@ def _ranking(content: Content) -> dict[str, object]:
         "other_figures": OTHER_FIGURES.replace("'", "’"),
         "board": page_ranking.board_rows(content),
         "told_apart": page_ranking.told_apart(content),
+        "told_most": page_ranking.TOLD,
         "board_titles": page_tables.metric_titles(shown_metrics(table), ranked_by(table)),
         "undefined_note": undefined_note(table).replace("'", "’"),
         "counted_note": counted_note(table),

@@ -12,6 +12,8 @@ from leaderboard.report.leaderboard_files import shown_metrics, title, with_and
 
 #: With more methods the matrix prints only significant p values.
 CROWDED = 16
+#: Of the methods that one is better than, at most this many are named.
+TOLD = 30
 _LEVEL = 0.05
 
 

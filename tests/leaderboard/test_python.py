@@ -76,7 +76,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a method of no text": (lambda: leaderboard.compare(TABLE, "a", 2), "second: is 2: give a method's name"),
     "strata of no text": (lambda: leaderboard.compare(TABLE, "a", "b", by=3), "the strata 3 are unknown"),
     "parts without names": (lambda: leaderboard.rank_parts([TABLE], {}, OPTIONS()), "parts: is of the type list"),
-    "a part of no rows": (lambda: leaderboard.rank_parts({"a": 1}, {"a": 1}, OPTIONS()), "cases: is 1: give a data"),
+    "a part of no rows": (lambda: leaderboard.rank_parts({"a": 1}, {"a": 1}, OPTIONS()), "the part a: cases: is 1:"),
     "a weight of no number": (
         lambda: leaderboard.rank_parts({"a": TABLE}, {"a": "1"}, OPTIONS()),
         "the weight of a: is '1': give a number above 0",
@@ -100,6 +100,16 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a status that is none": (
         lambda: leaderboard.rank(TABLE.assign(status="OK")), "a, c: status is 'OK': it must be ok, empty_prediction"
+    ),
+    "a missing case with a Dice": (
+        lambda: leaderboard.rank(TABLE.assign(status=["ok", "missing"])), "b, c: has the status missing, but a dice: "
+    ),
+    "a row without a method": (
+        lambda: leaderboard.rank(TABLE.assign(method=["a", ""])), ", c: method is '': it must be a name"
+    ),
+    "a part with a wrong value": (
+        lambda: leaderboard.rank_parts({"hidden": TABLE.assign(dice=[0.5, 62])}, {"hidden": 1}, OPTIONS()),
+        "the part hidden: b, c: dice is '62.0'",
     ),
     "an array with masked elements": (
         lambda: leaderboard.score(np.ma.masked_equal(np.ones((2, 2, 2)), 1), np.ones((2, 2, 2)), (1.0, 1.0, 1.0)),

@@ -79,6 +79,11 @@ def test_distances_alone_are_ranked_and_shown(path):
             {"scheme": "mean-then-rank"},
             r"\(but inplane_nsd, seconds\): say what to rank by, as in --metrics inplane_nsd",
         ),
+        (
+            {"volume_difference_ml": [0.5] * 4},
+            {"scheme": "mean-then-rank"},
+            "but volume_difference_ml.: name a column of numbers with its direction",
+        ),
         ({"dice": [0.1, None, 0.2, 0.3]}, {}, "row 1: dice cannot be counted, .* column status"),
         ({"dice": [1e308, 0, 0, 0]}, {}, "dice holds a number beyond"),
         ({"dice": ["much", 0, 0, 0]}, {}, "dice holds a value that is not a number"),
