@@ -215,6 +215,7 @@ def test_what_lies_beside_teams_and_submissions_is_told(small, capsys):
     write(small.folder / "submissions" / "anna" / "case_1.nii.gz", b"x")
     write(small.folder / "submissions" / "anna" / "v2.tar", b"x")
     write(small.folder / "submissions" / "anna" / ".hidden", b"x")
+    write(small.folder / "submissions" / ".team" / "v1.zip", b"x")  # nor is a hidden folder a team
     write(small.folder / "submissions" / "stray.zip", b"x")
     (small.folder / "submissions" / "linked").symlink_to("anna")
     assert small.run() == 0
